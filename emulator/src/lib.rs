@@ -1,0 +1,19 @@
+//! An embedded AWS: one process, one loopback port, no account.
+//!
+//! The control planes answer what the Terraform provider and the SDKs ask; the data planes run the unmodified Lambda
+//! binaries. Every service is a [`wire::Service`], chosen by the SigV4 credential scope of the request.
+
+pub mod apigateway;
+pub mod clock;
+pub mod cloudwatch;
+pub mod dynamodb;
+pub mod engines;
+pub mod fis;
+pub mod invoke;
+pub mod lambda;
+pub mod logs;
+pub mod metrics;
+pub mod server;
+pub mod settings;
+pub mod sqs;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! `emulator up`: see the library.
+
+fn main() {}

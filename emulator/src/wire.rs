@@ -1,0 +1,65 @@
+//! What a service receives and answers, whatever its protocol.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+/// A boxed future, for the few traits that are stored as objects.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One request to an AWS service, body read whole.
+#[derive(Clone, Debug)]
+pub struct AwsRequest {
+    pub method: Method,
+    /// Still percent-encoded, without the query.
+    pub path: String,
+    /// The raw query, without `?`; empty when absent.
+    pub query: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// From the credential scope of the signature: `sqs`, `lambda`, `execute-api`, ...
+    pub service: String,
+    pub region: String,
+    /// Whose credentials signed the request; empty when unsigned.
+    pub access_key_id: String,
+}
+
+impl AwsRequest {
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// The answer, ready to be written.
+#[derive(Clone, Debug)]
+pub struct AwsResponse {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl AwsResponse {
+    #[must_use]
+    pub fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Self { status, headers, body: body.into() }
+    }
+
+    /// Adds a header; a value that no header may hold is left out.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+}
+
+/// One AWS service behind the shared port.
+pub trait Service: Send + Sync + 'static {
+    fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse>;
+}
