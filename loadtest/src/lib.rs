@@ -1,1 +1,22 @@
+//! Load for the task backend, and the record of what became of every task.
+//!
+//! Arrivals are open loop: a clock issues them, and every latency counts from the *intended* start, so that a target
+//! that stalls cannot hide the stall. Goose users are the pool that sends; WebSocket sessions, one per owner, receive.
+//! The [ledger](LedgerEntry) has one entry per arrival, from the intended start to the final state.
 
+pub mod stack;
+pub mod token;
+
+mod error;
+mod ledger;
+mod outcome;
+mod plan;
+mod run;
+
+pub use error::LoadError;
+pub use ledger::{
+    Counts, Duplicate, Expectation, Final, LedgerEntry, Outcome, Push, Source, TaskKind, TaskStatus,
+};
+pub use outcome::{ConnectionStats, Latency, LoadOutcome, PhaseStats, SeriesPoint, Validity};
+pub use plan::{Arrivals, LoadPlan, TaskMix};
+pub use run::{Running, start};

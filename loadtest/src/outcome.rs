@@ -1,0 +1,118 @@
+//! What a run found.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::{Counts, LedgerEntry};
+use crate::plan::LoadPlan;
+
+/// Milliseconds with microsecond grain; all zero when `count` is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    pub count: u64,
+    pub mean_ms: f64,
+    pub p50_ms: f64,
+    pub p90_ms: f64,
+    pub p99_ms: f64,
+    pub max_ms: f64,
+}
+
+/// Of the arrivals whose intended start lies in the phase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseStats {
+    pub name: String,
+    pub began_at_ms: u64,
+    pub attempted: u64,
+    pub acknowledged: u64,
+    pub refused: u64,
+    pub unknown: u64,
+    pub unsent: u64,
+    pub succeeded: u64,
+    pub dead_lettered: u64,
+    /// Intended start to the answer of the POST, whatever it was.
+    pub post: Latency,
+    /// Intended start to the first push of a final state.
+    pub end_to_end: Latency,
+    /// Answer of the POST to the first push of a final state.
+    pub push: Latency,
+    /// Final states that no push told, and a GET did.
+    pub finals_by_poll: u64,
+}
+
+/// One second of the run, for charts. Latencies belong to the second of the intended start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SeriesPoint {
+    pub at_ms: u64,
+    pub phase: String,
+    pub attempted: u64,
+    pub acknowledged: u64,
+    pub refused: u64,
+    pub unknown: u64,
+    /// Final states seen in this second.
+    pub finals: u64,
+    /// Acknowledged and not final at the end of this second.
+    pub outstanding: u64,
+    pub post_p50_ms: Option<f64>,
+    pub post_p99_ms: Option<f64>,
+    pub end_to_end_p50_ms: Option<f64>,
+    pub end_to_end_p99_ms: Option<f64>,
+}
+
+/// Whether the figures are of the target, or of a generator that could not keep up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "validity")]
+pub enum Validity {
+    Valid,
+    Invalid { reason: String },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionStats {
+    /// Sessions opened, reconnects included.
+    pub connects: u64,
+    pub connect_failures: u64,
+    /// Sessions that ended before the run did.
+    pub disconnects: u64,
+    /// By close code; `none` when the connection broke without one.
+    pub closes: BTreeMap<String, u64>,
+    pub connect: Latency,
+    pub pongs: u64,
+    pub ping: Latency,
+    /// Pushes of tasks of this run.
+    pub pushes: u64,
+    /// Of a version that the same task had already shown.
+    pub pushes_repeated: u64,
+    /// Of a version below one already seen.
+    pub pushes_reordered: u64,
+    /// That beat the answer of their POST.
+    pub pushes_early: u64,
+    /// Of tasks that no answer has named: what an unknown POST left behind.
+    pub pushes_unclaimed: u64,
+    /// That reached a session of another owner.
+    pub pushes_misrouted: u64,
+    /// Frames that are no message of the contract.
+    pub frames_unreadable: u64,
+    /// Error messages, for example as the answer to a watch.
+    pub errors: u64,
+    pub watches: u64,
+    /// Reads of unfinished tasks after a reconnect.
+    pub catch_up_reads: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LoadOutcome {
+    pub plan: LoadPlan,
+    pub counts: Counts,
+    pub ledger: Vec<LedgerEntry>,
+    pub phases: Vec<PhaseStats>,
+    pub series: Vec<SeriesPoint>,
+    pub validity: Validity,
+    /// How late the clock issued the arrivals: the generator's own share of every latency.
+    pub issue_lag: Latency,
+    /// How long arrivals waited for a free worker.
+    pub pool_wait: Latency,
+    pub connection_stats: ConnectionStats,
+    /// Goose's own metrics, histogram buckets included, so that runs of many machines can be merged exactly.
+    pub goose: serde_json::Value,
+}
