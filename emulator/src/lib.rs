@@ -4,6 +4,7 @@
 //! binaries. Every service is a [`wire::Service`], chosen by the SigV4 credential scope of the request.
 
 pub mod apigateway;
+pub mod cli;
 pub mod clock;
 pub mod cloudwatch;
 pub mod dynamodb;
@@ -17,3 +18,5 @@ pub mod server;
 pub mod settings;
 pub mod sqs;
 pub mod wire;
+
+pub use server::{Emulator, Options, Running, StartError};

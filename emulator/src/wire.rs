@@ -1,10 +1,13 @@
 //! What a service receives and answers, whatever its protocol.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
 
 /// A boxed future, for the few traits that are stored as objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -62,4 +65,14 @@ impl AwsResponse {
 /// One AWS service behind the shared port.
 pub trait Service: Send + Sync + 'static {
     fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse>;
+
+    /// Called once when the emulator stops, after the listener is closed: child processes and tasks end here.
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// The owner of `/_aws/execute-api/`: receives the request unread, so that it can upgrade it to a WebSocket.
+pub trait DataPlane: Send + Sync + 'static {
+    fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> BoxFuture<'_, Response<Full<Bytes>>>;
 }

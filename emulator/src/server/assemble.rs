@@ -1,0 +1,30 @@
+//! Where every service is made. One line each, so that a new service is one more line.
+
+use std::sync::Arc;
+
+use super::registry::Registry;
+use super::start::StartError;
+use crate::settings::Settings;
+use crate::wire::DataPlane;
+
+/// Everything that answers on the port.
+#[derive(Default)]
+pub struct Assembly {
+    pub services: Registry,
+    /// Takes `/_aws/execute-api/`; None answers 404 there.
+    pub execute_api: Option<Arc<dyn DataPlane>>,
+}
+
+impl std::fmt::Debug for Assembly {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assembly").field("services", &self.services).finish_non_exhaustive()
+    }
+}
+
+/// Makes all services of one account. Runs inside the runtime, so a service may spawn its own tasks.
+pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
+    let mut assembly = Assembly::default();
+    let services = &mut assembly.services;
+    services.add("dynamodb", Arc::new(crate::dynamodb::DynamoDb::new(settings)?));
+    Ok(assembly)
+}

@@ -1,0 +1,126 @@
+//! From an HTTP request to a service and back.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::assemble::Assembly;
+use super::identify::{Clues, identify};
+use super::unknown::unknown_service;
+use crate::settings::Settings;
+use crate::wire::{AwsRequest, AwsResponse};
+
+/// The largest body read for a service: a Lambda zip of 50 MB in base64, AWS's largest direct upload, with its JSON.
+const BODY_BYTES_MAX: usize = 72 * 1024 * 1024;
+
+const EXECUTE_API_PREFIX: &str = "/_aws/execute-api/";
+const HEALTH_PATH: &str = "/_emulator/health";
+const REQUEST_ID: &str = "x-amzn-requestid";
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) assembly: Assembly,
+    pub(super) settings: Settings,
+    pub(super) seed: u64,
+}
+
+impl Port {
+    /// Answers one request; never fails, because a broken request still deserves an answer.
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let path = request.uri().path();
+        let mut response = if path.starts_with(EXECUTE_API_PREFIX) {
+            self.execute_api(request, peer).await
+        } else if path == HEALTH_PATH {
+            into_http(self.health())
+        } else {
+            into_http(self.call_service(request).await)
+        };
+        stamp_request_id(response.headers_mut());
+        Ok(response)
+    }
+
+    async fn execute_api(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        match &self.assembly.execute_api {
+            Some(plane) => plane.handle(request, peer).await,
+            None => into_http(message(StatusCode::NOT_FOUND, "Not Found")),
+        }
+    }
+
+    async fn call_service(&self, request: Request<Incoming>) -> AwsResponse {
+        let (parts, body) = request.into_parts();
+        let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the body of a request broke off");
+                return message(StatusCode::BAD_REQUEST, "the body of the request is incomplete");
+            }
+        };
+        let path = parts.uri.path().to_owned();
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let caller = identify(Clues { headers: &parts.headers, path: &path, query: &query, body: &body });
+        let request = AwsRequest {
+            method: parts.method,
+            path,
+            query,
+            headers: parts.headers,
+            body,
+            region: if caller.region.is_empty() { self.settings.region.to_string() } else { caller.region },
+            service: caller.service,
+            access_key_id: caller.access_key_id,
+        };
+        match self.assembly.services.get(&request.service) {
+            Some(service) => service.handle(request).await,
+            None => unknown_service(&request),
+        }
+    }
+
+    fn health(&self) -> AwsResponse {
+        let body = json!({
+            "status": "ok",
+            "version": env!("CARGO_PKG_VERSION"),
+            "services": self.assembly.services.names().collect::<Vec<_>>(),
+            "seed": self.seed,
+            "persistence": "memory",
+            "region": &*self.settings.region,
+            "account_id": &*self.settings.account_id,
+            "pid": std::process::id(),
+        });
+        AwsResponse::new(StatusCode::OK, "application/json", body.to_string())
+    }
+}
+
+fn message(status: StatusCode, text: &str) -> AwsResponse {
+    AwsResponse::new(status, "application/json", json!({ "message": text }).to_string())
+}
+
+fn into_http(answer: AwsResponse) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(answer.body));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    response
+}
+
+/// Every AWS answer can be quoted by its id; a service that made its own keeps it.
+fn stamp_request_id(headers: &mut HeaderMap) {
+    if headers.contains_key(REQUEST_ID) {
+        return;
+    }
+    if let Ok(value) = HeaderValue::from_str(&Uuid::new_v4().to_string()) {
+        headers.insert(REQUEST_ID, value);
+    }
+}

@@ -1,0 +1,160 @@
+//! Which service a request is for, and who signed it.
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use percent_encoding::percent_decode_str;
+
+/// What the signature says; `region` and `access_key_id` are empty for an unsigned request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Caller {
+    pub(super) service: String,
+    pub(super) region: String,
+    pub(super) access_key_id: String,
+}
+
+/// The parts of a request that name its service.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clues<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) path: &'a str,
+    pub(super) query: &'a str,
+    pub(super) body: &'a [u8],
+}
+
+/// Target prefixes of the JSON protocols, for calls that nobody signed.
+const TARGET_PREFIXES: &[(&str, &str)] = &[
+    ("DynamoDB", "dynamodb"),
+    ("AmazonSQS.", "sqs"),
+    ("GraniteServiceVersion20100801.", "monitoring"),
+    ("Logs_20140328.", "logs"),
+    ("AmazonSSM.", "ssm"),
+];
+
+/// API versions of the query protocol, for the same.
+const QUERY_VERSIONS: &[(&str, &str)] = &[
+    ("Version=2012-11-05", "sqs"),
+    ("Version=2011-06-15", "sts"),
+    ("Version=2010-05-08", "iam"),
+    ("Version=2010-08-01", "monitoring"),
+];
+
+/// Paths of the REST and CBOR protocols, for the same.
+const PATH_PREFIXES: &[(&str, &str)] = &[
+    ("/service/GraniteServiceVersion20100801/", "monitoring"),
+    ("/2015-03-31/", "lambda"),
+    ("/v2/apis", "apigateway"),
+    ("/experimentTemplates", "fis"),
+];
+
+/// The service is the one that the signature was made for: `.../<region>/<service>/aws4_request`. An unsigned request
+/// is told apart by its shape; the service is empty when nothing tells.
+pub(super) fn identify(clues: Clues<'_>) -> Caller {
+    signed_header(clues.headers)
+        .or_else(|| presigned_query(clues.query))
+        .unwrap_or_else(|| Caller { service: unsigned_service(clues).to_owned(), ..Caller::default() })
+}
+
+fn signed_header(headers: &HeaderMap) -> Option<Caller> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (_, rest) = value.split_once("Credential=")?;
+    parse_credential(rest.split([',', ' ']).next()?)
+}
+
+fn presigned_query(query: &str) -> Option<Caller> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("X-Amz-Credential="))?;
+    parse_credential(&percent_decode_str(value).decode_utf8().ok()?)
+}
+
+/// `AKID/20260101/us-east-1/sqs/aws4_request`.
+fn parse_credential(credential: &str) -> Option<Caller> {
+    let mut parts = credential.split('/');
+    let (access_key_id, _date, region, service) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    Some(Caller {
+        service: service.to_owned(),
+        region: region.to_owned(),
+        access_key_id: access_key_id.to_owned(),
+    })
+}
+
+fn unsigned_service(clues: Clues<'_>) -> &'static str {
+    by_target(clues.headers)
+        .or_else(|| find(PATH_PREFIXES, |prefix| clues.path.starts_with(prefix)))
+        .or_else(|| find(QUERY_VERSIONS, |version| clues.query.split('&').any(|pair| pair == version)))
+        .or_else(|| by_form(clues))
+        .or_else(|| is_queue_path(clues.path).then_some("sqs"))
+        .unwrap_or("")
+}
+
+fn by_target(headers: &HeaderMap) -> Option<&'static str> {
+    let target = headers.get("x-amz-target")?.to_str().ok()?;
+    find(TARGET_PREFIXES, |prefix| target.starts_with(prefix))
+}
+
+fn by_form(clues: Clues<'_>) -> Option<&'static str> {
+    if !is_form(clues.headers) {
+        return None;
+    }
+    let body = std::str::from_utf8(clues.body).ok()?;
+    find(QUERY_VERSIONS, |version| body.split('&').any(|pair| pair == version))
+}
+
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
+    let value = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"))
+}
+
+fn find(
+    table: &[(&'static str, &'static str)],
+    matches: impl Fn(&'static str) -> bool,
+) -> Option<&'static str> {
+    table.iter().find(|(clue, _)| matches(clue)).map(|(_, service)| *service)
+}
+
+/// `/{12-digit account}/{queue}`: a queue URL is an endpoint of its own.
+fn is_queue_path(path: &str) -> bool {
+    let Some((account, queue)) = path.strip_prefix('/').and_then(|rest| rest.split_once('/')) else {
+        return false;
+    };
+    account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) && !queue.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clues<'a>(headers: &'a HeaderMap, path: &'a str, query: &'a str, body: &'a [u8]) -> Clues<'a> {
+        Clues { headers, path, query, body }
+    }
+
+    #[test]
+    fn the_credential_scope_names_service_region_and_caller() {
+        let mut headers = HeaderMap::new();
+        let value =
+            "AWS4-HMAC-SHA256 Credential=AKIA1/20260101/eu-west-1/sqs/aws4_request, SignedHeaders=host";
+        headers.insert(AUTHORIZATION, value.parse().unwrap());
+        let caller = identify(clues(&headers, "/", "", b""));
+        assert_eq!(
+            caller,
+            Caller { service: "sqs".into(), region: "eu-west-1".into(), access_key_id: "AKIA1".into() }
+        );
+    }
+
+    #[test]
+    fn a_presigned_query_names_its_service() {
+        let query = "X-Amz-Credential=AKIA1%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Expires=60";
+        assert_eq!(identify(clues(&HeaderMap::new(), "/b/k", query, b"")).service, "s3");
+    }
+
+    #[test]
+    fn an_unsigned_request_is_told_by_its_shape() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(identify(clues(&headers, "/123456789012/q", "Action=ReceiveMessage", b"")).service, "sqs");
+        assert_eq!(identify(clues(&headers, "/v2/apis", "", b"")).service, "apigateway");
+        assert_eq!(identify(clues(&headers, "/nothing", "", b"")).service, "");
+        headers.insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
+        assert_eq!(identify(clues(&headers, "/", "", b"Action=X&Version=2011-06-15")).service, "sts");
+        headers.insert("x-amz-target", "DynamoDB_20120810.GetItem".parse().unwrap());
+        assert_eq!(identify(clues(&headers, "/", "", b"")).service, "dynamodb");
+    }
+}

@@ -1,0 +1,158 @@
+//! Start and stop of the whole emulator.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::assemble::assemble;
+use super::connection::Port;
+use crate::clock::Clock;
+use crate::logs::Logs;
+use crate::metrics::Metrics;
+use crate::settings::{Random, Settings};
+
+/// How long a refused accept (out of file descriptors) waits before the next try.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// What a start may choose. Everything that makes a run differ is here, so that a run can be repeated.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// 0 takes any free port.
+    pub port: u16,
+    pub region: String,
+    pub account_id: String,
+    pub clock: Clock,
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            region: "us-east-1".to_owned(),
+            account_id: "123456789012".to_owned(),
+            clock: Clock::System,
+            seed: 0,
+        }
+    }
+}
+
+/// Why the emulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("failed to listen on 127.0.0.1:{port}")]
+    Listen { port: u16, source: io::Error },
+    #[error("failed to open the table engine")]
+    Tables(#[source] dynoxide::DynoxideError),
+}
+
+/// The emulator as a library.
+#[derive(Debug)]
+pub struct Emulator;
+
+impl Emulator {
+    /// Listens, makes the services, and answers from then on in the background.
+    ///
+    /// # Errors
+    /// When the port is taken or an engine does not open.
+    pub async fn start(options: Options) -> Result<Running, StartError> {
+        let listen = |source| StartError::Listen { port: options.port, source };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let settings = settings_for(&options, address);
+        let port = Arc::new(Port { assembly: assemble(&settings)?, settings, seed: options.seed });
+        let (stop, stopped) = watch::channel(false);
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&port), stopped));
+        Ok(Running { port, stop, accepting })
+    }
+}
+
+fn settings_for(options: &Options, address: SocketAddr) -> Settings {
+    Settings {
+        account_id: options.account_id.as_str().into(),
+        region: options.region.as_str().into(),
+        endpoint: format!("http://{address}").into(),
+        clock: options.clock.clone(),
+        metrics: Metrics::default(),
+        logs: Logs::default(),
+        random: Random::from_seed(options.seed),
+    }
+}
+
+/// A started emulator. Dropping it without [`Running::shutdown`] closes the port but leaves children to their parent's end.
+#[derive(Debug)]
+pub struct Running {
+    port: Arc<Port>,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+impl Running {
+    /// `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.port.settings.endpoint
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.port.settings
+    }
+
+    /// Closes the port and all connections, then ends the services: no process of theirs is left.
+    pub async fn shutdown(self) {
+        self.stop.send_replace(true);
+        // A panic of the accept loop was reported when it happened, and the services must end all the same.
+        drop(self.accepting.await);
+        self.port.assembly.services.shutdown().await;
+    }
+}
+
+async fn accept(listener: TcpListener, port: Arc<Port>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                tokio::spawn(serve(stream, peer, Arc::clone(&port), stopped.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, port: Arc<Port>, mut stopped: watch::Receiver<bool>) {
+    // Small answers must not wait for the acknowledgement of the one before.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection was gone before it began");
+        return;
+    }
+    let service = service_fn(move |request| Arc::clone(&port).answer(request, peer));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::select! {
+        ended = connection => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        }
+        // Long polls may wait for 20 s: a stop does not wait for them.
+        _ = stopped.changed() => {}
+    }
+}
