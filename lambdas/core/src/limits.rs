@@ -1,0 +1,89 @@
+//! Every limit of the service, with the AWS quota that it keeps clear of.
+
+use crate::time::DurationMs;
+
+/// Bytes of a `POST /tasks` body. AWS: HTTP API 10 MB, SQS message 256 KiB (as our Terraform sets it), DynamoDB item 400 KB;
+/// half a message leaves room for the envelope and for JSON escapes.
+pub const REQUEST_BODY_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes of a queue message. AWS: the queue's `MaximumMessageSize`, which Terraform's provider sets to 262,144.
+pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// Characters of `Idempotency-Key`. AWS: request line and headers of an HTTP API together 10,240 bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Bytes of an owner. AWS: DynamoDB partition key 2,048 bytes; the index key adds `#` and a shard.
+pub const OWNER_BYTES_MAX: usize = 255;
+
+/// Bytes of a connection id. API Gateway's are about 16; its documentation promises no length.
+pub const CONNECTION_ID_BYTES_MAX: usize = 128;
+
+/// Bytes of a cursor: 64 shards at 60 bytes in base64, rounded up. AWS: as for the headers, 10,240 bytes.
+pub const CURSOR_BYTES_MAX: usize = 8 * 1024;
+
+/// Tasks of one page. AWS: a DynamoDB query page is at most 1 MB, and a Lambda response 6 MB.
+pub const PAGE_TASKS_MAX: u16 = 100;
+
+/// Tasks of one page when the request names no limit.
+pub const PAGE_TASKS_DEFAULT: u16 = 20;
+
+/// Items that one page may examine per shard when a `status` filter hides most of them: a page may then be short and carry
+/// a cursor, but a request never walks an owner's whole history.
+pub const PAGE_ITEMS_EXAMINED_MAX: u32 = 1_000;
+
+/// Shards of the owner index. AWS: one DynamoDB partition takes 1,000 writes per second; 64 shards are 64 parallel queries.
+pub const OWNER_INDEX_SHARDS_MAX: u16 = 64;
+
+/// Characters of an error message that is stored and pushed. AWS: a WebSocket frame is 32 KB.
+pub const ERROR_MESSAGE_CHARS_MAX: usize = 500;
+
+/// Entries of a record's history, so that an item never reaches DynamoDB's 400 KB: about 40 bytes each.
+/// A redrive loop of twenty rounds at five attempts stays below it.
+pub const HISTORY_ENTRIES_MAX: usize = 400;
+
+/// Connections of one owner that a change is pushed to, newest first. AWS: `PostToConnection` shares an account-wide rate.
+pub const CONNECTIONS_PER_OWNER_MAX: u16 = 50;
+
+/// Pushes in flight at once. AWS: a Lambda environment has 1,024 file descriptors.
+pub const PUSHES_IN_FLIGHT_MAX: usize = 32;
+
+/// Bytes of a message from a WebSocket client. AWS: 128 KB; no message of ours needs more than this.
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 4 * 1024;
+
+/// Compare-and-swap rounds on one record before the delivery is given back: each lost round means that another writer won.
+pub const SWAP_ROUNDS_MAX: u32 = 4;
+
+/// Age at which a record expires, counted from its last change. Above SQS's longest retention (14 days) in the queue and
+/// again in the dead-letter queue, so that no record vanishes before its message.
+pub const RECORD_TTL: DurationMs = DurationMs::from_days(30);
+
+/// Age at which a connection row expires. AWS: a WebSocket lasts 2 hours at most.
+pub const CONNECTION_TTL: DurationMs = DurationMs::from_seconds(2 * 60 * 60 + 300);
+
+/// What a lease lasts beyond the function's deadline: the clocks of two machines differ, and Lambda kills at the deadline.
+pub const LEASE_MARGIN: DurationMs = DurationMs(500);
+
+/// Time kept free before the function's deadline, so that a batch is answered and not killed.
+pub const ANSWER_MARGIN: DurationMs = DurationMs(100);
+
+/// First ceiling of the back-off of a failed attempt; doubles with every receive.
+pub const BACKOFF_BASE: DurationMs = DurationMs::from_seconds(1);
+
+/// Last ceiling of the back-off. AWS: visibility may be extended to 12 hours after the receive.
+pub const BACKOFF_CEILING: DurationMs = DurationMs::from_seconds(15 * 60);
+
+/// What a refused client waits before it tries again.
+pub const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// Longest `sleep` test task. AWS: a function runs for 15 minutes at most.
+pub const SLEEP_MAX: DurationMs = DurationMs::from_seconds(15 * 60);
+
+/// Rounds of receives in one audit. With 10 messages each (AWS's limit for a receive), one audit sees at most 1,000.
+pub const AUDIT_ROUNDS_MAX: u32 = 100;
+
+/// For how long an audited message is hidden: long enough that one audit does not meet it twice, short enough that a
+/// redrive is not held up. AWS: 0 to 43,200 seconds.
+pub const AUDIT_VISIBILITY: DurationMs = DurationMs::from_seconds(30);
+
+/// Task ids listed in an audit's summary.
+pub const AUDIT_TASK_IDS_MAX: usize = 100;
