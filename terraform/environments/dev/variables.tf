@@ -1,0 +1,82 @@
+variable "region" {
+  description = "Region to deploy to."
+  type        = string
+}
+
+variable "allowed_account_ids" {
+  description = "Accounts that this may be applied to. The provider refuses any other, so that a wrong profile changes nothing."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.allowed_account_ids) > 0 && alltrue([for id in var.allowed_account_ids : can(regex("^[0-9]{12}$", id))])
+    error_message = "allowed_account_ids must name at least one account, each by its 12 digits."
+  }
+}
+
+variable "name_prefix" {
+  description = "First part of every name."
+  type        = string
+  default     = "dev"
+}
+
+variable "zip_dir" {
+  description = "Directory with one zip per function, built for `architecture`."
+  type        = string
+}
+
+variable "architecture" {
+  description = "Instruction set that the zips were built for. arm64 costs a fifth less."
+  type        = string
+  default     = "arm64"
+}
+
+variable "token_issuer" {
+  description = "Expected `iss` of bearer tokens."
+  type        = string
+}
+
+variable "token_audience" {
+  description = "Expected `aud` of bearer tokens."
+  type        = string
+}
+
+variable "token_jwks" {
+  description = "JWKS document (JSON) with the public keys of the issuer."
+  type        = string
+}
+
+variable "worker_timeout_seconds" {
+  description = "Timeout of the worker; the visibility timeout is six times as long."
+  type        = number
+  default     = 10
+}
+
+variable "worker_concurrency_max" {
+  description = "Most batches worked on at the same time."
+  type        = number
+  default     = 50
+}
+
+variable "allow_test_tasks" {
+  description = "Accept the kinds poison, flaky and sleep. Turn on to run experiments here."
+  type        = bool
+  default     = false
+}
+
+variable "fault_injection" {
+  description = "Wire the FIS extension into all functions. Turn on to run experiments here."
+  type        = bool
+  default     = false
+}
+
+variable "deletion_protection" {
+  description = "Refuse to delete the tables until this is turned off again."
+  type        = bool
+  default     = false
+}
+
+variable "alarm_action_arns" {
+  description = "SNS topics or other actions told about every alarm."
+  type        = list(string)
+  default     = []
+}

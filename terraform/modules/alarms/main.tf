@@ -1,0 +1,70 @@
+# Few, and each a thing that a person must act on. No data is no fault: an idle stack is a healthy one.
+
+resource "aws_cloudwatch_metric_alarm" "dead_letters" {
+  alarm_name        = "${var.name_prefix}-dead-letters"
+  alarm_description = "Tasks failed for good and wait in the dead-letter queue. Read them, mend the cause, redrive."
+
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateNumberOfMessagesVisible"
+  dimensions          = { QueueName = var.dead_letter_queue_name }
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  period              = 60
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.action_arns
+  ok_actions          = var.action_arns
+}
+
+resource "aws_cloudwatch_metric_alarm" "queue_age" {
+  alarm_name        = "${var.name_prefix}-queue-age"
+  alarm_description = "Accepted tasks wait too long: the worker is throttled, failing or too slow."
+
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateAgeOfOldestMessage"
+  dimensions          = { QueueName = var.task_queue_name }
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.queue_age_seconds_max
+  period              = 60
+  evaluation_periods  = 3 # one slow minute is a burst; three are a backlog
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.action_arns
+  ok_actions          = var.action_arns
+}
+
+# Invocations that failed as a whole. A task that fails is no error of the worker: it is reported in the batch response.
+resource "aws_cloudwatch_metric_alarm" "worker_errors" {
+  alarm_name        = "${var.name_prefix}-worker-errors"
+  alarm_description = "The worker crashes or times out; whole batches come back and are tried again."
+
+  namespace           = "AWS/Lambda"
+  metric_name         = "Errors"
+  dimensions          = { FunctionName = var.worker_function_name }
+  statistic           = "Sum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.worker_errors_max
+  period              = 60
+  evaluation_periods  = 3
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.action_arns
+  ok_actions          = var.action_arns
+}
+
+resource "aws_cloudwatch_metric_alarm" "http_5xx" {
+  alarm_name        = "${var.name_prefix}-http-5xx"
+  alarm_description = "Clients get 5xx: tasks are refused or cannot be read."
+
+  namespace           = "AWS/ApiGateway"
+  metric_name         = "5xx" # HTTP APIs name it so; REST APIs say 5XXError
+  dimensions          = { ApiId = var.http_api_id }
+  statistic           = "Average" # a share of all requests, since each counts as 0 or 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.http_5xx_share_max
+  period              = 60
+  evaluation_periods  = 3
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.action_arns
+  ok_actions          = var.action_arns
+}

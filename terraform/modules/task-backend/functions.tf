@@ -1,0 +1,239 @@
+# Each function gets the variables that docs/architecture.md lists for it, and the permissions that its own calls need.
+
+module "submit_task" {
+  source = "../function"
+
+  name               = "${var.name_prefix}-submit-task"
+  description        = "POST /tasks: puts the task on the queue, then records it."
+  zip_path           = "${var.zip_dir}/submit-task.zip"
+  architecture       = var.architecture
+  timeout_seconds    = var.api_timeout_seconds
+  memory_mb          = var.memory_mb
+  log_retention_days = var.log_retention_days
+  tracing_enabled    = var.tracing_enabled
+  fault_injection    = local.fault_injection
+
+  environment = {
+    TASKS_TABLE        = module.task_table.tasks.name
+    TASKS_QUEUE_URL    = module.task_queue.tasks.url
+    OWNER_INDEX_SHARDS = tostring(var.owner_index_shards)
+    ALLOW_TEST_TASKS   = tostring(var.allow_test_tasks)
+  }
+
+  statements = [
+    {
+      sid       = "PutAcceptedTasksOnTheQueue"
+      actions   = ["sqs:SendMessage"]
+      resources = [module.task_queue.planned_arns.tasks]
+    },
+    {
+      sid       = "RecordAcceptedTasksAndFindRepeatedOnes"
+      actions   = ["dynamodb:PutItem", "dynamodb:GetItem"]
+      resources = [module.task_table.tasks.arn]
+    },
+  ]
+}
+
+module "list_tasks" {
+  source = "../function"
+
+  name               = "${var.name_prefix}-list-tasks"
+  description        = "GET /tasks and GET /tasks/{id}: the owner's view of the tasks."
+  zip_path           = "${var.zip_dir}/list-tasks.zip"
+  architecture       = var.architecture
+  timeout_seconds    = var.api_timeout_seconds
+  memory_mb          = var.memory_mb
+  log_retention_days = var.log_retention_days
+  tracing_enabled    = var.tracing_enabled
+  fault_injection    = local.fault_injection
+
+  environment = {
+    TASKS_TABLE        = module.task_table.tasks.name
+    OWNER_INDEX_SHARDS = tostring(var.owner_index_shards)
+  }
+
+  statements = [
+    {
+      sid       = "PageOverTheTasksOfAnOwner"
+      actions   = ["dynamodb:Query"]
+      resources = [module.task_table.tasks.owner_index_arn]
+    },
+    {
+      sid       = "ReadOneTask"
+      actions   = ["dynamodb:GetItem"]
+      resources = [module.task_table.tasks.arn]
+    },
+  ]
+}
+
+module "process_task" {
+  source = "../function"
+
+  name               = "${var.name_prefix}-process-task"
+  description        = "The worker: claims, runs and completes tasks of the queue, and pushes every change."
+  zip_path           = "${var.zip_dir}/process-task.zip"
+  architecture       = var.architecture
+  timeout_seconds    = var.worker_timeout_seconds
+  memory_mb          = var.memory_mb
+  log_retention_days = var.log_retention_days
+  tracing_enabled    = var.tracing_enabled
+  fault_injection    = local.fault_injection
+
+  environment = {
+    TASKS_TABLE                   = module.task_table.tasks.name
+    CONNECTIONS_TABLE             = module.task_table.connections.name
+    OWNER_INDEX_SHARDS            = tostring(var.owner_index_shards)
+    TASKS_QUEUE_URL               = module.task_queue.tasks.url
+    MAX_RECEIVE_COUNT             = tostring(module.task_queue.tasks.max_receive_count)
+    QUEUE_VISIBILITY_SECONDS      = tostring(module.task_queue.tasks.visibility_timeout_seconds)
+    WEBSOCKET_MANAGEMENT_ENDPOINT = module.websocket_api.management_endpoint
+    ALLOW_TEST_TASKS              = tostring(var.allow_test_tasks)
+  }
+
+  statements = [
+    {
+      sid = "TakeTasksFromTheQueueAndBackOff"
+      actions = [
+        "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", # what the mapping does in its name
+        "sqs:ChangeMessageVisibility",                                       # back-off
+      ]
+      resources = [module.task_queue.planned_arns.tasks]
+    },
+    {
+      sid       = "ClaimAndCompleteTasks"
+      actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+      resources = [module.task_table.tasks.arn]
+    },
+    {
+      sid       = "FindAndPruneConnectionsOfAnOwner"
+      actions   = ["dynamodb:Query", "dynamodb:DeleteItem"]
+      resources = [module.task_table.connections.arn]
+    },
+    {
+      sid       = "PushToConnections"
+      actions   = ["execute-api:ManageConnections"]
+      resources = [module.websocket_api.push_arn]
+    },
+  ]
+}
+
+resource "aws_lambda_event_source_mapping" "tasks" {
+  event_source_arn = module.task_queue.tasks.arn
+  function_name    = module.process_task.arn
+
+  batch_size                         = 10 # the most without a batching window, which costs latency
+  maximum_batching_window_in_seconds = var.worker_batching_window_seconds
+
+  # One bad task must not bring back the other nine.
+  function_response_types = ["ReportBatchItemFailures"]
+
+  # Limits this mapping and not the function: unlike reserved concurrency it stops polling instead of throttling, so
+  # that a full worker costs no receive counts.
+  scaling_config {
+    maximum_concurrency = var.worker_concurrency_max
+  }
+}
+
+module "websocket" {
+  source = "../function"
+
+  name               = "${var.name_prefix}-websocket"
+  description        = "WebSocket routes: remembers connections, answers ping and watch."
+  zip_path           = "${var.zip_dir}/websocket.zip"
+  architecture       = var.architecture
+  timeout_seconds    = var.api_timeout_seconds
+  memory_mb          = var.memory_mb
+  log_retention_days = var.log_retention_days
+  tracing_enabled    = var.tracing_enabled
+  fault_injection    = local.fault_injection
+
+  environment = {
+    TASKS_TABLE       = module.task_table.tasks.name
+    CONNECTIONS_TABLE = module.task_table.connections.name
+  }
+
+  statements = [
+    {
+      sid       = "RememberAndForgetConnections"
+      actions   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
+      resources = [module.task_table.connections.arn]
+    },
+    {
+      sid       = "FindTheOwnerOfAConnection"
+      actions   = ["dynamodb:Query"]
+      resources = [module.task_table.connections.connection_index_arn]
+    },
+    {
+      sid       = "ReadAWatchedTask"
+      actions   = ["dynamodb:GetItem"]
+      resources = [module.task_table.tasks.arn]
+    },
+  ]
+}
+
+module "audit_dead_letters" {
+  source = "../function"
+
+  name               = "${var.name_prefix}-audit-dead-letters"
+  description        = "Marks tasks found in the dead-letter queue and tells their owners. Deletes nothing there."
+  zip_path           = "${var.zip_dir}/audit-dead-letters.zip"
+  architecture       = var.architecture
+  timeout_seconds    = var.audit_timeout_seconds
+  memory_mb          = var.memory_mb
+  log_retention_days = var.log_retention_days
+  tracing_enabled    = var.tracing_enabled
+  fault_injection    = local.fault_injection
+
+  environment = {
+    TASKS_TABLE                   = module.task_table.tasks.name
+    CONNECTIONS_TABLE             = module.task_table.connections.name
+    OWNER_INDEX_SHARDS            = tostring(var.owner_index_shards)
+    DEAD_LETTER_QUEUE_URL         = module.task_queue.dead_letters.url
+    WEBSOCKET_MANAGEMENT_ENDPOINT = module.websocket_api.management_endpoint
+  }
+
+  statements = [
+    {
+      # No sqs:DeleteMessage: the dead-letter queue loses nothing to its auditor.
+      sid       = "ReadDeadLettersAndPutThemBack"
+      actions   = ["sqs:ReceiveMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
+      resources = [module.task_queue.planned_arns.dead_letters]
+    },
+    {
+      sid       = "MarkTasksAsDeadLettered"
+      actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+      resources = [module.task_table.tasks.arn]
+    },
+    {
+      sid       = "FindAndPruneConnectionsOfAnOwner"
+      actions   = ["dynamodb:Query", "dynamodb:DeleteItem"]
+      resources = [module.task_table.connections.arn]
+    },
+    {
+      sid       = "PushToConnections"
+      actions   = ["execute-api:ManageConnections"]
+      resources = [module.websocket_api.push_arn]
+    },
+  ]
+}
+
+# Holds no permission but its logs: it verifies tokens against a public key that it was given.
+module "authorizer" {
+  source = "../function"
+
+  name               = "${var.name_prefix}-authorizer"
+  description        = "Verifies bearer tokens for both APIs."
+  zip_path           = "${var.zip_dir}/authorizer.zip"
+  architecture       = var.architecture
+  timeout_seconds    = 5 # API Gateway gives up on an authorizer after 10 s
+  memory_mb          = var.memory_mb
+  log_retention_days = var.log_retention_days
+  tracing_enabled    = var.tracing_enabled
+  fault_injection    = local.fault_injection
+
+  environment = {
+    TOKEN_ISSUER   = var.token_issuer
+    TOKEN_AUDIENCE = var.token_audience
+    TOKEN_JWKS     = var.token_jwks
+  }
+}

@@ -1,0 +1,185 @@
+variable "name_prefix" {
+  description = "First part of every name, so that several stacks can live in one account and region."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,19}$", var.name_prefix))
+    error_message = "name_prefix must be 2 to 20 lower case letters, digits and hyphens, and start with a letter."
+  }
+}
+
+variable "zip_dir" {
+  description = "Directory with one zip per function: submit-task.zip, list-tasks.zip, process-task.zip, websocket.zip, audit-dead-letters.zip, authorizer.zip."
+  type        = string
+}
+
+variable "architecture" {
+  description = "Instruction set that the zips were built for: arm64 or x86_64. On AWS arm64 costs a fifth less."
+  type        = string
+  default     = "arm64"
+}
+
+variable "memory_mb" {
+  description = "Memory of every function, and with it CPU."
+  type        = number
+  default     = 256
+}
+
+variable "api_timeout_seconds" {
+  description = "Timeout of the functions behind the two APIs."
+  type        = number
+  default     = 10
+
+  validation {
+    # Below the 29 s of a WebSocket integration and the 30 s of an HTTP one, so that Lambda ends first and says so.
+    condition     = var.api_timeout_seconds >= 1 && var.api_timeout_seconds <= 28
+    error_message = "api_timeout_seconds must be 1 to 28, below what API Gateway waits."
+  }
+}
+
+variable "worker_timeout_seconds" {
+  description = "Timeout of the worker. The queue's visibility timeout follows from it: 6 x timeout + batching window."
+  type        = number
+  default     = 10
+}
+
+variable "worker_batching_window_seconds" {
+  description = "How long the event source mapping may wait for a fuller batch. Above 0 it saves invocations and costs latency."
+  type        = number
+  default     = 0
+}
+
+variable "worker_concurrency_max" {
+  description = "Most batches worked on at the same time."
+  type        = number
+  default     = 50
+
+  validation {
+    condition     = var.worker_concurrency_max >= 2 && var.worker_concurrency_max <= 1000
+    error_message = "worker_concurrency_max must be 2 to 1000, the range of an event source mapping's MaximumConcurrency."
+  }
+}
+
+variable "max_receive_count" {
+  description = "How often a task is handed out before it goes to the dead-letter queue; at least 5."
+  type        = number
+  default     = 5
+}
+
+variable "audit_timeout_seconds" {
+  description = "Timeout of audit-dead-letters, which reads through the whole dead-letter queue."
+  type        = number
+  default     = 60
+}
+
+variable "owner_index_shards" {
+  description = "Over how many partitions the tasks of one owner spread. Reading a page asks each of them. Do not lower it while tasks exist: those of the higher shards would not be listed."
+  type        = number
+  default     = 4
+
+  validation {
+    condition     = var.owner_index_shards >= 1 && var.owner_index_shards <= 64 && floor(var.owner_index_shards) == var.owner_index_shards
+    error_message = "owner_index_shards must be a whole number from 1 to 64."
+  }
+}
+
+variable "token_issuer" {
+  description = "Expected `iss` of bearer tokens."
+  type        = string
+
+  validation {
+    condition     = length(var.token_issuer) > 0
+    error_message = "token_issuer must not be empty: any issuer would do."
+  }
+}
+
+variable "token_audience" {
+  description = "Expected `aud` of bearer tokens."
+  type        = string
+
+  validation {
+    condition     = length(var.token_audience) > 0
+    error_message = "token_audience must not be empty: tokens made for others would do."
+  }
+}
+
+variable "token_jwks" {
+  description = "JWKS document (JSON) with the public keys that tokens are verified against. Public keys only."
+  type        = string
+
+  validation {
+    condition     = try(length(jsondecode(var.token_jwks).keys) > 0, false)
+    error_message = "token_jwks must be a JWKS document with at least one key: {\"keys\":[...]}."
+  }
+
+  validation {
+    condition     = try(alltrue([for key in jsondecode(var.token_jwks).keys : !can(key.d) && !can(key.k)]), true)
+    error_message = "token_jwks holds a private or symmetric key. Anyone who may read the function's configuration could sign tokens with it."
+  }
+
+  validation {
+    # Lambda takes 4 KB of environment variables in all.
+    condition     = length(var.token_jwks) <= 3072
+    error_message = "token_jwks must be at most 3072 characters, to fit Lambda's 4 KB of environment variables."
+  }
+}
+
+variable "authorizer_cache_seconds" {
+  description = "How long the HTTP API reuses a verdict on a token; 0 asks the authorizer every time."
+  type        = number
+  default     = 60
+}
+
+variable "throttling_rate_limit" {
+  description = "Steady requests, or messages, per second of each API."
+  type        = number
+  default     = 2000
+}
+
+variable "throttling_burst_limit" {
+  description = "Requests, or messages, that may come at once to each API."
+  type        = number
+  default     = 1000
+}
+
+variable "allow_test_tasks" {
+  description = "Accept the kinds poison, flaky and sleep, which exist for experiments. Off where real clients are."
+  type        = bool
+  default     = false
+}
+
+variable "fault_injection" {
+  description = "Wire the AWS FIS extension into all functions. Costs cold start, and an S3 poll now and then."
+  type        = bool
+  default     = false
+}
+
+variable "tracing_enabled" {
+  description = "Record X-Ray traces of the functions."
+  type        = bool
+  default     = false
+}
+
+variable "log_retention_days" {
+  description = "How long log lines of functions and access logs are kept."
+  type        = number
+  default     = 14
+}
+
+variable "point_in_time_recovery" {
+  description = "Keep continuous backups of the tasks table."
+  type        = bool
+  default     = true
+}
+
+variable "deletion_protection" {
+  description = "Refuse to delete the tables until this is turned off again."
+  type        = bool
+  default     = false
+}
+
+variable "alarm_action_arns" {
+  description = "SNS topics or other actions told about every alarm. None: the alarms only show."
+  type        = list(string)
+  default     = []
+}

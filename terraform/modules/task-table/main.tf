@@ -1,0 +1,83 @@
+# The view of all tasks. The queue message is the durable record; a row can always be made again from it.
+resource "aws_dynamodb_table" "tasks" {
+  name = "${var.name_prefix}-tasks"
+
+  # On demand: load comes in bursts, and nobody has to guess capacity. A cap, if wanted, is set per table on AWS.
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "task_id"
+  deletion_protection_enabled = var.deletion_protection
+
+  attribute {
+    name = "task_id"
+    type = "S"
+  }
+
+  # "{owner}#{shard}": one busy owner spreads over several partitions (1,000 writes per second each).
+  attribute {
+    name = "owner_shard"
+    type = "S"
+  }
+
+  # "{created_at_ms}#{task_id}": newest first is a backward query, and ties keep an order.
+  attribute {
+    name = "owner_sort"
+    type = "S"
+  }
+
+  # GET /tasks answers from this index alone (ALL), so that a page never costs a read per task.
+  global_secondary_index {
+    name            = local.owner_index
+    hash_key        = "owner_shard"
+    range_key       = "owner_sort"
+    projection_type = "ALL"
+  }
+
+  # Finished tasks go away by themselves; TTL deletes cost nothing.
+  ttl {
+    attribute_name = "expires_at_seconds"
+    enabled        = true
+  }
+
+  # A bad release can be undone to the second, for 35 days.
+  point_in_time_recovery {
+    enabled = var.point_in_time_recovery
+  }
+}
+
+# One row per open WebSocket connection. Losing it costs clients a reconnect, so it has no backups.
+resource "aws_dynamodb_table" "connections" {
+  name = "${var.name_prefix}-connections"
+
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "owner"
+  range_key                   = "connection_id"
+  deletion_protection_enabled = var.deletion_protection
+
+  attribute {
+    name = "owner"
+    type = "S"
+  }
+
+  attribute {
+    name = "connection_id"
+    type = "S"
+  }
+
+  # $disconnect and a push that answers 410 know the connection, not its owner.
+  global_secondary_index {
+    name            = local.connection_index
+    hash_key        = "connection_id"
+    projection_type = "KEYS_ONLY"
+  }
+
+  # $disconnect is best effort on AWS and a connection lives for 2 hours at most: TTL takes what was left behind.
+  ttl {
+    attribute_name = "expires_at_seconds"
+    enabled        = true
+  }
+}
+
+locals {
+  owner_index      = "owner-index"
+  connection_index = "connection-index"
+}

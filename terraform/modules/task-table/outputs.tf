@@ -1,0 +1,17 @@
+output "tasks" {
+  description = "The tasks table and its index."
+  value = {
+    name            = aws_dynamodb_table.tasks.name
+    arn             = aws_dynamodb_table.tasks.arn
+    owner_index_arn = "${aws_dynamodb_table.tasks.arn}/index/${local.owner_index}"
+  }
+}
+
+output "connections" {
+  description = "The connections table and its index."
+  value = {
+    name                 = aws_dynamodb_table.connections.name
+    arn                  = aws_dynamodb_table.connections.arn
+    connection_index_arn = "${aws_dynamodb_table.connections.arn}/index/${local.connection_index}"
+  }
+}
