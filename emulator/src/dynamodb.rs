@@ -1,31 +1,181 @@
 //! DynamoDB: an embedded engine behind the JSON protocol.
+//!
+//! The engine decides what an item operation does. Here is what stands around it: the account's ARNs, throughput caps
+//! that really throttle, backups and policies that Terraform reads back, expiry, and metrics.
+
+mod answer;
+mod capacity;
+mod control;
+mod decode;
+mod items;
+mod names;
+mod throttle;
+
+use std::sync::{Arc, Mutex};
 
 use dynoxide::Database;
-use http::StatusCode;
+use dynoxide::storage_backend::clock::Clock as EngineClock;
+use tokio::task::AbortHandle;
 
+use self::answer::Failure;
+use self::control::Control;
+use self::names::Names;
+use self::throttle::Throttle;
+use crate::clock::Clock;
+use crate::metrics::Unit;
 use crate::server::StartError;
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
+const NAMESPACE: &str = "AWS/DynamoDB";
+
+/// Expired items go within two days on AWS; here within a minute, so that a test sees it.
+const EXPIRY_SWEEP_INTERVAL_MS: i64 = 60_000;
+
+/// Targets of the two APIs that share the signing name.
+const TARGETS: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
+
 /// The tables of the account.
 #[expect(missing_debug_implementations, reason = "the engine has none")]
-#[derive(Clone)]
 pub struct DynamoDb {
-    #[expect(dead_code)]
+    account: Account,
+    sweeper: AbortHandle,
+}
+
+/// What a call needs; cheap to clone, because a long scan runs on a thread of its own.
+#[derive(Clone)]
+struct Account {
     database: Database,
+    names: Names,
+    throttle: Throttle,
+    control: Arc<Mutex<Control>>,
+    settings: Settings,
+}
+
+/// The engine reads the emulator's clock.
+struct EngineTime(Clock);
+
+impl EngineClock for EngineTime {
+    fn now_unix_secs(&self) -> u64 {
+        u64::try_from(self.0.now_ms() / 1000).unwrap_or(0)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds since the epoch fit 2^53 for 280,000 years")]
+    fn now_unix_secs_f64(&self) -> f64 {
+        self.0.now_ms() as f64 / 1000.0
+    }
 }
 
 impl DynamoDb {
-    pub fn new(_settings: &Settings) -> Result<Self, StartError> {
-        Ok(Self { database: Database::memory().map_err(StartError::Tables)? })
+    /// Opens an empty account in memory and starts the expiry of items.
+    ///
+    /// # Errors
+    /// When the engine does not open.
+    pub fn new(settings: &Settings) -> Result<Self, StartError> {
+        let clock = Arc::new(EngineTime(settings.clock.clone()));
+        let database = Database::memory_with_clock(clock).map_err(StartError::Tables)?;
+        let account = Account {
+            database: database.clone(),
+            names: Names::new(settings),
+            throttle: Throttle::new(settings),
+            control: Arc::default(),
+            settings: settings.clone(),
+        };
+        let sweeper = tokio::spawn(expire(database, settings.clock.clone())).abort_handle();
+        Ok(Self { account, sweeper })
     }
 }
 
 impl Service for DynamoDb {
-    fn handle(&self, _request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
-        Box::pin(async {
-            let body = r#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#;
-            AwsResponse::new(StatusCode::BAD_REQUEST, "application/x-amz-json-1.0", body)
+    fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
+        Box::pin(async move {
+            let target = request.header("x-amz-target").unwrap_or_default().to_owned();
+            let Some(operation) = TARGETS.iter().find_map(|prefix| target.strip_prefix(prefix)) else {
+                return answer::refused(&Failure::unknown(&target));
+            };
+            let account = self.account.clone();
+            let outcome = if is_long(operation) {
+                let operation = operation.to_owned();
+                tokio::task::spawn_blocking(move || account.call(&operation, &request))
+                    .await
+                    .unwrap_or_else(|_| Err(Failure::internal()))
+            } else {
+                account.call(operation, &request)
+            };
+            match outcome {
+                Ok(body) => answer::succeeded(body),
+                Err(failure) => answer::refused(&failure),
+            }
         })
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        self.sweeper.abort();
+        Box::pin(async {})
+    }
+}
+
+/// A key operation takes tens of microseconds, less than the hand-over to another thread; these read up to 1 MB.
+fn is_long(operation: &str) -> bool {
+    matches!(
+        operation,
+        "Scan" | "BatchGetItem" | "ExecuteStatement" | "BatchExecuteStatement" | "UpdateTable"
+    )
+}
+
+impl Account {
+    fn call(&self, operation: &str, request: &AwsRequest) -> Result<String, Failure> {
+        let body = std::str::from_utf8(&request.body).map_err(|_| Failure::unreadable())?;
+        let started = std::time::Instant::now();
+        let outcome = match self.call_items(operation, body) {
+            Some(outcome) => outcome,
+            None => self.call_control(operation, body),
+        };
+        self.measure(operation, body, &outcome, started.elapsed());
+        outcome
+    }
+
+    /// UserErrors has no dimension; the others are per table, and written where the table is known.
+    fn measure(
+        &self,
+        operation: &str,
+        body: &str,
+        outcome: &Result<String, Failure>,
+        took: std::time::Duration,
+    ) {
+        let now_ms = self.settings.clock.now_ms();
+        let record = |name, dimensions: &[(&str, &str)], value, unit| {
+            self.settings.metrics.record(now_ms, NAMESPACE, name, dimensions, value, unit);
+        };
+        match outcome {
+            Ok(_) => {
+                if let Some(table) = decode::table_of(body) {
+                    let dimensions = [("Operation", operation), ("TableName", self.names.bare(&table))];
+                    let took_ms = took.as_secs_f64() * 1e3;
+                    record("SuccessfulRequestLatency", &dimensions, took_ms, Unit::Milliseconds);
+                }
+            }
+            Err(failure) if failure.is_conditional_check() => {
+                if let Some(table) = decode::table_of(body) {
+                    let dimensions = [("TableName", self.names.bare(&table))];
+                    record("ConditionalCheckFailedRequests", &dimensions, 1.0, Unit::Count);
+                }
+            }
+            Err(failure) if failure.is_throttle() => {}
+            Err(_) => record("UserErrors", &[], 1.0, Unit::Count),
+        }
+    }
+}
+
+async fn expire(database: Database, clock: Clock) {
+    loop {
+        clock.sleep_until(clock.now_ms() + EXPIRY_SWEEP_INTERVAL_MS).await;
+        let database = database.clone();
+        match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(items)) => tracing::info!(items, "expired items deleted"),
+            Ok(Err(error)) => tracing::warn!(%error, "failed to delete expired items"),
+            Err(_) => return,
+        }
     }
 }

@@ -1,0 +1,104 @@
+//! Answers on the wire.
+
+use dynoxide::DynoxideError;
+use http::StatusCode;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::throttle::Throttled;
+use crate::wire::AwsResponse;
+
+const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
+const DYNAMODB: &str = "com.amazonaws.dynamodb.v20120810#";
+
+/// Why a call was refused.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Engine(DynoxideError),
+    Throttled(Throttled),
+    /// An error of what stands around the engine; `shape` in DynamoDB's namespace.
+    Own {
+        shape: &'static str,
+        message: String,
+    },
+    /// In the namespace of the front end, without a message.
+    FrontEnd {
+        shape: &'static str,
+        status: StatusCode,
+    },
+}
+
+impl From<DynoxideError> for Failure {
+    fn from(error: DynoxideError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl Failure {
+    /// Not an operation of DynamoDB, or not one that is emulated: logged by name, never accepted.
+    pub(super) fn unknown(target: &str) -> Self {
+        tracing::warn!(aws.service = "dynamodb", aws.target = %target, "the operation is not emulated");
+        Self::FrontEnd { shape: "UnknownOperationException", status: StatusCode::BAD_REQUEST }
+    }
+
+    pub(super) fn unreadable() -> Self {
+        Self::FrontEnd { shape: "SerializationException", status: StatusCode::BAD_REQUEST }
+    }
+
+    pub(super) fn internal() -> Self {
+        Self::FrontEnd { shape: "InternalFailure", status: StatusCode::INTERNAL_SERVER_ERROR }
+    }
+
+    pub(super) fn is_conditional_check(&self) -> bool {
+        matches!(self, Self::Engine(DynoxideError::ConditionalCheckFailedException(..)))
+    }
+
+    pub(super) fn is_throttle(&self) -> bool {
+        matches!(self, Self::Throttled(_))
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Engine(error) => {
+                StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::BAD_REQUEST)
+            }
+            Self::Throttled(_) | Self::Own { .. } => StatusCode::BAD_REQUEST,
+            Self::FrontEnd { status, .. } => *status,
+        }
+    }
+
+    fn body(&self) -> String {
+        match self {
+            Self::Engine(error) => error.to_json(),
+            Self::Throttled(throttled) => throttled.body(DYNAMODB).to_string(),
+            Self::Own { shape, message } => {
+                json!({"__type": format!("{DYNAMODB}{shape}"), "message": message}).to_string()
+            }
+            Self::FrontEnd { shape, .. } => {
+                json!({"__type": format!("com.amazon.coral.service#{shape}")}).to_string()
+            }
+        }
+    }
+}
+
+pub(super) fn succeeded(body: String) -> AwsResponse {
+    sealed(StatusCode::OK, body)
+}
+
+pub(super) fn refused(failure: &Failure) -> AwsResponse {
+    sealed(failure.status(), failure.body())
+}
+
+/// The Go and Java SDKs check the CRC32 of the body as sent.
+fn sealed(status: StatusCode, body: String) -> AwsResponse {
+    let crc32 = crc32fast::hash(body.as_bytes()).to_string();
+    AwsResponse::new(status, CONTENT_TYPE, body)
+        .with_header("x-amz-crc32", &crc32)
+        .with_header("x-amzn-requestid", &request_id())
+}
+
+/// DynamoDB's ids are 52 upper-case characters.
+fn request_id() -> String {
+    let two = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()).to_ascii_uppercase();
+    two.chars().take(52).collect()
+}

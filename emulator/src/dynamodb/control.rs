@@ -1,0 +1,281 @@
+//! Table operations: the engine's, and those that it does not have.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+
+use dynoxide::Database;
+use dynoxide::actions::describe_table::DescribeTableRequest;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Account;
+use super::answer::Failure;
+use super::decode::{decode, table_of};
+
+type Outcome = Result<String, Failure>;
+
+/// AWS's default and maximum.
+const RECOVERY_DAYS_MAX: u32 = 35;
+
+/// What AWS gives an on-demand table that asks for nothing else.
+const WARM_READ_UNITS: u32 = 12_000;
+const WARM_WRITE_UNITS: u32 = 4_000;
+
+/// What is known of tables beside the engine.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    recovery: HashMap<String, Recovery>,
+    /// By resource ARN.
+    policies: HashMap<String, ResourcePolicy>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Recovery {
+    days: u32,
+    enabled_at_ms: i64,
+}
+
+#[derive(Clone, Debug)]
+struct ResourcePolicy {
+    document: String,
+    revision: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UpdateBackups {
+    table_name: String,
+    point_in_time_recovery_specification: RecoverySpecification,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RecoverySpecification {
+    point_in_time_recovery_enabled: bool,
+    recovery_period_in_days: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TableOnly {
+    table_name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PolicyRequest {
+    resource_arn: String,
+    policy: Option<String>,
+    expected_revision_id: Option<String>,
+}
+
+impl Account {
+    pub(super) fn call_control(&self, operation: &str, body: &str) -> Outcome {
+        match operation {
+            "DescribeContinuousBackups" => {
+                self.describe_backups(&decode::<TableOnly>(operation, body)?.table_name)
+            }
+            "UpdateContinuousBackups" => self.update_backups(&decode(operation, body)?),
+            "PutResourcePolicy" => self.put_policy(decode(operation, body)?),
+            "GetResourcePolicy" => self.get_policy(&decode(operation, body)?),
+            "DeleteResourcePolicy" => self.delete_policy(&decode(operation, body)?),
+            _ => {
+                let answer = self.call_engine(operation, &self.names.to_engine(body))?;
+                self.after_engine(operation, body);
+                Ok(self.names.to_caller(&answer).into_owned())
+            }
+        }
+    }
+
+    fn call_engine(&self, operation: &str, body: &str) -> Outcome {
+        match operation {
+            "CreateTable" => self
+                .plain(operation, body, Database::create_table)
+                .map(|body| warm(&body, "TableDescription")),
+            "DescribeTable" => {
+                self.plain(operation, body, Database::describe_table).map(|body| warm(&body, "Table"))
+            }
+            "DeleteTable" => self.plain(operation, body, Database::delete_table),
+            "ListTables" => self.plain(operation, body, Database::list_tables),
+            "UpdateTable" => self
+                .plain(operation, body, Database::update_table)
+                .map(|body| warm(&body, "TableDescription")),
+            "UpdateTimeToLive" => self.plain(operation, body, Database::update_time_to_live),
+            "DescribeTimeToLive" => self.plain(operation, body, Database::describe_time_to_live),
+            "TagResource" => {
+                self.plain(operation, body, |db, request| db.tag_resource(request).map(|_| json!({})))
+            }
+            "UntagResource" => {
+                self.plain(operation, body, |db, request| db.untag_resource(request).map(|_| json!({})))
+            }
+            "ListTagsOfResource" => self.plain(operation, body, Database::list_tags_of_resource),
+            "ListStreams" => self.plain(operation, body, Database::list_streams),
+            "DescribeStream" => self.plain(operation, body, Database::describe_stream),
+            "GetShardIterator" => self.plain(operation, body, Database::get_shard_iterator),
+            "GetRecords" => self.plain(operation, body, Database::get_records),
+            _ => Err(Failure::unknown(operation)),
+        }
+    }
+
+    /// Keeps the caps and the rest in step with the table.
+    fn after_engine(&self, operation: &str, body: &str) {
+        let Some(table) = table_of(body) else { return };
+        let table = self.names.bare(&table);
+        match operation {
+            "CreateTable" | "UpdateTable" => {
+                let request = DescribeTableRequest { table_name: table.to_owned() };
+                if let Ok(described) = self.database.describe_table(request) {
+                    self.throttle.configure(&described.table);
+                }
+            }
+            "DeleteTable" => {
+                self.throttle.forget(table);
+                let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+                control.recovery.remove(table);
+                control.policies.remove(&self.names.table_arn(table));
+            }
+            _ => {}
+        }
+    }
+
+    fn table_must_exist(&self, table: &str, shape: &'static str) -> Result<(), Failure> {
+        match self.database.get_table_metadata(table)? {
+            Some(_) => Ok(()),
+            None => Err(Failure::Own { shape, message: format!("Table not found: {table}") }),
+        }
+    }
+
+    fn describe_backups(&self, table: &str) -> Outcome {
+        let table = self.names.bare(table);
+        self.table_must_exist(table, "TableNotFoundException")?;
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let description =
+            describe_recovery(control.recovery.get(table).copied(), self.settings.clock.now_ms());
+        Ok(json!({"ContinuousBackupsDescription": {
+            "ContinuousBackupsStatus": "ENABLED",
+            "PointInTimeRecoveryDescription": description,
+        }})
+        .to_string())
+    }
+
+    fn update_backups(&self, request: &UpdateBackups) -> Outcome {
+        let table = self.names.bare(&request.table_name);
+        self.table_must_exist(table, "TableNotFoundException")?;
+        let wanted = &request.point_in_time_recovery_specification;
+        let days = wanted.recovery_period_in_days.unwrap_or(RECOVERY_DAYS_MAX);
+        if !(1..=RECOVERY_DAYS_MAX).contains(&days) {
+            let message = format!("RecoveryPeriodInDays must be between 1 and {RECOVERY_DAYS_MAX}");
+            return Err(dynoxide::DynoxideError::ValidationException(message).into());
+        }
+        let now_ms = self.settings.clock.now_ms();
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted.point_in_time_recovery_enabled {
+            let recovery =
+                control.recovery.entry(table.to_owned()).or_insert(Recovery { days, enabled_at_ms: now_ms });
+            recovery.days = days;
+        } else {
+            control.recovery.remove(table);
+        }
+        drop(control);
+        self.describe_backups(table)
+    }
+
+    /// The name of the table of an ARN, which must exist.
+    fn policy_table<'a>(&self, arn: &'a str) -> Result<&'a str, Failure> {
+        let table = self.names.bare(arn);
+        let table = table.split('/').next().unwrap_or(table);
+        let found = self.database.get_table_metadata(table)?;
+        found.map(|_| table).ok_or_else(|| Failure::Own {
+            shape: "ResourceNotFoundException",
+            message: format!("Requested resource not found: Table: {table} not found"),
+        })
+    }
+
+    fn put_policy(&self, request: PolicyRequest) -> Outcome {
+        self.policy_table(&request.resource_arn)?;
+        let document = request.policy.unwrap_or_default();
+        if serde_json::from_str::<Value>(&document).ok().is_none_or(|policy| !policy.is_object()) {
+            let message = "Resource-based policy is not valid JSON".to_owned();
+            return Err(dynoxide::DynoxideError::ValidationException(message).into());
+        }
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = control.policies.get(&request.resource_arn);
+        check_revision(current, request.expected_revision_id.as_deref())?;
+        let revision = current
+            .filter(|policy| policy.document == document)
+            .map_or_else(|| Uuid::new_v4().to_string(), |policy| policy.revision.clone());
+        let policy = ResourcePolicy { document, revision: revision.clone() };
+        control.policies.insert(request.resource_arn, policy);
+        Ok(json!({ "RevisionId": revision }).to_string())
+    }
+
+    fn get_policy(&self, request: &PolicyRequest) -> Outcome {
+        self.policy_table(&request.resource_arn)?;
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let policy = control.policies.get(&request.resource_arn).ok_or_else(no_policy)?;
+        Ok(json!({"Policy": policy.document, "RevisionId": policy.revision}).to_string())
+    }
+
+    /// "If you attempt to delete a policy that doesn't exist, DynamoDB returns success": it is idempotent.
+    fn delete_policy(&self, request: &PolicyRequest) -> Outcome {
+        self.policy_table(&request.resource_arn)?;
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        check_revision(control.policies.get(&request.resource_arn), request.expected_revision_id.as_deref())?;
+        Ok(match control.policies.remove(&request.resource_arn) {
+            Some(policy) => json!({"RevisionId": policy.revision}).to_string(),
+            None => json!({}).to_string(),
+        })
+    }
+}
+
+/// `NO_POLICY` asks that there be none yet.
+fn check_revision(current: Option<&ResourcePolicy>, expected: Option<&str>) -> Result<(), Failure> {
+    let holds = match (expected, current) {
+        (None, _) | (Some("NO_POLICY"), None) => true,
+        (Some(expected), Some(policy)) => expected == policy.revision,
+        (Some(_), None) => false,
+    };
+    if holds { Ok(()) } else { Err(no_policy()) }
+}
+
+fn no_policy() -> Failure {
+    Failure::Own {
+        shape: "PolicyNotFoundException",
+        message: "Resource-based policy not found for the provided ResourceArn".to_owned(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since the epoch fit 2^53 for 280,000 years")]
+fn describe_recovery(recovery: Option<Recovery>, now_ms: i64) -> Value {
+    match recovery {
+        None => json!({"PointInTimeRecoveryStatus": "DISABLED"}),
+        Some(recovery) => json!({
+            "PointInTimeRecoveryStatus": "ENABLED",
+            "RecoveryPeriodInDays": recovery.days,
+            "EarliestRestorableDateTime": recovery.enabled_at_ms as f64 / 1e3,
+            "LatestRestorableDateTime": now_ms as f64 / 1e3,
+        }),
+    }
+}
+
+/// Adds the `WarmThroughput` that AWS reports for every on-demand table.
+fn warm(body: &str, member: &str) -> String {
+    let Ok(mut answer) = serde_json::from_str::<Value>(body) else { return body.to_owned() };
+    let Some(table) = answer.get_mut(member).and_then(Value::as_object_mut) else { return body.to_owned() };
+    let on_demand = table
+        .get("BillingModeSummary")
+        .and_then(|summary| summary.get("BillingMode"))
+        .is_some_and(|mode| mode == "PAY_PER_REQUEST");
+    if on_demand {
+        let warm = json!({
+            "ReadUnitsPerSecond": WARM_READ_UNITS, "WriteUnitsPerSecond": WARM_WRITE_UNITS, "Status": "ACTIVE",
+        });
+        let indexes = table.get_mut("GlobalSecondaryIndexes").and_then(Value::as_array_mut);
+        for index in indexes.into_iter().flatten().filter_map(Value::as_object_mut) {
+            index.insert("WarmThroughput".to_owned(), warm.clone());
+        }
+        table.insert("WarmThroughput".to_owned(), warm);
+    }
+    answer.to_string()
+}
