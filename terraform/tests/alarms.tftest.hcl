@@ -1,0 +1,52 @@
+# An alarm that watches the wrong thing is worse than none.
+
+mock_provider "aws" {
+  source = "./testing/mocks"
+}
+
+variables {
+  name_prefix            = "test"
+  task_queue_name        = "test-tasks"
+  dead_letter_queue_name = "test-tasks-dlq"
+  worker_function_name   = "test-process-task"
+  http_api_id            = "http123"
+  action_arns            = ["arn:aws:sns:eu-central-1:123456789012:pager"]
+}
+
+run "each_alarm_watches_its_own_metric_and_tells_the_pager" {
+  command = plan
+
+  module {
+    source = "./modules/alarms"
+  }
+
+  assert {
+    condition = [
+      for alarm in [
+        aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.queue_age,
+        aws_cloudwatch_metric_alarm.worker_errors, aws_cloudwatch_metric_alarm.http_5xx,
+      ] : join(" ", [alarm.namespace, alarm.metric_name, one(keys(alarm.dimensions)), one(values(alarm.dimensions))])
+      ] == [
+      "AWS/SQS ApproximateNumberOfMessagesVisible QueueName test-tasks-dlq",
+      "AWS/SQS ApproximateAgeOfOldestMessage QueueName test-tasks",
+      "AWS/Lambda Errors FunctionName test-process-task",
+      "AWS/ApiGateway 5xx ApiId http123",
+    ]
+    error_message = "An alarm watches something else."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.dead_letters.threshold == 0 && aws_cloudwatch_metric_alarm.dead_letters.evaluation_periods == 1
+    error_message = "One dead letter is reason enough, at once."
+  }
+
+  assert {
+    condition = alltrue([
+      for alarm in [
+        aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.queue_age,
+        aws_cloudwatch_metric_alarm.worker_errors, aws_cloudwatch_metric_alarm.http_5xx,
+      ] : alarm.treat_missing_data == "notBreaching" && alarm.alarm_actions == toset(var.action_arns) && alarm.ok_actions == toset(var.action_arns)
+    ])
+    error_message = "An idle stack is healthy, and the pager hears of both changes."
+  }
+}

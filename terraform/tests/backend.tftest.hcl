@@ -1,0 +1,223 @@
+# What holds for the whole backend: who may do what, and the `stack` object that the load test and the harness read.
+
+mock_provider "aws" {
+  source = "./testing/mocks"
+
+  override_resource {
+    target = module.task_table.aws_dynamodb_table.tasks
+    values = { arn = "arn:tasks-table" }
+  }
+
+  override_resource {
+    target = module.task_table.aws_dynamodb_table.connections
+    values = { arn = "arn:connections-table" }
+  }
+
+  override_resource {
+    target = module.task_queue.aws_sqs_queue.tasks
+    values = { arn = "arn:aws:sqs:eu-central-1:123456789012:test-tasks", url = "https://sqs.test/test-tasks" }
+  }
+
+  override_resource {
+    target = module.task_queue.aws_sqs_queue.dead_letters
+    values = { arn = "arn:aws:sqs:eu-central-1:123456789012:test-tasks-dlq", url = "https://sqs.test/test-tasks-dlq" }
+  }
+
+  override_resource {
+    target = module.http_api.aws_apigatewayv2_api.this
+    values = {
+      id            = "http123"
+      api_endpoint  = "https://http123.execute-api.eu-central-1.amazonaws.com"
+      execution_arn = "arn:aws:execute-api:eu-central-1:123456789012:http123"
+    }
+  }
+}
+
+variables {
+  name_prefix    = "test"
+  zip_dir        = "testing/zips"
+  token_issuer   = "https://issuer.test"
+  token_audience = "tasks"
+  token_jwks     = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"}]}"
+}
+
+run "each_function_may_do_exactly_what_its_calls_need" {
+  module {
+    source = "./modules/task-backend"
+  }
+
+  assert {
+    condition     = length(distinct([for function, role in output.roles : role.name])) == length(output.stack.functions)
+    error_message = "Two functions share a role."
+  }
+
+  assert {
+    condition = alltrue([
+      for action in flatten([for role in output.roles : keys(role.may)]) : !strcontains(action, "*")
+    ])
+    error_message = "A role grants a wildcard action."
+  }
+
+  assert {
+    condition = alltrue([
+      for resource in flatten([for role in output.roles : values(role.may)]) : resource != "*"
+    ])
+    error_message = "A role grants something on every resource."
+  }
+
+  assert {
+    # As JSON, since equality would also compare how the collections are typed.
+    condition = jsonencode({
+      for function, role in output.roles :
+      function => { for action, resources in role.may : action => resources if !startswith(action, "logs:") }
+      }) == jsonencode({
+      submit-task = {
+        "dynamodb:GetItem" = ["arn:tasks-table"]
+        "dynamodb:PutItem" = ["arn:tasks-table"]
+        "sqs:SendMessage"  = ["arn:aws:sqs:eu-central-1:123456789012:test-tasks"]
+      }
+      list-tasks = {
+        "dynamodb:GetItem" = ["arn:tasks-table"]
+        "dynamodb:Query"   = ["arn:tasks-table/index/owner-index"]
+      }
+      process-task = {
+        "dynamodb:DeleteItem"           = ["arn:connections-table"]
+        "dynamodb:GetItem"              = ["arn:tasks-table"]
+        "dynamodb:PutItem"              = ["arn:tasks-table"]
+        "dynamodb:Query"                = ["arn:connections-table"]
+        "dynamodb:UpdateItem"           = ["arn:tasks-table"]
+        "execute-api:ManageConnections" = ["arn:aws:execute-api:eu-central-1:123456789012:api123/live/POST/@connections/*"]
+        "sqs:ChangeMessageVisibility"   = ["arn:aws:sqs:eu-central-1:123456789012:test-tasks"]
+        "sqs:DeleteMessage"             = ["arn:aws:sqs:eu-central-1:123456789012:test-tasks"]
+        "sqs:GetQueueAttributes"        = ["arn:aws:sqs:eu-central-1:123456789012:test-tasks"]
+        "sqs:ReceiveMessage"            = ["arn:aws:sqs:eu-central-1:123456789012:test-tasks"]
+      }
+      websocket = {
+        "dynamodb:DeleteItem" = ["arn:connections-table"]
+        "dynamodb:GetItem"    = ["arn:tasks-table"]
+        "dynamodb:PutItem"    = ["arn:connections-table"]
+        "dynamodb:Query"      = ["arn:connections-table/index/connection-index"]
+      }
+      audit-dead-letters = {
+        "dynamodb:DeleteItem"           = ["arn:connections-table"]
+        "dynamodb:GetItem"              = ["arn:tasks-table"]
+        "dynamodb:PutItem"              = ["arn:tasks-table"]
+        "dynamodb:Query"                = ["arn:connections-table"]
+        "dynamodb:UpdateItem"           = ["arn:tasks-table"]
+        "execute-api:ManageConnections" = ["arn:aws:execute-api:eu-central-1:123456789012:api123/live/POST/@connections/*"]
+        "sqs:ChangeMessageVisibility"   = ["arn:aws:sqs:eu-central-1:123456789012:test-tasks-dlq"]
+        "sqs:GetQueueAttributes"        = ["arn:aws:sqs:eu-central-1:123456789012:test-tasks-dlq"]
+        "sqs:ReceiveMessage"            = ["arn:aws:sqs:eu-central-1:123456789012:test-tasks-dlq"]
+      }
+      authorizer = {}
+    })
+    error_message = "A role grants more, or less, than its function needs: ${jsonencode({ for f, r in output.roles : f => r.may })}"
+  }
+
+  assert {
+    condition = alltrue([
+      aws_lambda_event_source_mapping.tasks.batch_size == 10,
+      toset(aws_lambda_event_source_mapping.tasks.function_response_types) == toset(["ReportBatchItemFailures"]),
+      aws_lambda_event_source_mapping.tasks.event_source_arn == output.stack.queues.tasks.arn,
+    ])
+    error_message = "The mapping must take batches of 10 from the tasks queue and let the worker report single failures."
+  }
+
+  assert {
+    condition     = output.stack.fault_injection == null
+    error_message = "Fault injection must be off unless asked for."
+  }
+}
+
+run "the_stack_object_has_the_shape_that_its_readers_expect" {
+  module {
+    source = "./modules/task-backend"
+  }
+
+  variables {
+    fault_injection        = true
+    worker_timeout_seconds = 20
+  }
+
+  assert {
+    condition = output.stack == {
+      region        = "eu-central-1"
+      account_id    = "123456789012"
+      http_url      = "https://http123.execute-api.eu-central-1.amazonaws.com"
+      websocket_url = "wss://api123.execute-api.eu-central-1.amazonaws.com/live"
+      http_api      = { id = "http123", stage = "$default" }
+      websocket_api = { id = "api123", stage = "live" }
+      functions = {
+        for function, timeout in {
+          submit-task = 10, list-tasks = 10, process-task = 20, websocket = 10, audit-dead-letters = 60, authorizer = 5
+          } : function => {
+          name            = "test-${function}"
+          arn             = "arn:aws:lambda:eu-central-1:123456789012:function:some-function"
+          timeout_seconds = timeout
+        }
+      }
+      queues = {
+        tasks = {
+          url                        = "https://sqs.test/test-tasks"
+          arn                        = "arn:aws:sqs:eu-central-1:123456789012:test-tasks"
+          visibility_timeout_seconds = 120
+          max_receive_count          = 5
+        }
+        tasks-dlq = {
+          url = "https://sqs.test/test-tasks-dlq"
+          arn = "arn:aws:sqs:eu-central-1:123456789012:test-tasks-dlq"
+        }
+      }
+      tables = {
+        tasks       = { name = "test-tasks", arn = "arn:tasks-table" }
+        connections = { name = "test-connections", arn = "arn:connections-table" }
+      }
+      event_source_mapping_id = aws_lambda_event_source_mapping.tasks.id
+      fault_injection = {
+        role_arn = "arn:aws:iam::123456789012:role/some-role"
+        bucket   = "test-fault-injection-123456789012"
+        prefix   = "FisConfigs/"
+      }
+      auth = { issuer = "https://issuer.test", audience = "tasks" }
+    }
+    error_message = "The stack object differs from docs/architecture.md: ${jsonencode(output.stack)}"
+  }
+
+  assert {
+    condition = alltrue([
+      for role in output.roles : (
+        one(role.may["s3:ListBucket"]) == "arn:aws:s3:::some-bucket" &&
+        one(role.may["s3:GetObject"]) == "arn:aws:s3:::some-bucket/FisConfigs/*"
+      )
+    ])
+    error_message = "With fault injection on, every function must be able to read the active faults, and nothing else there."
+  }
+}
+
+run "a_private_key_a_slow_api_and_half_a_shard_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/task-backend"
+  }
+
+  variables {
+    name_prefix            = "has_underscore"
+    token_jwks             = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\",\"d\":\"secret\"}]}"
+    token_issuer           = ""
+    token_audience         = ""
+    api_timeout_seconds    = 29
+    owner_index_shards     = 1.5
+    worker_concurrency_max = 1
+  }
+
+  expect_failures = [
+    var.name_prefix,
+    var.token_jwks,
+    var.token_issuer,
+    var.token_audience,
+    var.api_timeout_seconds,
+    var.owner_index_shards,
+    var.worker_concurrency_max,
+  ]
+}

@@ -1,0 +1,96 @@
+# The environments are thin: both deploy the same backend, and shortening times never bends a rule between them.
+
+mock_provider "aws" {
+  source = "./testing/mocks"
+
+  override_resource {
+    target = module.task_backend.module.task_queue.aws_sqs_queue.tasks
+    values = { arn = "arn:aws:sqs:eu-central-1:123456789012:test-tasks" }
+  }
+
+  override_resource {
+    target = module.task_backend.module.task_queue.aws_sqs_queue.dead_letters
+    values = { arn = "arn:aws:sqs:eu-central-1:123456789012:test-tasks-dlq" }
+  }
+}
+
+variables {
+  name_prefix         = "test"
+  zip_dir             = "testing/zips"
+  token_issuer        = "https://issuer.test"
+  token_audience      = "tasks"
+  token_jwks          = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"}]}"
+  endpoint            = "http://127.0.0.1:4566"
+  region              = "eu-central-1"
+  allowed_account_ids = ["123456789012"]
+}
+
+run "local_is_short_but_keeps_the_rules" {
+  module {
+    source = "./environments/local"
+  }
+
+  assert {
+    condition     = output.stack.functions["process-task"].timeout_seconds == 1
+    error_message = "The local worker must be quick to give up, so that retries are seen within a minute."
+  }
+
+  assert {
+    condition     = output.stack.queues.tasks.visibility_timeout_seconds == 6 * output.stack.functions["process-task"].timeout_seconds
+    error_message = "Visibility must be 6 x the worker's timeout here too."
+  }
+
+  assert {
+    condition     = output.stack.queues.tasks.max_receive_count >= 5
+    error_message = "A task must be tried 5 times here too."
+  }
+
+  assert {
+    condition     = output.stack.fault_injection != null
+    error_message = "Experiments run here: fault injection must be on."
+  }
+}
+
+run "local_refuses_to_reach_beyond_this_machine_and_to_break_the_rules" {
+  command = plan
+
+  module {
+    source = "./environments/local"
+  }
+
+  variables {
+    endpoint = "http://127.0.0.1.example.com:4566"
+  }
+
+  expect_failures = [var.endpoint]
+}
+
+run "dev_takes_no_faults_unless_asked_to" {
+  module {
+    source = "./environments/dev"
+  }
+
+  assert {
+    condition     = output.stack.fault_injection == null
+    error_message = "Real clients are here: fault injection must be off."
+  }
+
+  assert {
+    condition     = output.stack.queues.tasks.visibility_timeout_seconds == 6 * output.stack.functions["process-task"].timeout_seconds
+    error_message = "Visibility must be 6 x the worker's timeout."
+  }
+}
+
+run "dev_needs_to_be_told_the_account" {
+  command = plan
+
+  module {
+    source = "./environments/dev"
+  }
+
+  variables {
+    allowed_account_ids = []
+  }
+
+  expect_failures = [var.allowed_account_ids]
+}

@@ -1,0 +1,69 @@
+# Keys and indexes are a contract with the functions' code.
+
+mock_provider "aws" {
+  source = "./testing/mocks"
+}
+
+variables {
+  name_prefix = "test"
+}
+
+run "the_tables_have_the_keys_and_indexes_that_the_functions_query" {
+  command = plan
+
+  module {
+    source = "./modules/task-table"
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.tasks.hash_key == "task_id" && aws_dynamodb_table.tasks.range_key == null
+    error_message = "A task is found by its id alone."
+  }
+
+  assert {
+    condition = [
+      for index in aws_dynamodb_table.tasks.global_secondary_index :
+      [index.name, index.hash_key, index.range_key, index.projection_type]
+    ] == [["owner-index", "owner_shard", "owner_sort", "ALL"]]
+    error_message = "GET /tasks pages over owner-index."
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.connections.hash_key == "owner" && aws_dynamodb_table.connections.range_key == "connection_id"
+    error_message = "Connections are found by owner."
+  }
+
+  assert {
+    condition = [
+      for index in aws_dynamodb_table.connections.global_secondary_index : [index.name, index.hash_key, index.projection_type]
+    ] == [["connection-index", "connection_id", "KEYS_ONLY"]]
+    error_message = "$disconnect knows the connection only."
+  }
+
+  assert {
+    condition = alltrue([
+      for table in [aws_dynamodb_table.tasks, aws_dynamodb_table.connections] :
+      table.billing_mode == "PAY_PER_REQUEST" && table.ttl[0].enabled && table.ttl[0].attribute_name == "expires_at_seconds"
+    ])
+    error_message = "Both tables scale on demand and forget in time."
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.tasks.point_in_time_recovery[0].enabled && !aws_dynamodb_table.tasks.deletion_protection_enabled
+    error_message = "By default tasks are backed up, and a destroy leaves nothing."
+  }
+}
+
+run "backups_and_protection_are_a_choice_and_names_are_checked" {
+  command = plan
+
+  module {
+    source = "./modules/task-table"
+  }
+
+  variables {
+    name_prefix = "9lives"
+  }
+
+  expect_failures = [var.name_prefix]
+}
