@@ -15,6 +15,8 @@ pub enum LoadError {
     NoToken { variable: &'static str },
     #[error("{variable} holds the token of one owner, but the plan has {owners}")]
     OneTokenManyOwners { variable: &'static str, owners: u32 },
+    #[error("the token in {variable} does not fit into a header")]
+    UnreadableToken { variable: &'static str },
     #[error("another load run is under way in this process, and goose can do one at a time")]
     Busy,
     #[error("cannot build the HTTP client")]

@@ -7,11 +7,24 @@
 pub mod stack;
 pub mod token;
 
+mod attack;
+mod book;
+mod clock;
 mod error;
+mod histogram;
+mod job;
 mod ledger;
 mod outcome;
 mod plan;
 mod run;
+mod schedule;
+mod session;
+mod shared;
+mod stop;
+mod summary;
+mod target;
+mod timeline;
+mod wire;
 
 pub use error::LoadError;
 pub use ledger::{
@@ -20,3 +33,5 @@ pub use ledger::{
 pub use outcome::{ConnectionStats, Latency, LoadOutcome, PhaseStats, SeriesPoint, Validity};
 pub use plan::{Arrivals, LoadPlan, TaskMix};
 pub use run::{Running, start};
+pub use summary::{ISSUE_LAG_P99_MAX_MS, UNSENT_SHARE_MAX};
+pub use target::TOKEN_VARIABLE;

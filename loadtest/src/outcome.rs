@@ -19,7 +19,7 @@ pub struct Latency {
 }
 
 /// Of the arrivals whose intended start lies in the phase.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PhaseStats {
     pub name: String,
     pub began_at_ms: u64,
@@ -106,6 +106,8 @@ pub struct LoadOutcome {
     pub counts: Counts,
     pub ledger: Vec<LedgerEntry>,
     pub phases: Vec<PhaseStats>,
+    /// All phases together; percentiles from the added histograms.
+    pub total: PhaseStats,
     pub series: Vec<SeriesPoint>,
     pub validity: Validity,
     /// How late the clock issued the arrivals: the generator's own share of every latency.

@@ -5,6 +5,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::LoadError;
+
+/// It becomes part of tokens, headers and file names.
+const RUN_ID_CHARACTERS_MAX: usize = 64;
+const RATE_MAX_PER_SECOND: f64 = 100_000.0;
+const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
+/// One socket each; a process has 65 536 descriptors at the most on Fargate.
+const OWNERS_MAX: u32 = 20_000;
+const WORKERS_MAX: usize = 20_000;
+const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(300);
+const UNKNOWN_RETRIES_MAX: u32 = 20;
+/// SQS takes 1 MiB per message, API Gateway 10 MB per request; beyond is the service's own check to prove.
+const PAYLOAD_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// How the intended starts are spread in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,6 +98,70 @@ impl Default for LoadPlan {
             request_timeout: Duration::from_secs(10),
             workers: 64,
             unknown_retries: 3,
+        }
+    }
+}
+
+impl LoadPlan {
+    /// Every field within its named limit.
+    pub(crate) fn validate(&self) -> Result<(), LoadError> {
+        let run_id_ok = !self.run_id.is_empty()
+            && self.run_id.len() <= RUN_ID_CHARACTERS_MAX
+            && self.run_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        check("run_id", run_id_ok, || {
+            format!("must be 1 to {RUN_ID_CHARACTERS_MAX} letters, digits and dashes")
+        })?;
+        let rate_ok = self.rate_per_second > 0.0 && self.rate_per_second <= RATE_MAX_PER_SECOND;
+        check("rate_per_second", rate_ok, || format!("must be above 0 and at most {RATE_MAX_PER_SECOND}"))?;
+        let reads_ok = (0.0..=RATE_MAX_PER_SECOND).contains(&self.poll_rate_per_second);
+        check("poll_rate_per_second", reads_ok, || format!("must be 0 to {RATE_MAX_PER_SECOND}"))?;
+        let duration_ok = !self.duration.is_zero() && self.duration <= DURATION_MAX;
+        check("duration", duration_ok, || format!("must be above 0 and at most {DURATION_MAX:?}"))?;
+        let timeout_ok = !self.request_timeout.is_zero() && self.request_timeout <= REQUEST_TIMEOUT_MAX;
+        check("request_timeout", timeout_ok, || {
+            format!("must be above 0 and at most {REQUEST_TIMEOUT_MAX:?}")
+        })?;
+        check("owners", (1..=OWNERS_MAX).contains(&self.owners), || format!("must be 1 to {OWNERS_MAX}"))?;
+        check("workers", (1..=WORKERS_MAX).contains(&self.workers), || {
+            format!("must be 1 to {WORKERS_MAX}")
+        })?;
+        let retries_ok = self.unknown_retries <= UNKNOWN_RETRIES_MAX;
+        check("unknown_retries", retries_ok, || format!("must be at most {UNKNOWN_RETRIES_MAX}"))?;
+        let payload_ok = self.mix.payload_bytes <= PAYLOAD_BYTES_MAX;
+        check("mix.payload_bytes", payload_ok, || format!("must be at most {PAYLOAD_BYTES_MAX}"))
+    }
+}
+
+fn check(field: &'static str, ok: bool, problem: impl FnOnce() -> String) -> Result<(), LoadError> {
+    if ok { Ok(()) } else { Err(LoadError::Plan { field, problem: problem() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Breakage = fn(&mut LoadPlan);
+
+    #[test]
+    fn every_limit_names_its_field() {
+        assert!(LoadPlan::default().validate().is_ok());
+        let broken: [(&str, Breakage); 10] = [
+            ("run_id", |plan| plan.run_id = "a b".to_owned()),
+            ("run_id", |plan| plan.run_id.clear()),
+            ("rate_per_second", |plan| plan.rate_per_second = f64::NAN),
+            ("poll_rate_per_second", |plan| plan.poll_rate_per_second = -1.0),
+            ("duration", |plan| plan.duration = Duration::ZERO),
+            ("request_timeout", |plan| plan.request_timeout = Duration::MAX),
+            ("owners", |plan| plan.owners = 0),
+            ("workers", |plan| plan.workers = 0),
+            ("unknown_retries", |plan| plan.unknown_retries = 21),
+            ("mix.payload_bytes", |plan| plan.mix.payload_bytes = usize::MAX),
+        ];
+        for (field, break_it) in broken {
+            let mut plan = LoadPlan::default();
+            break_it(&mut plan);
+            let error = plan.validate().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("the plan's `{field}` must be")), "{error}");
         }
     }
 }

@@ -1,0 +1,262 @@
+//! Goose as the pool that sends: users take arrivals from a queue, so that goose's closed loop becomes an open one.
+//!
+//! Each user runs one transaction for the whole run and ends with its queue. Every turn of it awaits: a goose
+//! transaction that never does starves the runtime.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use goose::client::GooseClientBuilder;
+use goose::config::GooseConfiguration;
+use goose::goose::{GooseMethod, GooseRequest, GooseUser, Scenario, Transaction, TransactionResult};
+use goose::metrics::GooseMetrics;
+use goose::{GooseAttack, GooseError};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokio::task::JoinHandle;
+
+use crate::error::LoadError;
+use crate::job::Job;
+use crate::ledger::{Duplicate, Outcome};
+use crate::shared::{Shared, Ticket};
+use crate::target::{note_task, outcome_of};
+use crate::wire::{self, Seen};
+
+/// All users at once: the arrivals begin when they are there.
+const USERS_STARTED_PER_SECOND: &str = "10000";
+/// Readers wait for short answers only.
+const READERS: usize = 4;
+const RETRY_BASE: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// A page as a user interface shows it.
+const PAGE_TASKS: u32 = 20;
+
+/// Goose's state is the process's: its kill switch, its logger.
+static UNDER_WAY: AtomicBool = AtomicBool::new(false);
+
+pub(crate) struct OnlyOne(());
+
+impl OnlyOne {
+    pub(crate) fn claim() -> Result<Self, LoadError> {
+        if UNDER_WAY.swap(true, Ordering::SeqCst) {
+            return Err(LoadError::Busy);
+        }
+        Ok(Self(()))
+    }
+}
+
+impl Drop for OnlyOne {
+    fn drop(&mut self) {
+        UNDER_WAY.store(false, Ordering::SeqCst);
+    }
+}
+
+pub(crate) type Attack = JoinHandle<Result<GooseMetrics, GooseError>>;
+
+pub(crate) fn launch(shared: &Arc<Shared>, only_one: OnlyOne) -> Result<Attack, LoadError> {
+    let attack = build(shared).map_err(|error| LoadError::Goose { reason: error.to_string() })?;
+    Ok(tokio::spawn(async move {
+        let metrics = Box::pin(attack.execute()).await;
+        drop(only_one);
+        metrics
+    }))
+}
+
+fn build(shared: &Arc<Shared>) -> Result<Box<GooseAttack>, GooseError> {
+    let readers = if shared.plan.poll_rate_per_second > 0.0 { READERS } else { 0 };
+    let client = GooseClientBuilder::new().without_cookies().timeout(shared.plan.request_timeout);
+    let mut attack = GooseAttack::initialize_with_config(configuration(shared, readers))?
+        .set_client_builder_without_cookies(client)?
+        .register_scenario(pool(shared, "submit", shared.plan.workers, |user, shared| {
+            Box::pin(submit_all(user, shared))
+        })?);
+    if readers > 0 {
+        let scenario = pool(shared, "read", readers, |user, shared| Box::pin(read_all(user, shared)))?;
+        attack = attack.register_scenario(scenario);
+    }
+    let recorder = pool(shared, "record", 1, |user, shared| Box::pin(record_all(user, shared)))?;
+    Ok(Box::new(attack.register_scenario(recorder)))
+}
+
+fn configuration(shared: &Shared, readers: usize) -> GooseConfiguration {
+    let mut configuration = GooseConfiguration::default();
+    configuration.host = Some(shared.target.tasks_url().to_owned());
+    configuration.users = Some(shared.plan.workers + readers + 1);
+    configuration.increase_rate = Some(USERS_STARTED_PER_SECOND.to_owned());
+    configuration.iterations = Some(1);
+    configuration.no_print_metrics = true;
+    configuration.no_telnet = true;
+    configuration.no_websocket = true;
+    configuration.quiet = 1;
+    configuration
+}
+
+/// A scenario whose weight is its number of users: all weights together are all users.
+fn pool<F>(shared: &Arc<Shared>, name: &str, users: usize, run: F) -> Result<Scenario, GooseError>
+where
+    F: for<'r> Fn(&'r mut GooseUser, Arc<Shared>) -> BoxFuture<'r, TransactionResult> + Send + Sync + 'static,
+{
+    let shared = Arc::clone(shared);
+    let transaction = Transaction::new(Arc::new(move |user| run(user, Arc::clone(&shared))));
+    Scenario::new(name).register_transaction(transaction.set_name(name)).set_weight(users)
+}
+
+/// Counts a worker as done however its loop ends.
+struct DoneOnDrop(Arc<Shared>);
+
+impl Drop for DoneOnDrop {
+    fn drop(&mut self) {
+        self.0.workers_done.send_modify(|done| *done += 1);
+    }
+}
+
+async fn submit_all(user: &mut GooseUser, shared: Arc<Shared>) -> TransactionResult {
+    let _done = DoneOnDrop(Arc::clone(&shared));
+    let mut stop = shared.stop.subscribe();
+    shared.workers_ready.send_modify(|ready| *ready += 1);
+    loop {
+        let ticket = tokio::select! {
+            biased;
+            () = stop.wait() => None,
+            ticket = shared.tickets.take() => ticket,
+        };
+        let Some(ticket) = ticket else { return Ok(()) };
+        submit(user, &shared, ticket).await;
+    }
+}
+
+async fn submit(user: &mut GooseUser, shared: &Shared, ticket: Ticket) {
+    let job = Job::new(&shared.plan, ticket.sequence);
+    let owner = shared.book.sent(ticket.sequence, job.digest);
+    let ((first, seen), twin) = if job.duplicate {
+        let twin = shared.target.post(&shared.target.client, owner, &job).send();
+        let (first, twin) = tokio::join!(post(user, shared, owner, &job), twin);
+        (first, Some(outcome_of(twin).await.0))
+    } else {
+        (post(user, shared, owner, &job).await, None)
+    };
+    let mut answer = (first, seen);
+    let mut sends = 1;
+    if matches!(answer.0, Outcome::Unknown { .. }) {
+        (answer, sends) = resolve(user, shared, owner, &job, answer).await;
+    }
+    if let Some(twin) = twin {
+        shared.book.duplicate(ticket.sequence, compare(&mut answer.0, twin));
+    }
+    conclude(shared, ticket.sequence, answer, sends);
+}
+
+fn conclude(shared: &Shared, sequence: u64, (outcome, seen): (Outcome, Option<Seen>), sends: u32) {
+    let task_id = match &outcome {
+        Outcome::Acknowledged { task_id } => Some(task_id.clone()),
+        Outcome::Refused { .. } | Outcome::Unknown { .. } | Outcome::Unsent => None,
+    };
+    if let Some(ended) = shared.book.answered(sequence, outcome, sends) {
+        shared.sample_end(ended);
+    }
+    // The answer to a repeated POST may show a task that has long ended.
+    if let (Some(task_id), Some(seen)) = (task_id, seen) {
+        shared.book.read(&task_id, seen);
+    }
+}
+
+async fn post(user: &mut GooseUser, shared: &Shared, owner: usize, job: &Job) -> (Outcome, Option<Seen>) {
+    let request = GooseRequest::builder()
+        .method(GooseMethod::Post)
+        .path("tasks")
+        .name("/tasks")
+        .set_request_builder(shared.target.post(&user.client, owner, job))
+        .build();
+    match user.request(request).await {
+        Ok(answer) => outcome_of(answer.response).await,
+        Err(error) => (wire::unknown(error.to_string()), None),
+    }
+}
+
+/// Sends again with the same key until the fate is known. A refusal of a repeat says nothing of the first.
+async fn resolve(
+    user: &mut GooseUser,
+    shared: &Shared,
+    owner: usize,
+    job: &Job,
+    first: (Outcome, Option<Seen>),
+) -> ((Outcome, Option<Seen>), u32) {
+    let mut random = ChaCha8Rng::seed_from_u64(shared.plan.seed ^ owner as u64);
+    for retry in 0..shared.plan.unknown_retries {
+        let ceiling = RETRY_BASE.saturating_mul(2_u32.saturating_pow(retry)).min(RETRY_MAX);
+        tokio::time::sleep(ceiling.mul_f64(random.random())).await;
+        let answer = post(user, shared, owner, job).await;
+        if matches!(answer.0, Outcome::Acknowledged { .. }) {
+            return (answer, retry + 2);
+        }
+    }
+    (first, shared.plan.unknown_retries + 1)
+}
+
+/// The answer to the twin may also tell the fate that the first answer left unknown.
+fn compare(outcome: &mut Outcome, twin: Outcome) -> Duplicate {
+    match (&*outcome, twin) {
+        (Outcome::Acknowledged { task_id: one }, Outcome::Acknowledged { task_id: other }) => {
+            if *one == other { Duplicate::SameTask } else { Duplicate::OtherTask { task_id: other } }
+        }
+        (Outcome::Unknown { .. } | Outcome::Refused { .. }, twin @ Outcome::Acknowledged { .. }) => {
+            *outcome = twin;
+            Duplicate::NoTask
+        }
+        _ => Duplicate::NoTask,
+    }
+}
+
+async fn read_all(user: &mut GooseUser, shared: Arc<Shared>) -> TransactionResult {
+    while let Some(number) = shared.reads.take().await {
+        if number % 2 == 0 {
+            read_page(user, &shared, number).await;
+        } else {
+            read_one(user, &shared, number).await;
+        }
+    }
+    Ok(())
+}
+
+async fn read_page(user: &mut GooseUser, shared: &Shared, number: u64) {
+    let owner = usize::try_from(number / 2).unwrap_or(0) % shared.target.owners.len();
+    let request = GooseRequest::builder()
+        .method(GooseMethod::Get)
+        .path("tasks")
+        .name("/tasks")
+        .set_request_builder(shared.target.get_page(&user.client, owner, PAGE_TASKS))
+        .build();
+    // Goose has recorded it; the body is read so that the connection can be used again.
+    if let Ok(answer) = user.request(request).await
+        && let Ok(response) = answer.response
+    {
+        drop(response.bytes().await);
+    }
+}
+
+async fn read_one(user: &mut GooseUser, shared: &Shared, number: u64) {
+    let Some(task) = shared.book.recently_acknowledged(number) else { return };
+    let request = GooseRequest::builder()
+        .method(GooseMethod::Get)
+        .path("tasks")
+        .name("/tasks/{id}")
+        .set_request_builder(shared.target.get_task(&user.client, task.owner, &task.task_id))
+        .build();
+    if let Ok(answer) = user.request(request).await
+        && let Ok(response) = answer.response
+    {
+        note_task(&shared.book, response).await;
+    }
+}
+
+/// Sessions cannot record in goose themselves: that needs a goose user.
+async fn record_all(user: &mut GooseUser, shared: Arc<Shared>) -> TransactionResult {
+    while let Some(sample) = shared.samples.take().await {
+        let error = sample.error.as_deref();
+        user.record_custom_request_duration("WS", sample.name, sample.took, error.is_none(), None, error)
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,578 @@
+//! The ledger while the run is under way: the one place where answers, pushes and reads of a task meet.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::histogram::Histogram;
+use crate::job::{self, idempotency_key};
+use crate::ledger::{
+    Counts, Duplicate, Expectation, Final, LedgerEntry, Outcome, Push, Source, TaskKind, TaskStatus,
+};
+use crate::outcome::ConnectionStats;
+use crate::plan::LoadPlan;
+use crate::timeline::Timeline;
+use crate::wire::{Digest, Seen};
+
+/// A task has three or four states; a stuttering service must not fill the memory.
+const PUSHES_KEPT_MAX: usize = 64;
+/// Tasks pushed before their POST was answered. Far above what can be in flight at once.
+const EARLY_TASKS_MAX: usize = 65_536;
+/// The phase of arrivals before the first call of `phase`.
+const FIRST_PHASE: &str = "load";
+
+/// One arrival. Times are microseconds on the run's timeline.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) owner: usize,
+    pub(crate) kind: TaskKind,
+    pub(crate) expectation: Expectation,
+    pub(crate) phase: usize,
+    pub(crate) intended_us: u64,
+    pub(crate) sent_us: Option<u64>,
+    pub(crate) answered_us: Option<u64>,
+    /// The first push of a final state.
+    pub(crate) pushed_us: Option<u64>,
+    /// The first sight of a final state, by push or read.
+    pub(crate) ended_us: Option<u64>,
+    pub(crate) outcome: Outcome,
+    pub(crate) sends: u32,
+    duplicate: Option<Duplicate>,
+    pushes: Vec<Push>,
+    pub(crate) final_state: Option<Final>,
+    result_ok: Option<bool>,
+    digest: Option<Digest>,
+    /// The last read by GET, so that reads go round.
+    read_us: u64,
+}
+
+impl Record {
+    fn is_unfinished(&self) -> bool {
+        self.final_state.is_none() && matches!(self.outcome, Outcome::Acknowledged { .. })
+    }
+
+    fn acknowledged(&self) -> Option<Readable> {
+        match &self.outcome {
+            Outcome::Acknowledged { task_id } => {
+                Some(Readable { owner: self.owner, task_id: task_id.clone() })
+            }
+            Outcome::Refused { .. } | Outcome::Unknown { .. } | Outcome::Unsent => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Phase {
+    pub(crate) name: String,
+    pub(crate) began_us: u64,
+    pub(crate) post: Histogram,
+    pub(crate) end_to_end: Histogram,
+    pub(crate) push: Histogram,
+}
+
+impl Phase {
+    fn new(name: &str, began_us: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            began_us,
+            post: Histogram::new(),
+            end_to_end: Histogram::new(),
+            push: Histogram::new(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct EarlyPush {
+    owner: usize,
+    seen: Seen,
+    at_us: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) records: Vec<Record>,
+    by_task: HashMap<String, usize>,
+    early: HashMap<String, Vec<EarlyPush>>,
+    pub(crate) phases: Vec<Phase>,
+    counts: Counts,
+    post: Histogram,
+    end_to_end: Histogram,
+    pub(crate) issue_lag: Histogram,
+    pub(crate) pool_wait: Histogram,
+    pub(crate) connect: Histogram,
+    pub(crate) ping: Histogram,
+    pub(crate) connections: ConnectionStats,
+}
+
+/// A push that ended a task for the first time, for goose's own rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) end_to_end_us: u64,
+}
+
+/// A task to read by GET.
+#[derive(Clone, Debug)]
+pub(crate) struct Readable {
+    pub(crate) owner: usize,
+    pub(crate) task_id: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Book {
+    pub(crate) timeline: Timeline,
+    pub(crate) owners: Vec<String>,
+    max_receive_count: Option<u32>,
+    inner: Mutex<Inner>,
+    /// Something ended or was acknowledged.
+    pub(crate) changed: Notify,
+}
+
+impl Book {
+    pub(crate) fn new(owners: Vec<String>, max_receive_count: Option<u32>) -> Self {
+        let timeline = Timeline::begin();
+        let inner = Inner {
+            records: Vec::new(),
+            by_task: HashMap::new(),
+            early: HashMap::new(),
+            phases: vec![Phase::new(FIRST_PHASE, 0)],
+            counts: Counts::default(),
+            post: Histogram::new(),
+            end_to_end: Histogram::new(),
+            issue_lag: Histogram::new(),
+            pool_wait: Histogram::new(),
+            connect: Histogram::new(),
+            ping: Histogram::new(),
+            connections: ConnectionStats::default(),
+        };
+        Self { timeline, owners, max_receive_count, inner: Mutex::new(inner), changed: Notify::new() }
+    }
+
+    /// A panic elsewhere leaves at worst one record half-written, which the verdict then shows.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn phase(&self, name: &str) {
+        let now_us = self.timeline.now_us();
+        let mut inner = self.lock();
+        if inner.records.is_empty() {
+            inner.phases.clear();
+        }
+        inner.phases.push(Phase::new(name, now_us));
+        // Nothing can have been meant to start before the first phase.
+        if let [only] = inner.phases.as_mut_slice() {
+            only.began_us = 0;
+        }
+    }
+
+    /// The clock issued an arrival; it is unsent until a worker takes it.
+    pub(crate) fn issue(&self, plan: &LoadPlan, intended_us: u64) -> u64 {
+        let lag_us = self.timeline.now_us().saturating_sub(intended_us);
+        let mut inner = self.lock();
+        inner.issue_lag.record_us(lag_us);
+        let sequence = inner.records.len();
+        let kind = job::kind_of(&plan.mix, sequence as u64);
+        let phase = inner.phases.iter().rposition(|phase| phase.began_us <= intended_us).unwrap_or(0);
+        inner.records.push(Record {
+            owner: sequence % self.owners.len(),
+            kind,
+            expectation: job::expectation(&plan.mix, kind, self.max_receive_count),
+            phase,
+            intended_us,
+            sent_us: None,
+            answered_us: None,
+            pushed_us: None,
+            ended_us: None,
+            outcome: Outcome::Unsent,
+            sends: 0,
+            duplicate: None,
+            pushes: Vec::new(),
+            final_state: None,
+            result_ok: None,
+            digest: None,
+            read_us: 0,
+        });
+        sequence as u64
+    }
+
+    /// The pool could not take an arrival.
+    pub(crate) fn drop_arrival(&self) {
+        self.lock().counts.unsent += 1;
+    }
+
+    pub(crate) fn sent(&self, sequence: u64, digest: Option<Digest>) -> usize {
+        let now_us = self.timeline.now_us();
+        let mut inner = self.lock();
+        inner.counts.attempted += 1;
+        let record = &mut inner.records[index(sequence)];
+        record.sent_us = Some(now_us);
+        record.digest = digest;
+        // Until an answer says otherwise: a run cut short here must not call it unsent.
+        record.outcome = Outcome::Unknown { reason: "in flight".to_owned() };
+        let (owner, wait_us) = (record.owner, now_us.saturating_sub(record.intended_us));
+        inner.pool_wait.record_us(wait_us);
+        owner
+    }
+
+    /// The POST has its outcome; pushes that came before it are counted now. Returns the first end among them.
+    pub(crate) fn answered(&self, sequence: u64, outcome: Outcome, sends: u32) -> Option<Ended> {
+        let now_us = self.timeline.now_us();
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let record = &mut inner.records[index(sequence)];
+        record.answered_us = Some(now_us);
+        record.sends = sends;
+        record.outcome = outcome.clone();
+        let post_us = now_us.saturating_sub(record.intended_us);
+        inner.phases[record.phase].post.record_us(post_us);
+        inner.post.record_us(post_us);
+        inner.counts.retries += u64::from(sends.saturating_sub(1));
+        match outcome {
+            Outcome::Acknowledged { task_id } => self.acknowledged(inner, sequence, task_id),
+            Outcome::Refused { .. } => {
+                inner.counts.refused += 1;
+                None
+            }
+            Outcome::Unknown { .. } | Outcome::Unsent => {
+                inner.counts.unknown += 1;
+                None
+            }
+        }
+    }
+
+    fn acknowledged(&self, inner: &mut Inner, sequence: u64, task_id: String) -> Option<Ended> {
+        inner.counts.acknowledged += 1;
+        inner.counts.outstanding += 1;
+        let early = inner.early.remove(&task_id).unwrap_or_default();
+        inner.by_task.insert(task_id, index(sequence));
+        let mut ended = None;
+        for push in early {
+            inner.connections.pushes_early += 1;
+            ended = ended.or(self.push_to(inner, index(sequence), push.owner, push.seen, push.at_us));
+        }
+        self.changed.notify_waiters();
+        ended
+    }
+
+    pub(crate) fn duplicate(&self, sequence: u64, duplicate: Duplicate) {
+        self.lock().records[index(sequence)].duplicate = Some(duplicate);
+    }
+
+    /// A push reached the session of `owner`. Returns when it is the first that ends its task.
+    pub(crate) fn pushed(&self, owner: usize, task_id: &str, seen: Seen) -> Option<Ended> {
+        let at_us = self.timeline.now_us();
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        inner.connections.pushes += 1;
+        if let Some(position) = inner.by_task.get(task_id).copied() {
+            return self.push_to(inner, position, owner, seen, at_us);
+        }
+        if inner.early.len() < EARLY_TASKS_MAX || inner.early.contains_key(task_id) {
+            let pushes = inner.early.entry(task_id.to_owned()).or_default();
+            if pushes.len() < PUSHES_KEPT_MAX {
+                pushes.push(EarlyPush { owner, seen, at_us });
+            }
+        }
+        None
+    }
+
+    fn push_to(
+        &self,
+        inner: &mut Inner,
+        position: usize,
+        owner: usize,
+        seen: Seen,
+        at_us: u64,
+    ) -> Option<Ended> {
+        let record = &mut inner.records[position];
+        if record.owner != owner {
+            inner.connections.pushes_misrouted += 1;
+            return None;
+        }
+        if record.pushes.iter().any(|push| push.version == seen.version) {
+            inner.connections.pushes_repeated += 1;
+        } else if record.pushes.iter().any(|push| push.version > seen.version) {
+            inner.connections.pushes_reordered += 1;
+        }
+        if record.pushes.len() < PUSHES_KEPT_MAX {
+            let at_ms = self.timeline.unix_ms(at_us);
+            record.pushes.push(Push { at_ms, version: seen.version, status: seen.status });
+        }
+        let mut ended = None;
+        if seen.status.is_final() && record.pushed_us.is_none() {
+            record.pushed_us = Some(at_us);
+            let end_to_end_us = at_us.saturating_sub(record.intended_us);
+            // An early push came before the answer: it took no time after it.
+            let push_us = at_us.saturating_sub(record.answered_us.unwrap_or(at_us));
+            let phase = &mut inner.phases[record.phase];
+            phase.end_to_end.record_us(end_to_end_us);
+            phase.push.record_us(push_us);
+            inner.end_to_end.record_us(end_to_end_us);
+            ended = Some(Ended { end_to_end_us });
+        }
+        self.end(inner, position, seen, Source::Push, at_us);
+        ended
+    }
+
+    /// A read showed a task.
+    pub(crate) fn read(&self, task_id: &str, seen: Seen) {
+        let at_us = self.timeline.now_us();
+        let mut inner = self.lock();
+        if let Some(position) = inner.by_task.get(task_id).copied() {
+            self.end(&mut inner, position, seen, Source::Poll, at_us);
+        }
+    }
+
+    fn end(&self, inner: &mut Inner, position: usize, seen: Seen, source: Source, at_us: u64) {
+        let record = &mut inner.records[position];
+        let is_news = match record.final_state {
+            None => true,
+            Some(before) => seen.version > before.version && seen.status != before.status,
+        };
+        if !seen.status.is_final() || !is_news {
+            return;
+        }
+        match record.final_state {
+            None => inner.counts.outstanding -= 1,
+            Some(before) => *total_of(&mut inner.counts, before.status) -= 1,
+        }
+        *total_of(&mut inner.counts, seen.status) += 1;
+        let at_ms = self.timeline.unix_ms(at_us);
+        record.final_state = Some(Final { at_ms, version: seen.version, status: seen.status, source });
+        record.ended_us.get_or_insert(at_us);
+        if let (TaskStatus::Succeeded, Some(digest)) = (seen.status, record.digest) {
+            record.result_ok = Some(seen.sha256 == Some(digest));
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Up to `limit` acknowledged tasks without a final state that were neither answered nor read in the last
+    /// `quiet_us`, longest unread first. They count as read from now on.
+    pub(crate) fn take_unfinished(&self, owner: Option<usize>, quiet_us: u64, limit: usize) -> Vec<Readable> {
+        let now_us = self.timeline.now_us();
+        let mut inner = self.lock();
+        let mut due: Vec<_> = inner
+            .records
+            .iter()
+            .enumerate()
+            .filter(|(_, record)| record.is_unfinished() && owner.is_none_or(|owner| record.owner == owner))
+            .map(|(position, record)| (record.read_us.max(record.answered_us.unwrap_or(0)), position))
+            .filter(|(touched_us, _)| touched_us + quiet_us <= now_us)
+            .collect();
+        due.sort_unstable();
+        due.truncate(limit);
+        due.into_iter()
+            .filter_map(|(_, position)| {
+                let record = &mut inner.records[position];
+                record.read_us = now_us;
+                record.acknowledged()
+            })
+            .collect()
+    }
+
+    pub(crate) fn acknowledged_at(&self, sequence: u64) -> Option<Readable> {
+        self.lock().records.get(index(sequence)).and_then(Record::acknowledged)
+    }
+
+    /// One of the latest acknowledged tasks; which one goes round with `number`.
+    pub(crate) fn recently_acknowledged(&self, number: u64) -> Option<Readable> {
+        /// How far back "latest" reaches, so that a page of refusals cannot cost a walk over the whole ledger.
+        const LOOK_BACK: usize = 64;
+        let inner = self.lock();
+        let latest = inner.records.iter().rev().skip(index(number) % LOOK_BACK).take(LOOK_BACK);
+        latest.filter_map(Record::acknowledged).next()
+    }
+
+    /// Whether a read showed an end that no push has told.
+    pub(crate) fn is_push_missing(&self) -> bool {
+        self.lock().records.iter().any(|record| record.ended_us.is_some() && record.pushed_us.is_none())
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let inner = self.lock();
+        Counts {
+            post_p99_ms: inner.post.p99_ms(),
+            end_to_end_p99_ms: inner.end_to_end.p99_ms(),
+            ..inner.counts
+        }
+    }
+
+    pub(crate) fn connection_stats(&self) -> ConnectionStats {
+        let inner = self.lock();
+        ConnectionStats {
+            connect: inner.connect.latency(),
+            ping: inner.ping.latency(),
+            pushes_unclaimed: inner.early.values().map(|pushes| pushes.len() as u64).sum(),
+            ..inner.connections.clone()
+        }
+    }
+
+    pub(crate) fn entries(&self, run_id: &str) -> Vec<LedgerEntry> {
+        let inner = self.lock();
+        let entry = |(sequence, record)| self.entry(&inner, run_id, sequence, record);
+        inner.records.iter().enumerate().map(entry).collect()
+    }
+
+    fn entry(&self, inner: &Inner, run_id: &str, position: usize, record: &Record) -> LedgerEntry {
+        let sequence = position as u64;
+        let unix_ms = |at_us| self.timeline.unix_ms(at_us);
+        LedgerEntry {
+            sequence,
+            owner: self.owners[record.owner].clone(),
+            idempotency_key: idempotency_key(run_id, sequence),
+            kind: record.kind,
+            expectation: record.expectation,
+            phase: inner.phases[record.phase].name.clone(),
+            intended_at_ms: unix_ms(record.intended_us),
+            sent_at_ms: record.sent_us.map(unix_ms),
+            answered_at_ms: record.answered_us.map(unix_ms),
+            outcome: record.outcome.clone(),
+            sends: record.sends,
+            duplicate: record.duplicate.clone(),
+            pushes: record.pushes.clone(),
+            final_state: record.final_state,
+            result_ok: record.result_ok,
+        }
+    }
+}
+
+fn total_of(counts: &mut Counts, status: TaskStatus) -> &mut u64 {
+    match status {
+        TaskStatus::DeadLettered => &mut counts.dead_lettered,
+        TaskStatus::Succeeded | TaskStatus::Queued | TaskStatus::Running => &mut counts.succeeded,
+    }
+}
+
+fn index(sequence: u64) -> usize {
+    usize::try_from(sequence).expect("invariant: sequences are positions in a vector")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWNERS: [&str; 2] = ["owner-0", "owner-1"];
+
+    fn book() -> Book {
+        Book::new(OWNERS.map(str::to_owned).to_vec(), Some(5))
+    }
+
+    fn seen(version: u64, status: TaskStatus) -> Seen {
+        Seen { version, status, sha256: None }
+    }
+
+    fn acknowledge(book: &Book, task_id: &str) -> u64 {
+        let sequence = book.issue(&LoadPlan::default(), book.timeline.now_us());
+        book.sent(sequence, None);
+        book.answered(sequence, Outcome::Acknowledged { task_id: task_id.to_owned() }, 1);
+        sequence
+    }
+
+    fn entry(book: &Book, sequence: u64) -> LedgerEntry {
+        book.entries("run").swap_remove(index(sequence))
+    }
+
+    #[test]
+    fn a_push_that_beats_the_answer_is_kept_for_it() {
+        let book = book();
+        let sequence = book.issue(&LoadPlan::default(), 0);
+        book.sent(sequence, None);
+        assert!(book.pushed(0, "a", seen(3, TaskStatus::Succeeded)).is_none());
+        let ended = book.answered(sequence, Outcome::Acknowledged { task_id: "a".to_owned() }, 1);
+        assert!(ended.is_some());
+        let end = entry(&book, sequence).final_state.unwrap();
+        assert_eq!((end.status, end.source), (TaskStatus::Succeeded, Source::Push));
+        assert_eq!((book.counts().succeeded, book.counts().outstanding), (1, 0));
+        assert_eq!(book.connection_stats().pushes_early, 1);
+        assert_eq!(book.connection_stats().pushes_unclaimed, 0);
+    }
+
+    #[test]
+    fn a_push_to_another_owner_s_session_ends_nothing() {
+        let book = book();
+        let sequence = acknowledge(&book, "a");
+        book.pushed(1, "a", seen(3, TaskStatus::Succeeded));
+        assert!(entry(&book, sequence).is_unfinished());
+        assert_eq!(book.connection_stats().pushes_misrouted, 1);
+    }
+
+    #[test]
+    fn repeats_and_reorderings_are_counted_and_change_nothing() {
+        let book = book();
+        let sequence = acknowledge(&book, "a");
+        for (version, status) in
+            [(3, TaskStatus::Succeeded), (2, TaskStatus::Running), (3, TaskStatus::Succeeded)]
+        {
+            book.pushed(0, "a", seen(version, status));
+        }
+        let stats = book.connection_stats();
+        assert_eq!((stats.pushes, stats.pushes_reordered, stats.pushes_repeated), (3, 1, 1));
+        assert_eq!(entry(&book, sequence).pushes.len(), 3);
+        assert_eq!(book.counts().succeeded, 1);
+    }
+
+    #[test]
+    fn a_redrive_replaces_a_dead_letter_by_a_success() {
+        let book = book();
+        let sequence = acknowledge(&book, "a");
+        book.pushed(0, "a", seen(4, TaskStatus::DeadLettered));
+        assert_eq!(book.counts().dead_lettered, 1);
+        assert!(book.pushed(0, "a", seen(6, TaskStatus::Succeeded)).is_none(), "it ended before");
+        let counts = book.counts();
+        assert_eq!((counts.dead_lettered, counts.succeeded, counts.outstanding), (0, 1, 0));
+        assert_eq!(entry(&book, sequence).final_state.unwrap().version, 6);
+        book.read("a", seen(4, TaskStatus::DeadLettered));
+        assert_eq!(book.counts().succeeded, 1, "an old state is no news");
+    }
+
+    #[test]
+    fn a_wrong_or_missing_result_of_a_digest_is_told() {
+        let book = book();
+        let right = [7; 32];
+        for (sha256, expected) in [(Some(right), true), (Some([8; 32]), false), (None, false)] {
+            let sequence = book.issue(&LoadPlan::default(), 0);
+            book.sent(sequence, Some(right));
+            let task_id = sequence.to_string();
+            book.answered(sequence, Outcome::Acknowledged { task_id: task_id.clone() }, 1);
+            book.read(&task_id, Seen { version: 3, status: TaskStatus::Succeeded, sha256 });
+            assert_eq!(entry(&book, sequence).result_ok, Some(expected));
+        }
+    }
+
+    #[test]
+    fn arrivals_belong_to_the_phase_of_their_intended_start() {
+        let book = book();
+        book.issue(&LoadPlan::default(), 0);
+        book.phase("fault");
+        let began_us = book.lock().phases[1].began_us;
+        let late = book.issue(&LoadPlan::default(), began_us - 1);
+        let after = book.issue(&LoadPlan::default(), began_us);
+        assert_eq!(entry(&book, late).phase, "load");
+        assert_eq!(entry(&book, after).phase, "fault");
+    }
+
+    #[test]
+    fn reads_of_unfinished_tasks_go_round() {
+        let book = book();
+        for task_id in ["a", "b", "c"] {
+            acknowledge(&book, task_id);
+        }
+        let ids = |limit| -> Vec<String> {
+            book.take_unfinished(None, 0, limit).into_iter().map(|task| task.task_id).collect()
+        };
+        let (first, second) = (ids(2), ids(1));
+        assert_eq!(first, ["a", "b"]);
+        assert_eq!(second, ["c"]);
+        assert!(book.take_unfinished(None, 3_600_000_000, 9).is_empty(), "all were touched just now");
+        assert_eq!(book.take_unfinished(Some(1), 0, 9).len(), 1, "only the owner's own");
+    }
+
+    #[test]
+    fn a_push_that_no_answer_names_stays_unclaimed() {
+        let book = book();
+        book.pushed(0, "ghost", seen(1, TaskStatus::Queued));
+        assert_eq!(book.connection_stats().pushes_unclaimed, 1);
+    }
+}

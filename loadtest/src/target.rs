@@ -1,0 +1,166 @@
+//! The stack under load: URLs, owners with their tokens, and the HTTP requests.
+
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+
+use crate::book::Book;
+use crate::error::LoadError;
+use crate::job::Job;
+use crate::ledger::Outcome;
+use crate::plan::LoadPlan;
+use crate::stack::{Stack, StackError};
+use crate::token::Minter;
+use crate::wire::{self, Seen, TaskView};
+
+/// The token to use where the stack has no key pair of its own.
+pub const TOKEN_VARIABLE: &str = "TASKS_TOKEN";
+/// Tokens outlive the arrivals by this: settling, a redrive and the last reads come after.
+const TOKEN_SLACK: Duration = Duration::from_secs(3600);
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// One client identity.
+pub(crate) struct Owner {
+    pub(crate) name: String,
+    authorization: HeaderValue,
+    pub(crate) socket_url: String,
+}
+
+pub(crate) struct Target {
+    tasks_url: String,
+    pub(crate) owners: Vec<Owner>,
+    /// For what goose does not send: twins, catch-up and last reads.
+    pub(crate) client: reqwest::Client,
+}
+
+impl Target {
+    pub(crate) fn new(stack: &Stack, plan: &LoadPlan) -> Result<Self, LoadError> {
+        let client =
+            reqwest::Client::builder().timeout(plan.request_timeout).build().map_err(LoadError::Client)?;
+        let names = (0..plan.owners).map(|number| format!("{}-owner-{number}", plan.run_id));
+        let owners = Tokens::of(stack, plan)?.owners(stack, names)?;
+        Ok(Self { tasks_url: format!("{}/tasks", stack.http_url), owners, client })
+    }
+
+    pub(crate) fn tasks_url(&self) -> &str {
+        &self.tasks_url
+    }
+
+    pub(crate) fn owner_names(&self) -> Vec<String> {
+        self.owners.iter().map(|owner| owner.name.clone()).collect()
+    }
+
+    pub(crate) fn post(&self, client: &reqwest::Client, owner: usize, job: &Job) -> reqwest::RequestBuilder {
+        client
+            .post(&self.tasks_url)
+            .header(AUTHORIZATION, self.owners[owner].authorization.clone())
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .header(IDEMPOTENCY_KEY, &job.idempotency_key)
+            .body(job.body.clone())
+    }
+
+    pub(crate) fn get_task(
+        &self,
+        client: &reqwest::Client,
+        owner: usize,
+        task_id: &str,
+    ) -> reqwest::RequestBuilder {
+        client
+            .get(format!("{}/{task_id}", self.tasks_url))
+            .header(AUTHORIZATION, self.owners[owner].authorization.clone())
+    }
+
+    pub(crate) fn get_page(
+        &self,
+        client: &reqwest::Client,
+        owner: usize,
+        limit: u32,
+    ) -> reqwest::RequestBuilder {
+        client
+            .get(format!("{}?limit={limit}", self.tasks_url))
+            .header(AUTHORIZATION, self.owners[owner].authorization.clone())
+    }
+
+    /// Reads one task into the book. A failed read shows nothing, and the next one may.
+    pub(crate) async fn read_into(&self, book: &Book, owner: usize, task_id: &str) {
+        if let Ok(response) = self.get_task(&self.client, owner, task_id).send().await {
+            note_task(book, response).await;
+        }
+    }
+}
+
+/// Puts the task of a successful answer to GET /tasks/{id} into the book.
+pub(crate) async fn note_task(book: &Book, response: reqwest::Response) {
+    if response.status() != reqwest::StatusCode::OK {
+        return;
+    }
+    let Ok(body) = response.bytes().await else { return };
+    if let Ok(task) = serde_json::from_slice::<TaskView>(&body) {
+        book.read(&task.id, task.seen());
+    }
+}
+
+/// What became of one POST.
+pub(crate) async fn outcome_of(
+    response: Result<reqwest::Response, reqwest::Error>,
+) -> (Outcome, Option<Seen>) {
+    let response = match response {
+        Ok(response) => response,
+        Err(error) => return (wire::unknown(transport_reason(&error)), None),
+    };
+    let status = response.status().as_u16();
+    match response.bytes().await {
+        Ok(body) => wire::judge_answer(status, &body),
+        Err(error) => (wire::unknown(format!("status {status}, then {}", transport_reason(&error))), None),
+    }
+}
+
+fn transport_reason(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "timeout"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "broken connection"
+    }
+}
+
+enum Tokens {
+    Minted(Minter, Duration),
+    /// The token decides who the owner is.
+    Given(String),
+}
+
+impl Tokens {
+    fn of(stack: &Stack, plan: &LoadPlan) -> Result<Self, LoadError> {
+        if let Some(path) = &stack.auth.private_key_path {
+            let pem = std::fs::read_to_string(path)
+                .map_err(|source| StackError::Read { path: path.clone(), source })?;
+            let minter = Minter::new(&pem, &stack.auth.issuer, &stack.auth.audience)?;
+            return Ok(Self::Minted(minter, plan.duration + TOKEN_SLACK));
+        }
+        let token =
+            std::env::var(TOKEN_VARIABLE).map_err(|_| LoadError::NoToken { variable: TOKEN_VARIABLE })?;
+        if plan.owners != 1 {
+            return Err(LoadError::OneTokenManyOwners { variable: TOKEN_VARIABLE, owners: plan.owners });
+        }
+        Ok(Self::Given(token))
+    }
+
+    fn owners(&self, stack: &Stack, names: impl Iterator<Item = String>) -> Result<Vec<Owner>, LoadError> {
+        names
+            .map(|name| {
+                let token = match self {
+                    Self::Minted(minter, ttl) => minter.token(&name, *ttl),
+                    Self::Given(token) => token.clone(),
+                };
+                let mut authorization = HeaderValue::try_from(format!("Bearer {token}"))
+                    .map_err(|_| LoadError::UnreadableToken { variable: TOKEN_VARIABLE })?;
+                authorization.set_sensitive(true);
+                // A JWT is base64url and dots: it needs no escapes in a query.
+                let socket_url = format!("{}?token={token}", stack.websocket_url);
+                Ok(Owner { name, authorization, socket_url })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,329 @@
+//! A target that misbehaves on demand: what the load test must notice is done to it here.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::{SinkExt, StreamExt};
+use loadtest::stack::Stack;
+use loadtest::token::KeyPair;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response as Handshake};
+
+/// What the target does with one POST. The default is to accept it and to end it well at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Reaction {
+    pub(crate) delay: Duration,
+    pub(crate) answer: Answer,
+    pub(crate) pushes: Pushes,
+    pub(crate) end: End,
+}
+
+impl Default for Reaction {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, answer: Answer::Accept, pushes: Pushes::Once, end: End::Succeeds }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Accept,
+    /// Our own 503: nothing accepted.
+    Refuse,
+    /// The task is made, and the gateway answers 500.
+    AcceptAndFail,
+    /// Nothing is made, and the gateway answers 500.
+    Fail,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushes {
+    Once,
+    Twice,
+    Never,
+    /// All of them before the POST is answered.
+    Early,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Succeeds,
+    DeadLetters,
+    WrongResult,
+    Never,
+}
+
+/// One POST as the target sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Post {
+    /// From the idempotency key.
+    pub(crate) sequence: u64,
+    /// How often this key was sent before.
+    pub(crate) repeats: u32,
+}
+
+type Behaviour = Box<dyn Fn(Post) -> Reaction + Send + Sync>;
+
+struct Task {
+    owner: String,
+    text: String,
+    end: End,
+}
+
+#[derive(Default)]
+struct Tasks {
+    by_id: HashMap<String, Task>,
+    by_key: HashMap<String, String>,
+    posts_by_key: HashMap<String, u32>,
+    sockets: HashMap<String, mpsc::UnboundedSender<Message>>,
+    made: u64,
+}
+
+pub(crate) struct Fake {
+    tasks: Mutex<Tasks>,
+    behaviour: Behaviour,
+    /// Makes a new task for every POST, whatever its key.
+    pub(crate) forgets_keys: AtomicBool,
+}
+
+impl Fake {
+    pub(crate) async fn start(
+        behaviour: impl Fn(Post) -> Reaction + Send + Sync + 'static,
+    ) -> (Arc<Self>, Stack, tempfile::TempDir) {
+        let fake = Arc::new(Self {
+            tasks: Mutex::default(),
+            behaviour: Box::new(behaviour),
+            forgets_keys: AtomicBool::new(false),
+        });
+        let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let stack = write_stack(&folder, http.local_addr().unwrap(), socket.local_addr().unwrap());
+        let router = Router::new()
+            .route("/base/tasks", get(list).post(submit))
+            .route("/base/tasks/{id}", get(read))
+            .with_state(Arc::clone(&fake));
+        tokio::spawn(async move { axum::serve(http, router).await });
+        tokio::spawn(accept_sockets(Arc::clone(&fake), socket));
+        (fake, stack, folder)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap()
+    }
+
+    /// Closes every session with the code of API Gateway's two-hour limit.
+    pub(crate) fn close_sockets(&self) {
+        use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
+        for (_, socket) in self.lock().sockets.drain() {
+            let frame = CloseFrame { code: CloseCode::Away, reason: "Going away".into() };
+            drop(socket.send(Message::Close(Some(frame))));
+        }
+    }
+
+    fn push(&self, owner: &str, task: &Value, times: u32) {
+        let text = json!({"type": "task", "task": task}).to_string();
+        if let Some(socket) = self.lock().sockets.get(owner) {
+            for _ in 0..times {
+                drop(socket.send(Message::text(text.clone())));
+            }
+        }
+    }
+
+    /// The id, and whether this POST made it.
+    fn make(&self, owner: &str, key: &str, text: String, end: End) -> (String, bool) {
+        let mut tasks = self.lock();
+        if !self.forgets_keys.load(Ordering::Relaxed)
+            && let Some(id) = tasks.by_key.get(key)
+        {
+            return (id.clone(), false);
+        }
+        tasks.made += 1;
+        let id = format!("task-{}", tasks.made);
+        tasks.by_key.insert(key.to_owned(), id.clone());
+        tasks.by_id.insert(id.clone(), Task { owner: owner.to_owned(), text, end });
+        (id, true)
+    }
+
+    fn progress(&self, owner: &str, id: &str, pushes: Pushes) {
+        let times = match pushes {
+            Pushes::Never => return,
+            Pushes::Once | Pushes::Early => 1,
+            Pushes::Twice => 2,
+        };
+        let tasks = self.lock();
+        let end = tasks.by_id[id].end;
+        let view = wire(id, &tasks.by_id[id]);
+        drop(tasks);
+        for (version, status) in [(1, "queued"), (2, "running")] {
+            self.push(owner, &json!({"id": id, "status": status, "version": version}), times);
+        }
+        if end != End::Never {
+            self.push(owner, &view, times);
+        }
+    }
+}
+
+fn wire(id: &str, task: &Task) -> Value {
+    let sha256 = match task.end {
+        End::WrongResult => "00".repeat(32),
+        End::Succeeds | End::DeadLetters | End::Never => sha256_hex(&task.text),
+    };
+    match task.end {
+        End::Never => json!({"id": id, "status": "running", "version": 2}),
+        End::DeadLetters => json!({"id": id, "status": "dead_lettered", "version": 3}),
+        End::Succeeds | End::WrongResult => {
+            json!({"id": id, "status": "succeeded", "version": 3, "result": {"sha256": sha256}})
+        }
+    }
+}
+
+fn sha256_hex(text: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn submit(State(fake): State<Arc<Fake>>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    let Some(owner) = owner_of(&headers) else { return StatusCode::UNAUTHORIZED.into_response() };
+    let key = headers["idempotency-key"].to_str().unwrap().to_owned();
+    let repeats = {
+        let mut tasks = fake.lock();
+        let sent = tasks.posts_by_key.entry(key.clone()).or_insert(0);
+        *sent += 1;
+        *sent - 1
+    };
+    let sequence = key.rsplit('-').next().unwrap().parse().unwrap();
+    let reaction = (fake.behaviour)(Post { sequence, repeats });
+    let text = body["payload"]["text"].as_str().unwrap_or_default().to_owned();
+    tokio::time::sleep(reaction.delay).await;
+    if reaction.answer == Answer::Refuse {
+        let problem = json!({"type": "urn:task:problem:queue-unavailable", "status": 503});
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(problem)).into_response();
+    }
+    let failed = (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({"message": "Internal Server Error"})))
+        .into_response();
+    if reaction.answer == Answer::Fail {
+        return failed;
+    }
+    let (id, is_new) = fake.make(&owner, &key, text, reaction.end);
+    if is_new {
+        carry_out(&fake, owner, id.clone(), reaction.pushes).await;
+    }
+    if reaction.answer == Answer::AcceptAndFail {
+        return failed;
+    }
+    let task = json!({"id": id, "status": "queued", "version": 1});
+    (StatusCode::ACCEPTED, Json(task)).into_response()
+}
+
+async fn carry_out(fake: &Arc<Fake>, owner: String, id: String, pushes: Pushes) {
+    if pushes == Pushes::Early {
+        /// Long enough for the push to arrive before the answer leaves.
+        const HEAD_START: Duration = Duration::from_millis(50);
+        fake.progress(&owner, &id, pushes);
+        tokio::time::sleep(HEAD_START).await;
+        return;
+    }
+    let fake = Arc::clone(fake);
+    tokio::spawn(async move { fake.progress(&owner, &id, pushes) });
+}
+
+async fn read(State(fake): State<Arc<Fake>>, headers: HeaderMap, Path(id): Path<String>) -> Response {
+    let tasks = fake.lock();
+    match tasks.by_id.get(&id) {
+        Some(task) if Some(&task.owner) == owner_of(&headers).as_ref() => {
+            Json(wire(&id, task)).into_response()
+        }
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn list() -> Response {
+    Json(json!({"tasks": []})).into_response()
+}
+
+/// Reads the owner out of the token. Whether a token verifies is proven beside the tokens.
+fn subject(token: &str) -> Option<String> {
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims: Value = serde_json::from_slice(&claims).ok()?;
+    claims["sub"].as_str().map(str::to_owned)
+}
+
+fn owner_of(headers: &HeaderMap) -> Option<String> {
+    subject(headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")?)
+}
+
+async fn accept_sockets(fake: Arc<Fake>, listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(serve_socket(Arc::clone(&fake), stream));
+    }
+}
+
+async fn serve_socket(fake: Arc<Fake>, stream: TcpStream) {
+    let mut owner = None;
+    let find_owner = |request: &Request, response: Handshake| {
+        owner = request.uri().query().and_then(|query| subject(query.strip_prefix("token=")?));
+        Ok(response)
+    };
+    let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, find_owner).await else { return };
+    let (mut sink, mut source) = socket.split();
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let Some(owner) = owner else { return };
+    fake.lock().sockets.insert(owner, sender.clone());
+    loop {
+        tokio::select! {
+            Some(message) = receiver.recv() => {
+                if sink.send(message).await.is_err() {
+                    return;
+                }
+            }
+            received = source.next() => match received {
+                Some(Ok(Message::Text(text))) => drop(sender.send(answer_socket(&fake, text.as_str()))),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => {}
+            },
+        }
+    }
+}
+
+fn answer_socket(fake: &Fake, text: &str) -> Message {
+    let request: Value = serde_json::from_str(text).unwrap();
+    let id = request["task_id"].as_str().unwrap_or_default();
+    let answer = match (request["action"].as_str(), fake.lock().by_id.get(id)) {
+        (Some("watch"), Some(task)) => json!({"type": "task", "task": wire(id, task)}),
+        (Some("watch"), None) => json!({"type": "error", "problem": {"status": 404}}),
+        _ => json!({"type": "pong"}),
+    };
+    Message::text(answer.to_string())
+}
+
+fn write_stack(folder: &tempfile::TempDir, http: SocketAddr, socket: SocketAddr) -> Stack {
+    let key = folder.path().join("key.pem");
+    std::fs::write(&key, KeyPair::generate().unwrap().to_pem()).unwrap();
+    let named = json!({"name": "n", "arn": "a"});
+    let stack = json!({
+        "endpoint": null, "region": "us-east-1", "account_id": "123456789012",
+        "http_url": format!("http://{http}/base"), "websocket_url": format!("ws://{socket}/live"),
+        "http_api": {"id": "a", "stage": "$default"}, "websocket_api": {"id": "b", "stage": "live"},
+        "functions": {},
+        "queues": {"tasks": {"url": "u", "arn": "a", "visibility_timeout_seconds": 6, "max_receive_count": 5}},
+        "tables": {"tasks": named, "connections": named},
+        "event_source_mapping_id": "uuid", "fault_injection": null,
+        "auth": {"issuer": "i", "audience": "a", "private_key_path": key},
+    });
+    let path = folder.path().join("stack.json");
+    std::fs::write(&path, stack.to_string()).unwrap();
+    Stack::load(&path).unwrap()
+}
