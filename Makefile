@@ -1,0 +1,67 @@
+# Every verb is one or two commands: the logic is in Rust (`chaos/src/bin/stack`, `chaos`, `loadtest`).
+
+CARGO ?= cargo
+# Of the form CARGO_TARGET_DIR has; the stacks' own files always lie under target/.
+BIN := $(or $(CARGO_TARGET_DIR),target)/release
+STACK := $(BIN)/stack
+SEED ?=
+EXPERIMENTS ?= chaos/experiments/baseline.toml chaos/experiments/worker-error-after-effect.toml chaos/experiments/worker-throttled.toml
+
+FUNCTIONS := authorizer submit-task list-tasks process-task websocket audit-dead-letters
+TOOLS := emulator loadtest chaos
+# Selected apart from the tools, so that no feature that only a tool needs ends up in a function.
+BUILD_FUNCTIONS = $(CARGO) build --release --locked $(addprefix -p ,$(FUNCTIONS))
+BUILD_TOOLS = $(CARGO) build --release --locked $(addprefix -p ,$(TOOLS))
+TERRAFORM_MIN := 1.11.0
+
+.DEFAULT_GOAL := help
+.PHONY: help tools build demo test lint up plan down bench clean
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## Emulator, terraform apply, load, faults, verdict, report, destroy: all of it, on this machine
+	@$(STACK) demo $(if $(SEED),--seed $(SEED)) $(EXPERIMENTS)
+
+test: build ## Every test: Rust, Terraform, and the end-to-end test with its positive control
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then $(CARGO) nextest run --workspace --locked; else $(CARGO) test --workspace --locked; fi
+	@$(STACK) verify
+	@$(CARGO) test --release --locked -p chaos --test end_to_end -- --ignored --nocapture
+	@echo "make test: Rust tests, Terraform fmt + validate + test, and the end-to-end test with its positive control all passed"
+
+lint: tools ## Formatting, clippy with warnings as errors, and the direction of dependencies
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+up: build ## Leave the emulator and the applied stack running; described in target/stack.json
+	@$(STACK) up
+
+plan: build ## Plan against the running stack: exit 0 when nothing would change, 2 when something would
+	@$(STACK) plan
+
+down: build ## Destroy the stack and stop the emulator
+	@$(STACK) down
+
+bench: build ## The figures that the README quotes, measured here and now
+	@$(STACK) bench
+
+build: tools ## Compile the tools and the functions
+	@$(BUILD_TOOLS)
+	@$(BUILD_FUNCTIONS)
+
+tools: ## Say which tools are missing and how to get them
+	@missing=0; \
+	need() { command -v $$1 >/dev/null 2>&1 || { echo "missing: $$1 - $$2"; missing=1; }; }; \
+	need $(CARGO) "install Rust with rustup, https://rustup.rs"; \
+	need cc "a C compiler: 'apt-get install build-essential' or 'xcode-select --install'"; \
+	need terraform ">= $(TERRAFORM_MIN), https://developer.hashicorp.com/terraform/install"; \
+	if command -v terraform >/dev/null 2>&1; then \
+	  found=$$(terraform version 2>/dev/null | sed -n '1s/^Terraform v//p'); \
+	  oldest=$$(printf '%s\n%s\n' "$(TERRAFORM_MIN)" "$$found" | sort -V | head -n 1); \
+	  [ "$$oldest" = "$(TERRAFORM_MIN)" ] || { echo "too old: terraform $$found - need >= $(TERRAFORM_MIN)"; missing=1; }; \
+	fi; \
+	exit $$missing
+
+clean: ## Remove what was built and every run's files
+	@$(CARGO) clean
+	@rm -rf runs

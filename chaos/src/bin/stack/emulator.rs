@@ -1,0 +1,100 @@
+//! The emulator as a background process of this machine.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde::Deserialize;
+
+use crate::child::logged;
+use crate::error::StackError;
+use crate::steps::Steps;
+use crate::workdir::{Workdir, program};
+
+/// It starts in well under a second; a busy machine gets more.
+const START_LIMIT: Duration = Duration::from_secs(15);
+/// It ends its functions first.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const HEALTH_LIMIT: Duration = Duration::from_secs(2);
+
+/// What the emulator writes when it is ready.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Ready {
+    pub(crate) endpoint: String,
+    pid: i32,
+}
+
+impl Ready {
+    /// The emulator of this directory, if there is one.
+    pub(crate) fn read(workdir: &Workdir) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(workdir.ready_file()).ok()?).ok()
+    }
+
+    /// Whether it answers at its endpoint, so that a stale file is told from a live emulator.
+    pub(crate) fn is_healthy(&self) -> bool {
+        health(&self.endpoint).unwrap_or(false)
+    }
+
+    /// SIGTERM, then SIGKILL for whatever of its process group is left after the limit.
+    pub(crate) fn stop(&self) {
+        let pid = Pid::from_raw(self.pid);
+        drop(kill(pid, Signal::SIGTERM));
+        let until = Instant::now() + STOP_LIMIT;
+        while alive(pid) && Instant::now() < until {
+            std::thread::park_timeout(LOOK_INTERVAL);
+        }
+        drop(killpg(pid, Signal::SIGKILL));
+    }
+}
+
+/// A zombie child counts as ended: it is reaped when this program ends.
+fn alive(pid: Pid) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .map_or_else(|_| kill(pid, None).is_ok() && !cfg!(target_os = "linux"), |stat| !stat.contains(") Z "))
+}
+
+/// Starts it on a free port and waits until it says that it is ready.
+pub(crate) fn start(steps: &Steps, workdir: &Workdir) -> Result<Ready, StackError> {
+    let name = "start the emulator";
+    let log = workdir.log("emulator");
+    steps.of(name, |progress| {
+        let mut command = Command::new(program("emulator")?);
+        command.args(["up", "--port", "0", "--ready-file"]).arg(workdir.ready_file());
+        // A group of its own: Ctrl-C must not end it before the stack on it has been destroyed.
+        command.stdin(Stdio::null()).process_group(0);
+        let fail = |reason: String| StackError::step(name, reason, &log);
+        let mut child = logged(&mut command, &log)?.spawn().map_err(|error| fail(error.to_string()))?;
+        let until = Instant::now() + START_LIMIT;
+        loop {
+            if let Some(ready) = Ready::read(workdir) {
+                return Ok(ready);
+            }
+            if let Ok(Some(status)) = child.try_wait() {
+                return Err(fail(status.to_string()));
+            }
+            if steps.interrupts.asked() || Instant::now() >= until {
+                drop(child.kill());
+                drop(child.wait());
+                steps.check()?;
+                return Err(fail(format!("not ready within {} s", START_LIMIT.as_secs())));
+            }
+            progress.look();
+            steps.interrupts.pause(LOOK_INTERVAL);
+        }
+    })
+}
+
+fn health(endpoint: &str) -> Option<bool> {
+    let address: SocketAddr = endpoint.strip_prefix("http://")?.parse().ok()?;
+    let mut stream = TcpStream::connect_timeout(&address, HEALTH_LIMIT).ok()?;
+    stream.set_read_timeout(Some(HEALTH_LIMIT)).ok()?;
+    write!(stream, "GET /_emulator/health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).ok()?;
+    Some(status == *b"HTTP/1.1 200")
+}

@@ -1,0 +1,145 @@
+//! Up, plan, down.
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use loadtest::token::{KeyPair, Minter};
+use serde_json::{Value, json};
+
+use crate::emulator::{self, Ready};
+use crate::error::StackError;
+use crate::package;
+use crate::steps::Steps;
+use crate::terraform::Terraform;
+use crate::workdir::Workdir;
+
+/// Where `make build` leaves the zips of the functions.
+const ZIPS: &str = "target/lambda";
+const TOKEN_ISSUER: &str = "issuer";
+const TOKEN_AUDIENCE: &str = "audience";
+/// The owner of the token that `up` prints.
+const PRINTED_OWNER: &str = "you";
+/// How long that token lasts.
+const PRINTED_TOKEN_LIFE: std::time::Duration = std::time::Duration::from_secs(12 * 3600);
+
+/// `make up`: what was started stays, unless something failed on the way.
+pub(crate) fn up_and_stay(steps: &Steps, workdir: &Workdir) -> Result<ExitCode, StackError> {
+    let stack = up(steps, workdir).inspect_err(|_| abandon(workdir))?;
+    say_how_to_try(&stack, workdir);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `make plan`.
+pub(crate) fn plan(steps: &Steps, workdir: &Workdir) -> Result<ExitCode, StackError> {
+    live(workdir)?;
+    let terraform = Terraform::prepare(steps, workdir)?;
+    let code = terraform.plan()?;
+    let log = terraform.log().display();
+    println!("{}", if code == 0 { "nothing would change".to_owned() } else { format!("changes: see {log}") });
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// `make down`. Where the emulator is gone, its whole account is gone with it and there is nothing to destroy.
+pub(crate) fn down(steps: &Steps, workdir: &Workdir) -> Result<ExitCode, StackError> {
+    if !workdir.path().exists() {
+        println!("no stack is up");
+        return Ok(ExitCode::SUCCESS);
+    }
+    destroy(steps, workdir)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Emulator, key pair, `terraform apply`, `stack.json`.
+pub(crate) fn up(steps: &Steps, workdir: &Workdir) -> Result<Value, StackError> {
+    if Ready::read(workdir).is_some_and(|ready| ready.is_healthy()) {
+        return Err(StackError::AlreadyUp(workdir.path().to_path_buf()));
+    }
+    workdir.remove()?;
+    workdir.create()?;
+    let zips = steps.of("package the functions", |_| package::functions(Path::new(ZIPS)))?;
+    let keys = make_keys(workdir)?;
+    let ready = emulator::start(steps, workdir)?;
+    let terraform = Terraform::prepare(steps, workdir)?;
+    terraform.write_variables(&ready, &zips, &keys.jwks().to_string())?;
+    terraform.apply()?;
+    let stack = describe(terraform.stack_output()?, &ready, workdir);
+    let path = workdir.stack_file();
+    std::fs::write(&path, format!("{stack:#}\n")).map_err(StackError::io("write", &path))?;
+    Ok(stack)
+}
+
+pub(crate) fn destroy(steps: &Steps, workdir: &Workdir) -> Result<(), StackError> {
+    if let Some(ready) = Ready::read(workdir) {
+        if ready.is_healthy() {
+            Terraform::prepare(steps, workdir)?.destroy()?;
+        }
+        steps.of("stop the emulator", |_| {
+            ready.stop();
+            Ok(())
+        })?;
+    }
+    workdir.remove()
+}
+
+/// After a failure on the way up: nothing keeps running. The logs stay, for the message that names them.
+pub(crate) fn abandon(workdir: &Workdir) {
+    if let Some(ready) = Ready::read(workdir) {
+        ready.stop();
+        drop(std::fs::remove_file(workdir.ready_file()));
+    }
+}
+
+fn live(workdir: &Workdir) -> Result<Ready, StackError> {
+    Ready::read(workdir)
+        .filter(Ready::is_healthy)
+        .ok_or_else(|| StackError::NotUp(workdir.path().to_path_buf()))
+}
+
+/// A key pair per stack, readable by its user only and never part of the repository.
+fn make_keys(workdir: &Workdir) -> Result<KeyPair, StackError> {
+    let failed = |error: loadtest::token::TokenError| StackError::Unreadable {
+        what: "the token key pair",
+        reason: error.to_string(),
+    };
+    let keys = KeyPair::generate().map_err(failed)?;
+    let path = workdir.token_key();
+    let mut file = std::fs::File::options()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(StackError::io("create", &path))?;
+    std::io::Write::write_all(&mut file, keys.to_pem().as_bytes()).map_err(StackError::io("write", &path))?;
+    Ok(keys)
+}
+
+/// What the modules say of the stack, and what only this machine knows.
+fn describe(mut stack: Value, ready: &Ready, workdir: &Workdir) -> Value {
+    stack["endpoint"] = json!(ready.endpoint);
+    stack["auth"]["private_key_path"] = json!(workdir.token_key());
+    stack
+}
+
+fn say_how_to_try(stack: &Value, workdir: &Workdir) {
+    let text = |key: &str| stack[key].as_str().unwrap_or_default().to_owned();
+    println!("\n  HTTP API       {}", text("http_url"));
+    println!("  WebSocket API  {}", text("websocket_url"));
+    println!("  described in   {}", workdir.stack_file().display());
+    match token(stack, workdir) {
+        Ok(token) => println!(
+            "\n  export TASKS_TOKEN={token}\n  curl -i {}/tasks -H \"authorization: Bearer $TASKS_TOKEN\" \
+             -H 'content-type: application/json' -d '{{\"kind\":\"digest\",\"payload\":{{\"text\":\"hello\"}}}}'\n",
+            text("http_url")
+        ),
+        Err(error) => eprintln!("  no token could be made: {error}"),
+    }
+}
+
+fn token(stack: &Value, workdir: &Workdir) -> Result<String, Box<dyn std::error::Error>> {
+    let pem = std::fs::read_to_string(workdir.token_key())?;
+    let claim = |key: &str| stack["auth"][key].as_str().unwrap_or_default().to_owned();
+    let minter = Minter::new(&pem, &claim(TOKEN_ISSUER), &claim(TOKEN_AUDIENCE))?;
+    Ok(minter.token(PRINTED_OWNER, PRINTED_TOKEN_LIFE)?)
+}

@@ -1,0 +1,84 @@
+//! Brings a whole stack up on this machine and down again: emulator, real `terraform apply`, `stack.json`.
+//!
+//! It is what `make up`, `make plan`, `make down`, `make demo` and the infrastructure part of `make test` call. Every
+//! child runs in a process group of its own, so that Ctrl-C is handled here, in order, and leaves nothing behind.
+
+mod child;
+mod demo;
+mod emulator;
+mod error;
+mod interrupt;
+mod lifecycle;
+mod mirror;
+mod package;
+mod steps;
+mod terraform;
+mod verify;
+mod workdir;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::StackError;
+use crate::interrupt::Interrupts;
+use crate::steps::Steps;
+use crate::workdir::Workdir;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error}");
+            error.exit_code()
+        }
+    }
+}
+
+/// Brings the stack up and down on this machine.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where the stack keeps its files; its description is written beside it as `<dir>.json`.
+    #[arg(long, global = true, default_value = "target/stack")]
+    dir: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Zip the function binaries that lie beside this program.
+    Package,
+    /// Start the emulator, apply the local environment and leave both running.
+    Up,
+    /// Plan against the running stack: exit 0 when nothing would change, 2 when something would.
+    Plan,
+    /// Destroy the stack and stop its emulator.
+    Down,
+    /// Bring a stack up, run experiments on it, bring it down: all in one.
+    Demo {
+        /// The seed of load and faults; a fresh one when absent.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Experiment files.
+        #[arg(required = true)]
+        experiments: Vec<PathBuf>,
+    },
+    /// `terraform fmt -check`, `validate` and `test` of every module and environment.
+    Verify,
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode, StackError> {
+    let steps = Steps::new(Interrupts::listen()?);
+    match arguments.verb {
+        Verb::Package => package::functions(&PathBuf::from("target/lambda")).map(|_| ExitCode::SUCCESS),
+        Verb::Up => lifecycle::up_and_stay(&steps, &Workdir::at(&arguments.dir)?),
+        Verb::Plan => lifecycle::plan(&steps, &Workdir::at(&arguments.dir)?),
+        Verb::Down => lifecycle::down(&steps, &Workdir::at(&arguments.dir)?),
+        Verb::Demo { seed, experiments } => demo::run(&steps, seed, &experiments),
+        Verb::Verify => verify::run(&steps),
+    }
+}

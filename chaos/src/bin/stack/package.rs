@@ -1,0 +1,73 @@
+//! Function binaries into zips, the same bytes for the same binary.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipWriter};
+
+use crate::error::StackError;
+use crate::workdir::program;
+
+/// The functions, by package name.
+pub(crate) const FUNCTIONS: [&str; 6] =
+    ["authorizer", "submit-task", "list-tasks", "process-task", "websocket", "audit-dead-letters"];
+/// What the `provided` runtimes start.
+const ENTRY: &str = "bootstrap";
+/// Lambda refuses an entry that may not be executed.
+const EXECUTABLE: u32 = 0o755;
+/// Size on the wire against time to pack; the last levels gain under a percent.
+const LEVEL: i64 = 6;
+
+/// Zips every function that lies beside this program into `into`; returns the folder.
+pub(crate) fn functions(into: &Path) -> Result<PathBuf, StackError> {
+    std::fs::create_dir_all(into).map_err(StackError::io("create", into))?;
+    for name in FUNCTIONS {
+        one(&program(name)?, &into.join(format!("{name}.zip")))?;
+    }
+    std::path::absolute(into).map_err(StackError::io("resolve", into))
+}
+
+/// A zip that is newer than its binary is kept, so that a second run packs nothing.
+fn one(binary: &Path, zip: &Path) -> Result<(), StackError> {
+    let changed = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
+    if changed(zip).is_some_and(|packed| changed(binary).is_some_and(|built| packed > built)) {
+        return Ok(());
+    }
+    let bytes = std::fs::read(binary).map_err(StackError::io("read", binary))?;
+    // Written under another name first: a run beside this one never sees half a zip.
+    let draft = zip.with_extension(format!("zip.{}", std::process::id()));
+    write(&bytes, &draft).map_err(StackError::io("write", &draft))?;
+    std::fs::rename(&draft, zip).map_err(StackError::io("write", zip))
+}
+
+fn write(bytes: &[u8], path: &Path) -> std::io::Result<()> {
+    // A fixed time stamp: the hash of the zip, and so Terraform's plan, depends on the binary alone.
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .compression_level(Some(LEVEL))
+        .last_modified_time(DateTime::default())
+        .unix_permissions(EXECUTABLE);
+    let mut writer = ZipWriter::new(File::create(path)?);
+    writer.start_file(ENTRY, options)?;
+    writer.write_all(bytes)?;
+    writer.finish()?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_binary_makes_the_same_zip() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("a.zip"), dir.path().join("b.zip"));
+        write(b"\x7fELF", &first).unwrap();
+        write(b"\x7fELF", &second).unwrap();
+        assert_eq!(std::fs::read(&first).unwrap(), std::fs::read(&second).unwrap());
+        let mut archive = zip::ZipArchive::new(File::open(&first).unwrap()).unwrap();
+        let entry = archive.by_name(ENTRY).unwrap();
+        assert_eq!(entry.unix_mode().unwrap() & 0o777, EXECUTABLE);
+    }
+}

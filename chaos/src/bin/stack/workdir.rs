@@ -1,0 +1,71 @@
+//! The files of one stack: two stacks in two directories never touch each other.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::StackError;
+
+/// The directory of one stack.
+#[derive(Clone, Debug)]
+pub(crate) struct Workdir {
+    dir: PathBuf,
+}
+
+impl Workdir {
+    /// Absolute, because Terraform runs elsewhere.
+    pub(crate) fn at(dir: &Path) -> Result<Self, StackError> {
+        let dir = std::path::absolute(dir).map_err(StackError::io("resolve", dir))?;
+        Ok(Self { dir })
+    }
+
+    pub(crate) fn create(&self) -> Result<(), StackError> {
+        let logs = self.dir.join("logs");
+        std::fs::create_dir_all(&logs).map_err(StackError::io("create", &logs))
+    }
+
+    /// Removes everything but the logs' parent's sibling files; a directory already gone is fine.
+    pub(crate) fn remove(&self) -> Result<(), StackError> {
+        for path in [&self.dir, &self.stack_file()] {
+            let removed =
+                if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            match removed {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StackError::io("remove", path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// `target/stack` is described by `target/stack.json`.
+    pub(crate) fn stack_file(&self) -> PathBuf {
+        self.dir.with_extension("json")
+    }
+
+    pub(crate) fn ready_file(&self) -> PathBuf {
+        self.dir.join("emulator.json")
+    }
+
+    pub(crate) fn token_key(&self) -> PathBuf {
+        self.dir.join("token-key.pem")
+    }
+
+    pub(crate) fn terraform(&self) -> PathBuf {
+        self.dir.join("terraform")
+    }
+
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.dir.join("logs").join(format!("{name}.log"))
+    }
+}
+
+/// A program that was built beside this one.
+pub(crate) fn program(name: &str) -> Result<PathBuf, StackError> {
+    let this = std::env::current_exe().map_err(StackError::io("find", Path::new("the running program")))?;
+    let path = this.with_file_name(name);
+    if path.is_file() { Ok(path) } else { Err(StackError::Missing(path)) }
+}
