@@ -26,7 +26,7 @@ demo: build ## Emulator, terraform apply, load, faults, verdict, report, destroy
 test: build ## Every test: Rust, Terraform, and the end-to-end test with its positive control
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then $(CARGO) nextest run --workspace --locked; else $(CARGO) test --workspace --locked; fi
 	@$(STACK) verify
-	@$(CARGO) test --release --locked -p chaos --test end_to_end -- --ignored --nocapture
+	@$(CARGO) test --workspace --locked --test end_to_end -- --ignored
 	@echo "make test: Rust tests, Terraform fmt + validate + test, and the end-to-end test with its positive control all passed"
 
 lint: tools ## Formatting, clippy with warnings as errors, and the direction of dependencies
