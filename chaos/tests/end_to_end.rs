@@ -30,13 +30,16 @@ impl Stack {
     }
 
     fn tool(&self, name: &str, arguments: &[&str]) -> Output {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from);
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from);
         let mut command = Command::new(self.root.join(target).join("release").join(name));
         command.current_dir(&self.root).args(arguments);
         if name == "stack" {
             command.arg("--dir").arg(&self.dir);
         }
-        command.output().unwrap_or_else(|error| panic!("{name} could not be started ({error}): `make build` first"))
+        command
+            .output()
+            .unwrap_or_else(|error| panic!("{name} could not be started ({error}): `make build` first"))
     }
 
     fn stack_file(&self) -> PathBuf {
@@ -54,11 +57,21 @@ impl Stack {
         let (stack, out) = (self.stack_file(), runs.clone());
         let output = self.tool(
             "chaos",
-            &["run", &file, "--stack", stack.to_str().unwrap(), "--out", out.to_str().unwrap(), "--seed", seed],
+            &[
+                "run",
+                &file,
+                "--stack",
+                stack.to_str().unwrap(),
+                "--out",
+                out.to_str().unwrap(),
+                "--seed",
+                seed,
+            ],
         );
         let path = runs.join("latest/verdict.json");
         let verdict: Value = serde_json::from_slice(
-            &std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), text(&output))),
+            &std::fs::read(&path)
+                .unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), text(&output))),
         )
         .unwrap();
         for file in ["junit.xml", "summary.md", "report.html"] {
@@ -107,7 +120,9 @@ fn the_description_names_every_part(description: &Value) {
     for key in ["endpoint", "region", "http_url", "websocket_url"] {
         assert!(description[key].is_string(), "{key} is missing in {description:#}");
     }
-    for function in ["authorizer", "submit-task", "list-tasks", "process-task", "websocket", "audit-dead-letters"] {
+    for function in
+        ["authorizer", "submit-task", "list-tasks", "process-task", "websocket", "audit-dead-letters"]
+    {
         assert!(description["functions"][function]["name"].is_string(), "{function} is missing");
     }
     for queue in ["tasks", "tasks-dlq"] {
@@ -129,7 +144,8 @@ async fn bad_input_gets_a_typed_problem(stack: &Stack) {
         ("oversize", oversize, 413),
     ];
     for (what, body, status) in cases {
-        let answer = http.post(&url).bearer_auth(&token).header("content-type", "application/json").body(body);
+        let answer =
+            http.post(&url).bearer_auth(&token).header("content-type", "application/json").body(body);
         let answer = answer.send().await.unwrap();
         assert_eq!(answer.status().as_u16(), status, "{what}");
         assert_eq!(answer.headers()["content-type"], "application/problem+json", "{what}");
@@ -137,7 +153,11 @@ async fn bad_input_gets_a_typed_problem(stack: &Stack) {
         assert!(problem["type"].as_str().unwrap().starts_with("urn:task:problem:"), "{what}: {problem}");
     }
     let listed = http.get(&url).bearer_auth(&token).send().await.unwrap();
-    assert_eq!(listed.json::<Value>().await.unwrap()["tasks"], json!([]), "a refused task must not be written");
+    assert_eq!(
+        listed.json::<Value>().await.unwrap()["tasks"],
+        json!([]),
+        "a refused task must not be written"
+    );
     let cursor = http.get(format!("{url}?cursor=nonsense")).bearer_auth(&token).send().await.unwrap();
     assert_eq!(cursor.status().as_u16(), 400);
 }
@@ -146,7 +166,7 @@ fn token(description: &Value) -> String {
     let auth = |key: &str| description["auth"][key].as_str().unwrap().to_owned();
     let pem = std::fs::read_to_string(auth("private_key_path")).unwrap();
     let minter = loadtest::token::Minter::new(&pem, &auth("issuer"), &auth("audience")).unwrap();
-    minter.token("bad-input", std::time::Duration::from_secs(600)).unwrap()
+    minter.token("bad-input", std::time::Duration::from_secs(600))
 }
 
 fn the_stock_service_passes(stack: &Stack) {
@@ -154,7 +174,10 @@ fn the_stock_service_passes(stack: &Stack) {
     assert_eq!((code, &entry["verdict"]), (0, &json!("PASS")), "{entry:#}");
     assert_eq!(entry["lost"], json!(0));
     assert_eq!(entry["dlq_expected"], entry["dlq_found"]);
-    assert!(entry["dlq_found"].as_u64().unwrap() > 0, "one task in fifty is poison: an empty DLQ proves nothing");
+    assert!(
+        entry["dlq_found"].as_u64().unwrap() > 0,
+        "one task in fifty is poison: an empty DLQ proves nothing"
+    );
 }
 
 /// The positive control: the oracle must see what a worker that acknowledges one task in twenty undone does.
@@ -186,7 +209,9 @@ impl Worker {
             .behavior_version(aws_sdk_lambda::config::BehaviorVersion::latest())
             .region(aws_sdk_lambda::config::Region::new(description["region"].as_str().unwrap().to_owned()))
             .endpoint_url(description["endpoint"].as_str().unwrap())
-            .credentials_provider(aws_sdk_lambda::config::Credentials::new("test", "test", None, None, "static"))
+            .credentials_provider(aws_sdk_lambda::config::Credentials::new(
+                "test", "test", None, None, "static",
+            ))
             .build();
         let name = description["functions"]["process-task"]["name"].as_str().unwrap().to_owned();
         Self { lambda: aws_sdk_lambda::Client::from_conf(config), name }

@@ -43,12 +43,12 @@ impl Ready {
     /// SIGTERM, then SIGKILL for whatever of its process group is left after the limit.
     pub(crate) fn stop(&self) {
         let pid = Pid::from_raw(self.pid);
-        drop(kill(pid, Signal::SIGTERM));
+        kill(pid, Signal::SIGTERM).ok();
         let until = Instant::now() + STOP_LIMIT;
         while alive(pid) && Instant::now() < until {
             std::thread::park_timeout(LOOK_INTERVAL);
         }
-        drop(killpg(pid, Signal::SIGKILL));
+        killpg(pid, Signal::SIGKILL).ok();
     }
 }
 

@@ -3,8 +3,13 @@
 use std::path::{Path, PathBuf};
 
 /// A folder to search for a mirror, and how deep below it.
-const SEARCHED: [(&str, usize); 5] =
-    [("/usr/local/share", 2), ("/usr/share/terraform", 2), ("/usr/local/lib", 2), ("/usr/lib/terraform", 2), ("/opt", 2)];
+const SEARCHED: [(&str, usize); 5] = [
+    ("/usr/local/share", 2),
+    ("/usr/share/terraform", 2),
+    ("/usr/local/lib", 2),
+    ("/usr/lib/terraform", 2),
+    ("/opt", 2),
+];
 /// The same, below the home directory.
 const SEARCHED_AT_HOME: [(&str, usize); 2] = [(".terraform.d", 1), (".local/share/terraform", 1)];
 const PROVIDER: &str = "registry.terraform.io/hashicorp/aws";
@@ -29,7 +34,8 @@ fn below(dir: &Path, depth: usize) -> Option<PathBuf> {
     if depth == 0 {
         return None;
     }
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).collect();
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).collect();
     entries.sort();
     entries.iter().filter(|path| path.is_dir()).find_map(|path| below(path, depth - 1))
 }

@@ -13,6 +13,8 @@ use crate::workdir::program;
 /// The functions, by package name.
 pub(crate) const FUNCTIONS: [&str; 6] =
     ["authorizer", "submit-task", "list-tasks", "process-task", "websocket", "audit-dead-letters"];
+/// The worker of the positive controls, packaged where it was built.
+const SABOTAGED: &str = "process-task-sabotaged";
 /// What the `provided` runtimes start.
 const ENTRY: &str = "bootstrap";
 /// Lambda refuses an entry that may not be executed.
@@ -25,6 +27,9 @@ pub(crate) fn functions(into: &Path) -> Result<PathBuf, StackError> {
     std::fs::create_dir_all(into).map_err(StackError::io("create", into))?;
     for name in FUNCTIONS {
         one(&program(name)?, &into.join(format!("{name}.zip")))?;
+    }
+    if let Ok(binary) = program(SABOTAGED) {
+        one(&binary, &into.join(format!("{SABOTAGED}.zip")))?;
     }
     std::path::absolute(into).map_err(StackError::io("resolve", into))
 }

@@ -36,7 +36,13 @@ fn verify(steps: &Steps, workdir: &Workdir, dir: &Path) -> Result<(), StackError
     // Not a step of its own: nobody waits for it.
     steps.command(&format!("init      {name}"), &mut terraform::init(dir), &log, LIMIT, &[0])?;
     let mut validate = terraform::command(dir);
-    steps.command(&format!("validate  {name}"), validate.args(["validate", "-no-color"]), &log, LIMIT, &[0])?;
+    steps.command(
+        &format!("validate  {name}"),
+        validate.args(["validate", "-no-color"]),
+        &log,
+        LIMIT,
+        &[0],
+    )?;
     if has_tests(dir) {
         let mut test = terraform::command(dir);
         steps.command(&format!("test      {name}"), test.args(["test", "-no-color"]), &log, LIMIT, &[0])?;
