@@ -31,9 +31,8 @@ pub(crate) fn run(steps: &Steps) -> Result<ExitCode, StackError> {
 }
 
 fn verify(steps: &Steps, workdir: &Workdir, dir: &Path) -> Result<(), StackError> {
-    let name = dir.strip_prefix(workdir.terraform()).unwrap_or(dir).display().to_string();
+    let name = dir.strip_prefix(workdir.path()).unwrap_or(dir).display().to_string();
     let log = workdir.log(&name.replace('/', "-"));
-    // Not a step of its own: nobody waits for it.
     steps.command(&format!("init      {name}"), &mut terraform::init(dir), &log, LIMIT, &[0])?;
     let mut validate = terraform::command(dir);
     steps.command(
@@ -50,17 +49,12 @@ fn verify(steps: &Steps, workdir: &Workdir, dir: &Path) -> Result<(), StackError
     Ok(())
 }
 
-/// Every folder of modules and environments that holds a configuration.
+/// The folder of the tests, which take the modules one by one, and the environments, which hold every module.
 fn configurations(root: &Path) -> Result<Vec<PathBuf>, StackError> {
-    let mut found = Vec::new();
-    for group in ["modules", "environments"] {
-        let group = root.join(group);
-        for entry in std::fs::read_dir(&group).map_err(StackError::io("read", &group))? {
-            let path = entry.map_err(StackError::io("read", &group))?.path();
-            if has(&path, ".tf") {
-                found.push(path);
-            }
-        }
+    let environments = root.join("environments");
+    let mut found = vec![root.to_path_buf()];
+    for entry in std::fs::read_dir(&environments).map_err(StackError::io("read", &environments))? {
+        found.push(entry.map_err(StackError::io("read", &environments))?.path());
     }
     found.sort();
     Ok(found)
