@@ -1,0 +1,302 @@
+//! The queues of the account: found by name, ARN or URL, made, deleted, and received from with redrive.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use rand::RngExt as _;
+use uuid::Uuid;
+
+use super::attributes::Attributes;
+use super::error::{ErrorKind, SqsError};
+use super::handle::QueueHandle;
+use super::measure;
+use super::moves::Moves;
+use super::queue::{ReceiveRules, Received};
+use crate::settings::Settings;
+
+/// "You must wait 60 seconds after deleting a queue before you can create another with the same name."
+pub const RECREATE_WAIT_MS: i64 = 60_000;
+const QUEUE_NAME_MAX: usize = 80;
+
+/// All queues, and what is known of those just deleted.
+#[derive(Debug)]
+pub struct Account {
+    pub settings: Settings,
+    pub moves: Moves,
+    queues: RwLock<BTreeMap<Arc<str>, Arc<QueueHandle>>>,
+    deleted_ms: Mutex<HashMap<Arc<str>, i64>>,
+}
+
+/// One ReceiveMessage, its parameters checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Receive {
+    pub messages_max: usize,
+    /// None for the queue's own.
+    pub visibility_ms: Option<i64>,
+    /// None for the queue's own; zero for a short poll.
+    pub wait_ms: Option<i64>,
+}
+
+impl Account {
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, moves: Moves::default(), queues: RwLock::default(), deleted_ms: Mutex::default() }
+    }
+
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.settings.clock.now_ms()
+    }
+
+    /// An id from the seeded source: as unique as a random UUID, and the same again for the same seed.
+    #[must_use]
+    pub fn new_id(&self) -> Uuid {
+        let bytes = self.settings.random.with(|random| random.random::<[u8; 16]>());
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+
+    #[must_use]
+    pub fn arn(&self, name: &str) -> String {
+        format!("arn:aws:sqs:{}:{}:{name}", self.settings.region, self.settings.account_id)
+    }
+
+    #[must_use]
+    pub fn url(&self, name: &str) -> String {
+        format!("{}/{}/{name}", self.settings.endpoint, self.settings.account_id)
+    }
+
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<Arc<QueueHandle>> {
+        self.queues.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    #[must_use]
+    pub fn by_arn(&self, arn: &str) -> Option<Arc<QueueHandle>> {
+        let (_, name) = arn.rsplit_once(':')?;
+        self.by_name(name).filter(|queue| *queue.arn == *arn)
+    }
+
+    /// The last two segments of a queue URL are account and name; the host may be any that leads here.
+    ///
+    /// # Errors
+    /// `InvalidAddress` for what is no queue URL, `QueueDoesNotExist`.
+    pub fn by_url(&self, url: &str) -> Result<Arc<QueueHandle>, SqsError> {
+        let mut segments = url.trim_end_matches('/').rsplit('/');
+        let (Some(name), Some(account)) = (segments.next(), segments.next()) else {
+            let message = format!("The address {url} is not valid for this endpoint.");
+            return Err(SqsError::new(ErrorKind::InvalidAddress, message));
+        };
+        let ours = account == &*self.settings.account_id;
+        ours.then(|| self.by_name(name)).flatten().ok_or_else(SqsError::queue_does_not_exist)
+    }
+
+    /// In the order of names.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<QueueHandle>> {
+        self.queues.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Queues whose redrive policy names `arn`, in the order of names.
+    #[must_use]
+    pub fn sources_of(&self, arn: &str) -> Vec<Arc<QueueHandle>> {
+        let mut all = self.all();
+        all.retain(|queue| {
+            queue.attributes().redrive.as_ref().is_some_and(|redrive| redrive.target_arn == arn)
+        });
+        all
+    }
+
+    /// # Errors
+    /// A bad name or attribute, an existing queue with another attribute, or one deleted less than a minute ago.
+    pub fn create(
+        &self,
+        name: &str,
+        changes: &BTreeMap<String, String>,
+        tags: BTreeMap<String, String>,
+    ) -> Result<Arc<QueueHandle>, SqsError> {
+        check_name(name, changes)?;
+        if let Some(existing) = self.by_name(name) {
+            return same_queue(existing, changes);
+        }
+        let now_ms = self.now_ms();
+        self.check_not_just_deleted(name, now_ms)?;
+        let attributes = Attributes::default().with(changes)?;
+        self.check_redrive(&self.arn(name), &attributes, changes)?;
+        let incarnation = self.settings.random.with(|random| random.random::<u64>());
+        let queue = QueueHandle::new(name, self.arn(name), incarnation, now_ms, attributes, tags);
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(existing) = queues.get(name) {
+            let existing = Arc::clone(existing);
+            drop(queues);
+            return same_queue(existing, changes);
+        }
+        let queue = Arc::new(queue);
+        queues.insert(Arc::clone(&queue.name), Arc::clone(&queue));
+        Ok(queue)
+    }
+
+    fn check_not_just_deleted(&self, name: &str, now_ms: i64) -> Result<(), SqsError> {
+        let mut deleted = self.deleted_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        deleted.retain(|_, at_ms| now_ms - *at_ms < RECREATE_WAIT_MS);
+        if !deleted.contains_key(name) {
+            return Ok(());
+        }
+        Err(SqsError::new(
+            ErrorKind::QueueDeletedRecently,
+            "You must wait 60 seconds after deleting a queue before you can create another with the same name.",
+        ))
+    }
+
+    /// # Errors
+    /// As of [`Attributes::with`], and for a dead letter queue that does not exist or does not allow this source.
+    pub fn set_attributes(
+        &self,
+        queue: &QueueHandle,
+        changes: &BTreeMap<String, String>,
+    ) -> Result<(), SqsError> {
+        let check = |attributes: &Attributes| self.check_redrive(&queue.arn, attributes, changes);
+        check(&queue.attributes().with(changes)?)?;
+        let mut state = queue.lock();
+        // Read again under the lock, so that two changes at once do not undo each other.
+        state.attributes = Arc::new(state.attributes.with(changes)?);
+        state.modified_ms = self.now_ms();
+        drop(state);
+        queue.ring();
+        Ok(())
+    }
+
+    /// "Enforced when a source sets its redrive policy."
+    fn check_redrive(
+        &self,
+        source_arn: &str,
+        attributes: &Attributes,
+        changes: &BTreeMap<String, String>,
+    ) -> Result<(), SqsError> {
+        let (Some(redrive), Some(text)) = (&attributes.redrive, changes.get("RedrivePolicy")) else {
+            return Ok(());
+        };
+        let refuse = |reason: &str| Err(SqsError::parameter("RedrivePolicy", text, reason));
+        let Some(target) = self.by_arn(&redrive.target_arn) else {
+            return refuse("Dead letter target does not exist.");
+        };
+        match &target.attributes().redrive_allow {
+            Some(allow) if !allow.allows(source_arn) => {
+                refuse("Queue does not have permission to use the dead letter target.")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets the queue, frees its messages and wakes whoever waits on it.
+    pub fn delete(&self, queue: &QueueHandle) {
+        self.queues.write().unwrap_or_else(PoisonError::into_inner).remove(&queue.name);
+        let mut deleted = self.deleted_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        deleted.insert(Arc::clone(&queue.name), self.now_ms());
+        drop(deleted);
+        self.moves.forget(&queue.arn);
+        queue.close();
+    }
+
+    /// Receives, waiting as asked; returns as soon as there is at least one message.
+    ///
+    /// # Errors
+    /// `QueueDoesNotExist` when the queue is or gets deleted, `OverLimit` for a short poll at the in-flight limit.
+    pub async fn receive(&self, queue: &QueueHandle, request: Receive) -> Result<Vec<Received>, SqsError> {
+        let clock = &self.settings.clock;
+        let started_ms = clock.now_ms();
+        let wait_ms = request.wait_ms.unwrap_or_else(|| queue.attributes().wait_seconds * 1_000);
+        let deadline_ms = started_ms + wait_ms;
+        loop {
+            let arrival = queue.arrival();
+            let now_ms = clock.now_ms();
+            let (received, moved) = self.receive_now(queue, request, wait_ms == 0)?;
+            if !received.is_empty() || now_ms >= deadline_ms {
+                measure::received(&self.settings, queue, now_ms, received.len());
+                return Ok(received);
+            }
+            if moved {
+                continue;
+            }
+            tokio::select! {
+                () = arrival => {}
+                () = queue.next_visible(clock, deadline_ms) => {}
+            }
+        }
+    }
+
+    /// One receive, with its dead letters moved. True when some were.
+    fn receive_now(
+        &self,
+        queue: &QueueHandle,
+        request: Receive,
+        short: bool,
+    ) -> Result<(Vec<Received>, bool), SqsError> {
+        let now_ms = self.now_ms();
+        let attributes = queue.attributes();
+        let redrive = attributes.redrive.as_ref();
+        // Without its target a redrive policy cannot act: the messages stay.
+        let redrive = redrive.and_then(|redrive| Some((redrive, self.by_arn(&redrive.target_arn)?)));
+        let rules = ReceiveRules {
+            messages_max: request.messages_max,
+            visibility_ms: request.visibility_ms.unwrap_or(attributes.visibility_seconds * 1_000),
+            receives_max: redrive.as_ref().map(|(redrive, _)| redrive.receives_max()),
+        };
+        let outcome = queue.receive(now_ms, rules).ok_or_else(SqsError::queue_does_not_exist)?;
+        let moved = !outcome.dead_letters.is_empty();
+        if let (Some((_, target)), true) = (redrive, moved) {
+            let letters = outcome.dead_letters.into_iter().map(|mut letter| {
+                letter.dead_letter_source = Some(Arc::clone(&queue.arn));
+                (letter, 0)
+            });
+            target.put(now_ms, letters);
+        }
+        if outcome.over_limit && short {
+            let message = "Too many messages in flight, limit is 120000.";
+            return Err(SqsError::new(ErrorKind::OverLimit, message));
+        }
+        Ok((outcome.received, moved))
+    }
+
+    /// Deletes received messages without going over the wire, for an event source mapping.
+    pub fn delete_received<'a>(&self, queue: &QueueHandle, received: impl IntoIterator<Item = &'a Received>) {
+        let mut state = queue.lock();
+        let deleted =
+            received.into_iter().filter(|one| state.queue.delete(one.key, one.receive_count)).count();
+        drop(state);
+        measure::deleted(&self.settings, queue, self.now_ms(), deleted);
+    }
+}
+
+/// CreateQueue is idempotent for equal attributes.
+fn same_queue(
+    existing: Arc<QueueHandle>,
+    changes: &BTreeMap<String, String>,
+) -> Result<Arc<QueueHandle>, SqsError> {
+    match existing.attributes().difference(changes)? {
+        None => Ok(existing),
+        Some(attribute) => Err(SqsError::new(
+            ErrorKind::QueueNameExists,
+            format!(
+                "A queue already exists with the same name and a different value for attribute {attribute}"
+            ),
+        )),
+    }
+}
+
+fn check_name(name: &str, changes: &BTreeMap<String, String>) -> Result<(), SqsError> {
+    let fifo = changes.get("FifoQueue").is_some_and(|value| value == "true");
+    if fifo || name.ends_with(".fifo") {
+        return Err(SqsError::new(
+            ErrorKind::UnsupportedOperation,
+            "FIFO queues are not part of this emulator; create a standard queue.",
+        ));
+    }
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if (1..=QUEUE_NAME_MAX).contains(&name.len()) && name.bytes().all(legal) {
+        return Ok(());
+    }
+    Err(SqsError::new(
+        ErrorKind::InvalidParameterValue,
+        "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
+    ))
+}

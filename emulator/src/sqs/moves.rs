@@ -1,0 +1,240 @@
+//! Message move tasks: what brings dead letters back.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use super::account::Account;
+use super::error::{ErrorKind, SqsError};
+use super::handle::QueueHandle;
+use super::queue::Parcel;
+
+/// Tasks that ListMessageMoveTasks can still show, per account.
+const TASKS_KEPT_MAX: usize = 1_000;
+/// AWS quota: active tasks per account.
+const TASKS_ACTIVE_MAX: usize = 100;
+/// AWS quota for `MaxNumberOfMessagesPerSecond`.
+pub const RATE_MAX: i64 = 500;
+/// Messages moved under one hold of the lock; a task with a rate moves one at a time.
+const MOVE_BATCH: usize = 100;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Running,
+    Completed,
+    Cancelling,
+    Cancelled,
+    Failed(&'static str),
+}
+
+impl Status {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "RUNNING",
+            Self::Completed => "COMPLETED",
+            Self::Cancelling => "CANCELLING",
+            Self::Cancelled => "CANCELLED",
+            Self::Failed(_) => "FAILED",
+        }
+    }
+
+    const fn is_active(self) -> bool {
+        matches!(self, Self::Running | Self::Cancelling)
+    }
+}
+
+/// One task, as ListMessageMoveTasks shows it.
+#[derive(Clone, Debug)]
+pub struct Task {
+    pub handle: String,
+    pub source_arn: String,
+    pub destination_arn: Option<String>,
+    pub rate: Option<i64>,
+    pub started_ms: i64,
+    pub to_move: usize,
+    pub moved: usize,
+    pub status: Status,
+}
+
+/// The tasks of the account, latest first.
+#[derive(Debug, Default)]
+pub struct Moves {
+    tasks: Mutex<VecDeque<Task>>,
+}
+
+/// The part of a task handle that is read back.
+#[derive(Deserialize)]
+struct Handle {
+    #[serde(rename = "sourceArn")]
+    source_arn: String,
+}
+
+impl Moves {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Task>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[must_use]
+    pub fn of_source(&self, source_arn: &str, tasks_max: usize) -> Vec<Task> {
+        self.lock().iter().filter(|task| task.source_arn == source_arn).take(tasks_max).cloned().collect()
+    }
+
+    fn add(&self, task: Task) -> Result<(), SqsError> {
+        let mut tasks = self.lock();
+        let active = |task: &&Task| task.status.is_active();
+        if tasks.iter().filter(active).any(|other| other.source_arn == task.source_arn) {
+            return Err(SqsError::new(
+                ErrorKind::UnsupportedOperation,
+                "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
+            ));
+        }
+        if tasks.iter().filter(active).count() >= TASKS_ACTIVE_MAX {
+            let message = format!("At most {TASKS_ACTIVE_MAX} message move tasks can be active.");
+            return Err(SqsError::new(ErrorKind::UnsupportedOperation, message));
+        }
+        tasks.push_front(task);
+        tasks.truncate(TASKS_KEPT_MAX);
+        Ok(())
+    }
+
+    /// Asks a task to stop and returns how many messages it had moved.
+    ///
+    /// # Errors
+    /// `InvalidParameterValue` for garbage, `ResourceNotFound` for a task that is unknown or not running.
+    pub fn cancel(&self, handle: &str) -> Result<usize, SqsError> {
+        let decoded =
+            STANDARD.decode(handle).ok().and_then(|bytes| serde_json::from_slice::<Handle>(&bytes).ok());
+        let Some(decoded) = decoded else {
+            return Err(SqsError::new(
+                ErrorKind::InvalidParameterValue,
+                "Value for parameter TaskHandle is invalid.",
+            ));
+        };
+        let mut tasks = self.lock();
+        let known =
+            tasks.iter_mut().find(|task| task.source_arn == decoded.source_arn && task.handle == handle);
+        match known {
+            Some(task) if task.status == Status::Running => {
+                task.status = Status::Cancelling;
+                Ok(task.moved)
+            }
+            _ => Err(SqsError::new(ErrorKind::ResourceNotFound, "Task does not exist.")),
+        }
+    }
+
+    /// Drops the tasks of a deleted queue.
+    pub fn forget(&self, source_arn: &str) {
+        self.lock().retain(|task| task.source_arn != source_arn);
+    }
+
+    /// Changes a task in place; None when it was forgotten.
+    fn with<T>(&self, handle: &str, change: impl FnOnce(&mut Task) -> T) -> Option<T> {
+        self.lock().iter_mut().find(|task| task.handle == handle).map(change)
+    }
+}
+
+/// Checks and starts a task, which then runs by itself. Returns its handle.
+///
+/// # Errors
+/// A source or destination that does not exist, a source that is nobody's dead letter queue, or a task already active.
+pub fn start(
+    account: &Arc<Account>,
+    source_arn: String,
+    destination_arn: Option<String>,
+    rate: Option<i64>,
+) -> Result<String, SqsError> {
+    let missing = |parameter: &str| {
+        let message = format!("The resource that you specified for the {parameter} parameter doesn't exist.");
+        SqsError::new(ErrorKind::ResourceNotFound, message)
+    };
+    let source = account.by_arn(&source_arn).ok_or_else(|| missing("SourceArn"))?;
+    if account.sources_of(&source_arn).is_empty() {
+        return Err(SqsError::new(
+            ErrorKind::InvalidParameterValue,
+            "Source queue must be configured as a Dead Letter Queue.",
+        ));
+    }
+    if let Some(arn) = &destination_arn {
+        account.by_arn(arn).ok_or_else(|| missing("DestinationArn"))?;
+    }
+    let started_ms = account.now_ms();
+    let content = format!(r#"{{"taskId":"{}","sourceArn":"{source_arn}"}}"#, account.new_id());
+    let handle = STANDARD.encode(content);
+    let task = Task {
+        handle: handle.clone(),
+        source_arn,
+        destination_arn,
+        rate,
+        started_ms,
+        to_move: source.counts(started_ms).visible,
+        moved: 0,
+        status: Status::Running,
+    };
+    account.moves.add(task.clone())?;
+    tokio::spawn(run(Arc::downgrade(account), source, task));
+    Ok(handle)
+}
+
+/// Moves until the source has nothing visible, the task is cancelled, or a message has nowhere to go. Holds the account
+/// only between waits, so that a task never outlives it.
+async fn run(account: Weak<Account>, source: Arc<QueueHandle>, task: Task) {
+    let mut moved = 0;
+    while let Some(strong) = account.upgrade() {
+        let (count, end) = step(&strong, &source, &task);
+        moved += count;
+        let goes_on = strong.moves.with(&task.handle, |shown| {
+            shown.moved = moved;
+            if shown.status == Status::Cancelling {
+                shown.status = Status::Cancelled;
+            } else if let Some(status) = end {
+                shown.status = status;
+            }
+            shown.status == Status::Running
+        });
+        if goes_on != Some(true) {
+            return;
+        }
+        let clock = strong.settings.clock.clone();
+        drop(strong);
+        match task.rate {
+            Some(rate) => {
+                let due_ms = i64::try_from(moved).unwrap_or(i64::MAX).saturating_mul(1_000) / rate;
+                clock.sleep_until(task.started_ms + due_ms).await;
+            }
+            None => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// Moves one batch. The second value is how the task ends, if it does.
+fn step(account: &Arc<Account>, source: &QueueHandle, task: &Task) -> (usize, Option<Status>) {
+    let now_ms = account.now_ms();
+    if account.moves.with(&task.handle, |shown| shown.status) != Some(Status::Running) {
+        return (0, None);
+    }
+    let batch = if task.rate.is_some() { 1 } else { MOVE_BATCH };
+    let parcels = source.lock().queue.take(now_ms, batch);
+    if parcels.is_empty() {
+        return (0, Some(Status::Completed));
+    }
+    let mut moved = 0;
+    let mut parcels = parcels.into_iter();
+    while let Some(parcel) = parcels.next() {
+        let target = task.destination_arn.as_deref().or(parcel.dead_letter_source.as_deref());
+        let sent = target.and_then(|arn| account.by_arn(arn)).is_some_and(|queue| {
+            // "Redriven messages are considered new": a new id and a new start of retention.
+            let again = Parcel::new(account.new_id(), Arc::clone(&parcel.content), now_ms);
+            queue.put(now_ms, [(again, 0)])
+        });
+        if !sent {
+            source.put(now_ms, std::iter::once(parcel).chain(parcels).map(|parcel| (parcel, 0)));
+            return (moved, Some(Status::Failed("CouldNotDetermineMessageSource")));
+        }
+        moved += 1;
+    }
+    (moved, None)
+}

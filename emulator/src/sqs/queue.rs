@@ -1,0 +1,332 @@
+//! The messages of one queue: a state machine without clock, lock or I/O.
+//!
+//! Every operation costs at most the logarithm of the backlog: messages that may be received wait in `ready` by rank,
+//! those that may not yet in `hidden` by the time at which they may, and `messages` holds each once, oldest first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::message::Content;
+
+/// AWS quota: messages of a standard queue that were received and not yet deleted.
+pub const IN_FLIGHT_MAX: usize = 120_000;
+/// AWS quota: a message may stay invisible for 12 hours from its receive.
+pub const VISIBILITY_TOTAL_MAX_MS: i64 = 43_200_000;
+/// Most messages that one receive moves to the dead letter queue, so that no lock is held for long.
+const DEAD_LETTERS_PER_RECEIVE_MAX: usize = 1_000;
+/// How far the age of the oldest message looks past messages that fail again and again.
+const AGE_SCAN_MAX: usize = 1_000;
+/// "If a message is received more than three times and not processed, it is moved to the back of the queue" for the
+/// metric `ApproximateAgeOfOldestMessage`.
+const POISON_RECEIVES: u32 = 3;
+
+/// A message's place in its queue: unique, and ordered by the time that retention counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub sent_ms: i64,
+    pub sequence: u64,
+}
+
+/// A message on its way into a queue: new, or moved from another one with its history.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    pub id: Uuid,
+    pub content: Arc<Content>,
+    pub sent_ms: i64,
+    pub receive_count: u32,
+    pub first_receive_ms: Option<i64>,
+    /// The ARN of the queue that gave the message up.
+    pub dead_letter_source: Option<Arc<str>>,
+}
+
+impl Parcel {
+    #[must_use]
+    pub fn new(id: Uuid, content: Arc<Content>, now_ms: i64) -> Self {
+        Self {
+            id,
+            content,
+            sent_ms: now_ms,
+            receive_count: 0,
+            first_receive_ms: None,
+            dead_letter_source: None,
+        }
+    }
+}
+
+/// One received message.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub key: Key,
+    pub id: Uuid,
+    pub content: Arc<Content>,
+    pub receive_count: u32,
+    pub first_receive_ms: i64,
+    pub dead_letter_source: Option<Arc<str>>,
+    /// When it may be received again, unless deleted or changed.
+    pub visible_at_ms: i64,
+}
+
+/// The rules of one receive.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceiveRules {
+    pub messages_max: usize,
+    pub visibility_ms: i64,
+    /// From the redrive policy, when its target exists.
+    pub receives_max: Option<u32>,
+}
+
+/// What one receive did.
+#[derive(Debug, Default)]
+pub struct ReceiveOutcome {
+    pub received: Vec<Received>,
+    /// To be put into the dead letter queue by the caller.
+    pub dead_letters: Vec<Parcel>,
+    /// Nothing was received because of [`IN_FLIGHT_MAX`].
+    pub over_limit: bool,
+}
+
+/// The three approximate numbers of the API; exact here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub visible: usize,
+    pub in_flight: usize,
+    pub delayed: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VisibilityError {
+    #[error("message does not exist")]
+    Gone,
+    #[error("total visibility timeout is beyond 12 hours")]
+    BeyondLimit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Ready { rank: u64 },
+    InFlight { until_ms: i64 },
+    Delayed { until_ms: i64 },
+}
+
+#[derive(Debug)]
+struct Message {
+    parcel: Parcel,
+    place: Place,
+    arrived_ms: i64,
+    received_ms: i64,
+}
+
+#[derive(Debug, Default)]
+pub struct Queue {
+    messages: BTreeMap<Key, Box<Message>>,
+    ready: BTreeMap<u64, Key>,
+    hidden: BTreeSet<(i64, Key)>,
+    delayed: usize,
+    sequence_next: u64,
+    rank_next: u64,
+}
+
+impl Queue {
+    /// Puts a message in; with a delay it cannot be received before that has passed.
+    pub fn put(&mut self, now_ms: i64, parcel: Parcel, delay_ms: i64) {
+        self.settle(now_ms);
+        let key = Key { sent_ms: parcel.sent_ms, sequence: self.sequence_next };
+        self.sequence_next += 1;
+        let place = if delay_ms > 0 {
+            let until_ms = now_ms + delay_ms;
+            self.hidden.insert((until_ms, key));
+            self.delayed += 1;
+            Place::Delayed { until_ms }
+        } else {
+            self.enlist(key)
+        };
+        let message = Message { parcel, place, arrived_ms: now_ms, received_ms: now_ms };
+        self.messages.insert(key, Box::new(message));
+    }
+
+    /// Receives up to `messages_max`; a message whose receive count would exceed `receives_max` is given up instead.
+    pub fn receive(&mut self, now_ms: i64, rules: ReceiveRules) -> ReceiveOutcome {
+        self.settle(now_ms);
+        let mut outcome = ReceiveOutcome::default();
+        while outcome.received.len() < rules.messages_max
+            && outcome.dead_letters.len() < DEAD_LETTERS_PER_RECEIVE_MAX
+        {
+            let Some((&rank, &key)) = self.ready.first_key_value() else { break };
+            if self.hidden.len() - self.delayed >= IN_FLIGHT_MAX {
+                outcome.over_limit = outcome.received.is_empty();
+                break;
+            }
+            self.ready.remove(&rank);
+            if self.has_used_up(key, rules.receives_max) {
+                outcome.dead_letters.extend(self.messages.remove(&key).map(|message| message.parcel));
+            } else {
+                outcome.received.extend(self.hand_out(key, now_ms, rules.visibility_ms));
+            }
+        }
+        outcome
+    }
+
+    fn has_used_up(&self, key: Key, receives_max: Option<u32>) -> bool {
+        let received = self.messages.get(&key).map_or(0, |message| message.parcel.receive_count);
+        receives_max.is_some_and(|max| received >= max)
+    }
+
+    fn hand_out(&mut self, key: Key, now_ms: i64, visibility_ms: i64) -> Option<Received> {
+        let until_ms = now_ms + visibility_ms;
+        let message = self.messages.get_mut(&key)?;
+        message.place = Place::InFlight { until_ms };
+        message.received_ms = now_ms;
+        message.parcel.receive_count += 1;
+        let first_receive_ms = *message.parcel.first_receive_ms.get_or_insert(now_ms);
+        self.hidden.insert((until_ms, key));
+        Some(Received {
+            key,
+            id: message.parcel.id,
+            content: Arc::clone(&message.parcel.content),
+            receive_count: message.parcel.receive_count,
+            first_receive_ms,
+            dead_letter_source: message.parcel.dead_letter_source.clone(),
+            visible_at_ms: until_ms,
+        })
+    }
+
+    /// Makes a message visible `timeout_ms` from now. A handle that has run out or was superseded still works on a
+    /// standard queue.
+    ///
+    /// # Errors
+    /// The message is gone, or would stay invisible for more than 12 hours from its last receive.
+    pub fn change_visibility(
+        &mut self,
+        now_ms: i64,
+        key: Key,
+        timeout_ms: i64,
+    ) -> Result<(), VisibilityError> {
+        self.settle(now_ms);
+        let message = self.messages.get_mut(&key).ok_or(VisibilityError::Gone)?;
+        let until_ms = now_ms + timeout_ms;
+        if until_ms - message.received_ms > VISIBILITY_TOTAL_MAX_MS {
+            return Err(VisibilityError::BeyondLimit);
+        }
+        match message.place {
+            Place::Ready { .. } if timeout_ms == 0 => return Ok(()),
+            Place::Ready { rank } => {
+                self.ready.remove(&rank);
+            }
+            Place::InFlight { until_ms } => {
+                self.hidden.remove(&(until_ms, key));
+            }
+            // No handle exists before the first receive.
+            Place::Delayed { .. } => return Err(VisibilityError::Gone),
+        }
+        message.place = Place::InFlight { until_ms };
+        self.hidden.insert((until_ms, key));
+        self.settle(now_ms);
+        Ok(())
+    }
+
+    /// Deletes the message if `receive_count` names its latest receive. "If you don't provide the most recent receipt
+    /// handle, the request succeeds, but the message might not be deleted": here it never is.
+    pub fn delete(&mut self, key: Key, receive_count: u32) -> bool {
+        match self.messages.get(&key) {
+            Some(message) if message.parcel.receive_count == receive_count => self.remove(key).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Takes up to `messages_max` visible messages out, for a message move task. Not a receive.
+    pub fn take(&mut self, now_ms: i64, messages_max: usize) -> Vec<Parcel> {
+        self.settle(now_ms);
+        let keys: Vec<Key> = self.ready.values().take(messages_max).copied().collect();
+        keys.into_iter().filter_map(|key| self.remove(key)).map(|message| message.parcel).collect()
+    }
+
+    /// Removes everything, whatever its state.
+    pub fn purge(&mut self) {
+        let (sequence_next, rank_next) = (self.sequence_next, self.rank_next);
+        // Handles of purged messages must not come to name new ones, so the sequence goes on.
+        *self = Self { sequence_next, rank_next, ..Self::default() };
+    }
+
+    /// Drops the messages that are older than the retention period and returns how many.
+    pub fn expire(&mut self, now_ms: i64, retention_ms: i64) -> usize {
+        let mut expired = 0;
+        while let Some((&key, _)) = self.messages.first_key_value() {
+            if key.sent_ms + retention_ms > now_ms {
+                break;
+            }
+            self.remove(key);
+            expired += 1;
+        }
+        expired
+    }
+
+    pub fn counts(&mut self, now_ms: i64) -> Counts {
+        self.settle(now_ms);
+        Counts {
+            visible: self.ready.len(),
+            in_flight: self.hidden.len() - self.delayed,
+            delayed: self.delayed,
+        }
+    }
+
+    /// When the next hidden message becomes visible.
+    #[must_use]
+    pub fn next_visible_ms(&self) -> Option<i64> {
+        self.hidden.first().map(|(until_ms, _)| *until_ms)
+    }
+
+    /// Age of the oldest message, looking past those that were received too often to count.
+    #[must_use]
+    pub fn oldest_age_ms(&self, now_ms: i64) -> i64 {
+        let healthy = self
+            .messages
+            .values()
+            .take(AGE_SCAN_MAX)
+            .find(|message| message.parcel.receive_count <= POISON_RECEIVES);
+        let oldest = healthy.or_else(|| self.messages.values().next());
+        oldest.map_or(0, |message| (now_ms - message.arrived_ms).max(0))
+    }
+
+    /// Moves what has become visible to the end of the line.
+    fn settle(&mut self, now_ms: i64) {
+        while let Some(&(until_ms, key)) = self.hidden.first() {
+            if until_ms > now_ms {
+                return;
+            }
+            self.hidden.pop_first();
+            let place = self.enlist(key);
+            if let Some(message) = self.messages.get_mut(&key) {
+                if matches!(message.place, Place::Delayed { .. }) {
+                    self.delayed -= 1;
+                }
+                message.place = place;
+            }
+        }
+    }
+
+    fn enlist(&mut self, key: Key) -> Place {
+        let rank = self.rank_next;
+        self.rank_next += 1;
+        self.ready.insert(rank, key);
+        Place::Ready { rank }
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Box<Message>> {
+        let message = self.messages.remove(&key)?;
+        match message.place {
+            Place::Ready { rank } => {
+                self.ready.remove(&rank);
+            }
+            Place::InFlight { until_ms } => {
+                self.hidden.remove(&(until_ms, key));
+            }
+            Place::Delayed { until_ms } => {
+                self.hidden.remove(&(until_ms, key));
+                self.delayed -= 1;
+            }
+        }
+        Some(message)
+    }
+}

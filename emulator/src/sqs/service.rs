@@ -1,0 +1,265 @@
+//! From a request on the wire to an operation, and back.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::account::Account;
+use super::error::{ErrorKind, SqsError};
+use super::handle::QueueHandle;
+use super::query;
+use super::{admin, consume, send};
+use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
+
+const JSON: &str = "application/x-amz-json-1.0";
+const TARGET_PREFIX: &str = "AmazonSQS.";
+/// AWS quota: entries of one batch request.
+const ENTRIES_MAX: usize = 10;
+const ENTRY_ID_MAX: usize = 80;
+
+/// SQS: the JSON and the query protocol on the shared port, and queues for those inside the process.
+#[derive(Clone, Debug)]
+pub struct Sqs {
+    account: Arc<Account>,
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// On AWS the principal's unique id; here the access key that signed the request, or the account.
+    pub sender_id: String,
+}
+
+/// How a request came in, which is how its answer goes out.
+#[derive(Debug)]
+pub enum Codec {
+    Json(bytes::Bytes),
+    Query { action: String, parameters: serde_json::Value },
+}
+
+impl Sqs {
+    /// Must be called within a tokio runtime: the depth of the queues is sampled in the background, for as long as a
+    /// clone of this value lives.
+    #[must_use]
+    pub fn start(settings: crate::settings::Settings) -> Self {
+        let account = Arc::new(Account::new(settings));
+        tokio::spawn(super::measure::sample_depths(Arc::downgrade(&account)));
+        Self { account }
+    }
+
+    /// The queues, for event source mappings.
+    #[must_use]
+    pub const fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    async fn answer(&self, request: AwsRequest) -> AwsResponse {
+        let (codec, operation) = match read(&request) {
+            Ok(read) => read,
+            Err(refused) => return refused,
+        };
+        let sender_id = if request.access_key_id.is_empty() {
+            self.account.settings.account_id.to_string()
+        } else {
+            request.access_key_id
+        };
+        let answer = self.dispatch(&operation, &codec, &Caller { sender_id }).await;
+        answer.unwrap_or_else(|error| codec.refuse(&error, self.account.new_id()))
+    }
+
+    async fn dispatch(
+        &self,
+        operation: &str,
+        codec: &Codec,
+        caller: &Caller,
+    ) -> Result<AwsResponse, SqsError> {
+        let call = Call { account: &self.account, codec, caller };
+        match operation {
+            "AddPermission" => call.run(admin::add_permission),
+            "CancelMessageMoveTask" => call.run(admin::cancel_message_move_task),
+            "ChangeMessageVisibility" => call.run(consume::change_message_visibility),
+            "ChangeMessageVisibilityBatch" => call.run(consume::change_message_visibility_batch),
+            "CreateQueue" => call.run(admin::create_queue),
+            "DeleteMessage" => call.run(consume::delete_message),
+            "DeleteMessageBatch" => call.run(consume::delete_message_batch),
+            "DeleteQueue" => call.run(admin::delete_queue),
+            "GetQueueAttributes" => call.run(admin::get_queue_attributes),
+            "GetQueueUrl" => call.run(admin::get_queue_url),
+            "ListDeadLetterSourceQueues" => call.run(admin::list_dead_letter_source_queues),
+            "ListMessageMoveTasks" => call.run(admin::list_message_move_tasks),
+            "ListQueueTags" => call.run(admin::list_queue_tags),
+            "ListQueues" => call.run(admin::list_queues),
+            "PurgeQueue" => call.run(admin::purge_queue),
+            "ReceiveMessage" => {
+                let messages = consume::receive_message(&self.account, codec.parse()?).await?;
+                Ok(codec.render(&messages, &self.account))
+            }
+            "RemovePermission" => call.run(admin::remove_permission),
+            "SendMessage" => call.run(send::send_message),
+            "SendMessageBatch" => call.run(send::send_message_batch),
+            "SetQueueAttributes" => call.run(admin::set_queue_attributes),
+            "StartMessageMoveTask" => call.run(admin::start_message_move_task),
+            "TagQueue" => call.run(admin::tag_queue),
+            "UntagQueue" => call.run(admin::untag_queue),
+            unknown => {
+                tracing::warn!(operation = unknown, "SQS has no such operation");
+                let message = format!("The action {unknown} is not valid for this endpoint.");
+                Err(SqsError::new(ErrorKind::InvalidAction, message))
+            }
+        }
+    }
+}
+
+impl Service for Sqs {
+    fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
+        Box::pin(self.answer(request))
+    }
+}
+
+struct Call<'a> {
+    account: &'a Arc<Account>,
+    codec: &'a Codec,
+    caller: &'a Caller,
+}
+
+impl Call<'_> {
+    fn run<I: DeserializeOwned, O: Serialize>(
+        &self,
+        operation: impl FnOnce(&Arc<Account>, &Caller, I) -> Result<O, SqsError>,
+    ) -> Result<AwsResponse, SqsError> {
+        let output = operation(self.account, self.caller, self.codec.parse()?)?;
+        Ok(self.codec.render(&output, self.account))
+    }
+}
+
+/// Protocol, operation and parameters of a request.
+fn read(request: &AwsRequest) -> Result<(Codec, String), AwsResponse> {
+    if let Some(target) = request.header("x-amz-target") {
+        let operation = target.strip_prefix(TARGET_PREFIX).unwrap_or(target).to_owned();
+        return Ok((Codec::Json(request.body.clone()), operation));
+    }
+    let parameters = query::read(&request.query, &request.body, &request.path);
+    let Some((action, parameters)) = parameters else {
+        return Err(AwsResponse::new(
+            StatusCode::NOT_FOUND,
+            "application/xml",
+            "<UnknownOperationException/>\n",
+        ));
+    };
+    Ok((Codec::Query { action: action.clone(), parameters }, action))
+}
+
+impl Codec {
+    fn parse<T: DeserializeOwned>(&self) -> Result<T, SqsError> {
+        let parsed = match self {
+            Self::Json(body) if body.is_empty() => serde_json::from_str("{}"),
+            Self::Json(body) => serde_json::from_slice(body),
+            Self::Query { parameters, .. } => T::deserialize(parameters),
+        };
+        parsed.map_err(|error| SqsError::new(ErrorKind::MalformedInput, error.to_string()))
+    }
+
+    fn render<T: Serialize>(&self, output: &T, account: &Account) -> AwsResponse {
+        match self {
+            Self::Json(_) => {
+                // Serialising these types into memory has no way to fail: no maps with keys that are not strings.
+                let body = serde_json::to_vec(output).unwrap_or_default();
+                AwsResponse::new(StatusCode::OK, JSON, body)
+            }
+            Self::Query { action, .. } => query::render(action, output, account.new_id()),
+        }
+    }
+
+    fn refuse(&self, error: &SqsError, request_id: uuid::Uuid) -> AwsResponse {
+        match self {
+            Self::Json(_) => {
+                let body = serde_json::json!({ "__type": error.kind.json_type(), "message": error.message });
+                AwsResponse::new(error.kind.status(), JSON, body.to_string())
+                    .with_header("x-amzn-query-error", &format!("{};Sender", error.kind.query_code()))
+            }
+            Self::Query { .. } => query::refuse(error, request_id),
+        }
+    }
+}
+
+/// The queue of a request, unless its policy denies the action.
+///
+/// # Errors
+/// `MissingParameter`, `QueueDoesNotExist`, `AccessDenied`.
+pub fn permitted_queue(
+    account: &Account,
+    url: Option<&str>,
+    action: &str,
+) -> Result<Arc<QueueHandle>, SqsError> {
+    let queue = account.by_url(url.ok_or_else(|| SqsError::missing("QueueUrl"))?)?;
+    check_policy(account, &queue, action)?;
+    Ok(queue)
+}
+
+/// # Errors
+/// `AccessDenied` when a statement of the queue's policy denies the action.
+pub fn check_policy(account: &Account, queue: &QueueHandle, action: &str) -> Result<(), SqsError> {
+    let attributes = queue.attributes();
+    let Some(policy) = &attributes.policy else { return Ok(()) };
+    let account_id = &account.settings.account_id;
+    if !policy.denies(action, &queue.arn, account_id, account.now_ms()) {
+        return Ok(());
+    }
+    let action = action.to_ascii_lowercase();
+    Err(SqsError::new(
+        ErrorKind::AccessDenied,
+        format!(
+            "User: arn:aws:iam::{account_id}:root is not authorized to perform: sqs:{action} on resource: {} with an \
+             explicit deny in a resource-based policy",
+            queue.arn
+        ),
+    ))
+}
+
+/// Takes the ids out of the entries of a batch and refuses the batch whose ids or number are not legal.
+///
+/// # Errors
+/// `EmptyBatchRequest`, `TooManyEntriesInBatchRequest`, `InvalidBatchEntryId`, `BatchEntryIdsNotDistinct`.
+pub fn check_entries<T>(
+    kind: &str,
+    entries: Option<Vec<T>>,
+    mut take_id: impl FnMut(&mut T) -> Option<String>,
+) -> Result<Vec<(String, T)>, SqsError> {
+    let entries = entries.unwrap_or_default();
+    if entries.is_empty() {
+        let message = format!("There should be at least one {kind} in the request.");
+        return Err(SqsError::new(ErrorKind::EmptyBatchRequest, message));
+    }
+    if entries.len() > ENTRIES_MAX {
+        let message = format!(
+            "Maximum number of entries per request are {ENTRIES_MAX}. You have sent {}.",
+            entries.len()
+        );
+        return Err(SqsError::new(ErrorKind::TooManyEntriesInBatchRequest, message));
+    }
+    let mut checked: Vec<(String, T)> = Vec::with_capacity(entries.len());
+    for mut entry in entries {
+        let id = take_id(&mut entry).unwrap_or_default();
+        check_entry_id(&id)?;
+        if checked.iter().any(|(other, _)| *other == id) {
+            let message = format!("Id {id} repeated.");
+            return Err(SqsError::new(ErrorKind::BatchEntryIdsNotDistinct, message));
+        }
+        checked.push((id, entry));
+    }
+    Ok(checked)
+}
+
+fn check_entry_id(id: &str) -> Result<(), SqsError> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if (1..=ENTRY_ID_MAX).contains(&id.len()) && id.bytes().all(legal) {
+        return Ok(());
+    }
+    Err(SqsError::new(
+        ErrorKind::InvalidBatchEntryId,
+        "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters \
+         long.",
+    ))
+}
