@@ -26,5 +26,6 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     let mut assembly = Assembly::default();
     let services = &mut assembly.services;
     services.add("dynamodb", Arc::new(crate::dynamodb::DynamoDb::new(settings)?));
+    services.add("sqs", Arc::new(crate::sqs::Sqs::start(settings.clone())));
     Ok(assembly)
 }
