@@ -1,0 +1,219 @@
+//! One fault as it is written, and which fields each kind needs.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Span;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// FIS `aws:lambda:invocation-error`.
+    FisInvocationError,
+    /// FIS `aws:lambda:invocation-add-delay`.
+    FisInvocationDelay,
+    /// FIS `aws:lambda:invocation-http-integration-response`.
+    FisHttpResponse,
+    /// Reserved concurrency of a function; 0 throttles every invocation.
+    LambdaReservedConcurrency,
+    /// The event source mapping is disabled: nothing is received.
+    MappingDisabled,
+    /// The event source mapping runs at most this many batches at once.
+    MappingMaximumConcurrency,
+    /// The HTTP API's stage, or one of its routes, answers 429 above a rate.
+    HttpThrottle,
+    /// The on-demand table refuses requests above a cap.
+    TableOnDemandCap,
+    /// The queue's visibility timeout is too short or too long.
+    QueueVisibilityTimeout,
+    /// The queue's policy denies its data plane, until a time that is part of the policy.
+    QueueDeny,
+    /// The table's policy denies its data plane, until a time that is part of the policy.
+    TableDeny,
+}
+
+/// What a field of a kind is to its author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Required,
+    Optional,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FaultSpec {
+    pub kind: FaultKind,
+    /// Name in the stack file: a function, a queue, a table, or `http-api`. Mapping faults have one target only.
+    pub target: String,
+    /// After the first arrival.
+    pub start: Span,
+    pub duration: Span,
+    /// Pieces of evidence below which the fault counts as not in effect.
+    #[serde(default = "one")]
+    pub evidence_min: u64,
+    /// FIS kinds: share of invocations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub percent: Option<u8>,
+    /// `fis-invocation-error`, `fis-http-response`: `false` runs the code and then spoils its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prevent_execution: Option<bool>,
+    /// `fis-invocation-delay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 900_000))]
+    pub delay_ms: Option<u32>,
+    /// `fis-http-response`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 599))]
+    pub status_code: Option<u16>,
+    /// `lambda-reserved-concurrency`, `mapping-maximum-concurrency` (2 to 1000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1000))]
+    pub concurrency: Option<u32>,
+    /// `http-throttle`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_per_second: Option<f64>,
+    /// `http-throttle`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+    /// `http-throttle`: one route such as `POST /tasks`; without it the whole stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// `table-on-demand-cap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_units: Option<u32>,
+    /// `table-on-demand-cap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_units: Option<u32>,
+    /// `queue-visibility-timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 43_200))]
+    pub visibility_seconds: Option<u32>,
+    /// `queue-deny`, `table-deny`: actions such as `sqs:SendMessage`; without it the whole data plane.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<String>,
+}
+
+impl FaultKind {
+    pub const ALL: [Self; 11] = [
+        Self::FisInvocationError,
+        Self::FisInvocationDelay,
+        Self::FisHttpResponse,
+        Self::LambdaReservedConcurrency,
+        Self::MappingDisabled,
+        Self::MappingMaximumConcurrency,
+        Self::HttpThrottle,
+        Self::TableOnDemandCap,
+        Self::QueueVisibilityTimeout,
+        Self::QueueDeny,
+        Self::TableDeny,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FisInvocationError => "fis-invocation-error",
+            Self::FisInvocationDelay => "fis-invocation-delay",
+            Self::FisHttpResponse => "fis-http-response",
+            Self::LambdaReservedConcurrency => "lambda-reserved-concurrency",
+            Self::MappingDisabled => "mapping-disabled",
+            Self::MappingMaximumConcurrency => "mapping-maximum-concurrency",
+            Self::HttpThrottle => "http-throttle",
+            Self::TableOnDemandCap => "table-on-demand-cap",
+            Self::QueueVisibilityTimeout => "queue-visibility-timeout",
+            Self::QueueDeny => "queue-deny",
+            Self::TableDeny => "table-deny",
+        }
+    }
+
+    const fn parameters(self) -> &'static [(&'static str, Need)] {
+        use Need::{Optional, Required};
+        match self {
+            Self::FisInvocationError => &[("percent", Optional), ("prevent_execution", Required)],
+            Self::FisInvocationDelay => &[("percent", Optional), ("delay_ms", Required)],
+            Self::FisHttpResponse => {
+                &[("percent", Optional), ("prevent_execution", Required), ("status_code", Required)]
+            }
+            Self::LambdaReservedConcurrency | Self::MappingMaximumConcurrency => &[("concurrency", Required)],
+            Self::MappingDisabled => &[],
+            Self::HttpThrottle => &[("rate_per_second", Required), ("burst", Required), ("route", Optional)],
+            Self::TableOnDemandCap => &[("read_units", Optional), ("write_units", Optional)],
+            Self::QueueVisibilityTimeout => &[("visibility_seconds", Required)],
+            Self::QueueDeny | Self::TableDeny => &[("actions", Optional)],
+        }
+    }
+}
+
+impl FaultSpec {
+    fn given(&self) -> [(&'static str, bool); 11] {
+        [
+            ("percent", self.percent.is_some()),
+            ("prevent_execution", self.prevent_execution.is_some()),
+            ("delay_ms", self.delay_ms.is_some()),
+            ("status_code", self.status_code.is_some()),
+            ("concurrency", self.concurrency.is_some()),
+            ("rate_per_second", self.rate_per_second.is_some()),
+            ("burst", self.burst.is_some()),
+            ("route", self.route.is_some()),
+            ("read_units", self.read_units.is_some()),
+            ("write_units", self.write_units.is_some()),
+            ("visibility_seconds", self.visibility_seconds.is_some()),
+        ]
+    }
+
+    /// The first field that this kind lacks, does not have, or cannot have with this value.
+    pub(super) fn problem(&self) -> Option<(String, String)> {
+        let parameters = self.kind.parameters();
+        let known = |name: &str| parameters.iter().find(|(parameter, _)| *parameter == name);
+        for (name, given) in self.given() {
+            match known(name) {
+                Some((_, Need::Required)) if !given => {
+                    return Some((name.into(), format!("a value: {} needs it", self.kind.name())));
+                }
+                None if given => {
+                    return Some((name.into(), format!("no such field with {}", self.kind.name())));
+                }
+                _ => {}
+            }
+        }
+        self.value_problem()
+    }
+
+    fn value_problem(&self) -> Option<(String, String)> {
+        let problem = |field: &str, expected: &str| Some((field.to_owned(), expected.to_owned()));
+        if self.percent.is_some_and(|percent| percent == 0 || percent > 100) {
+            return problem("percent", "1 to 100");
+        }
+        if self.delay_ms.is_some_and(|delay| delay > 900_000) {
+            return problem("delay_ms", "0 to 900000, the longest that FIS adds");
+        }
+        if self.status_code.is_some_and(|status| !(100..=599).contains(&status)) {
+            return problem("status_code", "100 to 599");
+        }
+        if self.kind == FaultKind::MappingMaximumConcurrency
+            && self.concurrency.is_some_and(|concurrency| !(2..=1000).contains(&concurrency))
+        {
+            return problem("concurrency", "2 to 1000, as the mapping allows");
+        }
+        if self.visibility_seconds.is_some_and(|seconds| seconds > 43_200) {
+            return problem("visibility_seconds", "0 to 43200, as SQS allows");
+        }
+        if self.rate_per_second.is_some_and(|rate| !rate.is_finite() || rate < 0.0) {
+            return problem("rate_per_second", "a number from 0");
+        }
+        if self.kind == FaultKind::TableOnDemandCap && self.read_units.is_none() && self.write_units.is_none()
+        {
+            return problem("write_units", "read_units, write_units or both");
+        }
+        if !self.actions.is_empty() && !matches!(self.kind, FaultKind::QueueDeny | FaultKind::TableDeny) {
+            return Some(("actions".into(), format!("no such field with {}", self.kind.name())));
+        }
+        if self.evidence_min == 0 {
+            return problem("evidence_min", "at least 1: a fault without evidence proves nothing");
+        }
+        None
+    }
+}
+
+const fn one() -> u64 {
+    1
+}

@@ -1,0 +1,214 @@
+//! Reading experiment files. What is wrong is told with its file, line, field, and what was expected.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::Experiment;
+
+/// Larger files are no experiments.
+const FILE_BYTES_MAX: u64 = 256 * 1024;
+const NAME_LENGTH_MAX: usize = 48;
+const RATE_MAX_PER_SECOND: f64 = 10_000.0;
+const OWNERS_MAX: u32 = 1000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ExperimentError {
+    #[error("{}: cannot be read", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{}: {bytes} bytes; an experiment has at most {FILE_BYTES_MAX}", path.display())]
+    TooLarge { path: PathBuf, bytes: u64 },
+    #[error("{}:{line}: field `{field}`: {expected}", path.display())]
+    Field { path: PathBuf, line: usize, field: String, expected: String },
+    #[error("{}: the name `{name}` is already that of another file of this run", path.display())]
+    SameName { path: PathBuf, name: String },
+}
+
+/// Reads and checks all files, and only then returns: nothing is touched because of a first good file.
+pub fn load(paths: &[PathBuf]) -> Result<Vec<Experiment>, ExperimentError> {
+    let mut names = BTreeSet::new();
+    let mut experiments = Vec::with_capacity(paths.len());
+    for path in paths {
+        let experiment = load_one(path)?;
+        if !names.insert(experiment.name.clone()) {
+            return Err(ExperimentError::SameName { path: path.clone(), name: experiment.name });
+        }
+        experiments.push(experiment);
+    }
+    Ok(experiments)
+}
+
+/// The JSON Schema of an experiment file.
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(Experiment)
+}
+
+fn load_one(path: &Path) -> Result<Experiment, ExperimentError> {
+    let unreadable = |source| ExperimentError::Unreadable { path: path.to_owned(), source };
+    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(ExperimentError::TooLarge { path: path.to_owned(), bytes });
+    }
+    parse(path, &std::fs::read_to_string(path).map_err(unreadable)?)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Experiment, ExperimentError> {
+    let problem = |offset: usize, field: String, expected: String| ExperimentError::Field {
+        path: path.to_owned(),
+        line: line_of(text, offset),
+        field,
+        expected,
+    };
+    let document = toml::Deserializer::parse(text).map_err(|error| {
+        problem(error.span().map_or(0, |span| span.start), "(syntax)".into(), error.message().to_owned())
+    })?;
+    let experiment: Experiment = serde_path_to_error::deserialize(document).map_err(|error| {
+        let field = error.path().to_string();
+        let inner = error.into_inner();
+        problem(inner.span().map_or(0, |span| span.start), field, inner.message().to_owned())
+    })?;
+    check(&experiment, text)
+        .map_or(Ok(()), |(offset, field, expected)| Err(problem(offset, field, expected)))?;
+    Ok(experiment)
+}
+
+/// What serde's types cannot say. The offset is where the reader should look.
+fn check(experiment: &Experiment, text: &str) -> Option<(usize, String, String)> {
+    let at = |needle: &str| text.find(needle).unwrap_or(0);
+    let problem =
+        |needle: &str, field: &str, expected: &str| Some((at(needle), field.to_owned(), expected.to_owned()));
+    if !is_name(&experiment.name) {
+        return problem("name", "name", "1 to 48 lower-case letters, digits and hyphens");
+    }
+    if experiment.hypothesis.trim().is_empty() {
+        return problem("hypothesis", "hypothesis", "what is believed to hold, in words");
+    }
+    let load = &experiment.load;
+    if !(1.0..=RATE_MAX_PER_SECOND).contains(&load.rate_per_second) {
+        return problem("rate_per_second", "load.rate_per_second", "1 to 10000");
+    }
+    if !(1..=OWNERS_MAX).contains(&load.owners) {
+        return problem("owners", "load.owners", "1 to 1000");
+    }
+    for (index, fault) in experiment.faults.iter().enumerate() {
+        if let Some((field, expected)) = fault.get_ref().problem() {
+            return Some((fault.span().start, format!("fault[{index}].{field}"), expected));
+        }
+    }
+    if experiment.expect.redelivered_min > 0 && experiment.faults.is_empty() {
+        return problem("redelivered_min", "expect.redelivered_min", "a fault that causes redelivery");
+    }
+    None
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= NAME_LENGTH_MAX
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"name = "throttled"
+hypothesis = "The backlog drains."
+[load]
+rate_per_second = 40
+duration = "20s"
+settle = "30s"
+[[fault]]
+kind = "lambda-reserved-concurrency"
+target = "process-task"
+start = "2s"
+duration = "6.5 receives"
+concurrency = 0
+"#;
+
+    fn read(text: &str) -> Result<Experiment, String> {
+        parse(Path::new("x.toml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_good_file_is_read() {
+        let experiment = read(GOOD).unwrap();
+        assert_eq!(experiment.faults.len(), 1);
+        assert_eq!(experiment.load.owners, OWNERS_DEFAULT_SEEN);
+    }
+
+    const OWNERS_DEFAULT_SEEN: u32 = 4;
+
+    #[test]
+    fn what_is_wrong_is_told_with_file_line_field_and_expectation() {
+        for (from, to, told) in [
+            (
+                "rate_per_second = 40",
+                "rate_per_second = \"many\"",
+                "x.toml:4: field `load.rate_per_second`: invalid type",
+            ),
+            (
+                "rate_per_second = 40",
+                "rate_per_second = 0",
+                "x.toml:4: field `load.rate_per_second`: 1 to 10000",
+            ),
+            (
+                "settle = \"30s\"",
+                "settles = \"30s\"",
+                "x.toml:6: field `load.settles`: unknown field `settles`, expected one of",
+            ),
+            (
+                "\"6.5 receives\"",
+                "\"soon\"",
+                "x.toml:11: field `fault[0].duration`: not a length of time: \"soon\"",
+            ),
+            (
+                "concurrency = 0",
+                "percent = 5",
+                "field `fault[0].percent`: no such field with lambda-reserved-concurrency",
+            ),
+            (
+                "concurrency = 0",
+                "",
+                "field `fault[0].concurrency`: a value: lambda-reserved-concurrency needs it",
+            ),
+            (
+                "lambda-reserved-concurrency",
+                "lightning",
+                "x.toml:8: field `fault[0].kind`: unknown variant `lightning`, expected one of",
+            ),
+            ("name = \"throttled\"", "name = \"A B\"", "x.toml:1: field `name`: 1 to 48"),
+            ("[load]", "[load", "x.toml:3: field `(syntax)`"),
+        ] {
+            let error = read(&GOOD.replace(from, to)).unwrap_err();
+            assert!(error.contains(told), "{error}\n  lacks: {told}");
+        }
+    }
+
+    #[test]
+    fn a_missing_table_is_told_by_name() {
+        let error = read("name = \"a\"\nhypothesis = \"b\"\n").unwrap_err();
+        assert!(error.contains("missing field `load`"), "{error}");
+    }
+
+    #[test]
+    fn every_kind_is_in_the_schema() {
+        let schema = serde_json::to_string(&schema()).unwrap();
+        for kind in crate::experiment::FaultKind::ALL {
+            assert!(schema.contains(kind.name()), "{} is missing", kind.name());
+        }
+    }
+
+    #[test]
+    fn the_files_that_are_shipped_are_good_and_named_as_their_files() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+        let paths: Vec<PathBuf> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(paths.len() >= 3);
+        for (experiment, path) in load(&paths).unwrap().iter().zip(&paths) {
+            assert_eq!(Some(experiment.name.as_str()), path.file_stem().and_then(|stem| stem.to_str()));
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! An experiment is data: a hypothesis, a load, faults on a timeline, and what must hold afterwards.
+
+mod fault_spec;
+mod file;
+mod model;
+mod span;
+
+pub use fault_spec::{FaultKind, FaultSpec};
+pub use file::{ExperimentError, load, schema};
+pub use model::{Abort, DlqRule, Expect, Experiment, Load, Mix};
+pub use span::Span;

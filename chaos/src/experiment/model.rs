@@ -1,0 +1,156 @@
+//! The shape of an experiment file.
+
+use std::num::NonZeroU32;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::{FaultSpec, Span};
+
+/// Acknowledged tasks below which a run proves nothing: an empty history is never a PASS.
+const ACKNOWLEDGED_MIN_DEFAULT: u64 = 50;
+const OWNERS_DEFAULT: u32 = 4;
+/// Requests before the error budget is looked at: a share of very few says nothing.
+const BUDGET_ATTEMPTS_MIN_DEFAULT: u64 = 100;
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Chaos experiment")]
+pub struct Experiment {
+    /// Lower-case words joined by hyphens; names the experiment everywhere.
+    pub name: String,
+    /// What is believed to hold under the faults, and why, as one would tell a colleague on call.
+    pub hypothesis: String,
+    pub load: Load,
+    /// Faults on a timeline that starts with the load. They may overlap.
+    #[serde(default, rename = "fault")]
+    #[schemars(with = "Vec<FaultSpec>")]
+    pub faults: Vec<Spanned<FaultSpec>>,
+    #[serde(default)]
+    pub expect: Expect,
+    #[serde(default)]
+    pub abort: Abort,
+}
+
+impl Experiment {
+    pub fn fault_specs(&self) -> impl Iterator<Item = &FaultSpec> {
+        self.faults.iter().map(Spanned::get_ref)
+    }
+}
+
+/// Open-loop arrivals: requests start at the clock's pace, whatever the service does.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    #[schemars(range(min = 1.0, max = 10_000.0))]
+    pub rate_per_second: f64,
+    /// For how long requests arrive.
+    pub duration: Span,
+    /// How many different owners submit and listen.
+    #[serde(default = "owners_default")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub owners: u32,
+    #[serde(default)]
+    pub mix: Mix,
+    /// How long after the last arrival every task must be final; longer is a liveness failure.
+    pub settle: Span,
+}
+
+/// One task in so many is of this kind; every other is a `digest`: the SHA-256 of a text.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mix {
+    /// Always fails, and must end in the dead-letter queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub poison_one_in: Option<NonZeroU32>,
+    /// Fails once, then succeeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flaky_one_in: Option<NonZeroU32>,
+    /// Takes 100 ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sleep_one_in: Option<NonZeroU32>,
+    /// Sent twice at once with the same idempotency key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicate_one_in: Option<NonZeroU32>,
+}
+
+/// How the dead-letter queue is predicted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DlqRule {
+    /// Exactly the poison tasks.
+    #[default]
+    Poison,
+    /// The poison tasks, and those that were received too often while the worker was throttled.
+    ReceiveCounts,
+    /// The poison tasks, and none but those that a worker saw on their last receive.
+    Deliveries,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expect {
+    /// Acknowledged tasks that may be nowhere.
+    pub lost: u64,
+    /// Tasks that may have taken effect more than once.
+    pub duplicate_effects: u64,
+    /// Tasks that may exist though nobody asked for them.
+    pub unexpected: u64,
+    pub dlq: DlqRule,
+    /// Uncertainty of the receive clock in a prediction by receive counts.
+    pub dlq_slack: Span,
+    /// Afterwards the dead letters are moved back, and all but the poison must succeed.
+    pub redrive: bool,
+    /// From the measured end of the last fault until the backlog of before it was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery_seconds_max: Option<f64>,
+    /// Fewer acknowledged tasks than this make the run inconclusive.
+    pub acknowledged_min: u64,
+    /// Tasks that a worker must have seen more than once: a fault after the effect that repeats nothing tested nothing.
+    pub redelivered_min: u64,
+    /// The 99th percentile from intended start to acknowledgement once the faults are over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99_after_ms_max: Option<f64>,
+    /// Share of requests that may be refused or unanswered while no fault is in effect.
+    pub refused_percent_max: f64,
+}
+
+impl Default for Expect {
+    fn default() -> Self {
+        Self {
+            lost: 0,
+            duplicate_effects: 0,
+            unexpected: 0,
+            dlq: DlqRule::Poison,
+            dlq_slack: Span::Receives(0.5),
+            redrive: false,
+            recovery_seconds_max: None,
+            acknowledged_min: ACKNOWLEDGED_MIN_DEFAULT,
+            redelivered_min: 0,
+            p99_after_ms_max: None,
+            refused_percent_max: 0.0,
+        }
+    }
+}
+
+/// The customer's error budget. Never a metric that the fault itself moves, or the fault would end itself.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Abort {
+    /// Stop, revert and judge when more than this share of requests was refused or unanswered.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub refused_percent: f64,
+    /// Only once this many requests were sent.
+    pub attempts_min: u64,
+}
+
+impl Default for Abort {
+    fn default() -> Self {
+        Self { refused_percent: 50.0, attempts_min: BUDGET_ATTEMPTS_MIN_DEFAULT }
+    }
+}
+
+fn owners_default() -> u32 {
+    OWNERS_DEFAULT
+}
