@@ -1,0 +1,120 @@
+//! The AWS clients, against AWS or against the emulator's one endpoint.
+
+use std::error::Error;
+use std::net::IpAddr;
+
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_sqs::config::Credentials;
+use aws_sdk_sqs::error::DisplayErrorContext;
+use loadtest::stack::Stack;
+
+/// What the emulator takes; it never reaches AWS, because an endpoint that is not loopback is refused.
+const LOCAL_KEY: &str = "chaos-local";
+
+#[derive(Clone, Debug)]
+pub struct Cloud {
+    /// Metrics of AWS lag a minute behind, those of the emulator do not.
+    pub emulated: bool,
+    pub lambda: aws_sdk_lambda::Client,
+    pub sqs: aws_sdk_sqs::Client,
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    pub fis: aws_sdk_fis::Client,
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
+    pub apigateway: aws_sdk_apigatewayv2::Client,
+}
+
+/// Which account and endpoint a run may touch.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    #[error("the stack is in account {found} on AWS; allow it with --account {found}")]
+    AccountNotAllowed { found: String },
+    #[error("the stack is in account {found}, and --account allows only {allowed}")]
+    OtherAccount { found: String, allowed: String },
+    #[error(
+        "the endpoint {endpoint} is not on loopback: it would be given credentials meant for the emulator"
+    )]
+    EndpointNotLocal { endpoint: String },
+}
+
+/// A call to AWS that failed, with everything that the SDK knows of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {detail}")]
+pub struct CallError {
+    pub operation: &'static str,
+    pub detail: String,
+}
+
+impl CallError {
+    pub fn new(operation: &'static str, detail: impl Into<String>) -> Self {
+        Self { operation, detail: detail.into() }
+    }
+
+    /// For `map_err`: keeps the SDK's chain of causes in one line.
+    pub fn of<E: Error>(operation: &'static str) -> impl Fn(E) -> Self {
+        move |error| Self { operation, detail: DisplayErrorContext(&error).to_string() }
+    }
+}
+
+/// Refuses a stack whose account nobody allowed, and an endpoint that is not this machine's.
+pub fn check_target(stack: &Stack, allowed: Option<&str>) -> Result<(), TargetError> {
+    let found = stack.account_id.clone();
+    match (&stack.endpoint, allowed) {
+        (Some(endpoint), _) if !is_loopback(endpoint) => {
+            Err(TargetError::EndpointNotLocal { endpoint: endpoint.clone() })
+        }
+        (_, Some(allowed)) if allowed != found => {
+            Err(TargetError::OtherAccount { found, allowed: allowed.to_owned() })
+        }
+        (None, None) => Err(TargetError::AccountNotAllowed { found }),
+        _ => Ok(()),
+    }
+}
+
+impl Cloud {
+    pub async fn connect(endpoint: Option<&str>, region: &str) -> Self {
+        let mut loader =
+            aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
+        if let Some(endpoint) = endpoint {
+            loader = loader
+                .endpoint_url(endpoint)
+                .credentials_provider(Credentials::new(LOCAL_KEY, LOCAL_KEY, None, None, "emulator"));
+        }
+        let config = loader.load().await;
+        Self {
+            emulated: endpoint.is_some(),
+            lambda: aws_sdk_lambda::Client::new(&config),
+            sqs: aws_sdk_sqs::Client::new(&config),
+            dynamodb: aws_sdk_dynamodb::Client::new(&config),
+            fis: aws_sdk_fis::Client::new(&config),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
+            apigateway: aws_sdk_apigatewayv2::Client::new(&config),
+        }
+    }
+}
+
+fn is_loopback(endpoint: &str) -> bool {
+    let host = endpoint.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    address == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_given_the_emulator_s_credentials() {
+        for local in ["http://127.0.0.1:4566", "http://localhost:1/x", "http://[::1]:80"] {
+            assert!(is_loopback(local), "{local}");
+        }
+        for other in [
+            "https://sqs.us-east-1.amazonaws.com",
+            "http://127.0.0.1.evil.example:80",
+            "http://10.0.0.1:80",
+            "",
+        ] {
+            assert!(!is_loopback(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Faults that cannot be left behind: the prior value is on disk before the change, and whoever ends the run, in
+//! whatever way, releases what is open.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Lever;
+use crate::cloud::{CallError, Cloud};
+use crate::journal::{Journal, JournalError, Open, Step};
+use crate::wait::{Patience, until};
+
+/// How long a setting may take to read back as it was before: attributes of a queue take up to a minute on AWS.
+const READ_BACK_PATIENCE: Patience =
+    Patience { every: Duration::from_millis(500), at_most: Duration::from_secs(90) };
+/// Putting back is tried this often: a throttled or refused call must not leave the stack changed.
+const RELEASE_ATTEMPTS: u32 = 5;
+const RELEASE_PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    #[error("nothing was changed")]
+    Journal(#[from] JournalError),
+    #[error("the fault could not be applied")]
+    Apply(#[source] CallError),
+    #[error("the fault could not be put back")]
+    Release(#[source] CallError),
+    #[error("the setting is {found} and was {prior}")]
+    Drift { prior: Value, found: Value },
+}
+
+/// What became of one fault's way back.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RevertReport {
+    pub fault: u64,
+    pub lever: Lever,
+    pub prior: Value,
+    /// `None` when the setting reads as before.
+    pub error: Option<String>,
+}
+
+/// All faults of a run. Clones share the same set.
+#[derive(Clone, Debug)]
+pub struct Guards {
+    cloud: Cloud,
+    journal: Arc<Journal>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    open: BTreeMap<u64, Open>,
+    reports: Vec<RevertReport>,
+}
+
+impl Guards {
+    pub fn new(cloud: Cloud, journal: Journal) -> Self {
+        Self { cloud, journal: Arc::new(journal), state: Arc::default() }
+    }
+
+    /// Snapshot, journal, change: in this order.
+    pub async fn engage(&self, experiment: &str, lever: Lever) -> Result<u64, GuardError> {
+        let prior = lever.read(&self.cloud).await.map_err(GuardError::Apply)?;
+        let fault = self.open(experiment, &lever, &prior)?;
+        lever.engage(&self.cloud, &prior).await.map_err(GuardError::Apply)?;
+        self.journal.record(Step::Engaged { fault })?;
+        Ok(fault)
+    }
+
+    fn open(&self, experiment: &str, lever: &Lever, prior: &Value) -> Result<u64, GuardError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let fault = state.next;
+        let entry = Open { fault, experiment: experiment.into(), lever: lever.clone(), prior: prior.clone() };
+        self.journal.record(Step::Intent {
+            fault,
+            experiment: entry.experiment.clone(),
+            lever: entry.lever.clone(),
+            prior: entry.prior.clone(),
+        })?;
+        state.next += 1;
+        state.open.insert(fault, entry);
+        Ok(fault)
+    }
+
+    /// Puts one fault back and reads back. A fault that is not open is no error: somebody was faster.
+    pub async fn release(&self, fault: u64) -> Option<RevertReport> {
+        let entry = self.state.lock().unwrap_or_else(PoisonError::into_inner).open.get(&fault).cloned()?;
+        let report = release(&self.cloud, &self.journal, &entry).await;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.open.remove(&fault);
+        state.reports.push(report.clone());
+        Some(report)
+    }
+
+    /// Puts back everything that is open, the last change first.
+    pub async fn release_all(&self) -> Vec<RevertReport> {
+        let open: Vec<u64> = {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.open.keys().rev().copied().collect()
+        };
+        let mut reports = Vec::new();
+        for fault in open {
+            reports.extend(self.release(fault).await);
+        }
+        reports
+    }
+
+    /// Every fault of the run that was put back, or could not be.
+    pub fn reports(&self) -> Vec<RevertReport> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).reports.clone()
+    }
+}
+
+/// Puts a fault back from what the journal says of it.
+pub async fn release(cloud: &Cloud, journal: &Journal, entry: &Open) -> RevertReport {
+    let outcome = try_release(cloud, journal, entry).await;
+    RevertReport {
+        fault: entry.fault,
+        lever: entry.lever.clone(),
+        prior: entry.prior.clone(),
+        error: outcome.err().map(|error| chain(&error)),
+    }
+}
+
+async fn try_release(cloud: &Cloud, journal: &Journal, entry: &Open) -> Result<(), GuardError> {
+    put_back(cloud, entry).await.map_err(GuardError::Release)?;
+    journal.record(Step::Released { fault: entry.fault })?;
+    let mut found = Value::Null;
+    let same = until(READ_BACK_PATIENCE, async || {
+        found = entry.lever.read(cloud).await?;
+        Ok((found == entry.prior).then_some(()))
+    });
+    if same.await.map_err(GuardError::Release)?.is_none() {
+        return Err(GuardError::Drift { prior: entry.prior.clone(), found });
+    }
+    journal.record(Step::Verified { fault: entry.fault })?;
+    Ok(())
+}
+
+async fn put_back(cloud: &Cloud, entry: &Open) -> Result<(), CallError> {
+    let mut attempt = 1;
+    loop {
+        match entry.lever.put_back(cloud, &entry.prior).await {
+            Err(_) if attempt < RELEASE_ATTEMPTS => {
+                attempt += 1;
+                tokio::time::sleep(RELEASE_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

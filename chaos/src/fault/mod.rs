@@ -1,0 +1,105 @@
+//! Faults. Each is a lever: a setting of the stack that is read, moved, and put back to exactly what was read.
+
+mod concurrency;
+mod fis;
+mod guard;
+mod mapping;
+mod policy;
+mod queue;
+mod resolve;
+mod stage;
+mod table;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use concurrency::ReservedConcurrency;
+pub use fis::{FisAction, action_minutes};
+pub(crate) use guard::chain;
+pub use guard::{Guards, RevertReport, release};
+pub use mapping::{Mapping, MappingChange};
+pub use policy::{QueueDeny, TableDeny};
+pub use queue::QueueVisibility;
+pub use resolve::{ResolveError, resolve};
+pub use stage::HttpThrottle;
+pub use table::OnDemandCap;
+
+use crate::cloud::{CallError, Cloud};
+
+/// One setting of one resource. `Value::Null` means that the setting is absent, which is never the same as zero.
+trait Setting {
+    async fn read(&self, cloud: &Cloud) -> Result<Value, CallError>;
+    /// What the setting is while the fault is in effect.
+    fn faulted(&self, prior: &Value) -> Result<Value, CallError>;
+    /// Returns once AWS says that the setting is in effect.
+    async fn write(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError>;
+    /// The calls that the three functions above make: API action as IAM names it, and the resource.
+    fn calls(&self) -> Vec<Call>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Call {
+    pub action: &'static str,
+    pub resource: String,
+}
+
+/// Everything that is needed to release a fault is in here, and so in the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Lever {
+    Fis(FisAction),
+    ReservedConcurrency(ReservedConcurrency),
+    Mapping(Mapping),
+    HttpThrottle(HttpThrottle),
+    OnDemandCap(OnDemandCap),
+    QueueVisibility(QueueVisibility),
+    QueueDeny(QueueDeny),
+    TableDeny(TableDeny),
+}
+
+/// Calls the same function of whichever setting the lever is.
+macro_rules! each {
+    ($lever:expr, $setting:ident => $call:expr) => {
+        match $lever {
+            Lever::Fis($setting) => $call,
+            Lever::ReservedConcurrency($setting) => $call,
+            Lever::Mapping($setting) => $call,
+            Lever::HttpThrottle($setting) => $call,
+            Lever::OnDemandCap($setting) => $call,
+            Lever::QueueVisibility($setting) => $call,
+            Lever::QueueDeny($setting) => $call,
+            Lever::TableDeny($setting) => $call,
+        }
+    };
+}
+
+impl Lever {
+    pub async fn read(&self, cloud: &Cloud) -> Result<Value, CallError> {
+        each!(self, setting => setting.read(cloud).await)
+    }
+
+    pub async fn engage(&self, cloud: &Cloud, prior: &Value) -> Result<(), CallError> {
+        each!(self, setting => setting.write(cloud, &setting.faulted(prior)?).await)
+    }
+
+    pub async fn put_back(&self, cloud: &Cloud, prior: &Value) -> Result<(), CallError> {
+        each!(self, setting => setting.write(cloud, prior).await)
+    }
+
+    /// Whether the setting reads as the fault left it. FIS is asked whether our template is there.
+    pub async fn is_engaged(&self, cloud: &Cloud) -> Result<bool, CallError> {
+        let found = self.read(cloud).await?;
+        Ok(match self {
+            Self::Fis(_) => found.as_array().is_some_and(|templates| !templates.is_empty()),
+            _ => each!(self, setting => setting.faulted(&found)?) == found,
+        })
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        each!(self, setting => setting.calls())
+    }
+}
+
+fn call(action: &'static str, resource: impl Into<String>) -> Call {
+    Call { action, resource: resource.into() }
+}

@@ -1,0 +1,150 @@
+//! Denials by resource policy that end by themselves: AWS evaluates `DateLessThan`, so that a harness which died, and
+//! nobody who recovers, still leaves a stack that works again.
+//!
+//! Only the data plane is denied. A denial of `SetQueueAttributes` or `DeleteResourcePolicy` would lock out the way back.
+
+use aws_sdk_dynamodb::operation::get_resource_policy::GetResourcePolicyError;
+use aws_sdk_sqs::types::QueueAttributeName;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::queue::{read_attribute, write_attribute};
+use super::{Call, Setting, call};
+use crate::clock::rfc3339;
+use crate::cloud::{CallError, Cloud};
+
+const STATEMENT_ID: &str = "ChaosDenyUntil";
+pub(super) const QUEUE_DATA_PLANE: [&str; 4] =
+    ["sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"];
+pub(super) const TABLE_DATA_PLANE: [&str; 5] =
+    ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:Query"];
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueDeny {
+    pub queue_url: String,
+    pub queue_arn: String,
+    pub actions: Vec<String>,
+    pub until_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableDeny {
+    pub table_arn: String,
+    pub actions: Vec<String>,
+    pub until_ms: u64,
+}
+
+impl Setting for QueueDeny {
+    async fn read(&self, cloud: &Cloud) -> Result<Value, CallError> {
+        read_attribute(cloud, &self.queue_url, QueueAttributeName::Policy).await
+    }
+
+    fn faulted(&self, prior: &Value) -> Result<Value, CallError> {
+        with_denial("sqs:SetQueueAttributes", prior, &self.actions, &self.queue_arn, self.until_ms)
+    }
+
+    async fn write(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError> {
+        write_attribute(cloud, &self.queue_url, QueueAttributeName::Policy, value).await
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        ["sqs:GetQueueAttributes", "sqs:SetQueueAttributes"]
+            .map(|action| call(action, &self.queue_arn))
+            .into()
+    }
+}
+
+impl Setting for TableDeny {
+    async fn read(&self, cloud: &Cloud) -> Result<Value, CallError> {
+        match cloud.dynamodb.get_resource_policy().resource_arn(&self.table_arn).send().await {
+            Ok(found) => Ok(found.policy().map_or(Value::Null, |policy| json!(policy))),
+            Err(error)
+                if matches!(
+                    error.as_service_error(),
+                    Some(GetResourcePolicyError::PolicyNotFoundException(_))
+                ) =>
+            {
+                Ok(Value::Null)
+            }
+            Err(error) => Err(CallError::of("dynamodb:GetResourcePolicy")(error)),
+        }
+    }
+
+    fn faulted(&self, prior: &Value) -> Result<Value, CallError> {
+        with_denial("dynamodb:PutResourcePolicy", prior, &self.actions, &self.table_arn, self.until_ms)
+    }
+
+    async fn write(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError> {
+        let Some(policy) = value.as_str() else {
+            let call = cloud.dynamodb.delete_resource_policy().resource_arn(&self.table_arn);
+            return call.send().await.map(drop).map_err(CallError::of("dynamodb:DeleteResourcePolicy"));
+        };
+        let call = cloud.dynamodb.put_resource_policy().resource_arn(&self.table_arn).policy(policy);
+        call.send().await.map(drop).map_err(CallError::of("dynamodb:PutResourcePolicy"))
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        ["dynamodb:GetResourcePolicy", "dynamodb:PutResourcePolicy", "dynamodb:DeleteResourcePolicy"]
+            .map(|action| call(action, &self.table_arn))
+            .into()
+    }
+}
+
+/// The policy that was there, and one more statement.
+fn with_denial(
+    operation: &'static str,
+    prior: &Value,
+    actions: &[String],
+    resource: &str,
+    until_ms: u64,
+) -> Result<Value, CallError> {
+    let empty = json!({"Version": "2012-10-17", "Statement": []});
+    let mut policy: Value = match prior.as_str() {
+        None => empty,
+        Some(text) => serde_json::from_str(text)
+            .map_err(|_| CallError::new(operation, "the policy that is there is not JSON"))?,
+    };
+    let statements = policy
+        .get_mut("Statement")
+        .and_then(Value::as_array_mut)
+        .ok_or_else(|| CallError::new(operation, "the policy that is there has no list of statements"))?;
+    statements.push(json!({
+        "Sid": STATEMENT_ID, "Effect": "Deny", "Principal": "*", "Action": actions, "Resource": resource,
+        "Condition": {"DateLessThan": {"aws:CurrentTime": rfc3339(until_ms)}},
+    }));
+    Ok(Value::String(policy.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denied(prior: &Value) -> Value {
+        let text = with_denial("x", prior, &["sqs:SendMessage".into()], "arn", 1_700_000_000_000).unwrap();
+        serde_json::from_str(text.as_str().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_denial_ends_by_itself() {
+        let policy = denied(&Value::Null);
+        assert_eq!(
+            policy["Statement"][0]["Condition"]["DateLessThan"]["aws:CurrentTime"],
+            "2023-11-14T22:13:20Z"
+        );
+    }
+
+    #[test]
+    fn statements_that_were_there_stay() {
+        let prior = json!({"Version": "2012-10-17", "Statement": [{"Sid": "Mine"}]}).to_string();
+        let policy = denied(&Value::String(prior));
+        assert_eq!(policy["Statement"][0]["Sid"], "Mine");
+        assert_eq!(policy["Statement"][1]["Sid"], STATEMENT_ID);
+    }
+
+    #[test]
+    fn no_denied_action_bars_the_way_back() {
+        for action in QUEUE_DATA_PLANE.iter().chain(&TABLE_DATA_PLANE) {
+            assert!(!action.contains("Attributes") && !action.contains("Policy"), "{action}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The HTTP API's throttle, on the whole stage or on one route: above it clients get 429.
+
+use aws_sdk_apigatewayv2::operation::get_stage::GetStageOutput;
+use aws_sdk_apigatewayv2::types::RouteSettings;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Call, Setting, call};
+use crate::cloud::{CallError, Cloud};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HttpThrottle {
+    pub api_id: String,
+    pub stage: String,
+    /// `None`: every route of the stage.
+    pub route: Option<String>,
+    pub rate_per_second: f64,
+    pub burst: i32,
+}
+
+impl HttpThrottle {
+    async fn stage(&self, cloud: &Cloud) -> Result<GetStageOutput, CallError> {
+        let call = cloud.apigateway.get_stage().api_id(&self.api_id).stage_name(&self.stage);
+        call.send().await.map_err(CallError::of("apigateway:GET"))
+    }
+}
+
+impl Setting for HttpThrottle {
+    async fn read(&self, cloud: &Cloud) -> Result<Value, CallError> {
+        let stage = self.stage(cloud).await?;
+        let settings = match &self.route {
+            None => stage.default_route_settings(),
+            Some(route) => stage.route_settings().and_then(|routes| routes.get(route)),
+        };
+        Ok(settings.map_or(Value::Null, settings_value))
+    }
+
+    fn faulted(&self, prior: &Value) -> Result<Value, CallError> {
+        // UpdateStage replaces the whole object: what is not about throttling must be sent again.
+        let mut value = if prior.is_object() { prior.clone() } else { json!({}) };
+        value["rate_per_second"] = json!(self.rate_per_second);
+        value["burst"] = json!(self.burst);
+        Ok(value)
+    }
+
+    async fn write(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError> {
+        if let (Some(route), Value::Null) = (&self.route, value) {
+            let call = cloud.apigateway.delete_route_settings().api_id(&self.api_id).stage_name(&self.stage);
+            return call.route_key(route).send().await.map(drop).map_err(CallError::of("apigateway:DELETE"));
+        }
+        let update = cloud.apigateway.update_stage().api_id(&self.api_id).stage_name(&self.stage);
+        let update = match &self.route {
+            None => update.default_route_settings(settings_of(value)),
+            Some(route) => update.route_settings(route, settings_of(value)),
+        };
+        update.send().await.map(drop).map_err(CallError::of("apigateway:PATCH"))
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        let resource = format!("arn:aws:apigateway:*::/apis/{}/stages/{}", self.api_id, self.stage);
+        ["apigateway:GET", "apigateway:PATCH", "apigateway:DELETE"]
+            .map(|action| call(action, &resource))
+            .into()
+    }
+}
+
+fn settings_value(settings: &RouteSettings) -> Value {
+    json!({
+        "rate_per_second": settings.throttling_rate_limit(),
+        "burst": settings.throttling_burst_limit(),
+        "detailed_metrics": settings.detailed_metrics_enabled(),
+    })
+}
+
+fn settings_of(value: &Value) -> RouteSettings {
+    let burst = value["burst"].as_i64().and_then(|burst| i32::try_from(burst).ok());
+    RouteSettings::builder()
+        .set_throttling_rate_limit(value["rate_per_second"].as_f64())
+        .set_throttling_burst_limit(burst)
+        .set_detailed_metrics_enabled(value["detailed_metrics"].as_bool())
+        .build()
+}
