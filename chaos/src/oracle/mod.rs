@@ -1,0 +1,12 @@
+//! The verdict on data: the clients' ledger against the table, the dead-letter queue and the queue. Pure: no AWS here.
+
+mod counterexample;
+mod history;
+mod judge;
+mod model;
+mod predict;
+
+pub use counterexample::{Counterexample, Event, counterexample};
+pub use judge::judge;
+pub use model::{Anomaly, AnomalyKind, DeadLetter, Evidence, Findings, Record, Totals};
+pub use predict::{Prediction, QueueRules, Window, predict};

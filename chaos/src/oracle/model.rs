@@ -1,0 +1,160 @@
+//! What the oracle reads, and what it says.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use loadtest::{LedgerEntry, TaskStatus};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Prediction;
+
+/// A task as the table has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub task_id: String,
+    pub owner: String,
+    pub kind: String,
+    pub payload: Value,
+    pub status: TaskStatus,
+    pub version: u64,
+    /// Claims.
+    pub attempts: u64,
+    /// Highest receive count that a worker saw.
+    pub deliveries: u64,
+    /// Effects.
+    pub completions: u64,
+    pub created_at_ms: u64,
+    pub updated_at_ms: u64,
+    pub request_hash: String,
+    /// `"{version} {status} {at_ms}"`, oldest first.
+    pub history: Vec<String>,
+}
+
+/// A message of the dead-letter queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    pub message_id: String,
+    /// Includes the receives of the audit itself.
+    pub receive_count: u64,
+    pub body: String,
+}
+
+/// Everything that is known at the moment of judgement.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    pub ledger: &'a [LedgerEntry],
+    /// By the ledger's sequence: the id that the request's idempotency key names, whatever was answered.
+    pub named_ids: &'a HashMap<u64, String>,
+    pub records: &'a BTreeMap<String, Record>,
+    pub dead_letters: &'a [DeadLetter],
+    /// Messages that are still in the tasks queue: visible, in flight or delayed.
+    pub remaining: u64,
+    pub prediction: &'a Prediction,
+    pub max_receive_count: u64,
+}
+
+/// In order of severity: the worst is shown as the counterexample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnomalyKind {
+    /// Acknowledged, and now nowhere: neither done, nor a dead letter, nor waiting.
+    Lost,
+    /// Took effect more than once.
+    DuplicateEffect,
+    /// Exists, though no request asked for it.
+    Unexpected,
+    /// The client was told that nothing was accepted, and it was.
+    RefusedApplied,
+    /// The client's own computation differs.
+    WrongResult,
+    /// One idempotency key made two tasks.
+    SplitKey,
+    /// Must be a dead letter and is not.
+    MissingDeadLetter,
+    /// Is a dead letter and must not be.
+    InnocentDeadLetter,
+    /// A dead letter whose body is not what the task was.
+    AlteredBody,
+    /// In the dead-letter queue twice.
+    RepeatedDeadLetter,
+    /// A dead letter that was received no more often than is allowed, or a success that was received more often.
+    ReceiveCount,
+    /// The table's history has a move that no task may make.
+    IllegalHistory,
+    /// Acknowledged, and not final when the time was up.
+    Unfinished,
+}
+
+impl AnomalyKind {
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Lost => "acknowledged and lost",
+            Self::DuplicateEffect => "took effect more than once",
+            Self::Unexpected => "exists though nobody asked for it",
+            Self::RefusedApplied => "refused and yet applied",
+            Self::WrongResult => "succeeded with a wrong result",
+            Self::SplitKey => "one idempotency key made two tasks",
+            Self::MissingDeadLetter => "missing from the dead-letter queue",
+            Self::InnocentDeadLetter => "in the dead-letter queue without cause",
+            Self::AlteredBody => "dead letter with another body",
+            Self::RepeatedDeadLetter => "in the dead-letter queue twice",
+            Self::ReceiveCount => "receive count does not fit its end",
+            Self::IllegalHistory => "illegal move in its history",
+            Self::Unfinished => "not final in time",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Anomaly {
+    pub kind: AnomalyKind,
+    pub task_id: String,
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    pub attempted: u64,
+    /// Distinct tasks.
+    pub acknowledged: u64,
+    pub refused: u64,
+    pub unknown: u64,
+    pub unsent: u64,
+    /// Of the acknowledged: where each is. These four sum to `acknowledged`.
+    pub succeeded: u64,
+    pub dead_lettered: u64,
+    pub pending: u64,
+    pub lost: u64,
+    /// Unknown to the client, and there.
+    pub recovered: u64,
+    /// Seen by a worker more than once.
+    pub redelivered: u64,
+    /// In the dead-letter queue although they succeeded: delivered again too often after the effect.
+    pub succeeded_dead_letters: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Findings {
+    pub totals: Totals,
+    pub anomalies: Vec<Anomaly>,
+    /// This run's ids in the dead-letter queue.
+    pub dead_letters: BTreeSet<String>,
+}
+
+impl Findings {
+    pub(super) fn add(&mut self, kind: AnomalyKind, task_id: &str, detail: impl Into<String>) {
+        self.anomalies.push(Anomaly { kind, task_id: task_id.to_owned(), detail: detail.into() });
+    }
+
+    pub fn of(&self, kind: AnomalyKind) -> impl Iterator<Item = &Anomaly> {
+        self.anomalies.iter().filter(move |anomaly| anomaly.kind == kind)
+    }
+
+    pub fn count(&self, kind: AnomalyKind) -> u64 {
+        self.of(kind).count() as u64
+    }
+
+    pub fn ids(&self, kind: AnomalyKind) -> Vec<String> {
+        self.of(kind).map(|anomaly| anomaly.task_id.clone()).collect()
+    }
+}
