@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a broken scene is a failed test, helpers included")]
 
-mod cli;
 mod fake;
 
 use std::num::NonZeroU32;

@@ -1,0 +1,15 @@
+//! Looking at the stack without changing it.
+
+mod canary;
+mod configuration;
+mod metrics;
+mod queue;
+mod sampler;
+mod table;
+
+pub use canary::{Beat, Canary, Pulse};
+pub use configuration::{Configuration, drift, read as configuration};
+pub use metrics::{Metric, sum_since};
+pub use queue::{Depth, depth, drained, peek};
+pub use sampler::{Sample, Sampler};
+pub use table::{owner_index_shards, records};

@@ -1,0 +1,157 @@
+//! The two queues: how deep they are, and what lies in the dead-letter queue.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName,
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::cloud::{CallError, Cloud};
+use crate::oracle::DeadLetter;
+use crate::wait::{Patience, until};
+
+/// SQS hands out at most ten messages at once, and takes at most ten in a batch.
+const BATCH: usize = 10;
+/// A look hides what it has seen for this long, so that it sees everything once.
+const PEEK_VISIBILITY_SECONDS: i32 = 30;
+/// Long polling asks all of SQS's servers: a short poll may miss messages that are there.
+const PEEK_WAIT_SECONDS: i32 = 1;
+const PEEK_EMPTY_RECEIVES: u32 = 2;
+const PEEK_AT_MOST: Duration = Duration::from_secs(25);
+/// The counts of a queue are eventually consistent on AWS: an empty one must stay empty for so many looks.
+const EMPTY_LOOKS_EMULATED: u32 = 3;
+const EMPTY_LOOKS_AWS: u32 = 30;
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Depth {
+    pub visible: u64,
+    pub in_flight: u64,
+    pub delayed: u64,
+}
+
+impl Depth {
+    pub const fn total(self) -> u64 {
+        self.visible + self.in_flight + self.delayed
+    }
+}
+
+pub async fn depth(cloud: &Cloud, queue_url: &str) -> Result<Depth, CallError> {
+    let found = cloud
+        .sqs
+        .get_queue_attributes()
+        .queue_url(queue_url)
+        .attribute_names(QueueAttributeName::ApproximateNumberOfMessages)
+        .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
+        .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesDelayed)
+        .send()
+        .await
+        .map_err(CallError::of("sqs:GetQueueAttributes"))?;
+    let number = |name: QueueAttributeName| {
+        let value = found.attributes().and_then(|attributes| attributes.get(&name));
+        value.and_then(|value| value.parse().ok()).unwrap_or_default()
+    };
+    Ok(Depth {
+        visible: number(QueueAttributeName::ApproximateNumberOfMessages),
+        in_flight: number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
+        delayed: number(QueueAttributeName::ApproximateNumberOfMessagesDelayed),
+    })
+}
+
+/// Waits until the queue is empty and stays so. The answer is what is left.
+pub async fn drained(cloud: &Cloud, queue_url: &str, at_most: Duration) -> Result<u64, CallError> {
+    let looks_needed = if cloud.emulated { EMPTY_LOOKS_EMULATED } else { EMPTY_LOOKS_AWS };
+    let (mut looks, mut left) = (0, 0);
+    let patience = Patience { every: LOOK_EVERY, at_most };
+    until(patience, async || {
+        left = depth(cloud, queue_url).await?.total();
+        looks = if left == 0 { looks + 1 } else { 0 };
+        Ok::<_, CallError>((looks >= looks_needed).then_some(()))
+    })
+    .await?;
+    Ok(left)
+}
+
+/// Everything that lies in a queue. Nothing is deleted, and all of it is visible again afterwards; only the receive
+/// counts have grown.
+pub async fn peek(cloud: &Cloud, queue_url: &str) -> Result<Vec<DeadLetter>, CallError> {
+    let mut seen: BTreeMap<String, Message> = BTreeMap::new();
+    let outcome = receive_all(cloud, queue_url, &mut seen).await;
+    let given_back = give_back(cloud, queue_url, &seen).await;
+    outcome.and(given_back)?;
+    Ok(seen.into_iter().map(|(message_id, message)| dead_letter(message_id, &message)).collect())
+}
+
+async fn receive_all(
+    cloud: &Cloud,
+    queue_url: &str,
+    seen: &mut BTreeMap<String, Message>,
+) -> Result<(), CallError> {
+    let deadline = Instant::now() + PEEK_AT_MOST;
+    let mut empty = 0;
+    while empty < PEEK_EMPTY_RECEIVES && Instant::now() < deadline {
+        let received = cloud
+            .sqs
+            .receive_message()
+            .queue_url(queue_url)
+            .max_number_of_messages(10)
+            .visibility_timeout(PEEK_VISIBILITY_SECONDS)
+            .wait_time_seconds(PEEK_WAIT_SECONDS)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .send()
+            .await
+            .map_err(CallError::of("sqs:ReceiveMessage"))?;
+        let messages = received.messages.unwrap_or_default();
+        empty = if messages.is_empty() { empty + 1 } else { 0 };
+        seen.extend(messages.into_iter().filter_map(|message| Some((message.message_id.clone()?, message))));
+    }
+    if empty < PEEK_EMPTY_RECEIVES {
+        return Err(CallError::new(
+            "sqs:ReceiveMessage",
+            "the dead-letter queue did not end while it was read",
+        ));
+    }
+    Ok(())
+}
+
+async fn give_back(
+    cloud: &Cloud,
+    queue_url: &str,
+    seen: &BTreeMap<String, Message>,
+) -> Result<(), CallError> {
+    let handles: Vec<&str> = seen.values().filter_map(Message::receipt_handle).collect();
+    for batch in handles.chunks(BATCH) {
+        let entries: Result<Vec<_>, _> = batch
+            .iter()
+            .enumerate()
+            .map(|(index, handle)| {
+                ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .receipt_handle(*handle)
+                    .visibility_timeout(0)
+                    .build()
+            })
+            .collect();
+        let entries = entries.map_err(CallError::of("sqs:ChangeMessageVisibilityBatch"))?;
+        let call = cloud.sqs.change_message_visibility_batch().queue_url(queue_url);
+        call.set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(CallError::of("sqs:ChangeMessageVisibilityBatch"))?;
+    }
+    Ok(())
+}
+
+fn dead_letter(message_id: String, message: &Message) -> DeadLetter {
+    let count = message
+        .attributes()
+        .and_then(|attributes| attributes.get(&MessageSystemAttributeName::ApproximateReceiveCount));
+    DeadLetter {
+        message_id,
+        receive_count: count.and_then(|count| count.parse().ok()).unwrap_or_default(),
+        body: message.body().unwrap_or_default().to_owned(),
+    }
+}

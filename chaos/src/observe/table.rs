@@ -1,0 +1,130 @@
+//! The tasks table, read as an outsider: by key, and by the owner index.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use loadtest::TaskStatus;
+use serde_json::Value;
+
+use crate::cloud::{CallError, Cloud};
+use crate::oracle::Record;
+
+const OWNER_INDEX: &str = "owner-index";
+/// DynamoDB reads at most so many keys at once.
+const KEYS_MAX: usize = 100;
+/// Unprocessed keys are asked for again this often: they are how DynamoDB throttles a batch.
+const ROUNDS_MAX: u32 = 20;
+const ROUND_PAUSE: Duration = Duration::from_millis(100);
+/// The contract allows 1 to 64.
+const SHARDS_MAX: u16 = 64;
+
+type Item = HashMap<String, AttributeValue>;
+
+/// How many shards the owner index has, as the function that writes it was told.
+pub async fn owner_index_shards(cloud: &Cloud, function: &str) -> Result<u16, CallError> {
+    let found = cloud
+        .lambda
+        .get_function_configuration()
+        .function_name(function)
+        .send()
+        .await
+        .map_err(CallError::of("lambda:GetFunctionConfiguration"))?;
+    let variables = found.environment().and_then(|environment| environment.variables());
+    let shards = variables.and_then(|variables| variables.get("OWNER_INDEX_SHARDS"));
+    // Reading shards that are not there finds nothing and costs little; missing one would hide tasks.
+    Ok(shards.and_then(|shards| shards.parse().ok()).unwrap_or(SHARDS_MAX))
+}
+
+/// The records of these ids, and all others of these owners. By key the read is consistent.
+pub async fn records(
+    cloud: &Cloud,
+    table: &str,
+    ids: &BTreeSet<String>,
+    owners: &BTreeSet<String>,
+    shards: u16,
+) -> Result<BTreeMap<String, Record>, CallError> {
+    let mut wanted = ids.clone();
+    for owner in owners {
+        for shard in 0..shards {
+            wanted.extend(ids_of(cloud, table, &format!("{owner}#{shard}")).await?);
+        }
+    }
+    let wanted: Vec<String> = wanted.into_iter().collect();
+    let mut records = BTreeMap::new();
+    for keys in wanted.chunks(KEYS_MAX) {
+        for item in get(cloud, table, keys).await? {
+            let record = record(&item)?;
+            records.insert(record.task_id.clone(), record);
+        }
+    }
+    Ok(records)
+}
+
+async fn ids_of(cloud: &Cloud, table: &str, owner_shard: &str) -> Result<Vec<String>, CallError> {
+    let mut pages = cloud
+        .dynamodb
+        .query()
+        .table_name(table)
+        .index_name(OWNER_INDEX)
+        .key_condition_expression("owner_shard = :owner_shard")
+        .expression_attribute_values(":owner_shard", AttributeValue::S(owner_shard.to_owned()))
+        .projection_expression("task_id")
+        .into_paginator()
+        .items()
+        .send();
+    let mut ids = Vec::new();
+    while let Some(item) = pages.next().await {
+        let item = item.map_err(CallError::of("dynamodb:Query"))?;
+        ids.extend(item.get("task_id").and_then(|id| id.as_s().ok()).cloned());
+    }
+    Ok(ids)
+}
+
+async fn get(cloud: &Cloud, table: &str, keys: &[String]) -> Result<Vec<Item>, CallError> {
+    let operation = "dynamodb:BatchGetItem";
+    let keys = keys.iter().map(|id| HashMap::from([("task_id".to_owned(), AttributeValue::S(id.clone()))]));
+    let request = KeysAndAttributes::builder().set_keys(Some(keys.collect())).consistent_read(true).build();
+    let mut open = HashMap::from([(table.to_owned(), request.map_err(CallError::of(operation))?)]);
+    let mut items = Vec::new();
+    for _ in 0..ROUNDS_MAX {
+        let call = cloud.dynamodb.batch_get_item().set_request_items(Some(open));
+        let found = call.send().await.map_err(CallError::of(operation))?;
+        items.extend(found.responses.unwrap_or_default().into_values().flatten());
+        open = found.unprocessed_keys.unwrap_or_default();
+        if open.is_empty() {
+            return Ok(items);
+        }
+        tokio::time::sleep(ROUND_PAUSE).await;
+    }
+    Err(CallError::new(operation, "the table kept leaving keys unprocessed"))
+}
+
+fn record(item: &Item) -> Result<Record, CallError> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+    let number = |name: &str| {
+        let value = item.get(name).and_then(|value| value.as_n().ok());
+        value.and_then(|value| value.parse().ok()).unwrap_or_default()
+    };
+    let task_id = text("task_id");
+    let status: TaskStatus = serde_json::from_value(Value::String(text("status"))).map_err(|_| {
+        CallError::new("dynamodb:BatchGetItem", format!("task {task_id} has the status {:?}", text("status")))
+    })?;
+    let history = item.get("history").and_then(|value| value.as_l().ok());
+    let history = history.into_iter().flatten().filter_map(|line| line.as_s().ok().cloned()).collect();
+    Ok(Record {
+        owner: text("owner"),
+        kind: text("kind"),
+        payload: serde_json::from_str(&text("payload")).unwrap_or(Value::Null),
+        status,
+        version: number("version"),
+        attempts: number("attempts"),
+        deliveries: number("deliveries"),
+        completions: number("completions"),
+        created_at_ms: number("created_at_ms"),
+        updated_at_ms: number("updated_at_ms"),
+        request_hash: text("request_hash"),
+        history,
+        task_id,
+    })
+}

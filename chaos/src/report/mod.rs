@@ -1,0 +1,60 @@
+//! What a run leaves for people and for machines.
+
+mod html;
+mod junit;
+mod markdown;
+mod terminal;
+
+use std::path::{Path, PathBuf};
+
+pub use html::html;
+pub use junit::junit;
+pub use markdown::markdown;
+pub use terminal::table;
+
+use crate::run::RunReport;
+
+pub const VERDICT_FILE: &str = "verdict.json";
+const LATEST: &str = "latest";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("{}: cannot be written", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("{}: cannot be read", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{}: not a verdict of this version", path.display())]
+    Parse { path: PathBuf, source: serde_json::Error },
+    #[error("the verdict cannot be put into JSON")]
+    Json(#[source] serde_json::Error),
+    #[error("the verdict cannot be put into JUnit XML")]
+    Junit(#[source] quick_junit::SerializeError),
+}
+
+/// Writes all forms of the report into the run's folder.
+pub fn write(folder: &Path, report: &RunReport) -> Result<(), ReportError> {
+    let json = serde_json::to_string_pretty(report).map_err(ReportError::Json)?;
+    put(folder, VERDICT_FILE, &json)?;
+    put(folder, "junit.xml", &junit(report).map_err(ReportError::Junit)?)?;
+    put(folder, "summary.md", &markdown(report))?;
+    put(folder, "report.html", &html(report).map_err(ReportError::Json)?)
+}
+
+pub fn read(folder: &Path) -> Result<RunReport, ReportError> {
+    let path = folder.join(VERDICT_FILE);
+    let text = std::fs::read(&path).map_err(|source| ReportError::Read { path: path.clone(), source })?;
+    serde_json::from_slice(&text).map_err(|source| ReportError::Parse { path, source })
+}
+
+/// Points `runs/latest` at this run. Replaced in one step, so that a reader never finds nothing.
+pub fn point_latest(runs: &Path, run_id: &str) -> Result<(), ReportError> {
+    let (link, fresh) = (runs.join(LATEST), runs.join(format!(".{LATEST}-{run_id}")));
+    let write = |source| ReportError::Write { path: link.clone(), source };
+    std::os::unix::fs::symlink(run_id, &fresh).map_err(write)?;
+    std::fs::rename(&fresh, &link).map_err(write)
+}
+
+fn put(folder: &Path, name: &str, text: &str) -> Result<(), ReportError> {
+    let path = folder.join(name);
+    std::fs::write(&path, text).map_err(|source| ReportError::Write { path, source })
+}

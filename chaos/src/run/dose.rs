@@ -1,0 +1,244 @@
+//! Was the fault really in effect, how much of it, and when? "Completed" proves nothing: an experiment of FIS completes on
+//! a function that never reads its faults.
+
+use std::time::Duration;
+
+use loadtest::{LedgerEntry, Outcome};
+use serde::{Deserialize, Serialize};
+
+use super::timeline::{FaultRun, Planned};
+use crate::cloud::Cloud;
+use crate::experiment::{FaultKind, FaultSpec};
+use crate::fault::Lever;
+use crate::observe::{Beat, Metric, Pulse, sum_since};
+use crate::oracle::Window;
+use crate::wait::{Patience, until};
+
+/// Metrics of AWS lag by a minute or two; those of the emulator by nothing worth naming.
+const METRIC_PATIENCE_AWS: Duration = Duration::from_secs(180);
+const METRIC_PATIENCE_EMULATED: Duration = Duration::from_secs(3);
+const METRIC_LOOK: Duration = Duration::from_millis(500);
+const HTTP_TOO_MANY_REQUESTS: u16 = 429;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dose {
+    pub fault: String,
+    pub target: String,
+    pub asked: String,
+    pub measured: String,
+    pub evidence: Vec<Proof>,
+    /// The strongest single source.
+    pub evidence_total: u64,
+    pub evidence_min: u64,
+    pub sufficient: bool,
+    pub asked_window: Option<Window>,
+    /// As the canaries saw it, or else from the answer of the first call to that of the last.
+    pub measured_window: Option<Window>,
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    pub source: String,
+    pub count: u64,
+}
+
+/// The metrics that this kind of fault moves.
+pub(super) fn metrics(lever: &Lever, function: Option<&str>) -> Vec<Metric> {
+    let lambda = |name| Metric {
+        namespace: "AWS/Lambda",
+        name,
+        dimensions: vec![("FunctionName", function.unwrap_or_default().to_owned())],
+    };
+    let table = |name, table: &str| Metric {
+        namespace: "AWS/DynamoDB",
+        name,
+        dimensions: vec![("TableName", table.to_owned())],
+    };
+    match lever {
+        Lever::Fis(action) => vec![
+            Metric {
+                namespace: "aws-fis-extension",
+                name: "FaultInjected",
+                dimensions: vec![
+                    ("FaultId", action.action_id.clone()),
+                    ("Invocation", function.unwrap_or_default().to_owned()),
+                ],
+            },
+            lambda("Invocations"),
+        ],
+        Lever::ReservedConcurrency(_) => vec![lambda("Throttles")],
+        Lever::OnDemandCap(cap) => {
+            vec![table("WriteThrottleEvents", &cap.table), table("ReadThrottleEvents", &cap.table)]
+        }
+        Lever::Mapping(_)
+        | Lever::HttpThrottle(_)
+        | Lever::QueueVisibility(_)
+        | Lever::QueueDeny(_)
+        | Lever::TableDeny(_) => Vec::new(),
+    }
+}
+
+/// `Invocations` is what a share is of; it proves no fault.
+const NO_PROOF: &str = "Invocations";
+
+pub(super) async fn measure(
+    cloud: &Cloud,
+    planned: &Planned,
+    run: &FaultRun,
+    ledger: &[LedgerEntry],
+) -> Dose {
+    let spec = &planned.spec;
+    let sums = match run.engaged_at_ms {
+        Some(_) => metric_sums(cloud, planned, run).await,
+        None => Vec::new(),
+    };
+    let measured_window = measured_window(run);
+    let mut evidence = canary_proofs(spec.kind, &run.beats, run);
+    for (metric, sum) in planned.metrics.iter().zip(&sums).filter(|(metric, _)| metric.name != NO_PROOF) {
+        evidence.push(proof(&format!("{} {}", metric.namespace, metric.name), *sum));
+    }
+    evidence.extend(ledger_proof(spec.kind, measured_window, ledger));
+    if proves_by_reading(spec.kind) {
+        evidence.push(Proof { source: "setting read while the fault lasted".into(), count: run.held });
+    }
+    let evidence_total = evidence.iter().map(|proof| proof.count).max().unwrap_or_default();
+    Dose {
+        fault: spec.kind.name().to_owned(),
+        target: spec.target.clone(),
+        asked: asked(spec),
+        measured: measured(spec.kind, planned, &sums, &run.beats, evidence_total),
+        sufficient: run.engaged_at_ms.is_some() && evidence_total >= spec.evidence_min,
+        evidence,
+        evidence_total,
+        evidence_min: spec.evidence_min,
+        asked_window: run.asked,
+        measured_window,
+        error: run.error.clone(),
+    }
+}
+
+/// Growth since the start of the fault; waits a bounded time for the first sign of it.
+async fn metric_sums(cloud: &Cloud, planned: &Planned, run: &FaultRun) -> Vec<f64> {
+    let at_most = if cloud.emulated { METRIC_PATIENCE_EMULATED } else { METRIC_PATIENCE_AWS };
+    let from_ms = run.engaged_at_ms.unwrap_or_default();
+    let mut sums = vec![0.0; planned.metrics.len()];
+    let look = async || {
+        for (index, metric) in planned.metrics.iter().enumerate() {
+            let before = run.sums_before.get(index).copied().unwrap_or_default();
+            let sum = sum_since(cloud, metric, from_ms).await.unwrap_or_default();
+            // When the minute has changed since, the sum no longer has what was before.
+            sums[index] = if sum >= before { sum - before } else { sum };
+        }
+        Ok::<_, std::convert::Infallible>(sums.first().is_none_or(|sum| *sum > 0.0).then_some(()))
+    };
+    let Ok(_) = until(Patience { every: METRIC_LOOK, at_most }, look).await;
+    sums
+}
+
+/// From the first to the last beat that was not as before the fault.
+pub(super) fn measured_window(run: &FaultRun) -> Option<Window> {
+    let (engaged_at_ms, released_at_ms) = (run.engaged_at_ms?, run.released_at_ms?);
+    let sick = |beat: &&Beat| beat.pulse != Pulse::Healthy && beat.pulse != Pulse::NoAnswer;
+    let from_ms = run.beats.iter().find(sick).map_or(engaged_at_ms, |beat| beat.at_ms);
+    let healthy_again =
+        run.beats.iter().find(|beat| beat.at_ms >= released_at_ms && beat.pulse == Pulse::Healthy);
+    let to_ms = match healthy_again {
+        Some(beat) if run.beats.iter().any(|beat| beat.pulse == Pulse::Throttled) => beat.at_ms,
+        _ => released_at_ms,
+    };
+    Some(Window { from_ms: from_ms.clamp(engaged_at_ms.min(to_ms), to_ms), to_ms })
+}
+
+fn canary_proofs(kind: FaultKind, beats: &[Beat], run: &FaultRun) -> Vec<Proof> {
+    let looked_for = match kind {
+        FaultKind::FisInvocationError => Pulse::FunctionError,
+        FaultKind::LambdaReservedConcurrency => Pulse::Throttled,
+        _ => return Vec::new(),
+    };
+    let engaged_at_ms = run.engaged_at_ms.unwrap_or(u64::MAX);
+    // A canary that was sick before the fault proves nothing about it.
+    let sick_before = beats.iter().any(|beat| beat.at_ms < engaged_at_ms && beat.pulse == looked_for);
+    let count = beats.iter().filter(|beat| beat.at_ms >= engaged_at_ms && beat.pulse == looked_for).count();
+    vec![Proof { source: "canary invocations".into(), count: if sick_before { 0 } else { count as u64 } }]
+}
+
+fn ledger_proof(kind: FaultKind, window: Option<Window>, ledger: &[LedgerEntry]) -> Option<Proof> {
+    let window = window?;
+    let inside = ledger.iter().filter(|entry| {
+        entry.answered_at_ms.is_some_and(|at_ms| (window.from_ms..=window.to_ms).contains(&at_ms))
+    });
+    let (source, count) = match kind {
+        FaultKind::HttpThrottle => (
+            "clients answered 429",
+            inside.filter(|entry| answered(entry, |status| status == HTTP_TOO_MANY_REQUESTS)).count(),
+        ),
+        FaultKind::QueueDeny | FaultKind::TableDeny => {
+            ("clients answered 5xx", inside.filter(|entry| answered(entry, |status| status >= 500)).count())
+        }
+        _ => return None,
+    };
+    Some(Proof { source: source.into(), count: count as u64 })
+}
+
+fn answered(entry: &LedgerEntry, is: impl Fn(u16) -> bool) -> bool {
+    matches!(&entry.outcome, Outcome::Refused { status, .. } if is(*status))
+}
+
+/// Kinds for which the setting itself is all that can be seen from outside.
+fn proves_by_reading(kind: FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::MappingDisabled
+            | FaultKind::MappingMaximumConcurrency
+            | FaultKind::QueueVisibilityTimeout
+            | FaultKind::QueueDeny
+            | FaultKind::TableDeny
+    )
+}
+
+fn asked(spec: &FaultSpec) -> String {
+    let mut parts = vec![format!("{} from {}", spec.duration, spec.start)];
+    let mut add =
+        |name: &str, value: Option<String>| parts.extend(value.map(|value| format!("{name} {value}")));
+    add("percent", spec.percent.map(|percent| percent.to_string()));
+    add("prevent_execution", spec.prevent_execution.map(|prevent| prevent.to_string()));
+    add("delay_ms", spec.delay_ms.map(|delay| delay.to_string()));
+    add("status_code", spec.status_code.map(|status| status.to_string()));
+    add("concurrency", spec.concurrency.map(|concurrency| concurrency.to_string()));
+    add("rate_per_second", spec.rate_per_second.map(|rate| rate.to_string()));
+    add("burst", spec.burst.map(|burst| burst.to_string()));
+    add("route", spec.route.clone());
+    add("read_units", spec.read_units.map(|units| units.to_string()));
+    add("write_units", spec.write_units.map(|units| units.to_string()));
+    add("visibility_seconds", spec.visibility_seconds.map(|seconds| seconds.to_string()));
+    parts.join(", ")
+}
+
+fn measured(kind: FaultKind, planned: &Planned, sums: &[f64], beats: &[Beat], total: u64) -> String {
+    let sum = |name: &str| {
+        let at = planned.metrics.iter().position(|metric| metric.name == name);
+        at.and_then(|at| sums.get(at)).copied().unwrap_or_default()
+    };
+    match kind {
+        FaultKind::FisInvocationError | FaultKind::FisInvocationDelay | FaultKind::FisHttpResponse => {
+            let (injected, invocations) = (sum("FaultInjected"), sum(NO_PROOF));
+            let percent = if invocations > 0.0 { injected / invocations * 100.0 } else { 0.0 };
+            format!("{injected:.0} of {invocations:.0} invocations since its start ({percent:.0} %)")
+        }
+        FaultKind::LambdaReservedConcurrency => {
+            let refused = beats.iter().filter(|beat| beat.pulse == Pulse::Throttled).count();
+            format!("{:.0} throttles, {refused} of {} canaries refused", sum("Throttles"), beats.len())
+        }
+        _ => format!("{total} pieces of evidence"),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count of events, clamped at 0"
+)]
+fn proof(source: &str, sum: f64) -> Proof {
+    Proof { source: source.to_owned(), count: sum.max(0.0).round() as u64 }
+}

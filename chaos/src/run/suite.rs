@@ -1,0 +1,124 @@
+//! A run: experiments one after the other, and whatever happens, everything put back.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use loadtest::stack::Stack;
+
+use super::assess::{assess, failed};
+use super::execute::Bench;
+use super::halt::Halt;
+use super::progress::Progress;
+use super::verdict::{ExperimentReport, RunReport, overall};
+use crate::clock::{millis, now_ms, rfc3339};
+use crate::cloud::Cloud;
+use crate::experiment::Experiment;
+use crate::fault::{Guards, RevertReport, chain};
+use crate::journal::{Journal, JournalError, Step};
+
+#[derive(Debug)]
+pub struct Suite {
+    pub experiments: Vec<Experiment>,
+    pub stack: Stack,
+    pub cloud: Cloud,
+    pub seed: u64,
+    pub run_id: String,
+    /// Of this run alone.
+    pub folder: PathBuf,
+    pub halt: Halt,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("{}: cannot be made", path.display())]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error("nothing was run")]
+    Journal(#[from] JournalError),
+}
+
+pub async fn run(suite: &Suite) -> Result<RunReport, RunError> {
+    let (began, started_at_ms) = (Instant::now(), now_ms());
+    std::fs::create_dir_all(&suite.folder)
+        .map_err(|source| RunError::Folder { path: suite.folder.clone(), source })?;
+    let journal = Journal::open(&suite.folder)?;
+    journal.record(Step::Target {
+        endpoint: suite.stack.endpoint.clone(),
+        region: suite.stack.region.clone(),
+        account_id: suite.stack.account_id.clone(),
+    })?;
+    let guards = Guards::new(suite.cloud.clone(), journal);
+    let progress = Progress::default();
+    let mut experiments = Vec::with_capacity(suite.experiments.len());
+    for experiment in &suite.experiments {
+        if suite.halt.reason().is_some() {
+            break;
+        }
+        progress.begin(&experiment.name);
+        let report = conduct(suite, &guards, &progress, experiment).await;
+        progress.line(&format!("{}: {}", report.name, report.verdict.name()));
+        experiments.push(report);
+    }
+    progress.end();
+    let reverted = guards.reports().iter().all(|report| report.error.is_none());
+    Ok(RunReport {
+        run_id: suite.run_id.clone(),
+        verdict: overall(&experiments),
+        seed: suite.seed,
+        started_at: rfc3339(started_at_ms),
+        took_ms: millis(began.elapsed()),
+        versions: versions(suite),
+        endpoint: suite.stack.endpoint.clone(),
+        region: suite.stack.region.clone(),
+        account_id: suite.stack.account_id.clone(),
+        reverted,
+        halted: suite.halt.reason(),
+        experiments,
+    })
+}
+
+async fn conduct(
+    suite: &Suite,
+    guards: &Guards,
+    progress: &Progress,
+    experiment: &Experiment,
+) -> ExperimentReport {
+    let (began, started_at_ms) = (Instant::now(), now_ms());
+    let bench = Bench {
+        cloud: &suite.cloud,
+        stack: &suite.stack,
+        guards,
+        run_id: &suite.run_id,
+        seed: suite.seed,
+        halt: &suite.halt,
+        progress,
+    };
+    let before = guards.reports().len();
+    let outcome = AssertUnwindSafe(bench.execute(experiment)).catch_unwind().await;
+    // Whatever the outcome: a fault that is still open is put back here.
+    guards.release_all().await;
+    let reverts: Vec<RevertReport> = guards.reports().split_off(before);
+    let error = match outcome {
+        Ok(Ok(observed)) => return assess(experiment, observed, &reverts),
+        Ok(Err(error)) => chain(&error),
+        Err(panic) => format!("a defect of the harness: {}", panic_text(panic.as_ref())),
+    };
+    failed(experiment, error, &reverts, started_at_ms, millis(began.elapsed()))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it panicked")
+}
+
+fn versions(suite: &Suite) -> Vec<(String, String)> {
+    let target = if suite.cloud.emulated { "emulator" } else { "AWS" };
+    vec![
+        ("chaos".into(), env!("CARGO_PKG_VERSION").into()),
+        ("os".into(), std::env::consts::OS.into()),
+        ("architecture".into(), std::env::consts::ARCH.into()),
+        ("target".into(), target.into()),
+    ]
+}

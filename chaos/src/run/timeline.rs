@@ -1,0 +1,142 @@
+//! One fault's life: wait for its moment, take the pulse, engage, hold, release, see it end.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use loadtest::Running;
+
+use tokio::time::Instant;
+
+use super::halt::Halt;
+use super::progress::Progress;
+use crate::clock::{millis, now_ms};
+use crate::cloud::Cloud;
+use crate::experiment::FaultSpec;
+use crate::fault::{Guards, Lever};
+use crate::observe::{Beat, Canary, Metric, Pulse, sum_since};
+use crate::oracle::Window;
+
+/// How often the setting is read while the fault lasts.
+const HOLD_LOOK: Duration = Duration::from_secs(1);
+/// After the release the canary must be well within this time. The FIS extension may take 20 s to notice on AWS.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(30);
+const HEALTHY_LOOK: Duration = Duration::from_millis(250);
+/// How long the pulse is taken before the fault, to know what is normal.
+const CONTROL: Duration = Duration::from_millis(700);
+
+pub(super) const PHASE_BEFORE: &str = "before";
+pub(super) const PHASE_FAULT: &str = "fault";
+pub(super) const PHASE_AFTER: &str = "after";
+
+/// A fault that is about to be run.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) spec: FaultSpec,
+    pub(super) lever: Lever,
+    /// Deployed name of the function under fault, when it is one.
+    pub(super) function: Option<String>,
+    pub(super) metrics: Vec<Metric>,
+    pub(super) start: Duration,
+    pub(super) duration: Duration,
+}
+
+/// What was seen of a fault.
+#[derive(Debug, Default)]
+pub(super) struct FaultRun {
+    pub(super) asked: Option<Window>,
+    pub(super) engaged_at_ms: Option<u64>,
+    pub(super) released_at_ms: Option<u64>,
+    /// How often the setting was read and found changed.
+    pub(super) held: u64,
+    pub(super) beats: Vec<Beat>,
+    /// Sums at the start, in the order of the plan's metrics.
+    pub(super) sums_before: Vec<f64>,
+    pub(super) error: Option<String>,
+}
+
+/// What all faults of an experiment share.
+#[derive(Debug)]
+pub(super) struct Stage<'a> {
+    pub(super) cloud: &'a Cloud,
+    pub(super) guards: &'a Guards,
+    pub(super) running: &'a Running,
+    pub(super) halt: &'a Halt,
+    pub(super) progress: &'a Progress,
+    pub(super) experiment: &'a str,
+    pub(super) active: AtomicUsize,
+    pub(super) began: Instant,
+}
+
+impl Stage<'_> {
+    pub(super) async fn play(&self, planned: &Planned) -> FaultRun {
+        let mut run = FaultRun::default();
+        let wait = planned.start.saturating_sub(CONTROL).saturating_sub(self.began.elapsed());
+        if !self.halt.sleep(wait).await {
+            run.error = Some("the run was stopped before the fault began".into());
+            return run;
+        }
+        let canary = planned.function.clone().map(|function| Canary::start(self.cloud.clone(), function));
+        for metric in &planned.metrics {
+            run.sums_before.push(sum_since(self.cloud, metric, now_ms()).await.unwrap_or_default());
+        }
+        self.halt.sleep(planned.start.saturating_sub(self.began.elapsed())).await;
+        self.hold(planned, &mut run).await;
+        if let Some(canary) = canary {
+            run.beats = self.until_healthy(canary).await;
+        }
+        run
+    }
+
+    async fn hold(&self, planned: &Planned, run: &mut FaultRun) {
+        let asked_at_ms = now_ms();
+        run.asked = Some(Window { from_ms: asked_at_ms, to_ms: asked_at_ms + millis(planned.duration) });
+        let name = planned.spec.kind.name();
+        self.progress.line(&format!("{name} on {}", planned.spec.target));
+        let fault = match self.guards.engage(self.experiment, planned.lever.clone()).await {
+            Ok(fault) => fault,
+            Err(error) => {
+                run.error = Some(crate::fault::chain(&error));
+                self.guards.release_all().await;
+                return;
+            }
+        };
+        let engaged = Instant::now();
+        run.engaged_at_ms = Some(now_ms());
+        if self.active.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.running.phase(PHASE_FAULT);
+        }
+        self.watch(planned, engaged, run).await;
+        let report = self.guards.release(fault).await;
+        run.released_at_ms = Some(now_ms());
+        if self.active.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.running.phase(PHASE_AFTER);
+        }
+        self.progress.line(&format!("{name} on {} put back", planned.spec.target));
+        run.error = report.and_then(|report| report.error);
+    }
+
+    /// Reads the setting while the fault lasts: somebody else may put it back.
+    async fn watch(&self, planned: &Planned, engaged: Instant, run: &mut FaultRun) {
+        loop {
+            let left = planned.duration.saturating_sub(engaged.elapsed());
+            if left.is_zero() || !self.halt.sleep(left.min(HOLD_LOOK)).await {
+                return;
+            }
+            if planned.lever.is_engaged(self.cloud).await.unwrap_or(false) {
+                run.held += 1;
+            }
+        }
+    }
+
+    async fn until_healthy(&self, canary: Canary) -> Vec<Beat> {
+        let deadline = Instant::now() + HEALTHY_WITHIN;
+        let released_at_ms = now_ms();
+        let healthy = |beats: &[Beat]| {
+            beats.iter().any(|beat| beat.at_ms >= released_at_ms && beat.pulse == Pulse::Healthy)
+        };
+        while !healthy(&canary.beats()) && Instant::now() < deadline {
+            tokio::time::sleep(HEALTHY_LOOK).await;
+        }
+        canary.finish().await
+    }
+}
