@@ -5,12 +5,12 @@ mock_provider "aws" {
 
   override_resource {
     target = module.task_backend.module.task_queue.aws_sqs_queue.tasks
-    values = { arn = "arn:aws:sqs:eu-central-1:123456789012:test-tasks" }
+    values = { arn = "arn:aws:sqs:eu-central-1:123456789012:test-tasks", url = "https://sqs.test/test-tasks" }
   }
 
   override_resource {
     target = module.task_backend.module.task_queue.aws_sqs_queue.dead_letters
-    values = { arn = "arn:aws:sqs:eu-central-1:123456789012:test-tasks-dlq" }
+    values = { arn = "arn:aws:sqs:eu-central-1:123456789012:test-tasks-dlq", url = "https://sqs.test/test-tasks-dlq" }
   }
 }
 

@@ -8,12 +8,12 @@ mock_provider "aws" {
   # The two queues have ARNs of their own, as on AWS; the module checks that it guessed them.
   override_resource {
     target = aws_sqs_queue.tasks
-    values = { arn = "arn:aws:sqs:eu-central-1:123456789012:test-tasks" }
+    values = { arn = "arn:aws:sqs:eu-central-1:123456789012:test-tasks", url = "https://sqs.test/test-tasks" }
   }
 
   override_resource {
     target = aws_sqs_queue.dead_letters
-    values = { arn = "arn:aws:sqs:eu-central-1:123456789012:test-tasks-dlq" }
+    values = { arn = "arn:aws:sqs:eu-central-1:123456789012:test-tasks-dlq", url = "https://sqs.test/test-tasks-dlq" }
   }
 }
 
@@ -62,6 +62,11 @@ run "the_defaults_keep_every_rule" {
   assert {
     condition     = output.planned_arns.tasks == output.tasks.arn && output.planned_arns.dead_letters == output.dead_letters.arn
     error_message = "Policies are built from planned_arns: they must be the queues' ARNs."
+  }
+
+  assert {
+    condition     = output.planned_tasks_url == output.tasks.url
+    error_message = "Functions are given planned_tasks_url: it must be the queue's URL."
   }
 }
 

@@ -15,7 +15,7 @@ module "submit_task" {
 
   environment = {
     TASKS_TABLE        = module.task_table.tasks.name
-    TASKS_QUEUE_URL    = module.task_queue.tasks.url
+    TASKS_QUEUE_URL    = module.task_queue.planned_tasks_url
     OWNER_INDEX_SHARDS = tostring(var.owner_index_shards)
     ALLOW_TEST_TASKS   = tostring(var.allow_test_tasks)
   }
@@ -83,9 +83,9 @@ module "process_task" {
     TASKS_TABLE                   = module.task_table.tasks.name
     CONNECTIONS_TABLE             = module.task_table.connections.name
     OWNER_INDEX_SHARDS            = tostring(var.owner_index_shards)
-    TASKS_QUEUE_URL               = module.task_queue.tasks.url
-    MAX_RECEIVE_COUNT             = tostring(module.task_queue.tasks.max_receive_count)
-    QUEUE_VISIBILITY_SECONDS      = tostring(module.task_queue.tasks.visibility_timeout_seconds)
+    TASKS_QUEUE_URL               = module.task_queue.planned_tasks_url
+    MAX_RECEIVE_COUNT             = tostring(module.task_queue.max_receive_count)
+    QUEUE_VISIBILITY_SECONDS      = tostring(module.task_queue.visibility_timeout_seconds)
     WEBSOCKET_MANAGEMENT_ENDPOINT = module.websocket_api.management_endpoint
     ALLOW_TEST_TASKS              = tostring(var.allow_test_tasks)
   }

@@ -30,8 +30,8 @@ output "stack" {
       tasks = {
         url                        = module.task_queue.tasks.url
         arn                        = module.task_queue.tasks.arn
-        visibility_timeout_seconds = module.task_queue.tasks.visibility_timeout_seconds
-        max_receive_count          = module.task_queue.tasks.max_receive_count
+        visibility_timeout_seconds = module.task_queue.visibility_timeout_seconds
+        max_receive_count          = module.task_queue.max_receive_count
       }
       tasks-dlq = {
         url = module.task_queue.dead_letters.url

@@ -14,6 +14,10 @@ locals {
   tasks_arn        = "${local.arn_prefix}:${local.tasks_name}"
   dead_letters_arn = "${local.arn_prefix}:${local.dead_letters_name}"
 
+  # The two URLs differ in the name at their end, on AWS as on an emulator. Functions that only need to know the URL
+  # are made while the tasks queue is still being polled (25 s), which the postcondition below keeps honest.
+  tasks_url = "${trimsuffix(aws_sqs_queue.dead_letters.url, local.dead_letters_name)}${local.tasks_name}"
+
   # AWS: "set the source queue's visibility timeout to at least six times" the function timeout, plus the batching
   # window. A shorter one hands a message to a second worker while the first may still finish it.
   visibility_timeout_seconds_min = 6 * var.function_timeout_seconds + var.batching_window_seconds
@@ -58,6 +62,11 @@ resource "aws_sqs_queue" "tasks" {
     postcondition {
       condition     = self.arn == local.tasks_arn
       error_message = "The tasks queue's ARN is not the one that policies were built with."
+    }
+
+    postcondition {
+      condition     = self.url == local.tasks_url
+      error_message = "The tasks queue's URL is not the one that the functions were given."
     }
   }
 }

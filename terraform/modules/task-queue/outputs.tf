@@ -1,12 +1,20 @@
 output "tasks" {
   description = "The tasks queue, once it exists."
   value = {
-    name                       = aws_sqs_queue.tasks.name
-    url                        = aws_sqs_queue.tasks.url
-    arn                        = aws_sqs_queue.tasks.arn
-    visibility_timeout_seconds = local.visibility_timeout_seconds
-    max_receive_count          = var.max_receive_count
+    name = aws_sqs_queue.tasks.name
+    url  = aws_sqs_queue.tasks.url
+    arn  = aws_sqs_queue.tasks.arn
   }
+}
+
+output "visibility_timeout_seconds" {
+  description = "How long a received task stays hidden."
+  value       = local.visibility_timeout_seconds
+}
+
+output "max_receive_count" {
+  description = "How often a task is handed out before it goes to the dead-letter queue."
+  value       = var.max_receive_count
 }
 
 output "dead_letters" {
@@ -24,6 +32,11 @@ output "planned_arns" {
     tasks        = local.tasks_arn
     dead_letters = local.dead_letters_arn
   }
+}
+
+output "planned_tasks_url" {
+  description = "URL of the tasks queue, known as soon as the dead-letter queue exists."
+  value       = local.tasks_url
 }
 
 output "planned_names" {
