@@ -13,6 +13,8 @@ pub enum LoadError {
     Token(#[from] TokenError),
     #[error("the stack has no private key and {variable} is not set, so that no request can be authorised")]
     NoToken { variable: &'static str },
+    #[error("the stack has no private key: its tokens come from elsewhere")]
+    NoKey,
     #[error("{variable} holds the token of one owner, but the plan has {owners}")]
     OneTokenManyOwners { variable: &'static str, owners: u32 },
     #[error("the token in {variable} does not fit into a header")]
@@ -20,7 +22,9 @@ pub enum LoadError {
     #[error("another load run is under way in this process, and goose can do one at a time")]
     Busy,
     #[error("cannot build the HTTP client")]
-    Client(#[source] reqwest::Error),
+    HttpClient(#[source] reqwest::Error),
+    #[error("a client of the bench ended early: {0}")]
+    Client(String),
     #[error("owner {owner} could not open its WebSocket session: {reason}")]
     Connect { owner: String, reason: String },
     #[error("goose could not run the attack: {reason}")]

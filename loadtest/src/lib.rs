@@ -4,8 +4,11 @@
 //! that stalls cannot hide the stall. Goose users are the pool that sends; WebSocket sessions, one per owner, receive.
 //! The [ledger](LedgerEntry) has one entry per arrival, from the intended start to the final state.
 
+pub mod bench;
 pub mod stack;
+pub mod threshold;
 pub mod token;
+pub mod verdict;
 
 mod attack;
 mod book;
@@ -34,4 +37,5 @@ pub use outcome::{ConnectionStats, Latency, LoadOutcome, PhaseStats, SeriesPoint
 pub use plan::{Arrivals, LoadPlan, TaskMix};
 pub use run::{Running, start};
 pub use summary::{ISSUE_LAG_P99_MAX_MS, UNSENT_SHARE_MAX};
-pub use target::TOKEN_VARIABLE;
+pub use target::{TOKEN_VARIABLE, mint};
+pub use threshold::Threshold;

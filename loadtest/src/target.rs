@@ -35,8 +35,10 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn new(stack: &Stack, plan: &LoadPlan) -> Result<Self, LoadError> {
-        let client =
-            reqwest::Client::builder().timeout(plan.request_timeout).build().map_err(LoadError::Client)?;
+        let client = reqwest::Client::builder()
+            .timeout(plan.request_timeout)
+            .build()
+            .map_err(LoadError::HttpClient)?;
         let names = (0..plan.owners).map(|number| format!("{}-owner-{number}", plan.run_id));
         let owners = Tokens::of(stack, plan)?.owners(stack, names)?;
         Ok(Self { tasks_url: format!("{}/tasks", stack.http_url), owners, client })
@@ -81,12 +83,31 @@ impl Target {
             .header(AUTHORIZATION, self.owners[owner].authorization.clone())
     }
 
+    /// Whether a read shows a task in a final state.
+    pub(crate) async fn is_final(&self, owner: usize, task_id: &str) -> bool {
+        let Ok(response) = self.get_task(&self.client, owner, task_id).send().await else { return false };
+        let Ok(body) = response.bytes().await else { return false };
+        serde_json::from_slice::<TaskView>(&body).is_ok_and(|task| task.seen().status.is_final())
+    }
+
     /// Reads one task into the book. A failed read shows nothing, and the next one may.
     pub(crate) async fn read_into(&self, book: &Book, owner: usize, task_id: &str) {
         if let Ok(response) = self.get_task(&self.client, owner, task_id).send().await {
             note_task(book, response).await;
         }
     }
+}
+
+/// A token that the stack accepts for `owner`.
+pub fn mint(stack: &Stack, owner: &str, ttl: Duration) -> Result<String, LoadError> {
+    Ok(minter(stack)?.ok_or(LoadError::NoKey)?.token(owner, ttl))
+}
+
+fn minter(stack: &Stack) -> Result<Option<Minter>, LoadError> {
+    let Some(path) = &stack.auth.private_key_path else { return Ok(None) };
+    let pem =
+        std::fs::read_to_string(path).map_err(|source| StackError::Read { path: path.clone(), source })?;
+    Ok(Some(Minter::new(&pem, &stack.auth.issuer, &stack.auth.audience)?))
 }
 
 /// Puts the task of a successful answer to GET /tasks/{id} into the book.
@@ -133,10 +154,7 @@ enum Tokens {
 
 impl Tokens {
     fn of(stack: &Stack, plan: &LoadPlan) -> Result<Self, LoadError> {
-        if let Some(path) = &stack.auth.private_key_path {
-            let pem = std::fs::read_to_string(path)
-                .map_err(|source| StackError::Read { path: path.clone(), source })?;
-            let minter = Minter::new(&pem, &stack.auth.issuer, &stack.auth.audience)?;
+        if let Some(minter) = minter(stack)? {
             return Ok(Self::Minted(minter, plan.duration + TOKEN_SLACK));
         }
         let token =

@@ -271,6 +271,7 @@ async fn accept_sockets(fake: Arc<Fake>, listener: TcpListener) {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "the handshake callback's signature is the library's")]
 async fn serve_socket(fake: Arc<Fake>, stream: TcpStream) {
     let mut owner = None;
     let find_owner = |request: &Request, response: Handshake| {

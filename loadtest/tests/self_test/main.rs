@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a broken scene is a failed test, helpers included")]
 
+mod cli;
 mod fake;
 
 use std::num::NonZeroU32;

@@ -1,0 +1,89 @@
+//! What a run without faults must show: every acknowledged task once, ended as expected, with the right result.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use crate::ledger::LedgerEntry;
+use crate::outcome::{LoadOutcome, Validity};
+use crate::threshold::{Judged, Threshold};
+
+/// What is wrong with one entry of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wrong {
+    /// Acknowledged, and never seen to end.
+    Unfinished,
+    /// It ended as it must not, with a wrong result, or one key made two tasks.
+    Unexpected,
+    /// Two keys were given the same task.
+    SharedTask,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WrongTask {
+    pub sequence: u64,
+    pub task_id: String,
+    pub wrong: Wrong,
+}
+
+/// The exit codes are part of the tool's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    Ok = 0,
+    Threshold = 1,
+    Usage = 2,
+    /// Tasks lost or wrong.
+    Tasks = 3,
+    /// The figures mean nothing, or there are none.
+    Invalid = 4,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    pub exit: Exit,
+    pub wrong: Vec<WrongTask>,
+    pub thresholds: Vec<Judged>,
+    pub invalid: Option<String>,
+}
+
+pub fn judge(outcome: &LoadOutcome, thresholds: &[Threshold]) -> Verdict {
+    let wrong = wrong_tasks(&outcome.ledger);
+    let thresholds: Vec<_> = thresholds.iter().map(|threshold| threshold.judge(outcome)).collect();
+    let invalid = match &outcome.validity {
+        Validity::Valid => None,
+        Validity::Invalid { reason } => Some(reason.clone()),
+    };
+    // A lost task is lost even when the figures are worth nothing.
+    let exit = if !wrong.is_empty() {
+        Exit::Tasks
+    } else if invalid.is_some() {
+        Exit::Invalid
+    } else if thresholds.iter().any(|judged| !judged.met) {
+        Exit::Threshold
+    } else {
+        Exit::Ok
+    };
+    Verdict { exit, wrong, thresholds, invalid }
+}
+
+pub fn wrong_tasks(ledger: &[LedgerEntry]) -> Vec<WrongTask> {
+    let mut first_by_task: HashMap<&str, u64> = HashMap::new();
+    let mut wrong = Vec::new();
+    for entry in ledger {
+        let Some(task_id) = entry.task_id() else { continue };
+        let is_shared = first_by_task.insert(task_id, entry.sequence).is_some();
+        let found = if is_shared {
+            Wrong::SharedTask
+        } else if entry.is_unfinished() {
+            Wrong::Unfinished
+        } else if entry.is_unexpected() {
+            Wrong::Unexpected
+        } else {
+            continue;
+        };
+        wrong.push(WrongTask { sequence: entry.sequence, task_id: task_id.to_owned(), wrong: found });
+    }
+    wrong
+}
