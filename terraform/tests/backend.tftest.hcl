@@ -96,7 +96,6 @@ run "each_function_may_do_exactly_what_its_calls_need" {
         "dynamodb:DeleteItem" = ["arn:connections-table"]
         "dynamodb:GetItem"    = ["arn:tasks-table"]
         "dynamodb:PutItem"    = ["arn:connections-table"]
-        "dynamodb:Query"      = ["arn:connections-table/index/connection-index"]
       }
       audit-dead-letters = {
         "dynamodb:DeleteItem"           = ["arn:connections-table"]
@@ -105,8 +104,6 @@ run "each_function_may_do_exactly_what_its_calls_need" {
         "dynamodb:Query"                = ["arn:connections-table"]
         "dynamodb:UpdateItem"           = ["arn:tasks-table"]
         "execute-api:ManageConnections" = ["arn:aws:execute-api:eu-central-1:123456789012:api123/live/POST/@connections/*"]
-        "sqs:ChangeMessageVisibility"   = ["arn:aws:sqs:eu-central-1:123456789012:test-tasks-dlq"]
-        "sqs:GetQueueAttributes"        = ["arn:aws:sqs:eu-central-1:123456789012:test-tasks-dlq"]
         "sqs:ReceiveMessage"            = ["arn:aws:sqs:eu-central-1:123456789012:test-tasks-dlq"]
       }
       authorizer = {}

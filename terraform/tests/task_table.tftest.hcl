@@ -34,13 +34,6 @@ run "the_tables_have_the_keys_and_indexes_that_the_functions_query" {
   }
 
   assert {
-    condition = [
-      for index in aws_dynamodb_table.connections.global_secondary_index : [index.name, index.hash_key, index.projection_type]
-    ] == [["connection-index", "connection_id", "KEYS_ONLY"]]
-    error_message = "$disconnect knows the connection only."
-  }
-
-  assert {
     condition = alltrue([
       for table in [aws_dynamodb_table.tasks, aws_dynamodb_table.connections] :
       table.billing_mode == "PAY_PER_REQUEST" && table.ttl[0].enabled && table.ttl[0].attribute_name == "expires_at_seconds"
@@ -54,7 +47,7 @@ run "the_tables_have_the_keys_and_indexes_that_the_functions_query" {
   }
 }
 
-run "backups_and_protection_are_a_choice_and_names_are_checked" {
+run "a_name_that_would_not_fit_everywhere_is_refused" {
   command = plan
 
   module {

@@ -1,3 +1,4 @@
+# No back end: state lies beside the configuration, or in the copy of it that a stack is made from.
 terraform {
   required_version = ">= 1.11"
 
@@ -7,7 +8,4 @@ terraform {
       version = "~> 5.100"
     }
   }
-
-  # State beside the configuration, or wherever -backend-config="path=..." says: the emulator forgets, so may the state.
-  backend "local" {}
 }

@@ -159,11 +159,6 @@ module "websocket" {
       resources = [module.task_table.connections.arn]
     },
     {
-      sid       = "FindTheOwnerOfAConnection"
-      actions   = ["dynamodb:Query"]
-      resources = [module.task_table.connections.connection_index_arn]
-    },
-    {
       sid       = "ReadAWatchedTask"
       actions   = ["dynamodb:GetItem"]
       resources = [module.task_table.tasks.arn]
@@ -194,9 +189,9 @@ module "audit_dead_letters" {
 
   statements = [
     {
-      # No sqs:DeleteMessage: the dead-letter queue loses nothing to its auditor.
-      sid       = "ReadDeadLettersAndPutThemBack"
-      actions   = ["sqs:ReceiveMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
+      # Not sqs:DeleteMessage: the dead-letter queue loses nothing to its auditor. What it read reappears by itself.
+      sid       = "ReadDeadLetters"
+      actions   = ["sqs:ReceiveMessage"]
       resources = [module.task_queue.planned_arns.dead_letters]
     },
     {

@@ -63,13 +63,6 @@ resource "aws_dynamodb_table" "connections" {
     type = "S"
   }
 
-  # $disconnect and a push that answers 410 know the connection, not its owner.
-  global_secondary_index {
-    name            = local.connection_index
-    hash_key        = "connection_id"
-    projection_type = "KEYS_ONLY"
-  }
-
   # $disconnect is best effort on AWS and a connection lives for 2 hours at most: TTL takes what was left behind.
   ttl {
     attribute_name = "expires_at_seconds"
@@ -78,6 +71,5 @@ resource "aws_dynamodb_table" "connections" {
 }
 
 locals {
-  owner_index      = "owner-index"
-  connection_index = "connection-index"
+  owner_index = "owner-index"
 }

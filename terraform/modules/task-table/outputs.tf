@@ -8,10 +8,9 @@ output "tasks" {
 }
 
 output "connections" {
-  description = "The connections table and its index."
+  description = "The connections table."
   value = {
-    name                 = aws_dynamodb_table.connections.name
-    arn                  = aws_dynamodb_table.connections.arn
-    connection_index_arn = "${aws_dynamodb_table.connections.arn}/index/${local.connection_index}"
+    name = aws_dynamodb_table.connections.name
+    arn  = aws_dynamodb_table.connections.arn
   }
 }
