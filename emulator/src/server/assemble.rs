@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::registry::Registry;
 use super::start::StartError;
+use crate::lambda::{self, Lambda};
 use crate::settings::Settings;
-use crate::wire::DataPlane;
+use crate::wire::{DataPlane, Service};
 
 /// Everything that answers on the port.
 #[derive(Default)]
@@ -26,6 +27,10 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     let mut assembly = Assembly::default();
     let services = &mut assembly.services;
     services.add("dynamodb", Arc::new(crate::dynamodb::DynamoDb::new(settings)?));
-    services.add("sqs", Arc::new(crate::sqs::Sqs::start(settings.clone())));
+    let sqs: Arc<dyn Service> = Arc::new(crate::sqs::Sqs::start(settings.clone()));
+    services.add("sqs", Arc::clone(&sqs));
+    let lambda = Lambda::new(settings.clone(), lambda::Options::default()).map_err(StartError::Functions)?;
+    lambda.set_sqs(sqs);
+    services.add("lambda", Arc::new(lambda));
     Ok(assembly)
 }

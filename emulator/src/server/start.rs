@@ -52,6 +52,8 @@ pub enum StartError {
     Listen { port: u16, source: io::Error },
     #[error("failed to open the table engine")]
     Tables(#[source] dynoxide::DynoxideError),
+    #[error("failed to prepare the place where functions run")]
+    Functions(#[source] io::Error),
 }
 
 /// The emulator as a library.

@@ -1,0 +1,219 @@
+//! Asynchronous invocations: accepted at once, retried, and given up to a destination.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Lambda;
+use super::error::LambdaError;
+use super::event_config::EventConfig;
+use super::exec::timestamp;
+use super::invocation::{self, Finished, Request, trace_id};
+use super::names::FunctionRef;
+use super::store::LATEST;
+use crate::wire::AwsRequest;
+
+/// AWS: "1 min before the second attempt, 2 min before the third".
+const RETRY_STEP_MS: i64 = 60_000;
+/// AWS: throttles are retried "with exponential backoff from 1 second to 5 minutes".
+const THROTTLE_FIRST_MS: i64 = 1_000;
+const THROTTLE_MAX_MS: i64 = 300_000;
+/// AWS quota of a dead-letter message's ErrorMessage attribute.
+const ERROR_MESSAGE_MAX_CHARS: usize = 1_024;
+
+struct Targets {
+    arn: String,
+    config: EventConfig,
+    dead_letter: Option<String>,
+    reserved: Option<u32>,
+}
+
+impl Lambda {
+    /// That the function and its qualifier exist.
+    pub(crate) fn known(&self, function: &FunctionRef) -> Result<(), LambdaError> {
+        self.targets(function).map(drop)
+    }
+
+    fn targets(&self, function: &FunctionRef) -> Result<Targets, LambdaError> {
+        let mut store = self.store();
+        let unknown = || {
+            let qualifier = function.qualifier.as_deref().unwrap_or(LATEST);
+            LambdaError::function_not_found(&format!("{}:{qualifier}", self.function_arn(&function.name)))
+        };
+        let found = store.get(&function.name, self.now_ms()).ok_or_else(unknown)?;
+        let version = found.version(function.qualifier.as_deref()).ok_or_else(unknown)?;
+        let key = function.qualifier.clone().unwrap_or_default();
+        Ok(Targets {
+            arn: format!("{}:{}", found.arn, function.qualifier.as_deref().unwrap_or(LATEST)),
+            config: found.event_configs.get(&key).cloned().unwrap_or_default(),
+            dead_letter: version.pool.spec.config.dead_letter_target.clone(),
+            reserved: found.reserved,
+        })
+    }
+}
+
+/// Queues the event or refuses it; what happens to it afterwards the caller never learns.
+pub(crate) fn accept(lambda: &Lambda, request: Request) -> Result<(), LambdaError> {
+    lambda.known(&request.function)?;
+    let slot = std::sync::Arc::clone(&lambda.inner.async_slots)
+        .try_acquire_owned()
+        .map_err(|_| LambdaError::throttled("CallerRateLimitExceeded"))?;
+    tokio::spawn(deliver(lambda.clone(), request, slot));
+    Ok(())
+}
+
+/// Bounded by the event's maximum age and its number of attempts.
+async fn deliver(lambda: Lambda, request: Request, _slot: OwnedSemaphorePermit) {
+    let clock = lambda.inner.host.settings.clock.clone();
+    let accepted_ms = clock.now_ms();
+    let (mut attempts, mut throttle_wait_ms) = (0_u32, THROTTLE_FIRST_MS);
+    let mut last: Option<Finished> = None;
+    loop {
+        // A function deleted meanwhile takes its events with it.
+        let Ok(targets) = lambda.targets(&request.function) else { return };
+        if clock.now_ms() - accepted_ms > i64::from(targets.config.age_seconds) * 1_000 {
+            return give_up(&lambda, &request, &targets, "EventAgeExceeded", attempts, last).await;
+        }
+        if targets.reserved == Some(0) {
+            return give_up(&lambda, &request, &targets, "ZeroReservedConcurrency", attempts, None).await;
+        }
+        let wait_ms = match lambda.admit(request.clone()) {
+            Err(_) => {
+                let wait_ms = throttle_wait_ms;
+                throttle_wait_ms = (throttle_wait_ms * 2).min(THROTTLE_MAX_MS);
+                wait_ms
+            }
+            Ok(admitted) => {
+                attempts += 1;
+                let finished = invocation::run(admitted).await;
+                if finished.result.is_ok() {
+                    let record = record(&lambda, &request, &targets, "Success", attempts, Some(&finished));
+                    return send(&lambda, targets.config.on_success.as_deref(), record, None).await;
+                }
+                last = Some(finished);
+                if attempts > targets.config.retries {
+                    return give_up(&lambda, &request, &targets, "RetriesExhausted", attempts, last).await;
+                }
+                RETRY_STEP_MS * i64::from(attempts)
+            }
+        };
+        clock.sleep_until(clock.now_ms() + wait_ms).await;
+    }
+}
+
+async fn give_up(
+    lambda: &Lambda,
+    request: &Request,
+    targets: &Targets,
+    condition: &str,
+    attempts: u32,
+    last: Option<Finished>,
+) {
+    tracing::debug!(function.name = %request.function.name, condition, "an asynchronous event was given up");
+    let record = record(lambda, request, targets, condition, attempts, last.as_ref());
+    send(lambda, targets.config.on_failure.as_deref(), record, None).await;
+    if let Some(queue) = &targets.dead_letter {
+        let attributes = dead_letter_attributes(request, last.as_ref());
+        let event = String::from_utf8_lossy(&request.payload).into_owned();
+        send(lambda, Some(queue), event, Some(attributes)).await;
+    }
+}
+
+fn record(
+    lambda: &Lambda,
+    request: &Request,
+    targets: &Targets,
+    condition: &str,
+    attempts: u32,
+    last: Option<&Finished>,
+) -> String {
+    let payload: Value = serde_json::from_slice(&request.payload).unwrap_or_default();
+    let mut out = json!({
+        "version": "1.0",
+        "timestamp": timestamp(lambda.now_ms()),
+        "requestContext": {
+            "requestId": request.request_id,
+            "functionArn": targets.arn,
+            "condition": condition,
+            "approximateInvokeCount": attempts,
+        },
+        "requestPayload": payload,
+    });
+    if let Some(finished) = last {
+        let (payload, failed) = match &finished.result {
+            Ok(payload) => (payload, false),
+            Err(error) => (&error.payload, true),
+        };
+        out["responseContext"] = json!({"statusCode": 200, "executedVersion": finished.version});
+        if failed {
+            out["responseContext"]["functionError"] = json!("Unhandled");
+        }
+        out["responsePayload"] = serde_json::from_slice(payload).unwrap_or_default();
+    }
+    out.to_string()
+}
+
+fn dead_letter_attributes(request: &Request, last: Option<&Finished>) -> Value {
+    let error = last.and_then(|finished| finished.result.as_ref().err());
+    let body: Value =
+        error.map(|error| serde_json::from_slice(&error.payload).unwrap_or_default()).unwrap_or_default();
+    let message: String =
+        body["errorMessage"].as_str().unwrap_or("unknown").chars().take(ERROR_MESSAGE_MAX_CHARS).collect();
+    json!({
+        "RequestID": {"DataType": "String", "StringValue": request.request_id},
+        "ErrorCode": {"DataType": "Number", "StringValue": "200"},
+        "ErrorMessage": {"DataType": "String", "StringValue": message},
+    })
+}
+
+/// To a queue or another function.
+async fn send(lambda: &Lambda, destination: Option<&str>, body: String, attributes: Option<Value>) {
+    let Some(arn) = destination else { return };
+    let parts: Vec<&str> = arn.split(':').collect();
+    match parts.as_slice() {
+        ["arn", _, "sqs", _, account, queue] => send_to_queue(lambda, account, queue, body, attributes).await,
+        ["arn", _, "lambda", ..] => {
+            let Some(function) = FunctionRef::parse(arn) else { return };
+            let request = Request {
+                function,
+                payload: Bytes::from(body),
+                request_id: uuid::Uuid::new_v4().to_string(),
+                trace_id: trace_id(None, lambda.now_ms()),
+                client_context: None,
+                tail: false,
+            };
+            if let Err(error) = accept(lambda, request) {
+                tracing::warn!(%error, destination = arn, "a destination refused an event");
+            }
+        }
+        _ => tracing::warn!(destination = arn, "the destination is of a kind that is not emulated"),
+    }
+}
+
+async fn send_to_queue(lambda: &Lambda, account: &str, queue: &str, body: String, attributes: Option<Value>) {
+    let Some(sqs) = lambda.inner.peers.sqs.get() else { return };
+    let settings = &lambda.inner.host.settings;
+    let mut message =
+        json!({"QueueUrl": format!("{}/{account}/{queue}", settings.endpoint), "MessageBody": body});
+    if let Some(attributes) = attributes {
+        message["MessageAttributes"] = attributes;
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-target", HeaderValue::from_static("AmazonSQS.SendMessage"));
+    headers.insert("content-type", HeaderValue::from_static("application/x-amz-json-1.0"));
+    let request = AwsRequest {
+        method: Method::POST,
+        path: "/".into(),
+        query: String::new(),
+        headers,
+        body: Bytes::from(message.to_string()),
+        service: "sqs".into(),
+        region: settings.region.to_string(),
+        access_key_id: String::new(),
+    };
+    let response = sqs.handle(request).await;
+    if !response.status.is_success() {
+        tracing::warn!(status = %response.status, queue, "a failed event could not be sent to its queue");
+    }
+}

@@ -1,0 +1,364 @@
+//! Creating, reading, updating and deleting functions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use super::code::Code;
+use super::error::LambdaError;
+use super::exec::{Pool, Spec};
+use super::input::{checked_architectures, created, updated};
+use super::model::{CodeInput, ConfigInput, CreateInput, FunctionConfig, Phase, UpdateCodeInput};
+use super::names::{FunctionRef, is_name};
+use super::router::{Answer, Call, empty, json};
+use super::store::{Function, LATEST, SETTLE_MS, Version};
+use super::{Lambda, publish, tags};
+use crate::wire::AwsRequest;
+
+/// AWS default of ListFunctions and ListVersionsByFunction, and its maximum.
+const PAGE_MAX: usize = 50;
+
+impl Lambda {
+    pub(crate) fn function_arn(&self, name: &str) -> String {
+        let settings = &self.inner.host.settings;
+        format!("arn:aws:lambda:{}:{}:function:{name}", settings.region, settings.account_id)
+    }
+
+    /// A version of `name`, ready to start environments.
+    pub(crate) fn version(
+        &self,
+        name: &str,
+        number: &str,
+        config: FunctionConfig,
+        code: Arc<Code>,
+    ) -> Arc<Version> {
+        let host = &self.inner.host;
+        let access_key_id = host.credentials.issue(&host.settings.random, &config.role, name);
+        let arn = self.function_arn(name);
+        let arn = if number == LATEST { arn } else { format!("{arn}:{number}") };
+        let spec = Spec {
+            name: name.to_owned(),
+            version: number.to_owned(),
+            arn,
+            config,
+            code,
+            access_key_id,
+            host: Arc::clone(host),
+        };
+        Arc::new(Version {
+            pool: Pool::new(spec),
+            revision_id: uuid::Uuid::new_v4().to_string(),
+            modified_ms: self.now_ms(),
+        })
+    }
+
+    pub(crate) fn missing(&self, function: &FunctionRef) -> LambdaError {
+        let arn = self.function_arn(&function.name);
+        let arn = function.qualifier.as_ref().map_or(arn.clone(), |qualifier| format!("{arn}:{qualifier}"));
+        LambdaError::function_not_found(&arn)
+    }
+
+    /// The package's bytes, from the request or from S3.
+    async fn package(&self, input: &CodeInput) -> Result<Vec<u8>, LambdaError> {
+        if input.image_uri.is_some() {
+            return Err(LambdaError::invalid_parameter(
+                "Container images are not supported by the emulator.",
+            ));
+        }
+        if let Some(encoded) = &input.zip_file {
+            return STANDARD.decode(encoded).map_err(|_| {
+                LambdaError::invalid_parameter(
+                    "Could not unzip uploaded file. Please check your file, then try to upload again.",
+                )
+            });
+        }
+        let (Some(bucket), Some(key)) = (&input.s3_bucket, &input.s3_key) else {
+            return Err(LambdaError::invalid_parameter("Please provide a source for function code."));
+        };
+        self.object(bucket, key).await
+    }
+
+    async fn object(&self, bucket: &str, key: &str) -> Result<Vec<u8>, LambdaError> {
+        let failed = |why: &str| {
+            LambdaError::invalid_parameter(format!("Error occurred while GetObject. S3 Error Code: {why}"))
+        };
+        let s3 = self.inner.peers.s3.get().ok_or_else(|| failed("NoSuchBucket"))?;
+        let key: Vec<String> =
+            key.split('/').map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string()).collect();
+        let request = AwsRequest {
+            method: Method::GET,
+            path: format!("/{bucket}/{}", key.join("/")),
+            query: String::new(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            service: "s3".into(),
+            region: self.inner.host.settings.region.to_string(),
+            access_key_id: String::new(),
+        };
+        let response = s3.handle(request).await;
+        if response.status != StatusCode::OK {
+            return Err(failed("NoSuchKey. S3 Error Message: The specified key does not exist."));
+        }
+        Ok(response.body.to_vec())
+    }
+
+    async fn unpack(&self, input: &CodeInput) -> Result<Arc<Code>, LambdaError> {
+        let package = self.package(input).await?;
+        let root = self.inner.host.root.clone();
+        tokio::task::spawn_blocking(move || Code::unpack(&root, &package))
+            .await
+            .map_err(|error| LambdaError::service(error.to_string()))?
+            .map(Arc::new)
+    }
+}
+
+pub(crate) async fn create(lambda: &Lambda, call: &Call<'_>) -> Answer {
+    let input: CreateInput = call.body()?;
+    let given = input.function_name.clone().unwrap_or_default();
+    let name = FunctionRef::parse(&given)
+        .map(|function| function.name)
+        .filter(|name| is_name(name))
+        .ok_or_else(|| {
+            LambdaError::validation(
+                &given,
+                "functionName",
+                "Member must have length less than or equal to 64 and be a function name or ARN",
+            )
+        })?;
+    if input.package_type.as_deref().is_some_and(|kind| kind != "Zip") {
+        return Err(LambdaError::invalid_parameter("Container images are not supported by the emulator."));
+    }
+    let config = created(&input.config, input.architectures.as_deref())?;
+    let tags = input.tags.clone().unwrap_or_default();
+    tags::check(&tags)?;
+    let exists = || LambdaError::conflict(format!("Function already exist: {name}"));
+    if lambda.store().functions.contains_key(&name) {
+        return Err(exists());
+    }
+    let code = lambda.unpack(&input.code.clone().unwrap_or_default()).await?;
+    let version = lambda.version(&name, LATEST, config, code);
+    let now_ms = lambda.now_ms();
+    let mut store = lambda.store();
+    if store.functions.contains_key(&name) {
+        return Err(exists());
+    }
+    let mut function = Function {
+        arn: lambda.function_arn(&name),
+        active_at_ms: now_ms + SETTLE_MS,
+        latest: version,
+        next: None,
+        versions: BTreeMap::new(),
+        last_version: 0,
+        aliases: BTreeMap::new(),
+        reserved: None,
+        tags,
+        policies: BTreeMap::new(),
+        event_configs: BTreeMap::new(),
+        running: Arc::default(),
+    };
+    let mut shown = function.describe(now_ms);
+    if input.publish == Some(true) {
+        shown = publish::publish_now(lambda, &mut function, None).describe(Phase::Pending);
+    }
+    store.functions.insert(name, function);
+    Ok(json(StatusCode::CREATED, &shown))
+}
+
+/// Runs `with` on an existing function.
+pub(crate) fn on_function<T>(
+    lambda: &Lambda,
+    function: &FunctionRef,
+    with: impl FnOnce(&mut Function, i64) -> Result<T, LambdaError>,
+) -> Result<T, LambdaError> {
+    let now_ms = lambda.now_ms();
+    let mut store = lambda.store();
+    let found = store.get(&function.name, now_ms).ok_or_else(|| lambda.missing(function))?;
+    with(found, now_ms)
+}
+
+fn shown(
+    lambda: &Lambda,
+    function: &FunctionRef,
+    found: &Function,
+    now_ms: i64,
+) -> Result<Value, LambdaError> {
+    match function.qualifier.as_deref() {
+        None => Ok(found.describe(now_ms)),
+        Some(LATEST) => {
+            let mut shown = found.describe(now_ms);
+            shown["FunctionArn"] = json!(format!("{}:{LATEST}", found.arn));
+            Ok(shown)
+        }
+        Some(qualifier) => {
+            let version = found.version(Some(qualifier)).ok_or_else(|| lambda.missing(function))?;
+            Ok(version.describe(Phase::Ready))
+        }
+    }
+}
+
+pub(crate) fn get(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
+    let function = call.function(name)?;
+    on_function(lambda, &function, |found, now_ms| {
+        let settings = &lambda.inner.host.settings;
+        let location = format!(
+            "https://awslambda-{0}-tasks.s3.{0}.amazonaws.com/snapshots/{1}/{2}",
+            settings.region, settings.account_id, function.name
+        );
+        let mut out = json!({
+            "Configuration": shown(lambda, &function, found, now_ms)?,
+            "Code": {"RepositoryType": "S3", "Location": location},
+        });
+        if !found.tags.is_empty() {
+            out["Tags"] = json!(found.tags);
+        }
+        if let Some(reserved) = found.reserved {
+            out["Concurrency"] = json!({"ReservedConcurrentExecutions": reserved});
+        }
+        Ok(json(StatusCode::OK, &out))
+    })
+}
+
+pub(crate) fn get_configuration(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
+    let function = call.function(name)?;
+    on_function(lambda, &function, |found, now_ms| {
+        Ok(json(StatusCode::OK, &shown(lambda, &function, found, now_ms)?))
+    })
+}
+
+pub(crate) fn list(lambda: &Lambda, call: &Call<'_>) -> Answer {
+    let now_ms = lambda.now_ms();
+    let after = call.query.get("Marker").cloned().unwrap_or_default();
+    let size = page_size(call)?;
+    let mut store = lambda.store();
+    let names: Vec<String> = store.functions.keys().filter(|name| **name > after).cloned().collect();
+    let mut functions = Vec::new();
+    for name in names.iter().take(size) {
+        if let Some(found) = store.get(name, now_ms) {
+            functions.push(found.describe(now_ms));
+        }
+    }
+    let mut out = json!({"Functions": functions});
+    if names.len() > size {
+        out["NextMarker"] = json!(names[size - 1]);
+    }
+    Ok(json(StatusCode::OK, &out))
+}
+
+pub(crate) fn page_size(call: &Call<'_>) -> Result<usize, LambdaError> {
+    let Some(given) = call.query.get("MaxItems") else { return Ok(PAGE_MAX) };
+    match given.parse::<usize>() {
+        Ok(size) if size > 0 => Ok(size.min(PAGE_MAX)),
+        _ => Err(LambdaError::validation(
+            given,
+            "maxItems",
+            "Member must have value greater than or equal to 1",
+        )),
+    }
+}
+
+pub(crate) fn delete(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
+    let function = call.function(name)?;
+    let mut store = lambda.store();
+    let found = store.functions.get_mut(&function.name).ok_or_else(|| lambda.missing(&function))?;
+    match function.qualifier.as_deref() {
+        None => {
+            found.pools().for_each(|pool| pool.close());
+            store.functions.remove(&function.name);
+        }
+        Some(LATEST) => {
+            return Err(LambdaError::invalid_parameter(
+                "$LATEST version cannot be deleted without deleting the function.",
+            ));
+        }
+        Some(number) => {
+            if let Some(alias) =
+                found.aliases.iter().find(|(_, alias)| alias.version == number).map(|(name, _)| name)
+            {
+                return Err(LambdaError::conflict(format!(
+                    "Unable to delete version because the following aliases reference it: [{alias}]"
+                )));
+            }
+            let gone = number.parse().ok().and_then(|number: u64| found.versions.remove(&number));
+            // AWS: deleting a version that does not exist succeeds.
+            if let Some(version) = gone {
+                version.pool.close();
+            }
+        }
+    }
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// An update is refused while another is in progress, and when the caller's revision is not the newest.
+pub(crate) fn may_update(found: &Function, now_ms: i64, revision: Option<&str>) -> Result<(), LambdaError> {
+    match found.phase(now_ms) {
+        Phase::Ready => {}
+        Phase::Updating => {
+            return Err(LambdaError::conflict(format!(
+                "The operation cannot be performed at this time. An update is in progress for resource: {}",
+                found.arn
+            )));
+        }
+        Phase::Pending => {
+            return Err(LambdaError::conflict(format!(
+                "The operation cannot be performed at this time. The function is currently in the following state: Pending, resource: {}",
+                found.arn
+            )));
+        }
+    }
+    if revision.is_some_and(|revision| revision != found.shown().revision_id) {
+        return Err(LambdaError::precondition(
+            "The RevisionId provided does not match the latest RevisionId. \
+             Call the GetFunction/GetAlias API to retrieve the latest RevisionId",
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn update_configuration(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
+    let function = call.function(name)?;
+    let input: ConfigInput = call.body()?;
+    on_function(lambda, &function, |found, now_ms| {
+        may_update(found, now_ms, input.revision_id.as_deref())?;
+        let spec = &found.latest.pool.spec;
+        let config = updated(spec.config.clone(), &input)?;
+        let version = lambda.version(&function.name, LATEST, config, Arc::clone(&spec.code));
+        found.next = Some((now_ms + SETTLE_MS, version));
+        Ok(json(StatusCode::OK, &found.describe(now_ms)))
+    })
+}
+
+pub(crate) async fn update_code(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
+    let function = call.function(name)?;
+    let input: UpdateCodeInput = call.body()?;
+    let revision = input.revision_id.as_deref();
+    on_function(lambda, &function, |found, now_ms| may_update(found, now_ms, revision))?;
+    let code = lambda.unpack(&input.code).await?;
+    on_function(lambda, &function, |found, now_ms| {
+        may_update(found, now_ms, revision)?;
+        let mut config = found.latest.pool.spec.config.clone();
+        if input.architectures.is_some() {
+            config.architectures = checked_architectures(input.architectures.as_deref())?;
+        }
+        let version = lambda.version(&function.name, LATEST, config, code);
+        if input.dry_run == Some(true) {
+            return Ok(json(StatusCode::OK, &version.describe(Phase::Ready)));
+        }
+        found.next = Some((now_ms + SETTLE_MS, version));
+        if input.publish == Some(true) {
+            let published = publish::publish_now(lambda, found, None);
+            return Ok(json(StatusCode::OK, &published.describe(Phase::Updating)));
+        }
+        Ok(json(StatusCode::OK, &found.describe(now_ms)))
+    })
+}
+
+pub(crate) fn code_signing(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
+    let function = call.function(name)?;
+    on_function(lambda, &function, |_, _| Ok(json(StatusCode::OK, &json!({"FunctionName": function.name}))))
+}

@@ -1,0 +1,358 @@
+//! One execution environment: one process, one Runtime API, at most one invocation at a time.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::net::TcpListener;
+use tokio::process::Child;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+
+use super::host::Spec;
+use super::lines::Lines;
+use super::output::Output;
+use super::pool::{InitFailure, Pool};
+use super::process::{self, Place};
+use super::runtime_api::{self, Door};
+use super::{lines, proxy};
+
+/// AWS: the init phase may take 10 s; then it is run again inside the invocation, against the function's timeout.
+const INIT_MAX_MS: i64 = 10_000;
+/// How often a running invocation's memory is looked at.
+const MEMORY_SAMPLE: Duration = Duration::from_millis(250);
+/// AWS: with an internal extension the runtime has 500 ms between SIGTERM and SIGKILL; without one it gets none.
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
+
+/// What one invocation hands to the runtime.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) request_id: String,
+    pub(crate) payload: Bytes,
+    pub(crate) deadline_ms: i64,
+    pub(crate) trace_id: String,
+    pub(crate) arn: String,
+    pub(crate) client_context: Option<String>,
+}
+
+/// How an invocation ended, seen from the Runtime API and the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Response(Bytes),
+    /// As posted by the runtime.
+    Error(Bytes),
+    ResponseTooLarge,
+    /// The process ended; in Lambda's words.
+    Exited(String),
+}
+
+#[derive(Debug)]
+struct Current {
+    request_id: String,
+    reply: oneshot::Sender<Ending>,
+    /// A fault's answer, given instead of the function's.
+    replacement: Option<Ending>,
+}
+
+/// What outlives a crashed process: AWS re-initialises in the same sandbox, with the same `/tmp` and log stream.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    pub(crate) scratch: PathBuf,
+    pub(crate) stream: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Environment {
+    pub(crate) id: u64,
+    pub(crate) spec: Arc<Spec>,
+    pub(crate) lines: Lines,
+    /// Set with the first `/next`.
+    pub(crate) ready: AtomicBool,
+    /// An extension is registered, so that the runtime is told before it is killed.
+    pub(crate) extension: AtomicBool,
+    /// Whether the fault-injection extension saw faults when it last looked.
+    pub(crate) faults_seen: AtomicBool,
+    pid: i32,
+    output: Output,
+    born: Instant,
+    init_ms: Mutex<Option<f64>>,
+    init_error: Mutex<Option<Bytes>>,
+    current: Mutex<Option<Current>>,
+    frozen: AtomicBool,
+    end: Notify,
+    out_of_memory: AtomicBool,
+    memory_peak_mb: AtomicU64,
+}
+
+/// Why one process of an environment is no more.
+enum Exit {
+    Process(Option<std::process::ExitStatus>),
+    Ended,
+    InitTimedOut,
+}
+
+impl Environment {
+    /// Makes this invocation the current one; its end arrives at the receiver.
+    pub(crate) fn begin(&self, request_id: &str) -> oneshot::Receiver<Ending> {
+        let (reply, receiver) = oneshot::channel();
+        let current = Current { request_id: request_id.to_owned(), reply, replacement: None };
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(current);
+        receiver
+    }
+
+    /// Ends the current invocation if it is this one; false when it is another or none.
+    pub(crate) fn complete(&self, request_id: &str, ending: Ending) -> bool {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match current.take() {
+            Some(found) if found.request_id == request_id => {
+                // The invoker may have given up at the same moment (timeout): then nobody listens, rightly.
+                found.reply.send(found.replacement.unwrap_or(ending)).ok();
+                true
+            }
+            other => {
+                *current = other;
+                false
+            }
+        }
+    }
+
+    /// The function may run, but the caller will get this.
+    pub(crate) fn replace(&self, request_id: &str, ending: Ending) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = current.as_mut().filter(|current| current.request_id == request_id) {
+            current.replacement = Some(ending);
+        }
+    }
+
+    /// Ends the process at once: whatever it would still do after its timeout must not happen.
+    pub(crate) fn kill(&self) {
+        self.abandon();
+        self.signal(Signal::SIGKILL);
+        self.end();
+    }
+
+    pub(crate) fn abandon(&self) {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn busy(&self) -> bool {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// The first `/next` ends the init phase. True only for that one.
+    pub(crate) fn became_ready(&self) -> bool {
+        let first = !self.ready.swap(true, Ordering::SeqCst);
+        if first {
+            let init_ms = self.born.elapsed().as_secs_f64() * 1_000.0;
+            *self.init_ms.lock().unwrap_or_else(PoisonError::into_inner) = Some(init_ms);
+        }
+        first
+    }
+
+    /// The init time, once: it belongs to the REPORT of the cold start.
+    pub(crate) fn take_init_ms(&self) -> Option<f64> {
+        self.init_ms.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(crate) fn fail_init(&self, body: Bytes) {
+        *self.init_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+    }
+
+    /// Stops the processes. The caller holds the pool's lock, so that no thaw can be overtaken.
+    pub(crate) fn freeze(&self) {
+        if self.spec.host.options.freeze && !self.extension.load(Ordering::Relaxed) {
+            self.frozen.store(true, Ordering::SeqCst);
+            self.signal(Signal::SIGSTOP);
+        }
+    }
+
+    pub(crate) fn thaw(&self) {
+        if self.frozen.swap(false, Ordering::SeqCst) {
+            self.signal(Signal::SIGCONT);
+        }
+    }
+
+    /// Asks the environment's task to end the process.
+    pub(crate) fn end(&self) {
+        self.end.notify_one();
+    }
+
+    /// Moves what the function has written so far into its log.
+    pub(crate) fn drain_output(&self) -> bool {
+        self.output.drain(|line| self.lines.put(line))
+    }
+
+    /// Highest resident size seen, refreshed by the sampler and at the first report.
+    pub(crate) fn memory_peak_mb(&self) -> u64 {
+        match self.memory_peak_mb.load(Ordering::Relaxed) {
+            0 => self.sample_memory(),
+            seen => seen,
+        }
+    }
+
+    fn sample_memory(&self) -> u64 {
+        let peak = process::memory_peak_mb(self.pid).unwrap_or(0);
+        self.memory_peak_mb.fetch_max(peak, Ordering::Relaxed).max(peak)
+    }
+
+    fn signal(&self, signal: Signal) {
+        // A group that is already gone is the monitor's business.
+        killpg(Pid::from_raw(self.pid), signal).ok();
+    }
+}
+
+/// Runs one environment from its cold start to its end.
+pub(crate) async fn live(pool: Arc<Pool>, id: u64, sandbox: Sandbox) {
+    match live_once(&pool, id, &sandbox, INIT_MAX_MS).await {
+        Err(InitFailure::TimedOut) => {
+            let timeout_ms = pool.spec.timeout_ms();
+            if let Err(failure) = live_once(&pool, id, &sandbox, timeout_ms).await {
+                pool.init_failed(failure, &sandbox);
+            }
+        }
+        Err(failure) => pool.init_failed(failure, &sandbox),
+        Ok(()) => {}
+    }
+    pool.keep_sandbox(sandbox);
+}
+
+/// One process. An error means that it never asked for an event.
+async fn live_once(
+    pool: &Arc<Pool>,
+    id: u64,
+    sandbox: &Sandbox,
+    init_max_ms: i64,
+) -> Result<(), InitFailure> {
+    let spec = &pool.spec;
+    let host = &spec.host;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(InitFailure::machine)?;
+    let runtime_api = listener.local_addr().map_err(InitFailure::machine)?.to_string();
+    let proxy = proxy::open(spec, sandbox).await.map_err(InitFailure::machine)?;
+    let lines =
+        Lines::new(host.settings.clone(), spec.config.logging.clone(), &spec.name, sandbox.stream.clone());
+    lines.init_start(&spec.config.runtime);
+    if proxy::is_attached(&spec.config) {
+        lines.extension(&format!("extension enabled {}", proxy::EXTENSION_VERSION), None);
+    }
+    let variables = process::variables(
+        spec,
+        &Place {
+            runtime_api: &runtime_api,
+            log_stream: &sandbox.stream,
+            scratch: &sandbox.scratch,
+            wrapper: proxy.as_ref().map(|proxy| proxy.wrapper.as_path()),
+        },
+    );
+    let (output, writer) = Output::new().map_err(InitFailure::machine)?;
+    let born = Instant::now();
+    let child = process::spawn(spec, &variables, &writer).await?;
+    drop(writer);
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
+    host.guardian.started(pid);
+    let environment = Arc::new(Environment {
+        id,
+        spec: Arc::clone(spec),
+        lines,
+        ready: AtomicBool::new(false),
+        extension: AtomicBool::new(false),
+        faults_seen: AtomicBool::new(false),
+        pid,
+        output,
+        born,
+        init_ms: Mutex::new(None),
+        init_error: Mutex::new(None),
+        current: Mutex::new(None),
+        frozen: AtomicBool::new(false),
+        end: Notify::new(),
+        out_of_memory: AtomicBool::new(false),
+        memory_peak_mb: AtomicU64::new(0),
+    });
+    let door = Door { environment: Arc::clone(&environment), pool: Arc::clone(pool), faulted: false };
+    let mut doors = JoinSet::new();
+    if let Some(proxy) = proxy {
+        doors.spawn(runtime_api::serve(proxy.listener, Door { faulted: true, ..door.clone() }));
+    }
+    doors.spawn(runtime_api::serve(listener, door));
+    pool.joined(&environment);
+    let exit = watch(&environment, child, init_max_ms).await;
+    drop(doors);
+    host.guardian.ended(pid);
+    depart(pool, &environment, exit)
+}
+
+/// Waits for the end of the process, whoever causes it. Afterwards the whole group is gone.
+async fn watch(environment: &Environment, mut child: Child, init_max_ms: i64) -> Exit {
+    let clock = &environment.spec.host.settings.clock;
+    let init_until_ms = clock.now_ms() + init_max_ms;
+    let mut output_open = true;
+    let exit = loop {
+        let starting = !environment.ready.load(Ordering::SeqCst);
+        tokio::select! {
+            status = child.wait() => break Exit::Process(status.ok()),
+            () = environment.end.notified() => break Exit::Ended,
+            readable = environment.output.readable(), if output_open => {
+                output_open = readable.is_ok() && environment.drain_output();
+            }
+            () = clock.sleep_until(init_until_ms), if starting => {
+                if !environment.ready.load(Ordering::SeqCst) {
+                    break Exit::InitTimedOut;
+                }
+            }
+            () = tokio::time::sleep(MEMORY_SAMPLE), if !starting => {
+                if environment.busy() && environment.sample_memory() > u64::from(environment.spec.config.memory_mb) {
+                    environment.out_of_memory.store(true, Ordering::SeqCst);
+                    break Exit::Ended;
+                }
+            }
+        }
+    };
+    if matches!(exit, Exit::Ended) && environment.extension.load(Ordering::SeqCst) && !environment.busy() {
+        environment.signal(Signal::SIGTERM);
+        // Its own end or the grace, whichever comes first; SIGKILL follows in both cases.
+        tokio::time::timeout(SHUTDOWN_GRACE, child.wait()).await.ok();
+    }
+    environment.signal(Signal::SIGKILL);
+    match child.wait().await {
+        Ok(status) if !matches!(exit, Exit::InitTimedOut) => Exit::Process(Some(status)),
+        _ => exit,
+    }
+}
+
+/// Tells the pool and the waiting invoker.
+fn depart(pool: &Pool, environment: &Environment, exit: Exit) -> Result<(), InitFailure> {
+    environment.drain_output();
+    pool.left(environment);
+    let words = match &exit {
+        Exit::Process(_) if environment.out_of_memory.load(Ordering::SeqCst) => {
+            "Runtime exited with error: signal: killed".to_owned()
+        }
+        Exit::Process(status) => process::ending(*status),
+        Exit::Ended | Exit::InitTimedOut => process::ending(None),
+    };
+    if environment.ready.load(Ordering::SeqCst) {
+        let current = environment.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(current) = current {
+            current.reply.send(Ending::Exited(words)).ok();
+        }
+        return Ok(());
+    }
+    let posted = environment.init_error.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Err(match (posted, exit) {
+        (Some(body), _) => InitFailure::Posted(body),
+        (None, Exit::InitTimedOut) => InitFailure::TimedOut,
+        (None, _) => InitFailure::Exited(words),
+    })
+}
+
+/// A new sandbox: `YYYY/MM/DD/[version]hash` is the form of AWS's stream names.
+pub(crate) fn new_sandbox(spec: &Spec) -> std::io::Result<Sandbox> {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let scratch = spec.host.root.join(format!("tmp-{id}"));
+    crate::lambda::code::private_directory(&scratch)?;
+    let day = lines::timestamp(spec.host.settings.clock.now_ms())[..10].replace('-', "/");
+    Ok(Sandbox { scratch, stream: format!("{day}/[{}]{id}", spec.version) })
+}

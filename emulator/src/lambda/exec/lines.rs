@@ -1,0 +1,188 @@
+//! The platform's own log lines, in both formats, and where a function's lines go.
+
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::lambda::model::Logging;
+use crate::settings::Settings;
+
+/// `X-Amz-Log-Result` holds the last 4 KB.
+const TAIL_MAX_BYTES: usize = 4_096;
+
+/// The log of one environment: one stream of the function's group.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    settings: Settings,
+    logging: Logging,
+    group: String,
+    pub(crate) stream: String,
+    tail: Mutex<Option<String>>,
+}
+
+/// What the REPORT line says.
+#[derive(Clone, Debug)]
+pub(crate) struct Report<'a> {
+    pub(crate) request_id: &'a str,
+    pub(crate) duration_ms: f64,
+    pub(crate) init_ms: Option<f64>,
+    pub(crate) memory_mb: u32,
+    pub(crate) memory_used_mb: u64,
+    /// `success`, `failure`, `timeout` or `error`.
+    pub(crate) status: &'static str,
+    pub(crate) error_type: Option<&'a str>,
+    /// The runtime itself ended; an error that a handler answered with leaves no mark in the text form.
+    pub(crate) crashed: bool,
+}
+
+impl Lines {
+    pub(crate) fn new(settings: Settings, logging: Logging, function: &str, stream: String) -> Self {
+        Self { settings, group: logging.group(function), logging, stream, tail: Mutex::new(None) }
+    }
+
+    /// From now on what is logged is also kept for the caller.
+    pub(crate) fn begin_tail(&self) {
+        *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = Some(String::new());
+    }
+
+    pub(crate) fn take_tail(&self) -> Option<String> {
+        let text = self.tail.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let mut start = text.len().saturating_sub(TAIL_MAX_BYTES);
+        while !text.is_char_boundary(start) {
+            start += 1;
+        }
+        Some(text[start..].to_owned())
+    }
+
+    /// One line as it is, newline included.
+    pub(crate) fn put(&self, line: &str) {
+        if let Some(tail) = self.tail.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            tail.push_str(line);
+            // Kept from growing with a chatty function; only the end is ever asked for.
+            if tail.len() > 16 * TAIL_MAX_BYTES {
+                let mut cut = tail.len() - TAIL_MAX_BYTES;
+                while !tail.is_char_boundary(cut) {
+                    cut += 1;
+                }
+                tail.drain(..cut);
+            }
+        }
+        self.settings.logs.put(&self.group, &self.stream, self.settings.clock.now_ms(), line);
+    }
+
+    pub(crate) fn init_start(&self, runtime: &str) {
+        let version = format!("{}.v1", runtime.replace("provided.", "provided:"));
+        if self.logging.json {
+            let record =
+                json!({"initializationType": "on-demand", "phase": "init", "runtimeVersion": version});
+            return self.platform("platform.initStart", record);
+        }
+        let arn = runtime_arn(&self.settings.region);
+        self.put(&format!("INIT_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"));
+    }
+
+    pub(crate) fn start(&self, request_id: &str, version: &str) {
+        if self.logging.json {
+            return self.platform("platform.start", json!({"requestId": request_id, "version": version}));
+        }
+        self.put(&format!("START RequestId: {request_id} Version: {version}\n"));
+    }
+
+    /// END and REPORT.
+    pub(crate) fn report(&self, report: &Report<'_>) {
+        let total_ms = report.duration_ms + report.init_ms.unwrap_or(0.0);
+        let billed_ms = total_ms.ceil();
+        if self.logging.json {
+            return self.platform("platform.report", json_report(report, billed_ms));
+        }
+        let id = report.request_id;
+        self.put(&format!("END RequestId: {id}\n"));
+        let mut line = format!(
+            "REPORT RequestId: {id}\tDuration: {:.2} ms\tBilled Duration: {billed_ms:.0} ms\t\
+             Memory Size: {} MB\tMax Memory Used: {} MB\t",
+            report.duration_ms, report.memory_mb, report.memory_used_mb
+        );
+        if let Some(init_ms) = report.init_ms {
+            line.push_str(&format!("Init Duration: {init_ms:.2} ms\t"));
+        }
+        match report.status {
+            "timeout" => line.push_str("Status: timeout"),
+            "error" if report.crashed => {
+                let error_type = report.error_type.unwrap_or("Runtime.Unknown");
+                line.push_str(&format!("Status: error\tError Type: {error_type}"));
+            }
+            _ => {}
+        }
+        line.push('\n');
+        self.put(&line);
+    }
+
+    pub(crate) fn timed_out(&self, request_id: &str, seconds: u32) {
+        let at = self.now();
+        self.put(&format!("{at} {request_id} Task timed out after {seconds}.00 seconds\n\n"));
+    }
+
+    pub(crate) fn crashed(&self, request_id: &str, message: &str, error_type: &str) {
+        self.put(&format!("RequestId: {request_id} Error: {message}\n{error_type}\n"));
+    }
+
+    /// A line of the fault-injection extension, in the form that its documentation shows.
+    pub(crate) fn extension(&self, message: &str, request_id: Option<&str>) {
+        let at = self.now();
+        let message = format!("AWS FIS EXTENSION - {message}");
+        if self.logging.json {
+            let mut fields = json!({"message": message});
+            if let Some(request_id) = request_id {
+                fields["requestId"] = json!(request_id);
+            }
+            return self.put(&format!("{}\n", json!({"timestamp": at, "level": "INFO", "fields": fields})));
+        }
+        self.put(&format!("{at} INFO {message}\n"));
+    }
+
+    fn platform(&self, kind: &str, record: Value) {
+        // "SystemLogLevel WARN" hides the ordinary life of an environment.
+        if self.logging.system_level() != "WARN" {
+            self.put(&format!("{}\n", json!({"time": self.now(), "type": kind, "record": record})));
+        }
+    }
+
+    fn now(&self) -> String {
+        timestamp(self.settings.clock.now_ms())
+    }
+}
+
+/// RFC 3339 with milliseconds.
+pub(crate) fn timestamp(at_ms: i64) -> String {
+    let at = Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// The form of `LastModified`: no colon in the offset.
+pub(crate) fn last_modified(at_ms: i64) -> String {
+    let at = Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    at.strftime("%Y-%m-%dT%H:%M:%S.%3f+0000").to_string()
+}
+
+/// A runtime version ARN has an opaque hash; this one says which runtime it stands for.
+pub(crate) fn runtime_arn(region: &str) -> String {
+    format!("arn:aws:lambda:{region}::runtime:{}", "0".repeat(64))
+}
+
+fn json_report(report: &Report<'_>, billed_ms: f64) -> Value {
+    let mut metrics = json!({
+        "durationMs": (report.duration_ms * 1_000.0).round() / 1_000.0,
+        "billedDurationMs": billed_ms,
+        "memorySizeMB": report.memory_mb,
+        "maxMemoryUsedMB": report.memory_used_mb,
+    });
+    if let Some(init_ms) = report.init_ms {
+        metrics["initDurationMs"] = json!((init_ms * 1_000.0).round() / 1_000.0);
+    }
+    let mut record = json!({"requestId": report.request_id, "metrics": metrics, "status": report.status});
+    if let Some(error_type) = report.error_type {
+        record["errorType"] = json!(error_type);
+    }
+    record
+}

@@ -1,0 +1,210 @@
+//! The environments of one function version, lent to one invocation at a time.
+//!
+//! Last in, first out, so that a falling load lets the oldest go cold. An invocation that finds none idle starts one and
+//! waits for whichever is free first, its own or another's.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::environment::{self, Environment, Job, Sandbox};
+use super::host::Spec;
+
+/// An environment that waits at `/next`.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    pub(crate) environment: Arc<Environment>,
+    pub(crate) job: oneshot::Sender<Job>,
+    pub(crate) since_ms: i64,
+}
+
+/// Why an environment never came to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum InitFailure {
+    /// The runtime posted it to `/init/error`.
+    Posted(Bytes),
+    Exited(String),
+    /// No `bootstrap`, or one that cannot be executed.
+    Entrypoint(String),
+    TimedOut,
+}
+
+impl InitFailure {
+    /// This machine refused (sockets, processes, files): the emulator's limits, not the function's fault.
+    pub(crate) fn machine(error: std::io::Error) -> Self {
+        Self::Entrypoint(format!("the environment could not be made: {error}"))
+    }
+}
+
+/// A failure and the log stream of the environment that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InitFailed {
+    pub(crate) why: InitFailure,
+    pub(crate) stream: String,
+}
+
+type Waiter = oneshot::Sender<Result<Idle, InitFailed>>;
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) spec: Arc<Spec>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    idle: Vec<Idle>,
+    waiting: VecDeque<Waiter>,
+    starting: usize,
+    alive: HashMap<u64, Arc<Environment>>,
+    spare: Vec<Sandbox>,
+    next_id: u64,
+    closed: bool,
+}
+
+impl Pool {
+    pub(crate) fn new(spec: Spec) -> Arc<Self> {
+        Arc::new(Self { spec: Arc::new(spec), state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An environment for one invocation, warm if there is one. Bounded by the init phase: one of the environments that
+    /// are starting or busy always ends up here, or fails.
+    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Idle, InitFailed> {
+        let receiver = {
+            let mut state = self.state();
+            while let Some(idle) = state.idle.pop() {
+                if !idle.job.is_closed() {
+                    return Ok(idle);
+                }
+            }
+            let (waiter, receiver) = oneshot::channel();
+            state.waiting.push_back(waiter);
+            self.start_missing(&mut state);
+            receiver
+        };
+        receiver.await.unwrap_or_else(|_| Err(failed(InitFailure::Exited(super::process::ending(None)), "")))
+    }
+
+    /// As many cold starts as there are invocations without one.
+    fn start_missing(self: &Arc<Self>, state: &mut State) {
+        while state.starting < state.waiting.len() {
+            let sandbox = match state.spare.pop().map_or_else(|| environment::new_sandbox(&self.spec), Ok) {
+                Ok(sandbox) => sandbox,
+                Err(error) => {
+                    if let Some(waiter) = state.waiting.pop_front() {
+                        waiter.send(Err(failed(InitFailure::machine(error), ""))).ok();
+                    }
+                    continue;
+                }
+            };
+            state.starting += 1;
+            state.next_id += 1;
+            tokio::spawn(environment::live(Arc::clone(self), state.next_id, sandbox));
+        }
+    }
+
+    /// An environment asks for its next event.
+    pub(crate) fn park(&self, environment: &Arc<Environment>, job: oneshot::Sender<Job>) {
+        let mut state = self.state();
+        if environment.became_ready() {
+            state.starting = state.starting.saturating_sub(1);
+        }
+        let since_ms = self.spec.host.settings.clock.now_ms();
+        let mut idle = Idle { environment: Arc::clone(environment), job, since_ms };
+        while let Some(waiter) = state.waiting.pop_front() {
+            match waiter.send(Ok(idle)) {
+                Ok(()) => return,
+                Err(Ok(returned)) => idle = returned,
+                Err(Err(_)) => return,
+            }
+        }
+        if state.closed {
+            idle.environment.end();
+            return;
+        }
+        idle.environment.freeze();
+        state.idle.push(idle);
+    }
+
+    pub(crate) fn joined(&self, environment: &Arc<Environment>) {
+        self.state().alive.insert(environment.id, Arc::clone(environment));
+    }
+
+    pub(crate) fn left(&self, environment: &Environment) {
+        let mut state = self.state();
+        state.alive.remove(&environment.id);
+        state.idle.retain(|idle| idle.environment.id != environment.id);
+    }
+
+    /// The failure belongs to whoever has waited longest; the others get new attempts.
+    pub(crate) fn init_failed(self: &Arc<Self>, why: InitFailure, sandbox: &Sandbox) {
+        let mut state = self.state();
+        state.starting = state.starting.saturating_sub(1);
+        if let Some(waiter) = state.waiting.pop_front() {
+            waiter.send(Err(failed(why, &sandbox.stream))).ok();
+        }
+        self.start_missing(&mut state);
+    }
+
+    pub(crate) fn keep_sandbox(&self, sandbox: Sandbox) {
+        let mut state = self.state();
+        if state.closed {
+            remove_sandbox(&sandbox);
+        } else {
+            state.spare.push(sandbox);
+        }
+    }
+
+    /// No new work will come: idle environments end now, busy ones after their invocation.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        for idle in state.idle.drain(..) {
+            idle.environment.end();
+        }
+        for sandbox in state.spare.drain(..) {
+            remove_sandbox(&sandbox);
+        }
+    }
+
+    /// Ends everything now.
+    pub(crate) fn kill(&self) {
+        self.close();
+        for environment in self.state().alive.values() {
+            environment.end();
+        }
+    }
+
+    /// Ends the environments that have been idle since before `before_ms`.
+    pub(crate) fn reap(&self, before_ms: i64) {
+        let mut state = self.state();
+        let (old, fresh) =
+            std::mem::take(&mut state.idle).into_iter().partition(|idle| idle.since_ms < before_ms);
+        state.idle = fresh;
+        let old: Vec<Idle> = old;
+        for idle in old {
+            idle.environment.end();
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn idle_count(&self) -> usize {
+        self.state().idle.len()
+    }
+}
+
+fn failed(why: InitFailure, stream: &str) -> InitFailed {
+    InitFailed { why, stream: stream.to_owned() }
+}
+
+fn remove_sandbox(sandbox: &Sandbox) {
+    if let Err(error) = std::fs::remove_dir_all(&sandbox.scratch) {
+        tracing::debug!(%error, "scratch directory was not removed");
+    }
+}

@@ -1,0 +1,141 @@
+//! Starting `bootstrap`, with the environment variables that Lambda documents.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, PipeWriter};
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+
+use nix::sys::signal::Signal;
+use tokio::process::{Child, Command};
+
+use super::host::Spec;
+use super::pool::InitFailure;
+
+/// A file being written by one thread while another forks is "busy" until that child execs: a few tries are enough.
+const BUSY_TRIES: usize = 20;
+
+/// The parts of the environment variables that differ between environments of one version.
+pub(crate) struct Place<'a> {
+    pub(crate) runtime_api: &'a str,
+    pub(crate) log_stream: &'a str,
+    pub(crate) scratch: &'a Path,
+    /// The emulator's own stand-in for the fault-injection wrapper, when the function is wired for it.
+    pub(crate) wrapper: Option<&'a Path>,
+}
+
+pub(crate) fn variables(spec: &Spec, place: &Place<'_>) -> BTreeMap<String, String> {
+    let host = &spec.host;
+    let root = spec.code.directory.display();
+    let region = host.settings.region.to_string();
+    let config = &spec.config;
+    let mut all: BTreeMap<String, String> = config.environment.clone().unwrap_or_default();
+    let mut set = |name: &str, value: String| {
+        all.insert(name.to_owned(), value);
+    };
+    if let Some(wrapper) = place.wrapper {
+        set("AWS_LAMBDA_EXEC_WRAPPER", wrapper.display().to_string());
+    }
+    set("AWS_REGION", region.clone());
+    set("AWS_DEFAULT_REGION", region);
+    set("AWS_ACCESS_KEY_ID", spec.access_key_id.clone());
+    set("AWS_SECRET_ACCESS_KEY", "emulator-secret".into());
+    set("AWS_SESSION_TOKEN", "emulator-session".into());
+    set("AWS_LAMBDA_RUNTIME_API", place.runtime_api.into());
+    set("AWS_LAMBDA_FUNCTION_NAME", spec.name.clone());
+    set("AWS_LAMBDA_FUNCTION_VERSION", spec.version.clone());
+    set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", config.memory_mb.to_string());
+    set("AWS_LAMBDA_LOG_GROUP_NAME", config.logging.group(&spec.name));
+    set("AWS_LAMBDA_LOG_STREAM_NAME", place.log_stream.into());
+    set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".into());
+    set("_HANDLER", config.handler.clone());
+    set("LAMBDA_TASK_ROOT", root.to_string());
+    set("LAMBDA_RUNTIME_DIR", root.to_string());
+    set("PWD", root.to_string());
+    // AWS gives each sandbox its own /tmp; here it is this directory.
+    set("TMPDIR", place.scratch.display().to_string());
+    set("TZ", ":UTC".into());
+    set("LANG", "en_US.UTF-8".into());
+    set("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin".into());
+    set("LD_LIBRARY_PATH", format!("{root}:{root}/lib"));
+    set("AWS_XRAY_DAEMON_ADDRESS", "169.254.79.129:2000".into());
+    set("_AWS_XRAY_DAEMON_ADDRESS", "169.254.79.129".into());
+    set("_AWS_XRAY_DAEMON_PORT", "2000".into());
+    set("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".into());
+    set("AWS_ENDPOINT_URL", host.settings.endpoint.to_string());
+    if config.logging.json {
+        set("AWS_LAMBDA_LOG_FORMAT", "JSON".into());
+        set("AWS_LAMBDA_LOG_LEVEL", config.logging.application_level().into());
+    }
+    all
+}
+
+/// Starts the process in a group of its own, so that whatever it starts can be stopped and killed with it.
+pub(crate) async fn spawn(
+    spec: &Spec,
+    variables: &BTreeMap<String, String>,
+    output: &PipeWriter,
+) -> Result<Child, InitFailure> {
+    let executable = spec.code.directory.join("bootstrap");
+    for _ in 0..BUSY_TRIES {
+        let stdout = output.try_clone().map_err(InitFailure::machine)?;
+        let stderr = output.try_clone().map_err(InitFailure::machine)?;
+        let started = Command::new(&executable)
+            .env_clear()
+            .envs(variables)
+            .current_dir(&spec.code.directory)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .kill_on_drop(true)
+            .spawn();
+        match started {
+            Ok(child) => return Ok(child),
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => break,
+            Err(error) => {
+                return Err(InitFailure::Entrypoint(format!("fork/exec /var/task/bootstrap: {error}")));
+            }
+        }
+    }
+    Err(InitFailure::Entrypoint(
+        "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".into(),
+    ))
+}
+
+/// The words in which Lambda reports how a runtime ended.
+pub(crate) fn ending(status: Option<ExitStatus>) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    let Some(status) = status else {
+        return "Runtime exited without providing a reason".into();
+    };
+    match (status.code(), status.signal()) {
+        (Some(0), _) | (None, None) => "Runtime exited without providing a reason".into(),
+        (Some(code), _) => format!("Runtime exited with error: exit status {code}"),
+        (None, Some(signal)) => format!("Runtime exited with error: signal: {}", signal_name(signal)),
+    }
+}
+
+/// Go's names, which are what Lambda prints.
+fn signal_name(signal: i32) -> String {
+    match Signal::try_from(signal) {
+        Ok(Signal::SIGKILL) => "killed".into(),
+        Ok(Signal::SIGTERM) => "terminated".into(),
+        Ok(Signal::SIGABRT) => "aborted".into(),
+        Ok(Signal::SIGSEGV) => "segmentation fault".into(),
+        Ok(Signal::SIGBUS) => "bus error".into(),
+        Ok(Signal::SIGILL) => "illegal instruction".into(),
+        Ok(Signal::SIGINT) => "interrupt".into(),
+        _ => signal.to_string(),
+    }
+}
+
+/// Highest resident size so far, in MB; None when the process is gone.
+pub(crate) fn memory_peak_mb(pid: i32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes.div_ceil(1_024))
+}

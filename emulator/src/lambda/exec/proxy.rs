@@ -1,0 +1,140 @@
+//! What the AWS FIS extension does inside an environment.
+//!
+//! On AWS the extension is a layer whose wrapper script points the runtime at a proxy of the Runtime API. Here the layer's
+//! part is played by a second listener and a generated wrapper: a process that does not run the wrapper that
+//! `AWS_LAMBDA_EXEC_WRAPPER` names never reaches this listener and is never faulted, as on AWS.
+
+use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use rand::RngExt;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::environment::{Ending, Environment, Job, Sandbox};
+use super::host::{Host, Spec};
+use crate::lambda::faults::{Fault, FaultKind};
+use crate::lambda::model::FunctionConfig;
+use crate::metrics::Unit;
+
+/// The newest that AWS has published.
+pub(crate) const EXTENSION_VERSION: &str = "1.0.6";
+/// Where the layer's wrapper lies on AWS.
+const WRAPPER_ON_AWS: &str = "/opt/aws-fis/bootstrap";
+const LAYER_NAME: &str = "aws-fis-extension";
+const LOCATION: &str = "AWS_FIS_CONFIGURATION_LOCATION";
+
+/// The second listener, and the wrapper that leads to it.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) listener: TcpListener,
+    pub(crate) wrapper: PathBuf,
+}
+
+/// The layer is there and knows where its configuration lies (an S3 ARN, not an `s3://` URL).
+pub(crate) fn is_attached(config: &FunctionConfig) -> bool {
+    config.layers.iter().any(|arn| arn.contains(LAYER_NAME))
+        && variable(config, LOCATION).is_some_and(|location| location.starts_with("arn:aws:s3:::"))
+}
+
+fn variable<'a>(config: &'a FunctionConfig, name: &str) -> Option<&'a str> {
+    config.environment.as_ref()?.get(name).map(String::as_str)
+}
+
+/// None for a function that is not wired.
+pub(crate) async fn open(spec: &Spec, sandbox: &Sandbox) -> std::io::Result<Option<Proxy>> {
+    let wrapped = variable(&spec.config, "AWS_LAMBDA_EXEC_WRAPPER") == Some(WRAPPER_ON_AWS);
+    if !wrapped || !is_attached(&spec.config) {
+        return Ok(None);
+    }
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?.to_string();
+    let wrapper = sandbox.scratch.with_extension("wrapper");
+    write_wrapper(&wrapper, &address)?;
+    Ok(Some(Proxy { listener, wrapper }))
+}
+
+fn write_wrapper(path: &Path, address: &str) -> std::io::Result<()> {
+    std::fs::write(
+        path,
+        format!("#!/bin/sh\nAWS_LAMBDA_RUNTIME_API={address}\nexport AWS_LAMBDA_RUNTIME_API\nexec \"$@\"\n"),
+    )?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+}
+
+/// Applies the active faults to one event. Break: the event is answered, the function must not see it.
+pub(crate) async fn intercept(environment: &Environment, job: &Job) -> ControlFlow<()> {
+    let spec = &environment.spec;
+    let host = &spec.host;
+    let faults = host.faults.active(&spec.name, &spec.version, host.settings.clock.now_ms());
+    note_change(environment, !faults.is_empty());
+    let hit: Vec<&Fault> = faults.iter().filter(|fault| falls_on(host, fault)).collect();
+    for fault in &hit {
+        if let FaultKind::Delay { delay_ms } = fault.kind {
+            let message = format!("adding {delay_ms} milliseconds of latency to function invocation");
+            environment.lines.extension(&message, Some(&job.request_id));
+            injected(spec, fault);
+            host.settings.clock.sleep_until(host.settings.clock.now_ms() + delay_ms).await;
+        }
+    }
+    // Of two that both decide the answer the earlier one wins; `active` is in that order.
+    for fault in hit {
+        let Some((ending, prevent_execution)) = decided(&fault.kind) else { continue };
+        environment.lines.extension("modifying the function response", Some(&job.request_id));
+        injected(spec, fault);
+        if prevent_execution {
+            environment.complete(&job.request_id, ending);
+            return ControlFlow::Break(());
+        }
+        environment.replace(&job.request_id, ending);
+        break;
+    }
+    ControlFlow::Continue(())
+}
+
+/// The extension says so once when faults appear and once when they are gone.
+fn note_change(environment: &Environment, any: bool) {
+    if environment.faults_seen.swap(any, Ordering::SeqCst) != any {
+        environment.lines.extension(if any { "found active faults" } else { "no active faults found" }, None);
+    }
+}
+
+fn falls_on(host: &Host, fault: &Fault) -> bool {
+    fault.percentage >= 100
+        || host.settings.random.with(|random| random.random_range(0..100) < fault.percentage)
+}
+
+fn decided(kind: &FaultKind) -> Option<(Ending, bool)> {
+    match kind {
+        FaultKind::Delay { .. } => None,
+        FaultKind::Error { prevent_execution } => {
+            let body = json!({"errorMessage": "Fault injected by AWS FIS", "errorType": "FaultInjected"});
+            Some((Ending::Error(Bytes::from(body.to_string())), *prevent_execution))
+        }
+        FaultKind::HttpResponse { prevent_execution, status_code, content_type } => {
+            let body = json!({
+                "statusCode": status_code, "headers": {"Content-Type": content_type}, "body": "", "isBase64Encoded": false,
+            });
+            Some((Ending::Response(Bytes::from(body.to_string())), *prevent_execution))
+        }
+    }
+}
+
+/// "AWS_FIS_EXTENSION_METRICS: all | none", none by default.
+fn injected(spec: &Spec, fault: &Fault) {
+    if variable(&spec.config, "AWS_FIS_EXTENSION_METRICS") != Some("all") {
+        return;
+    }
+    let settings = &spec.host.settings;
+    settings.metrics.record(
+        settings.clock.now_ms(),
+        LAYER_NAME,
+        "FaultInjected",
+        &[("FaultId", fault.action_id), ("Invocation", &spec.name)],
+        1.0,
+        Unit::Count,
+    );
+}

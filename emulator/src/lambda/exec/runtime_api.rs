@@ -1,0 +1,215 @@
+//! The Runtime API of one environment, on a loopback listener of its own.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::environment::{Ending, Environment, Job};
+use super::pool::Pool;
+use super::proxy;
+
+/// AWS quota: 6 MB and a little for the envelope.
+const RESPONSE_MAX_BYTES: usize = 6_291_556;
+/// An oversized body is read to its end so that the runtime gets its 413, but not without bound.
+const DISCARD_MAX_BYTES: usize = 16 * RESPONSE_MAX_BYTES;
+const RUNTIME: &str = "/2018-06-01/runtime/";
+const EXTENSION: &str = "/2020-01-01/extension/";
+
+/// One way into an environment: the plain Runtime API, or the fault-injection extension's copy of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    pub(crate) environment: Arc<Environment>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) faulted: bool,
+}
+
+/// Serves until the task is dropped, which closes every connection.
+pub(crate) async fn serve(listener: TcpListener, door: Door) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { continue };
+                // Without it every answer may wait for the other side's delayed acknowledgement.
+                stream.set_nodelay(true).ok();
+                let door = door.clone();
+                let service = service_fn(move |request| {
+                    let door = door.clone();
+                    async move { Ok::<_, Infallible>(answer(&door, request).await) }
+                });
+                connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+}
+
+async fn answer(door: &Door, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let path = request.uri().path().to_owned();
+    if let Some(call) = path.strip_prefix(EXTENSION) {
+        return extension(door, call, request).await;
+    }
+    let Some(call) = path.strip_prefix(RUNTIME) else { return refuse(StatusCode::NOT_FOUND, "NotFound") };
+    let post = request.method() == Method::POST;
+    match call.split('/').collect::<Vec<_>>().as_slice() {
+        ["invocation", "next"] if request.method() == Method::GET => next(door).await,
+        ["invocation", id, "response"] if post => match read(request.into_body()).await {
+            Body::Whole(body) => complete(door, id, Ending::Response(body)),
+            Body::TooLarge => {
+                complete(door, id, Ending::ResponseTooLarge);
+                refuse(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge")
+            }
+            Body::Broken => refuse(StatusCode::BAD_REQUEST, "InvalidRequest"),
+        },
+        ["invocation", id, "error"] if post => match read(request.into_body()).await {
+            Body::Whole(body) => complete(door, id, Ending::Error(body)),
+            Body::TooLarge | Body::Broken => refuse(StatusCode::BAD_REQUEST, "InvalidRequest"),
+        },
+        ["init", "error"] if post => match read(request.into_body()).await {
+            Body::Whole(body) if !door.environment.ready.load(Ordering::SeqCst) => {
+                door.environment.fail_init(body);
+                accepted()
+            }
+            _ => refuse(StatusCode::FORBIDDEN, "InvalidStateTransition"),
+        },
+        _ => refuse(StatusCode::NOT_FOUND, "NotFound"),
+    }
+}
+
+/// Blocks until there is an event. The environment counts as free while it waits here.
+async fn next(door: &Door) -> Response<Full<Bytes>> {
+    loop {
+        let (sender, receiver) = oneshot::channel();
+        door.pool.park(&door.environment, sender);
+        let Ok(job) = receiver.await else {
+            // The pool let go of this environment: its process is about to be killed.
+            return std::future::pending().await;
+        };
+        if door.faulted && proxy::intercept(&door.environment, &job).await.is_break() {
+            continue;
+        }
+        return event(job);
+    }
+}
+
+fn event(job: Job) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(job.payload));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    insert(headers, "lambda-runtime-aws-request-id", &job.request_id);
+    insert(headers, "lambda-runtime-deadline-ms", &job.deadline_ms.to_string());
+    insert(headers, "lambda-runtime-invoked-function-arn", &job.arn);
+    insert(headers, "lambda-runtime-trace-id", &job.trace_id);
+    if let Some(context) = &job.client_context {
+        insert(headers, "lambda-runtime-client-context", context);
+    }
+    response
+}
+
+fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn complete(door: &Door, request_id: &str, ending: Ending) -> Response<Full<Bytes>> {
+    if door.environment.complete(request_id, ending) {
+        accepted()
+    } else {
+        refuse(StatusCode::BAD_REQUEST, "InvalidRequestID")
+    }
+}
+
+/// Enough of the Extensions API for what the Rust runtime's graceful shutdown needs: an internal extension without
+/// events, whose presence makes Lambda send SIGTERM.
+async fn extension(door: &Door, call: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    match (request.method(), call) {
+        (&Method::POST, "register") => {
+            let Body::Whole(body) = read(request.into_body()).await else {
+                return refuse(StatusCode::BAD_REQUEST, "InvalidRequest");
+            };
+            let events = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
+            if events["events"].as_array().is_some_and(|events| !events.is_empty()) {
+                return refuse(StatusCode::BAD_REQUEST, "Extension.InvalidEventType");
+            }
+            door.environment.extension.store(true, Ordering::SeqCst);
+            let spec = &door.environment.spec;
+            let body = json!({
+                "functionName": spec.name, "functionVersion": spec.version, "handler": spec.config.handler,
+            });
+            let mut response = json_response(StatusCode::OK, &body);
+            insert(response.headers_mut(), "lambda-extension-identifier", &uuid::Uuid::new_v4().to_string());
+            response
+        }
+        (&Method::GET, "event/next") => std::future::pending().await,
+        _ => refuse(StatusCode::NOT_FOUND, "NotFound"),
+    }
+}
+
+enum Body {
+    Whole(Bytes),
+    TooLarge,
+    Broken,
+}
+
+async fn read(mut body: Incoming) -> Body {
+    let mut whole: Option<Bytes> = None;
+    let mut joined = BytesMut::new();
+    let mut seen = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Body::Broken };
+        let Ok(data) = frame.into_data() else { continue };
+        seen += data.len();
+        if seen > DISCARD_MAX_BYTES {
+            return Body::TooLarge;
+        }
+        if seen > RESPONSE_MAX_BYTES {
+            continue;
+        }
+        // The usual answer is one frame: no copy.
+        match whole.take() {
+            None if joined.is_empty() => whole = Some(data),
+            first => {
+                joined.extend_from_slice(&first.unwrap_or_default());
+                joined.extend_from_slice(&data);
+            }
+        }
+    }
+    if seen > RESPONSE_MAX_BYTES {
+        return Body::TooLarge;
+    }
+    Body::Whole(whole.unwrap_or_else(|| joined.freeze()))
+}
+
+fn accepted() -> Response<Full<Bytes>> {
+    const OK: &[u8] = br#"{"status":"OK"}"#;
+    let mut response = Response::new(Full::new(Bytes::from_static(OK)));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn refuse(status: StatusCode, error_type: &str) -> Response<Full<Bytes>> {
+    let message = if error_type == "InvalidRequestID" { "Invalid request ID" } else { error_type };
+    json_response(status, &json!({"errorMessage": message, "errorType": error_type}))
+}
+
+fn json_response(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

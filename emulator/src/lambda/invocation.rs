@@ -1,0 +1,339 @@
+//! One invocation, from admission to its END line.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::Lambda;
+use super::error::LambdaError;
+use super::exec::{Ending, Idle, InitFailed, InitFailure, Job, Lines, Pool, Report};
+use super::model::Phase;
+use super::names::FunctionRef;
+use super::store::{LATEST, Running};
+use crate::metrics::Unit;
+use crate::settings::Settings;
+
+/// An environment can die between being lent and being given the event; then another is taken. More often in a row is
+/// a function that exits right after `/next`.
+const LEND_TRIES: usize = 5;
+
+/// What a caller asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) function: FunctionRef,
+    pub(crate) payload: Bytes,
+    pub(crate) request_id: String,
+    pub(crate) trace_id: String,
+    pub(crate) client_context: Option<String>,
+    pub(crate) tail: bool,
+}
+
+/// An invocation that holds its unit of concurrency.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pool: Arc<Pool>,
+    running: Running,
+    account_running: u32,
+    request: Request,
+}
+
+/// How it ended, for every kind of caller.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) result: Result<Bytes, FunctionError>,
+    pub(crate) version: String,
+    pub(crate) tail: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct FunctionError {
+    pub(crate) payload: Bytes,
+    pub(crate) timed_out: bool,
+    error_type: String,
+    /// The environment is gone, as opposed to a handler that answered with an error.
+    crashed: bool,
+}
+
+impl FunctionError {
+    fn new(error_type: &str, message: &str) -> Self {
+        let payload = json!({"errorType": error_type, "errorMessage": message}).to_string();
+        Self { payload: payload.into(), timed_out: false, error_type: error_type.into(), crashed: true }
+    }
+
+    fn timed_out(request_id: &str, seconds: u32) -> Self {
+        let message = format!("RequestId: {request_id} Error: Task timed out after {seconds}.00 seconds");
+        Self { timed_out: true, ..Self::new("Sandbox.Timedout", &message) }
+    }
+
+    fn posted(payload: Bytes, crashed: bool) -> Self {
+        let body: Value = serde_json::from_slice(&payload).unwrap_or_default();
+        let error_type = body["errorType"].as_str().unwrap_or("Runtime.Unknown").to_owned();
+        Self { payload, timed_out: false, error_type, crashed }
+    }
+}
+
+/// `Root=1-<time>-<96 bits>;Parent=<64 bits>;Sampled=0`, with what the caller already decided kept.
+pub(crate) fn trace_id(given: Option<&str>, now_ms: i64) -> String {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let mut trace = given
+        .filter(|trace| trace.contains("Root="))
+        .map_or_else(|| format!("Root=1-{:08x}-{}", now_ms / 1_000, &id[..24]), str::to_owned);
+    if !trace.contains("Parent=") {
+        trace.push_str(&format!(";Parent={}", &id[16..]));
+    }
+    if !trace.contains("Sampled=") {
+        trace.push_str(";Sampled=0");
+    }
+    trace
+}
+
+impl Lambda {
+    /// Finds the version and takes a unit of concurrency, or says why not. Counts throttles.
+    pub(crate) fn admit(&self, request: Request) -> Result<Admitted, LambdaError> {
+        let now_ms = self.now_ms();
+        let mut store = self.store();
+        let unknown = || {
+            let qualifier = request.function.qualifier.as_deref().unwrap_or(LATEST);
+            LambdaError::function_not_found(&format!(
+                "{}:{qualifier}",
+                self.function_arn(&request.function.name)
+            ))
+        };
+        let found = store.get(&request.function.name, now_ms).ok_or_else(unknown)?;
+        let version = found.version(request.function.qualifier.as_deref()).ok_or_else(unknown)?;
+        let pool = Arc::clone(&version.pool);
+        if found.phase(now_ms) == Phase::Pending {
+            return Err(LambdaError::conflict(
+                "The operation cannot be performed at this time. The function is currently in the following state: Pending",
+            ));
+        }
+        let found = store.functions.get(&request.function.name).ok_or_else(unknown)?;
+        match store.enter(found, &self.inner.host.options) {
+            Ok(running) => {
+                let account_running = store.running.load(Ordering::SeqCst);
+                Ok(Admitted { pool, running, account_running, request })
+            }
+            Err(throttle) => {
+                drop(store);
+                let measure = Measure::new(&self.inner.host.settings, &request.function);
+                measure.everywhere("Throttles", 1.0, Unit::Count);
+                Err(throttle)
+            }
+        }
+    }
+}
+
+/// Runs to the end whatever becomes of the caller: AWS does not stop a function whose invoker has hung up.
+pub(crate) async fn run(admitted: Admitted) -> Finished {
+    tokio::spawn(run_here(admitted)).await.unwrap_or_else(|error| Finished {
+        result: Err(FunctionError::new("Runtime.Unknown", &error.to_string())),
+        version: LATEST.into(),
+        tail: None,
+    })
+}
+
+async fn run_here(admitted: Admitted) -> Finished {
+    let Admitted { pool, running, account_running, request } = admitted;
+    let settings = &pool.spec.host.settings;
+    let measure = Measure::new(settings, &request.function);
+    measure.concurrency(running.function.load(Ordering::SeqCst), account_running);
+    let invoked = Instant::now();
+    let (result, tail) = lend(&pool, &request).await;
+    measure.invocation(invoked.elapsed().as_secs_f64() * 1_000.0, result.is_err());
+    drop(running);
+    Finished { result, version: pool.spec.version.clone(), tail }
+}
+
+async fn lend(pool: &Arc<Pool>, request: &Request) -> (Result<Bytes, FunctionError>, Option<String>) {
+    for _ in 0..LEND_TRIES {
+        match pool.acquire().await {
+            Ok(idle) => {
+                if let Some(done) = serve(pool, idle, request).await {
+                    return done;
+                }
+            }
+            Err(failed) => return (Err(not_started(pool, failed, request)), None),
+        }
+    }
+    (Err(exited(&request.request_id, "Runtime exited without providing a reason")), None)
+}
+
+/// None when the environment died before it got the event.
+async fn serve(
+    pool: &Pool,
+    idle: Idle,
+    request: &Request,
+) -> Option<(Result<Bytes, FunctionError>, Option<String>)> {
+    let spec = &pool.spec;
+    let clock = &spec.host.settings.clock;
+    let environment = idle.environment;
+    let lines = &environment.lines;
+    let id = request.request_id.as_str();
+    let reply = environment.begin(id);
+    if request.tail {
+        lines.begin_tail();
+    }
+    lines.start(id, &spec.version);
+    environment.thaw();
+    let deadline_ms = clock.now_ms() + spec.timeout_ms();
+    let started = Instant::now();
+    if idle.job.send(job(spec.arn.clone(), request, deadline_ms)).is_err() {
+        environment.abandon();
+        return None;
+    }
+    let ending = tokio::select! {
+        ending = reply => Some(ending.unwrap_or_else(|_| Ending::Exited("Runtime exited without providing a reason".into()))),
+        () = clock.sleep_until(deadline_ms) => None,
+    };
+    if ending.is_none() {
+        environment.kill();
+    }
+    environment.drain_output();
+    let result = outcome(lines, id, ending, spec.config.timeout_seconds);
+    let duration_ms = started.elapsed().as_secs_f64() * 1_000.0;
+    let (init_ms, used_mb) = (environment.take_init_ms(), environment.memory_peak_mb());
+    lines.report(&report(id, result.as_ref().err(), duration_ms, init_ms, spec.config.memory_mb, used_mb));
+    Some((result, lines.take_tail()))
+}
+
+fn job(arn: String, request: &Request, deadline_ms: i64) -> Job {
+    let invoked_arn = match &request.function.qualifier {
+        Some(qualifier) => format!("{}:{qualifier}", arn.split(':').take(7).collect::<Vec<_>>().join(":")),
+        None => arn,
+    };
+    Job {
+        request_id: request.request_id.clone(),
+        payload: request.payload.clone(),
+        deadline_ms,
+        trace_id: request.trace_id.clone(),
+        arn: invoked_arn,
+        client_context: request.client_context.clone(),
+    }
+}
+
+fn outcome(
+    lines: &Lines,
+    id: &str,
+    ending: Option<Ending>,
+    timeout_seconds: u32,
+) -> Result<Bytes, FunctionError> {
+    match ending {
+        None => {
+            lines.timed_out(id, timeout_seconds);
+            Err(FunctionError::timed_out(id, timeout_seconds))
+        }
+        Some(Ending::Response(body)) => Ok(body),
+        Some(Ending::Error(body)) => Err(FunctionError::posted(body, false)),
+        Some(Ending::ResponseTooLarge) => {
+            let message = "Response payload size exceeded maximum allowed payload size (6291556 bytes).";
+            Err(FunctionError {
+                crashed: false,
+                ..FunctionError::new("Function.ResponseSizeTooLarge", message)
+            })
+        }
+        Some(Ending::Exited(words)) => {
+            lines.crashed(id, &words, "Runtime.ExitError");
+            Err(exited(id, &words))
+        }
+    }
+}
+
+fn exited(id: &str, words: &str) -> FunctionError {
+    FunctionError::new("Runtime.ExitError", &format!("RequestId: {id} Error: {words}"))
+}
+
+fn report<'a>(
+    id: &'a str,
+    error: Option<&'a FunctionError>,
+    duration_ms: f64,
+    init_ms: Option<f64>,
+    memory_mb: u32,
+    memory_used_mb: u64,
+) -> Report<'a> {
+    Report {
+        request_id: id,
+        duration_ms,
+        init_ms,
+        memory_mb,
+        memory_used_mb,
+        status: match error {
+            None => "success",
+            Some(error) if error.timed_out => "timeout",
+            Some(_) => "error",
+        },
+        error_type: error.map(|error| error.error_type.as_str()),
+        crashed: error.is_some_and(|error| error.crashed),
+    }
+}
+
+/// "First-invoke init failures with on-demand surface as the invocation's error."
+fn not_started(pool: &Pool, failed: InitFailed, request: &Request) -> FunctionError {
+    let spec = &pool.spec;
+    let id = request.request_id.as_str();
+    let settings = spec.host.settings.clone();
+    let lines = Lines::new(settings, spec.config.logging.clone(), &spec.name, failed.stream);
+    lines.start(id, &spec.version);
+    let error = match failed.why {
+        InitFailure::Posted(body) => FunctionError::posted(body, true),
+        InitFailure::Exited(words) => {
+            lines.crashed(id, &words, "Runtime.ExitError");
+            exited(id, &words)
+        }
+        InitFailure::Entrypoint(words) => {
+            lines.crashed(id, &words, "Runtime.InvalidEntrypoint");
+            FunctionError::new("Runtime.InvalidEntrypoint", &format!("RequestId: {id} Error: {words}"))
+        }
+        InitFailure::TimedOut => {
+            lines.timed_out(id, spec.config.timeout_seconds);
+            FunctionError::timed_out(id, spec.config.timeout_seconds)
+        }
+    };
+    lines.report(&report(id, Some(&error), 0.0, None, spec.config.memory_mb, 0));
+    error
+}
+
+/// Where one invocation's measurements go.
+struct Measure<'a> {
+    settings: &'a Settings,
+    at_ms: i64,
+    name: &'a str,
+    resource: String,
+}
+
+impl<'a> Measure<'a> {
+    fn new(settings: &'a Settings, function: &'a FunctionRef) -> Self {
+        let resource = match &function.qualifier {
+            Some(qualifier) => format!("{}:{qualifier}", function.name),
+            None => function.name.clone(),
+        };
+        Self { settings, at_ms: settings.clock.now_ms(), name: &function.name, resource }
+    }
+
+    fn record(&self, metric: &str, dimensions: &[(&str, &str)], value: f64, unit: Unit) {
+        self.settings.metrics.record(self.at_ms, "AWS/Lambda", metric, dimensions, value, unit);
+    }
+
+    /// By function, by function and resource, and for the account.
+    fn everywhere(&self, metric: &str, value: f64, unit: Unit) {
+        self.record(metric, &[("FunctionName", self.name)], value, unit);
+        let resource = [("FunctionName", self.name), ("Resource", self.resource.as_str())];
+        self.record(metric, &resource, value, unit);
+        self.record(metric, &[], value, unit);
+    }
+
+    fn concurrency(&self, function: u32, account: u32) {
+        self.record("ConcurrentExecutions", &[("FunctionName", self.name)], f64::from(function), Unit::Count);
+        self.record("ConcurrentExecutions", &[], f64::from(account), Unit::Count);
+    }
+
+    fn invocation(&self, duration_ms: f64, failed: bool) {
+        self.everywhere("Invocations", 1.0, Unit::Count);
+        self.everywhere("Errors", if failed { 1.0 } else { 0.0 }, Unit::Count);
+        self.everywhere("Duration", duration_ms, Unit::Milliseconds);
+        // A series with no throttle is 0, not missing.
+        self.record("Throttles", &[("FunctionName", self.name)], 0.0, Unit::Count);
+    }
+}

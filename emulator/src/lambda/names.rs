@@ -1,0 +1,55 @@
+//! How callers name a function: plain, partial ARN or full ARN, with an optional qualifier.
+
+/// A function and, when the reference carries one, its qualifier (version or alias).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FunctionRef {
+    pub(crate) name: String,
+    pub(crate) qualifier: Option<String>,
+}
+
+impl FunctionRef {
+    /// `name`, `account:function:name`, `arn:aws:lambda:region:account:function:name`, each with `:qualifier` or not.
+    pub(crate) fn parse(reference: &str) -> Option<Self> {
+        let parts: Vec<&str> = reference.split(':').collect();
+        let (name, qualifier) = match parts.as_slice() {
+            ["arn", _, "lambda", _, _, "function", name] | [_, "function", name] | [name] => (*name, None),
+            ["arn", _, "lambda", _, _, "function", name, qualifier]
+            | [_, "function", name, qualifier]
+            | [name, qualifier] => (*name, Some(*qualifier)),
+            _ => return None,
+        };
+        is_name(name).then(|| Self { name: name.to_owned(), qualifier: qualifier.map(str::to_owned) })
+    }
+}
+
+/// AWS: 1-64 characters of letters, digits, `-` and `_`.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 64
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(reference: &str) -> Option<(String, Option<String>)> {
+        FunctionRef::parse(reference).map(|function| (function.name, function.qualifier))
+    }
+
+    #[test]
+    fn every_documented_form_names_the_same_function() {
+        for reference in ["f", "1:function:f", "arn:aws:lambda:eu-west-1:1:function:f"] {
+            assert_eq!(parsed(reference), Some(("f".into(), None)), "{reference}");
+            let qualified = format!("{reference}:live");
+            assert_eq!(parsed(&qualified), Some(("f".into(), Some("live".into()))), "{qualified}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_function_is_refused() {
+        for reference in ["", "a b", "arn:aws:sqs:r:a:q", "a:b:c:d"] {
+            assert_eq!(parsed(reference), None, "{reference}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Resource policies: who else may invoke a function.
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Lambda;
+use super::control::on_function;
+use super::error::LambdaError;
+use super::router::{Answer, Call, empty, json};
+
+/// AWS quota: a resource policy has at most 20 KB.
+const POLICY_MAX_BYTES: usize = 20_480;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policy {
+    pub(crate) statements: Vec<Value>,
+    pub(crate) revision_id: String,
+}
+
+impl Policy {
+    fn document(&self) -> String {
+        json!({"Version": "2012-10-17", "Id": "default", "Statement": self.statements}).to_string()
+    }
+
+    fn position(&self, sid: &str) -> Option<usize> {
+        self.statements.iter().position(|statement| statement["Sid"] == sid)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct AddInput {
+    statement_id: Option<String>,
+    action: Option<String>,
+    principal: Option<String>,
+    source_arn: Option<String>,
+    source_account: Option<String>,
+    #[serde(rename = "PrincipalOrgID")]
+    principal_org_id: Option<String>,
+}
+
+pub(crate) fn add(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
+    let function = call.function(name)?;
+    let input: AddInput = call.body()?;
+    let required = |value: &Option<String>, member: &str| {
+        value.clone().ok_or_else(|| LambdaError::validation("null", member, "Member must not be null"))
+    };
+    let sid = required(&input.statement_id, "statementId")?;
+    let action = required(&input.action, "action")?;
+    let principal = required(&input.principal, "principal")?;
+    if sid.is_empty() || !sid.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    {
+        let constraint = "Member must satisfy regular expression pattern: ([a-zA-Z0-9-_]+)";
+        return Err(LambdaError::validation(&sid, "statementId", constraint));
+    }
+    if action != "*" && !action.starts_with("lambda:") {
+        let constraint = r"Member must satisfy regular expression pattern: (lambda:[*]|lambda:[a-zA-Z]+|[*])";
+        return Err(LambdaError::validation(&action, "action", constraint));
+    }
+    on_function(lambda, &function, |found, _| {
+        let qualifier = function.qualifier.clone().unwrap_or_default();
+        let resource =
+            if qualifier.is_empty() { found.arn.clone() } else { format!("{}:{qualifier}", found.arn) };
+        let policy = found.policies.entry(qualifier).or_default();
+        if policy.position(&sid).is_some() {
+            return Err(LambdaError::conflict(format!(
+                "The statement id ({sid}) provided already exists. Please provide a new statement id, or remove the existing statement."
+            )));
+        }
+        let statement = statement(&sid, &action, &principal, &resource, &input);
+        let text = statement.to_string();
+        if policy.document().len() + text.len() > POLICY_MAX_BYTES {
+            return Err(LambdaError {
+                status: 400,
+                code: "PolicyLengthExceededException",
+                message: format!(
+                    "The final policy size ({}) is bigger than the limit ({POLICY_MAX_BYTES}).",
+                    policy.document().len() + text.len()
+                ),
+                reason: None,
+            });
+        }
+        policy.statements.push(statement);
+        policy.revision_id = uuid::Uuid::new_v4().to_string();
+        Ok(json(StatusCode::CREATED, &json!({"Statement": text})))
+    })
+}
+
+fn statement(sid: &str, action: &str, principal: &str, resource: &str, input: &AddInput) -> Value {
+    let who = match principal {
+        "*" => json!("*"),
+        account if account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) => {
+            json!({"AWS": format!("arn:aws:iam::{account}:root")})
+        }
+        arn if arn.starts_with("arn:") => json!({"AWS": arn}),
+        service => json!({"Service": service}),
+    };
+    let mut out =
+        json!({"Sid": sid, "Effect": "Allow", "Principal": who, "Action": action, "Resource": resource});
+    let mut condition = json!({});
+    if let Some(arn) = &input.source_arn {
+        condition["ArnLike"] = json!({"AWS:SourceArn": arn});
+    }
+    let mut equals = json!({});
+    if let Some(account) = &input.source_account {
+        equals["AWS:SourceAccount"] = json!(account);
+    }
+    if let Some(organization) = &input.principal_org_id {
+        equals["aws:PrincipalOrgID"] = json!(organization);
+    }
+    if equals.as_object().is_some_and(|equals| !equals.is_empty()) {
+        condition["StringEquals"] = equals;
+    }
+    if condition.as_object().is_some_and(|condition| !condition.is_empty()) {
+        out["Condition"] = condition;
+    }
+    out
+}
+
+pub(crate) fn get(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
+    let function = call.function(name)?;
+    on_function(lambda, &function, |found, _| {
+        let policy = found
+            .policies
+            .get(function.qualifier.as_deref().unwrap_or_default())
+            .filter(|policy| !policy.statements.is_empty())
+            .ok_or_else(|| LambdaError::not_found("The resource you requested does not exist."))?;
+        let body = json!({"Policy": policy.document(), "RevisionId": policy.revision_id});
+        Ok(json(StatusCode::OK, &body))
+    })
+}
+
+pub(crate) fn remove(lambda: &Lambda, call: &Call<'_>, name: &str, sid: &str) -> Answer {
+    let function = call.function(name)?;
+    on_function(lambda, &function, |found, _| {
+        let key = function.qualifier.clone().unwrap_or_default();
+        let Some(policy) = found.policies.get_mut(&key).filter(|policy| !policy.statements.is_empty()) else {
+            return Err(LambdaError::not_found("No policy is associated with the given resource."));
+        };
+        let position = policy.position(sid).ok_or_else(|| {
+            LambdaError::not_found(format!("Statement {sid} is not found in resource policy."))
+        })?;
+        policy.statements.remove(position);
+        policy.revision_id = uuid::Uuid::new_v4().to_string();
+        Ok(empty(StatusCode::NO_CONTENT))
+    })
+}

@@ -1,0 +1,201 @@
+//! The functions of the account.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use super::FaultTarget;
+use super::error::LambdaError;
+use super::event_config::EventConfig;
+use super::exec::Pool;
+use super::model::{Phase, describe};
+use super::names::FunctionRef;
+use super::options::Options;
+use super::policy::Policy;
+
+/// "Pending" and "InProgress" last this long: AWS takes seconds, a laptop need not.
+pub(crate) const SETTLE_MS: i64 = 100;
+pub(crate) const LATEST: &str = "$LATEST";
+
+/// One immutable version with its environments.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) revision_id: String,
+    pub(crate) modified_ms: i64,
+}
+
+impl Version {
+    pub(crate) fn describe(&self, phase: Phase) -> Value {
+        describe(&self.pool.spec, &self.revision_id, self.modified_ms, phase)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Alias {
+    pub(crate) version: String,
+    pub(crate) description: String,
+    pub(crate) revision_id: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Function {
+    pub(crate) arn: String,
+    pub(crate) active_at_ms: i64,
+    pub(crate) latest: Arc<Version>,
+    /// An update in progress: invocations use the previous code until then.
+    pub(crate) next: Option<(i64, Arc<Version>)>,
+    pub(crate) versions: BTreeMap<u64, Arc<Version>>,
+    pub(crate) last_version: u64,
+    pub(crate) aliases: BTreeMap<String, Alias>,
+    pub(crate) reserved: Option<u32>,
+    pub(crate) tags: BTreeMap<String, String>,
+    /// By qualifier; "" for the function itself.
+    pub(crate) policies: BTreeMap<String, Policy>,
+    pub(crate) event_configs: BTreeMap<String, EventConfig>,
+    pub(crate) running: Arc<AtomicU32>,
+}
+
+impl Function {
+    fn settle(&mut self, now_ms: i64) {
+        if let Some((_, version)) = self.next.take_if(|(at_ms, _)| *at_ms <= now_ms) {
+            self.latest.pool.close();
+            self.latest = version;
+        }
+    }
+
+    pub(crate) fn phase(&self, now_ms: i64) -> Phase {
+        if now_ms < self.active_at_ms {
+            Phase::Pending
+        } else if self.next.is_some() {
+            Phase::Updating
+        } else {
+            Phase::Ready
+        }
+    }
+
+    /// What GetFunction shows: the newest configuration, in force or not.
+    pub(crate) fn shown(&self) -> &Arc<Version> {
+        self.next.as_ref().map_or(&self.latest, |(_, version)| version)
+    }
+
+    pub(crate) fn describe(&self, now_ms: i64) -> Value {
+        self.shown().describe(self.phase(now_ms))
+    }
+
+    /// The version behind a qualifier (version, alias, `$LATEST` or none).
+    pub(crate) fn version(&self, qualifier: Option<&str>) -> Option<&Arc<Version>> {
+        let Some(qualifier) = qualifier.filter(|qualifier| *qualifier != LATEST) else {
+            return Some(&self.latest);
+        };
+        let number = self.aliases.get(qualifier).map_or(qualifier, |alias| alias.version.as_str());
+        if number == LATEST {
+            return Some(&self.latest);
+        }
+        self.versions.get(&number.parse().ok()?)
+    }
+
+    pub(crate) fn pools(&self) -> impl Iterator<Item = Arc<Pool>> {
+        let next = self.next.iter().map(|(_, version)| version);
+        next.chain([&self.latest]).chain(self.versions.values()).map(|version| Arc::clone(&version.pool))
+    }
+
+    fn fault_target(&self) -> FaultTarget {
+        let spec = &self.latest.pool.spec;
+        let location =
+            spec.config.environment.as_ref().and_then(|all| all.get("AWS_FIS_CONFIGURATION_LOCATION"));
+        FaultTarget {
+            name: spec.name.clone(),
+            arn: self.arn.clone(),
+            configuration_location: location.cloned(),
+        }
+    }
+}
+
+/// Counts one running invocation while it lives.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) function: Arc<AtomicU32>,
+    account: Arc<AtomicU32>,
+    unreserved: Option<Arc<AtomicU32>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.function.fetch_sub(1, Ordering::SeqCst);
+        self.account.fetch_sub(1, Ordering::SeqCst);
+        if let Some(unreserved) = &self.unreserved {
+            unreserved.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    pub(crate) functions: BTreeMap<String, Function>,
+    pub(crate) running: Arc<AtomicU32>,
+    unreserved_running: Arc<AtomicU32>,
+}
+
+impl Store {
+    /// The function, with an update that is due put in force.
+    pub(crate) fn get(&mut self, name: &str, now_ms: i64) -> Option<&mut Function> {
+        let function = self.functions.get_mut(name)?;
+        function.settle(now_ms);
+        Some(function)
+    }
+
+    pub(crate) fn pools(&self) -> Vec<Arc<Pool>> {
+        self.functions.values().flat_map(Function::pools).collect()
+    }
+
+    pub(crate) fn reserved_total(&self) -> u32 {
+        self.functions.values().filter_map(|function| function.reserved).sum()
+    }
+
+    /// Takes one unit of concurrency or says which limit is reached. A reservation is both a guarantee and a cap.
+    pub(crate) fn enter(&self, function: &Function, options: &Options) -> Result<Running, LambdaError> {
+        let unreserved = match function.reserved {
+            Some(limit) => {
+                if function.running.load(Ordering::SeqCst) >= limit {
+                    return Err(LambdaError::throttled("ReservedFunctionConcurrentInvocationLimitExceeded"));
+                }
+                None
+            }
+            None => {
+                let limit = options.account_concurrency.saturating_sub(self.reserved_total());
+                if self.unreserved_running.load(Ordering::SeqCst) >= limit {
+                    return Err(LambdaError::throttled("ConcurrentInvocationLimitExceeded"));
+                }
+                self.unreserved_running.fetch_add(1, Ordering::SeqCst);
+                Some(Arc::clone(&self.unreserved_running))
+            }
+        };
+        function.running.fetch_add(1, Ordering::SeqCst);
+        self.running.fetch_add(1, Ordering::SeqCst);
+        Ok(Running {
+            function: Arc::clone(&function.running),
+            account: Arc::clone(&self.running),
+            unreserved,
+        })
+    }
+
+    pub(crate) fn timeout_seconds(&mut self, reference: &str, now_ms: i64) -> Option<u32> {
+        let wanted = FunctionRef::parse(reference)?;
+        let function = self.get(&wanted.name, now_ms)?;
+        Some(function.version(wanted.qualifier.as_deref())?.pool.spec.config.timeout_seconds)
+    }
+
+    pub(crate) fn fault_target(&self, reference: &str) -> Option<FaultTarget> {
+        let wanted = FunctionRef::parse(reference)?;
+        Some(self.functions.get(&wanted.name)?.fault_target())
+    }
+
+    pub(crate) fn fault_targets_tagged(&self, tags: &BTreeMap<String, String>) -> Vec<FaultTarget> {
+        let carries =
+            |function: &&Function| tags.iter().all(|(key, value)| function.tags.get(key) == Some(value));
+        self.functions.values().filter(carries).map(Function::fault_target).collect()
+    }
+}
