@@ -18,8 +18,8 @@ pub const OWNER_BYTES_MAX: usize = 255;
 /// Bytes of a connection id. API Gateway's are about 16; its documentation promises no length.
 pub const CONNECTION_ID_BYTES_MAX: usize = 128;
 
-/// Bytes of a cursor: 64 shards at 60 bytes in base64, rounded up. AWS: as for the headers, 10,240 bytes.
-pub const CURSOR_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a cursor: a moment and an id in base64 are 68. AWS: as for the headers, 10,240 bytes.
+pub const CURSOR_BYTES_MAX: usize = 128;
 
 /// Tasks of one page. AWS: a DynamoDB query page is at most 1 MB, and a Lambda response 6 MB.
 pub const PAGE_TASKS_MAX: u16 = 100;
@@ -81,9 +81,12 @@ pub const SLEEP_MAX: DurationMs = DurationMs::from_seconds(15 * 60);
 /// Rounds of receives in one audit. With 10 messages each (AWS's limit for a receive), one audit sees at most 1,000.
 pub const AUDIT_ROUNDS_MAX: u32 = 100;
 
-/// For how long an audited message is hidden: long enough that one audit does not meet it twice, short enough that a
-/// redrive is not held up. AWS: 0 to 43,200 seconds.
-pub const AUDIT_VISIBILITY: DurationMs = DurationMs::from_seconds(30);
+/// What one round of an audit may take: no round begins later than this before the deadline.
+pub const AUDIT_ROUND_TIME: DurationMs = DurationMs::from_seconds(2);
+
+/// For how long an audited message is hidden: long enough that rounds do not meet it again at once, short enough that
+/// neither a redrive nor another reader is held up. AWS: 0 to 43,200 seconds.
+pub const AUDIT_VISIBILITY: DurationMs = DurationMs::from_seconds(5);
 
 /// Task ids listed in an audit's summary.
 pub const AUDIT_TASK_IDS_MAX: usize = 100;

@@ -1,0 +1,129 @@
+//! Looking into the dead-letter queue: marks the records of what lies there, and never deletes.
+
+use std::collections::HashSet;
+
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use crate::error::PortError;
+use crate::id::TaskId;
+use crate::limits;
+use crate::message::QueueMessage;
+use crate::ports::{Change, Changes, Clock, Created, DeadLetter, DeadLetters, Swapped, TaskStore};
+use crate::record::TaskRecord;
+use crate::state::{Event, Judge, Refused};
+use crate::time::EpochMs;
+use crate::wire::TaskError;
+
+/// What one audit found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AuditSummary {
+    pub seen: u32,
+    pub marked: u32,
+    /// Already dead-lettered, or succeeded in spite of the message here.
+    pub already_final: u32,
+    pub malformed: u32,
+    /// Being worked on, or not to be written now: left for the next audit.
+    pub deferred: u32,
+    /// The first of the marked and the already final.
+    pub task_ids: Vec<TaskId>,
+}
+
+#[derive(Debug)]
+pub struct Auditor<S, D, C, N> {
+    pub store: S,
+    pub dead_letters: D,
+    pub clock: C,
+    pub changes: N,
+}
+
+enum Finding {
+    Marked(TaskId),
+    AlreadyFinal(TaskId),
+    Malformed,
+    Deferred,
+}
+
+impl<S: TaskStore, D: DeadLetters, C: Clock, N: Changes> Auditor<S, D, C, N> {
+    /// Peeks until nothing new is found, or `deadline` is near.
+    pub async fn audit(&self, deadline: EpochMs) -> Result<AuditSummary, PortError> {
+        let mut summary = AuditSummary::default();
+        let mut met = HashSet::new();
+        for _ in 0..limits::AUDIT_ROUNDS_MAX {
+            if self.clock.now() >= deadline.minus(limits::AUDIT_ROUND_TIME) {
+                break;
+            }
+            let mut letters = self.dead_letters.peek(limits::AUDIT_VISIBILITY).await?;
+            letters.retain(|letter| met.insert(letter.message_id.clone()));
+            if letters.is_empty() {
+                break;
+            }
+            for finding in join_all(letters.iter().map(|letter| self.examine(letter))).await {
+                summary.add(&finding);
+            }
+        }
+        Ok(summary)
+    }
+
+    async fn examine(&self, letter: &DeadLetter) -> Finding {
+        let Ok(message) = QueueMessage::parse(&letter.body) else {
+            return Finding::Malformed;
+        };
+        self.mark(&message).await.unwrap_or(Finding::Deferred)
+    }
+
+    async fn mark(&self, message: &QueueMessage) -> Result<Finding, PortError> {
+        let mut known = self.store.get(message.task_id).await?;
+        for _ in 0..limits::SWAP_ROUNDS_MAX {
+            let before = known.clone().unwrap_or_else(|| TaskRecord::queued(message));
+            let after = match before.advance(&dead_letter(&before), self.clock.now()) {
+                Ok(after) => after,
+                Err(Refused::AlreadySucceeded | Refused::AlreadyDeadLettered) => {
+                    return Ok(Finding::AlreadyFinal(message.task_id));
+                }
+                Err(Refused::LeaseHeld { .. } | Refused::LeaseLost) => return Ok(Finding::Deferred),
+            };
+            let found = match &known {
+                Some(before) => self.store.swap(before, &after).await?,
+                None => match self.store.create(&after).await? {
+                    Created::New => Swapped::Done,
+                    Created::Exists(stored) => Swapped::Conflict(Some(stored)),
+                },
+            };
+            match found {
+                Swapped::Done => {
+                    self.changes.changed(Change { owner: after.owner.clone(), task: after.to_wire() });
+                    return Ok(Finding::Marked(message.task_id));
+                }
+                Swapped::Conflict(stored) => known = stored.map(|stored| *stored),
+            }
+        }
+        Ok(Finding::Deferred)
+    }
+}
+
+/// Keeps the reason of the last attempt, if there was one.
+fn dead_letter(before: &TaskRecord) -> Event {
+    let error = before.error.clone().unwrap_or_else(|| TaskError {
+        kind: "dead_lettered".into(),
+        message: "the message was delivered too often without an answer".into(),
+    });
+    Event::DeadLetter { judge: Judge::Auditor, error }
+}
+
+impl AuditSummary {
+    fn add(&mut self, finding: &Finding) {
+        self.seen += 1;
+        match finding {
+            Finding::Marked(_) => self.marked += 1,
+            Finding::AlreadyFinal(_) => self.already_final += 1,
+            Finding::Malformed => self.malformed += 1,
+            Finding::Deferred => self.deferred += 1,
+        }
+        if let Finding::Marked(id) | Finding::AlreadyFinal(id) = finding
+            && self.task_ids.len() < limits::AUDIT_TASK_IDS_MAX
+        {
+            self.task_ids.push(*id);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Kinds of tasks, behind one trait.
+
+mod digest;
+mod test_tasks;
+
+use std::future::Future;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use digest::Digest;
+pub use test_tasks::{Flaky, Poison, Sleep};
+
+use crate::ports::Clock;
+use crate::wire::TaskError;
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttemptError {
+    /// Another attempt may succeed.
+    Retryable(TaskError),
+    /// No attempt will ever succeed.
+    Permanent(TaskError),
+}
+
+impl AttemptError {
+    pub const fn error(&self) -> &TaskError {
+        match self {
+            Self::Retryable(error) | Self::Permanent(error) => error,
+        }
+    }
+}
+
+/// The work of one kind. Its payload is the type itself, so that a wrong payload does not parse.
+pub trait Work: DeserializeOwned {
+    const NAME: &'static str;
+
+    /// Beyond what the type already says.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// `attempt` counts from 1.
+    fn run<C: Clock>(
+        &self,
+        attempt: u32,
+        clock: &C,
+    ) -> impl Future<Output = Result<Value, AttemptError>> + Send;
+}
+
+/// Which kinds this environment runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KindsAllowed {
+    Production,
+    /// Also the kinds that fail and wait on purpose.
+    WithTestTasks,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KindError {
+    #[error("the kind is not known here")]
+    Unknown,
+    #[error("payload: {0}")]
+    Payload(String),
+}
+
+/// A task whose payload has been parsed.
+#[derive(Debug)]
+pub enum Job {
+    Digest(Digest),
+    Poison(Poison),
+    Flaky(Flaky),
+    Sleep(Sleep),
+}
+
+impl Job {
+    pub fn parse(kind: &str, payload: &Value, allowed: KindsAllowed) -> Result<Self, KindError> {
+        if kind == Digest::NAME {
+            return parse_work(payload).map(Self::Digest);
+        }
+        if allowed == KindsAllowed::Production {
+            return Err(KindError::Unknown);
+        }
+        match kind {
+            Poison::NAME => parse_work(payload).map(Self::Poison),
+            Flaky::NAME => parse_work(payload).map(Self::Flaky),
+            Sleep::NAME => parse_work(payload).map(Self::Sleep),
+            _ => Err(KindError::Unknown),
+        }
+    }
+
+    pub async fn run<C: Clock>(&self, attempt: u32, clock: &C) -> Result<Value, AttemptError> {
+        match self {
+            Self::Digest(work) => work.run(attempt, clock).await,
+            Self::Poison(work) => work.run(attempt, clock).await,
+            Self::Flaky(work) => work.run(attempt, clock).await,
+            Self::Sleep(work) => work.run(attempt, clock).await,
+        }
+    }
+}
+
+fn parse_work<W: Work>(payload: &Value) -> Result<W, KindError> {
+    let work = W::deserialize(payload).map_err(|error| KindError::Payload(error.to_string()))?;
+    work.check().map_err(KindError::Payload)?;
+    Ok(work)
+}

@@ -1,0 +1,110 @@
+//! An owner's tasks, newest first, over a sharded index.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::try_join_all;
+
+use crate::error::PortError;
+use crate::id::{Owner, TaskId};
+use crate::limits;
+use crate::ports::{OwnerIndex, ShardPage, ShardQuery, TaskStore};
+use crate::record::TaskRecord;
+use crate::time::EpochMs;
+use crate::wire::Status;
+
+/// Place of a task in its owner's list: `{created_at_ms:013}#{task_id}`, the same in every shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SortKey {
+    pub created_at: EpochMs,
+    pub id: TaskId,
+}
+
+impl SortKey {
+    pub const fn of(record: &TaskRecord) -> Self {
+        Self { created_at: record.created_at, id: record.id }
+    }
+
+    /// The opaque form for clients. One position serves all shards, because all shards share one order.
+    pub fn to_cursor(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.to_string())
+    }
+
+    pub fn from_cursor(cursor: &str) -> Result<Self, InvalidCursor> {
+        if cursor.len() > limits::CURSOR_BYTES_MAX {
+            return Err(InvalidCursor);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| InvalidCursor)?;
+        String::from_utf8(bytes).map_err(|_| InvalidCursor)?.parse()
+    }
+}
+
+impl fmt::Display for SortKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:013}#{}", self.created_at.0, self.id)
+    }
+}
+
+/// A cursor that was not given out by this service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the cursor is not one that this service gave out")]
+pub struct InvalidCursor;
+
+impl FromStr for SortKey {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (moment, id) = text.split_once('#').ok_or(InvalidCursor)?;
+        let key = Self {
+            created_at: EpochMs(moment.parse().map_err(|_| InvalidCursor)?),
+            id: id.parse().map_err(|_| InvalidCursor)?,
+        };
+        // One spelling only, so that text order in the index is the order of keys.
+        if key.to_string() == text { Ok(key) } else { Err(InvalidCursor) }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct PageQuery<'a> {
+    pub owner: &'a Owner,
+    pub limit: u16,
+    pub before: Option<SortKey>,
+    pub status: Option<Status>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    pub records: Vec<TaskRecord>,
+    pub next: Option<SortKey>,
+}
+
+/// One page, merged over all shards.
+pub async fn list<I: OwnerIndex>(index: &I, shards: u16, query: PageQuery<'_>) -> Result<Page, PortError> {
+    let PageQuery { owner, limit, before, status } = query;
+    let pages = (0..shards).map(|shard| index.shard(ShardQuery { owner, shard, before, status, limit }));
+    Ok(merge(try_join_all(pages).await?, limit))
+}
+
+fn merge(pages: Vec<ShardPage>, limit: u16) -> Page {
+    // A shard that stopped early may hold records just below the place where it stopped. Nothing older than the newest
+    // such place can be shown yet: something unread might come before it.
+    let horizon = pages.iter().filter_map(|page| page.stopped_at).max();
+    let mut records: Vec<TaskRecord> = pages.into_iter().flat_map(|page| page.records).collect();
+    records.sort_by_key(|record| std::cmp::Reverse(SortKey::of(record)));
+    records.retain(|record| horizon.is_none_or(|horizon| SortKey::of(record) >= horizon));
+    let is_cut = records.len() > usize::from(limit);
+    records.truncate(usize::from(limit));
+    let next = if is_cut { records.last().map(SortKey::of) } else { horizon };
+    Page { records, next }
+}
+
+/// A task, if it is this owner's: another owner's task does not exist for the caller.
+pub async fn get<S: TaskStore>(
+    store: &S,
+    owner: &Owner,
+    id: TaskId,
+) -> Result<Option<TaskRecord>, PortError> {
+    Ok(store.get(id).await?.filter(|record| record.owner == *owner))
+}

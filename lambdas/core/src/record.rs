@@ -1,0 +1,133 @@
+//! The stored view of a task, and how an event changes all of it at once.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::id::{Owner, RequestHash, TaskId, Version};
+use crate::limits;
+use crate::message::QueueMessage;
+use crate::state::{Event, Refused, TaskState, apply};
+use crate::time::EpochMs;
+use crate::wire::{Status, Task, TaskError};
+
+/// One line of a task's life: `"{version} {status} {at_ms}"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    pub version: Version,
+    pub status: Status,
+    pub at: EpochMs,
+}
+
+impl fmt::Display for HistoryEntry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {} {}", self.version, self.status, self.at.0)
+    }
+}
+
+impl HistoryEntry {
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(' ');
+        let entry = Self {
+            version: Version(parts.next()?.parse().ok()?),
+            status: Status::parse(parts.next()?)?,
+            at: EpochMs(parts.next()?.parse().ok()?),
+        };
+        parts.next().is_none().then_some(entry)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskRecord {
+    pub id: TaskId,
+    pub owner: Owner,
+    pub kind: String,
+    pub payload: Value,
+    pub request_hash: RequestHash,
+    pub state: TaskState,
+    pub version: Version,
+    /// Claims.
+    pub attempts: u32,
+    /// Highest receive count that a worker saw.
+    pub deliveries: u32,
+    /// Effects: 0 or 1.
+    pub completions: u32,
+    pub error: Option<TaskError>,
+    pub created_at: EpochMs,
+    pub updated_at: EpochMs,
+    pub history: Vec<HistoryEntry>,
+}
+
+impl TaskRecord {
+    /// The first record of a task. Depends on the message alone, so that submit and worker create the same one.
+    pub fn queued(message: &QueueMessage) -> Self {
+        let first =
+            HistoryEntry { version: Version::FIRST, status: Status::Queued, at: message.created_at_ms };
+        Self {
+            id: message.task_id,
+            owner: message.owner.clone(),
+            kind: message.kind.clone(),
+            payload: message.payload.clone(),
+            request_hash: message.request_hash.clone(),
+            state: TaskState::Queued,
+            version: Version::FIRST,
+            attempts: 0,
+            deliveries: 0,
+            completions: 0,
+            error: None,
+            created_at: message.created_at_ms,
+            updated_at: message.created_at_ms,
+            history: vec![first],
+        }
+    }
+
+    /// The record after `event`, or why the event does not apply.
+    pub fn advance(&self, event: &Event, now: EpochMs) -> Result<Self, Refused> {
+        let state = apply(&self.state, event, now)?;
+        let mut next = self.clone();
+        next.version = self.version.next();
+        // Clocks of two workers differ; a record never goes back in time.
+        next.updated_at = now.max(self.updated_at);
+        match event {
+            Event::Claim(_) => next.attempts = self.attempts.saturating_add(1),
+            Event::Succeed { .. } => {
+                next.completions = self.completions.saturating_add(1);
+                next.error = None;
+            }
+            Event::GiveBack { error, .. } | Event::DeadLetter { error, .. } => {
+                next.error = Some(error.clone())
+            }
+        }
+        if next.history.len() < limits::HISTORY_ENTRIES_MAX {
+            next.history.push(HistoryEntry {
+                version: next.version,
+                status: state.status(),
+                at: next.updated_at,
+            });
+        }
+        next.state = state;
+        Ok(next)
+    }
+
+    pub fn expires_at(&self) -> EpochMs {
+        self.updated_at.plus(limits::RECORD_TTL)
+    }
+
+    pub fn to_wire(&self) -> Task {
+        let result = match &self.state {
+            TaskState::Succeeded { result } => Some(result.clone()),
+            _ => None,
+        };
+        Task {
+            id: self.id,
+            kind: self.kind.clone(),
+            status: self.state.status(),
+            version: self.version,
+            attempts: self.attempts,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            result,
+            error: self.error.clone(),
+        }
+    }
+}

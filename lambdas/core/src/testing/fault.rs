@@ -1,0 +1,136 @@
+//! A decorator that fails port calls on purpose: before or after they had their effect, or by never returning.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use crate::error::{ErrorClass, PortError};
+use crate::id::{ConnectionId, Owner, TaskId};
+use crate::message::QueueMessage;
+use crate::ports::*;
+use crate::record::TaskRecord;
+use crate::time::{DurationMs, EpochMs};
+
+/// The panic that stands for the death of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Crash;
+
+/// What goes wrong with one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Refused; nothing happened.
+    Refuse(ErrorClass),
+    /// It happened, and the answer was lost.
+    LoseAnswer,
+    /// The process dies before the call.
+    CrashBefore,
+    /// The process dies after the call.
+    CrashAfter,
+}
+
+/// Which call, counted from 0 over all ports, fails how.
+#[derive(Debug, Default)]
+pub struct Faults {
+    planned: BTreeMap<u64, Fault>,
+    calls: Mutex<u64>,
+}
+
+impl Faults {
+    pub fn at(planned: impl IntoIterator<Item = (u64, Fault)>) -> Self {
+        Self { planned: planned.into_iter().collect(), calls: Mutex::new(0) }
+    }
+
+    pub fn calls(&self) -> u64 {
+        *self.calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn next(&self) -> Option<Fault> {
+        let mut calls = self.calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let fault = self.planned.get(&calls).copied();
+        *calls += 1;
+        fault
+    }
+
+    async fn run<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, PortError>>,
+    ) -> Result<T, PortError> {
+        let failed = |class| PortError { operation, class, detail: "injected".into() };
+        match self.next() {
+            None => call.await,
+            Some(Fault::Refuse(class)) => Err(failed(class)),
+            Some(Fault::LoseAnswer) => {
+                call.await?;
+                Err(failed(ErrorClass::Unknown))
+            }
+            Some(Fault::CrashBefore) => std::panic::panic_any(Crash),
+            Some(Fault::CrashAfter) => {
+                call.await?;
+                std::panic::panic_any(Crash)
+            }
+        }
+    }
+}
+
+/// Every port of `inner`, with faults.
+#[derive(Debug)]
+pub struct Faulty<'a, P> {
+    pub inner: P,
+    pub faults: &'a Faults,
+}
+
+impl<P: TaskStore> TaskStore for Faulty<'_, P> {
+    async fn get(&self, id: TaskId) -> Result<Option<TaskRecord>, PortError> {
+        self.faults.run("get", self.inner.get(id)).await
+    }
+
+    async fn create(&self, record: &TaskRecord) -> Result<Created, PortError> {
+        self.faults.run("create", self.inner.create(record)).await
+    }
+
+    async fn swap(&self, before: &TaskRecord, after: &TaskRecord) -> Result<Swapped, PortError> {
+        self.faults.run("swap", self.inner.swap(before, after)).await
+    }
+
+    async fn saw_delivery(&self, id: TaskId, receive_count: u32) -> Result<(), PortError> {
+        self.faults.run("saw_delivery", self.inner.saw_delivery(id, receive_count)).await
+    }
+}
+
+impl<P: TaskQueue> TaskQueue for Faulty<'_, P> {
+    async fn send(&self, message: &QueueMessage, trace: Option<&str>) -> Result<(), PortError> {
+        self.faults.run("send", self.inner.send(message, trace)).await
+    }
+}
+
+impl<P: Visibility> Visibility for Faulty<'_, P> {
+    async fn change(&self, receipt: &str, delay: DurationMs) -> Result<(), PortError> {
+        self.faults.run("change", self.inner.change(receipt, delay)).await
+    }
+}
+
+impl<P: DeadLetters> DeadLetters for Faulty<'_, P> {
+    async fn peek(&self, visibility: DurationMs) -> Result<Vec<DeadLetter>, PortError> {
+        self.faults.run("peek", self.inner.peek(visibility)).await
+    }
+}
+
+impl<P: Connections> Connections for Faulty<'_, P> {
+    async fn add(&self, owner: &Owner, connection: &ConnectionId, now: EpochMs) -> Result<(), PortError> {
+        self.faults.run("add", self.inner.add(owner, connection, now)).await
+    }
+
+    async fn remove(&self, owner: &Owner, connection: &ConnectionId) -> Result<(), PortError> {
+        self.faults.run("remove", self.inner.remove(owner, connection)).await
+    }
+
+    async fn of_owner(&self, owner: &Owner) -> Result<Vec<ConnectionId>, PortError> {
+        self.faults.run("of_owner", self.inner.of_owner(owner)).await
+    }
+}
+
+impl<P: Pusher> Pusher for Faulty<'_, P> {
+    async fn push(&self, connection: &ConnectionId, message: &str) -> Result<Pushed, PortError> {
+        self.faults.run("push", self.inner.push(connection, message)).await
+    }
+}

@@ -1,0 +1,229 @@
+//! All ports over one in-memory world, with the clock in the test's hands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::PortError;
+use crate::id::{ConnectionId, Owner, TaskId};
+use crate::limits;
+use crate::list::SortKey;
+use crate::message::QueueMessage;
+use crate::ports::*;
+use crate::record::TaskRecord;
+use crate::time::{DurationMs, EpochMs};
+
+/// A clock that stands still until someone sleeps or the test moves it.
+#[derive(Debug)]
+pub struct ManualClock(AtomicU64);
+
+impl ManualClock {
+    pub const fn new(now: EpochMs) -> Self {
+        Self(AtomicU64::new(now.0))
+    }
+
+    pub fn advance(&self, duration: DurationMs) {
+        self.0.fetch_add(duration.0, Ordering::SeqCst);
+    }
+}
+
+impl Clock for &ManualClock {
+    fn now(&self) -> EpochMs {
+        EpochMs(self.0.load(Ordering::SeqCst))
+    }
+
+    /// Sleeping is over once every other future of its race has had a turn.
+    async fn sleep(&self, duration: DurationMs) {
+        let mut has_yielded = false;
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut has_yielded, true) {
+                std::task::Poll::Ready(())
+            } else {
+                context.waker().wake_by_ref();
+                std::task::Poll::Pending
+            }
+        })
+        .await;
+        self.advance(duration);
+    }
+}
+
+/// `SplitMix64`: the same numbers for the same seed, on every machine and version.
+#[derive(Debug)]
+pub struct SeededRandom(AtomicU64);
+
+impl SeededRandom {
+    pub const fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+
+    pub fn next(&self) -> u64 {
+        const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+        let mut mixed = self.0.fetch_add(STEP, Ordering::SeqCst).wrapping_add(STEP);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+impl Random for SeededRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_be_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+impl Random for &SeededRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        (**self).fill(bytes);
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SentMessage {
+    pub message: QueueMessage,
+    pub trace: Option<String>,
+}
+
+/// Tables, queues and sockets.
+#[derive(Debug, Default)]
+pub struct Memory {
+    pub records: Mutex<BTreeMap<TaskId, TaskRecord>>,
+    pub sent: Mutex<Vec<SentMessage>>,
+    pub visibility: Mutex<Vec<(String, DurationMs)>>,
+    pub dead_letters: Mutex<Vec<DeadLetter>>,
+    pub connections: Mutex<BTreeSet<(Owner, ConnectionId)>>,
+    pub closed: Mutex<BTreeSet<ConnectionId>>,
+    pub pushed: Mutex<Vec<(ConnectionId, String)>>,
+    pub changes: Mutex<Vec<Change>>,
+    peeked: Mutex<BTreeSet<String>>,
+}
+
+impl Memory {
+    pub fn record(&self, id: TaskId) -> Option<TaskRecord> {
+        locked(&self.records).get(&id).cloned()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl TaskStore for &Memory {
+    async fn get(&self, id: TaskId) -> Result<Option<TaskRecord>, PortError> {
+        Ok(self.record(id))
+    }
+
+    async fn create(&self, record: &TaskRecord) -> Result<Created, PortError> {
+        let mut records = locked(&self.records);
+        if let Some(stored) = records.get(&record.id) {
+            return Ok(Created::Exists(Box::new(stored.clone())));
+        }
+        records.insert(record.id, record.clone());
+        Ok(Created::New)
+    }
+
+    async fn swap(&self, before: &TaskRecord, after: &TaskRecord) -> Result<Swapped, PortError> {
+        let mut records = locked(&self.records);
+        match records.get_mut(&before.id) {
+            Some(stored)
+                if stored.version == before.version
+                    && stored.request_hash == before.request_hash
+                    && stored.created_at == before.created_at
+                    && stored.state.lease() == before.state.lease() =>
+            {
+                *stored = after.clone();
+                Ok(Swapped::Done)
+            }
+            stored => Ok(Swapped::Conflict(stored.map(|stored| Box::new(stored.clone())))),
+        }
+    }
+
+    async fn saw_delivery(&self, id: TaskId, receive_count: u32) -> Result<(), PortError> {
+        if let Some(stored) = locked(&self.records).get_mut(&id) {
+            stored.deliveries = stored.deliveries.max(receive_count);
+        }
+        Ok(())
+    }
+}
+
+impl OwnerIndex for (&Memory, u16) {
+    async fn shard(&self, query: ShardQuery<'_>) -> Result<ShardPage, PortError> {
+        let mut records: Vec<_> = locked(&self.0.records)
+            .values()
+            .filter(|record| record.owner == *query.owner && record.id.shard(self.1) == query.shard)
+            .filter(|record| query.before.is_none_or(|before| SortKey::of(record) < before))
+            .filter(|record| query.status.is_none_or(|status| record.state.status() == status))
+            .cloned()
+            .collect();
+        records.sort_by_key(|record| std::cmp::Reverse(SortKey::of(record)));
+        let has_more = records.len() > usize::from(query.limit);
+        records.truncate(usize::from(query.limit));
+        let stopped_at = if has_more { records.last().map(SortKey::of) } else { None };
+        Ok(ShardPage { records, stopped_at })
+    }
+}
+
+impl TaskQueue for &Memory {
+    async fn send(&self, message: &QueueMessage, trace: Option<&str>) -> Result<(), PortError> {
+        let trace = trace.map(ToOwned::to_owned);
+        locked(&self.sent).push(SentMessage { message: message.clone(), trace });
+        Ok(())
+    }
+}
+
+impl Visibility for &Memory {
+    async fn change(&self, receipt: &str, delay: DurationMs) -> Result<(), PortError> {
+        locked(&self.visibility).push((receipt.to_owned(), delay));
+        Ok(())
+    }
+}
+
+impl DeadLetters for &Memory {
+    async fn peek(&self, _visibility: DurationMs) -> Result<Vec<DeadLetter>, PortError> {
+        const RECEIVE_MAX: usize = 10;
+        let mut peeked = locked(&self.peeked);
+        let letters = locked(&self.dead_letters);
+        Ok(letters
+            .iter()
+            .filter(|letter| peeked.insert(letter.message_id.clone()))
+            .take(RECEIVE_MAX)
+            .cloned()
+            .collect())
+    }
+}
+
+impl Connections for &Memory {
+    async fn add(&self, owner: &Owner, connection: &ConnectionId, _now: EpochMs) -> Result<(), PortError> {
+        locked(&self.connections).insert((owner.clone(), connection.clone()));
+        Ok(())
+    }
+
+    async fn remove(&self, owner: &Owner, connection: &ConnectionId) -> Result<(), PortError> {
+        locked(&self.connections).remove(&(owner.clone(), connection.clone()));
+        Ok(())
+    }
+
+    async fn of_owner(&self, owner: &Owner) -> Result<Vec<ConnectionId>, PortError> {
+        let connections = locked(&self.connections);
+        let of_owner = connections.iter().filter(|(other, _)| other == owner);
+        Ok(of_owner.map(|(_, id)| id.clone()).take(usize::from(limits::CONNECTIONS_PER_OWNER_MAX)).collect())
+    }
+}
+
+impl Pusher for &Memory {
+    async fn push(&self, connection: &ConnectionId, message: &str) -> Result<Pushed, PortError> {
+        if locked(&self.closed).contains(connection) {
+            return Ok(Pushed::Gone);
+        }
+        locked(&self.pushed).push((connection.clone(), message.to_owned()));
+        Ok(Pushed::Sent)
+    }
+}
+
+impl Changes for &Memory {
+    fn changed(&self, change: Change) {
+        locked(&self.changes).push(change);
+    }
+}
