@@ -6,7 +6,6 @@ use std::future::Future;
 use crate::error::PortError;
 use crate::id::{ConnectionId, Owner, TaskId};
 use crate::list::SortKey;
-use crate::message::QueueMessage;
 use crate::record::TaskRecord;
 use crate::time::{DurationMs, EpochMs};
 use crate::wire::{Status, Task};
@@ -91,11 +90,7 @@ pub trait OwnerIndex: Sync {
 
 pub trait TaskQueue: Sync {
     /// `trace` is the X-Ray header that the worker's trace continues.
-    fn send(
-        &self,
-        message: &QueueMessage,
-        trace: Option<&str>,
-    ) -> impl Future<Output = Result<(), PortError>> + Send;
+    fn send(&self, body: &str, trace: Option<&str>) -> impl Future<Output = Result<(), PortError>> + Send;
 }
 
 pub trait Visibility: Sync {

@@ -82,7 +82,8 @@ impl<S: TaskStore, Q: TaskQueue, C: Clock, R: Random> Submit<S, Q, C, R> {
             }
         }
         let message = self.message(submission, hash);
-        self.send(&message, submission.trace, answer_by).await?;
+        let body = body(&message)?;
+        self.send(&body, submission.trace, answer_by).await?;
         self.record(message, answer_by).await
     }
 
@@ -108,16 +109,11 @@ impl<S: TaskStore, Q: TaskQueue, C: Clock, R: Random> Submit<S, Q, C, R> {
         }
     }
 
-    async fn send(
-        &self,
-        message: &QueueMessage,
-        trace: Option<&str>,
-        answer_by: EpochMs,
-    ) -> Result<(), SubmitError> {
+    async fn send(&self, body: &str, trace: Option<&str>, answer_by: EpochMs) -> Result<(), SubmitError> {
         let mut maybe_sent = false;
         let mut last = None;
         for _ in 0..SENDS_MAX {
-            match within(&self.clock, answer_by, self.queue.send(message, trace)).await {
+            match within(&self.clock, answer_by, self.queue.send(body, trace)).await {
                 Some(Ok(())) => return Ok(()),
                 Some(Err(error)) => {
                     maybe_sent |= error.class == ErrorClass::Unknown;
@@ -148,6 +144,15 @@ impl<S: TaskStore, Q: TaskQueue, C: Clock, R: Random> Submit<S, Q, C, R> {
             Some(Ok(Created::New) | Err(_)) | None => Ok(Submitted::Accepted(Box::new(record))),
         }
     }
+}
+
+/// JSON escapes may make the message larger than the request was.
+fn body(message: &QueueMessage) -> Result<String, SubmitError> {
+    let body = message.to_body().map_err(|error| KindError::Payload(error.to_string()))?;
+    if body.len() > limits::MESSAGE_BYTES_MAX {
+        return Err(SubmitError::TooLarge { bytes: body.len() });
+    }
+    Ok(body)
 }
 
 fn repeated(record: TaskRecord, hash: &RequestHash) -> Result<Submitted, SubmitError> {

@@ -5,7 +5,6 @@ use std::sync::Mutex;
 
 use crate::error::{ErrorClass, PortError};
 use crate::id::{ConnectionId, Owner, TaskId};
-use crate::message::QueueMessage;
 use crate::ports::*;
 use crate::record::TaskRecord;
 use crate::time::{DurationMs, EpochMs};
@@ -98,8 +97,8 @@ impl<P: TaskStore> TaskStore for Faulty<'_, P> {
 }
 
 impl<P: TaskQueue> TaskQueue for Faulty<'_, P> {
-    async fn send(&self, message: &QueueMessage, trace: Option<&str>) -> Result<(), PortError> {
-        self.faults.run("send", self.inner.send(message, trace)).await
+    async fn send(&self, body: &str, trace: Option<&str>) -> Result<(), PortError> {
+        self.faults.run("send", self.inner.send(body, trace)).await
     }
 }
 

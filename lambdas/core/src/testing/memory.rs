@@ -8,7 +8,6 @@ use crate::error::PortError;
 use crate::id::{ConnectionId, Owner, TaskId};
 use crate::limits;
 use crate::list::SortKey;
-use crate::message::QueueMessage;
 use crate::ports::*;
 use crate::record::TaskRecord;
 use crate::time::{DurationMs, EpochMs};
@@ -80,9 +79,9 @@ impl Random for &SeededRandom {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentMessage {
-    pub message: QueueMessage,
+    pub body: String,
     pub trace: Option<String>,
 }
 
@@ -166,9 +165,8 @@ impl OwnerIndex for (&Memory, u16) {
 }
 
 impl TaskQueue for &Memory {
-    async fn send(&self, message: &QueueMessage, trace: Option<&str>) -> Result<(), PortError> {
-        let trace = trace.map(ToOwned::to_owned);
-        locked(&self.sent).push(SentMessage { message: message.clone(), trace });
+    async fn send(&self, body: &str, trace: Option<&str>) -> Result<(), PortError> {
+        locked(&self.sent).push(SentMessage { body: body.to_owned(), trace: trace.map(ToOwned::to_owned) });
         Ok(())
     }
 }

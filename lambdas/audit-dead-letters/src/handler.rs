@@ -1,0 +1,72 @@
+//! One audit, with pushes of what it marks.
+
+use std::time::Duration;
+
+use lambda_runtime::{Context, Diagnostic};
+use task_aws::connections::DynamoConnections;
+use task_aws::env::{self, ConfigError, Env};
+use task_aws::pushes;
+use task_aws::sockets::Sockets;
+use task_aws::sqs::SqsDeadLetters;
+use task_aws::system::SystemClock;
+use task_aws::tasks::DynamoTasks;
+use task_aws::telemetry::WideEvent;
+use task_core::audit::{AuditSummary, Auditor};
+use task_core::notify::Notifier;
+use task_core::ports::Clock as _;
+use task_core::{EpochMs, limits};
+
+#[derive(Debug)]
+pub(crate) struct Function {
+    tasks: DynamoTasks,
+    dead_letters: SqsDeadLetters,
+    connections: DynamoConnections,
+    sockets: Sockets,
+}
+
+impl Function {
+    pub(crate) fn from_env(env: &impl Env) -> Result<Self, ConfigError> {
+        let sdk = task_aws::sdk::config(env)?;
+        let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
+        let tasks = env::required(env, env::ENV_TASKS_TABLE)?;
+        let connections = env::required(env, env::ENV_CONNECTIONS_TABLE)?;
+        Ok(Self {
+            tasks: DynamoTasks::new(dynamodb.clone(), tasks, env::owner_index_shards(env)?),
+            dead_letters: SqsDeadLetters::new(&sdk, env::url(env, env::ENV_DEAD_LETTER_QUEUE_URL)?),
+            connections: DynamoConnections::new(dynamodb, connections),
+            sockets: Sockets::new(&sdk, &env::url(env, env::ENV_WEBSOCKET_MANAGEMENT_ENDPOINT)?),
+        })
+    }
+
+    pub(crate) async fn audit(&self, context: &Context) -> Result<AuditSummary, Diagnostic> {
+        let mut wide = WideEvent::begin("audit-dead-letters", &context.request_id);
+        let deadline = EpochMs(context.deadline);
+        let (changes, changed) = pushes::channel();
+        let notifier = Notifier::new(self.connections.clone(), self.sockets.clone());
+        let time_limit =
+            Duration::from_millis(deadline.minus(limits::ANSWER_MARGIN).since(SystemClock.now()).0);
+        let audit = async {
+            let auditor = Auditor {
+                store: self.tasks.clone(),
+                dead_letters: self.dead_letters.clone(),
+                clock: SystemClock,
+                // Dropped with the auditor, which ends the pushing.
+                changes,
+            };
+            auditor.audit(deadline).await
+        };
+        let (summary, pushed) = tokio::join!(audit, pushes::push_all(notifier, changed, time_limit));
+        let summary = summary.map_err(|error| Diagnostic {
+            error_type: "DeadLettersUnavailable".to_owned(),
+            error_message: error.to_string(),
+        })?;
+        wide.count("seen", u64::from(summary.seen));
+        wide.count("marked", u64::from(summary.marked));
+        wide.count("already_final", u64::from(summary.already_final));
+        wide.count("malformed", u64::from(summary.malformed));
+        wide.count("deferred", u64::from(summary.deferred));
+        wide.count("pushes", u64::from(pushed.sent));
+        wide.count("push_failures", u64::from(pushed.failed));
+        Ok(summary)
+    }
+}

@@ -1,0 +1,96 @@
+//! Both authorizer events, and the answer that each API wants.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use task_aws::telemetry::WideEvent;
+use task_core::Owner;
+
+use crate::token::Verifier;
+
+/// HTTP API, format 2.0, or WebSocket `REQUEST`, which alone has `methodArn`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AuthorizerEvent {
+    #[serde(default)]
+    method_arn: Option<String>,
+    #[serde(default)]
+    headers: HashMap<String, String>,
+    #[serde(default)]
+    query_string_parameters: HashMap<String, String>,
+}
+
+impl AuthorizerEvent {
+    /// From the header; browsers cannot set one on a WebSocket, hence the query.
+    fn token(&self) -> Option<&str> {
+        // HTTP APIs hand names over in lower case, WebSocket APIs as received.
+        let header = self
+            .headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+            .map(|(_, value)| value);
+        match header {
+            Some(value) => bearer(value),
+            // Only there: a token in a URL ends up in logs, so HTTP requests must not carry one.
+            None if self.method_arn.is_some() => {
+                self.query_string_parameters.get("token").map(String::as_str)
+            }
+            None => None,
+        }
+    }
+}
+
+/// RFC 9110: the scheme's case does not matter.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+pub(crate) fn answer(
+    verifier: &Verifier,
+    event: &AuthorizerEvent,
+    request_id: &str,
+) -> Result<Value, Infallible> {
+    let mut wide = WideEvent::begin("authorizer", request_id);
+    let owner = verifier.owner(event.token());
+    match &owner {
+        Ok(owner) => {
+            wide.count("authorized", 1);
+            wide.owner(owner);
+        }
+        Err(disbelief) => {
+            wide.count("refused", 1);
+            wide.field("reason", disbelief.to_string());
+        }
+    }
+    let owner = owner.ok();
+    Ok(match &event.method_arn {
+        Some(arn) => policy(arn, owner.as_ref()),
+        None => simple(owner.as_ref()),
+    })
+}
+
+fn simple(owner: Option<&Owner>) -> Value {
+    match owner {
+        Some(owner) => json!({"isAuthorized": true, "context": {"sub": owner}}),
+        None => json!({"isAuthorized": false}),
+    }
+}
+
+/// WebSocket APIs know policies only.
+fn policy(arn: &str, owner: Option<&Owner>) -> Value {
+    let effect = if owner.is_some() { "Allow" } else { "Deny" };
+    let mut answer = json!({
+        "principalId": owner.map_or("nobody", Owner::as_str),
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{"Action": "execute-api:Invoke", "Effect": effect, "Resource": arn}],
+        },
+    });
+    if let Some(owner) = owner {
+        answer["context"] = json!({"sub": owner});
+    }
+    answer
+}

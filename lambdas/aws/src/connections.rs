@@ -1,0 +1,77 @@
+//! The table of WebSocket connections.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use task_core::error::PortError;
+use task_core::limits;
+use task_core::ports::Connections;
+use task_core::{ConnectionId, EpochMs, Owner};
+
+use crate::sdk::port_error;
+
+#[derive(Clone, Debug)]
+pub struct DynamoConnections {
+    client: Client,
+    table: String,
+}
+
+impl DynamoConnections {
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into() }
+    }
+}
+
+fn string(value: &impl ToString) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+impl Connections for DynamoConnections {
+    async fn add(&self, owner: &Owner, connection: &ConnectionId, now: EpochMs) -> Result<(), PortError> {
+        let expires_at = now.plus(limits::CONNECTION_TTL).as_seconds();
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .item("owner", string(owner))
+            .item("connection_id", string(connection))
+            .item("connected_at_ms", AttributeValue::N(now.0.to_string()))
+            .item("expires_at_seconds", AttributeValue::N(expires_at.to_string()))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| port_error("PutItem connections", &error))
+    }
+
+    async fn remove(&self, owner: &Owner, connection: &ConnectionId) -> Result<(), PortError> {
+        self.client
+            .delete_item()
+            .table_name(&self.table)
+            .key("owner", string(owner))
+            .key("connection_id", string(connection))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| port_error("DeleteItem connections", &error))
+    }
+
+    async fn of_owner(&self, owner: &Owner) -> Result<Vec<ConnectionId>, PortError> {
+        let output = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#owner = :owner")
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_values(":owner", string(owner))
+            .projection_expression("connection_id")
+            // A client that was told "connected" hears of every later change.
+            .consistent_read(true)
+            .limit(i32::from(limits::CONNECTIONS_PER_OWNER_MAX))
+            .send()
+            .await
+            .map_err(|error| port_error("Query connections", &error))?;
+        let ids = output.items.unwrap_or_default().into_iter().filter_map(|item| {
+            let id = item.get("connection_id")?.as_s().ok()?;
+            ConnectionId::parse(id.clone()).ok()
+        });
+        Ok(ids.collect())
+    }
+}

@@ -1,0 +1,132 @@
+//! A task's record as a DynamoDB item.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+use task_core::error::{ErrorClass, PortError};
+use task_core::list::SortKey;
+use task_core::record::{HistoryEntry, TaskRecord};
+use task_core::state::{Lease, TaskState};
+use task_core::wire::{Status, TaskError};
+use task_core::{EpochMs, LeaseToken, Owner, RequestHash, TaskId, Version};
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// The attributes, by their names in the table.
+#[derive(Debug, Serialize, Deserialize)]
+struct TaskItem {
+    task_id: TaskId,
+    owner: Owner,
+    owner_shard: String,
+    owner_sort: String,
+    kind: String,
+    payload: String,
+    status: Status,
+    version: Version,
+    attempts: u32,
+    deliveries: u32,
+    completions: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease_token: Option<LeaseToken>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease_until_ms: Option<EpochMs>,
+    created_at_ms: EpochMs,
+    updated_at_ms: EpochMs,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    result: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error_message: Option<String>,
+    request_hash: RequestHash,
+    history: Vec<String>,
+    expires_at_seconds: u64,
+}
+
+pub(crate) fn owner_shard(owner: &Owner, shard: u16) -> String {
+    format!("{owner}#{shard}")
+}
+
+pub(crate) fn to_item(record: &TaskRecord, shards: u16) -> Result<Item, PortError> {
+    let lease = record.state.lease();
+    let item = TaskItem {
+        task_id: record.id,
+        owner: record.owner.clone(),
+        owner_shard: owner_shard(&record.owner, record.id.shard(shards)),
+        owner_sort: SortKey::of(record).to_string(),
+        kind: record.kind.clone(),
+        payload: record.payload.to_string(),
+        status: record.state.status(),
+        version: record.version,
+        attempts: record.attempts,
+        deliveries: record.deliveries,
+        completions: record.completions,
+        lease_token: lease.map(|lease| lease.token),
+        lease_until_ms: lease.map(|lease| lease.until),
+        created_at_ms: record.created_at,
+        updated_at_ms: record.updated_at,
+        result: result_text(&record.state),
+        error_type: record.error.as_ref().map(|error| error.kind.clone()),
+        error_message: record.error.as_ref().map(|error| error.message.clone()),
+        request_hash: record.request_hash.clone(),
+        history: record.history.iter().map(ToString::to_string).collect(),
+        expires_at_seconds: record.expires_at().as_seconds(),
+    };
+    serde_dynamo::to_item(item).map_err(|error| unreadable(&error.to_string()))
+}
+
+pub(crate) fn from_item(item: Item) -> Result<TaskRecord, PortError> {
+    let item: TaskItem = serde_dynamo::from_item(item).map_err(|error| unreadable(&error.to_string()))?;
+    let state = state_of(&item)?;
+    let history: Option<Vec<_>> = item.history.iter().map(|entry| HistoryEntry::parse(entry)).collect();
+    Ok(TaskRecord {
+        id: item.task_id,
+        owner: item.owner,
+        kind: item.kind,
+        payload: json(&item.payload)?,
+        request_hash: item.request_hash,
+        state,
+        version: item.version,
+        attempts: item.attempts,
+        deliveries: item.deliveries,
+        completions: item.completions,
+        error: item
+            .error_type
+            .map(|kind| TaskError { kind, message: item.error_message.unwrap_or_default() }),
+        created_at: item.created_at_ms,
+        updated_at: item.updated_at_ms,
+        history: history.ok_or_else(|| unreadable("history"))?,
+    })
+}
+
+fn state_of(item: &TaskItem) -> Result<TaskState, PortError> {
+    Ok(match item.status {
+        Status::Queued => TaskState::Queued,
+        Status::Running => TaskState::Running(Lease {
+            token: item.lease_token.ok_or_else(|| unreadable("a running task has no lease_token"))?,
+            until: item.lease_until_ms.ok_or_else(|| unreadable("a running task has no lease_until_ms"))?,
+        }),
+        Status::Succeeded => TaskState::Succeeded {
+            result: json(
+                item.result.as_deref().ok_or_else(|| unreadable("a succeeded task has no result"))?,
+            )?,
+        },
+        Status::DeadLettered => TaskState::DeadLettered,
+    })
+}
+
+pub(crate) fn result_text(state: &TaskState) -> Option<String> {
+    match state {
+        TaskState::Succeeded { result } => Some(result.to_string()),
+        _ => None,
+    }
+}
+
+fn json(text: &str) -> Result<serde_json::Value, PortError> {
+    serde_json::from_str(text).map_err(|_| unreadable("payload or result is not JSON"))
+}
+
+fn unreadable(what: &str) -> PortError {
+    PortError { operation: "item", class: ErrorClass::Permanent, detail: what.to_owned() }
+}

@@ -1,0 +1,100 @@
+//! One SDK configuration for all clients, and what an SDK error means.
+
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use task_core::error::{PortError, Symptom, classify};
+
+use crate::env::{ConfigError, Env, required};
+
+pub const ENV_REGION: &str = "AWS_REGION";
+pub const ENV_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
+
+/// AWS answers in a few milliseconds; a second attempt must still fit before the shortest deadline (1 s).
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(400);
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(850);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
+const READ_ATTEMPTS: u32 = 2;
+
+/// A push to a slow client must not hold up the others.
+pub(crate) const PUSH_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Made by hand and not by the default chain: Lambda always hands credentials and region over in the environment, so that
+/// a cold start probes no files and no metadata service, and the binary carries none of that.
+pub fn config(env: &impl Env) -> Result<SdkConfig, ConfigError> {
+    let endpoint = env.get(ENV_ENDPOINT_URL).filter(|url| !url.is_empty());
+    let is_plain = endpoint.as_deref().is_some_and(|url| url.starts_with("http://"));
+    let http_client = if is_plain {
+        Builder::new().build_http()
+    } else {
+        Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https()
+    };
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(required(env, ENV_REGION)?))
+        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+        .http_client(http_client)
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(READ_ATTEMPTS)
+                .with_initial_backoff(Duration::from_millis(20)),
+        )
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                .operation_timeout(OPERATION_TIMEOUT)
+                .build(),
+        );
+    config.set_endpoint_url(endpoint);
+    Ok(config.build())
+}
+
+/// For calls that are retried above, where it is known whether an earlier one may have arrived.
+pub(crate) fn one_attempt(timeout: Duration) -> (RetryConfig, TimeoutConfig) {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(timeout)
+        .operation_timeout(timeout)
+        .build();
+    (RetryConfig::disabled(), timeouts)
+}
+
+pub(crate) const SEND_TIMEOUT: Duration = ATTEMPT_TIMEOUT;
+
+/// Names the operation and what the failure means. The detail is for the log and carries no payload.
+pub(crate) fn port_error<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> PortError
+where
+    E: ProvideErrorMetadata,
+{
+    let (symptom, detail) = match error {
+        SdkError::ServiceError(answered) => {
+            let code = answered.err().code();
+            let status = answered.raw().status().as_u16();
+            (Symptom::Answered { status, code }, format!("{status} {}", code.unwrap_or("without a code")))
+        }
+        SdkError::ResponseError(answered) => {
+            let status = answered.raw().status().as_u16();
+            (Symptom::NoAnswer, format!("{status} with a body that is not an answer"))
+        }
+        SdkError::TimeoutError(_) => (Symptom::NoAnswer, "timeout".to_owned()),
+        SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
+            Some(connector) if connector.is_timeout() => (Symptom::NoAnswer, "timeout".to_owned()),
+            Some(connector) if connector.is_io() => (Symptom::NoAnswer, "broken connection".to_owned()),
+            _ => (Symptom::NotSent, "no connection".to_owned()),
+        },
+        _ => (Symptom::NotSent, "the request could not be built".to_owned()),
+    };
+    let class = classify(symptom);
+    tracing::warn!(operation, error.class = class.as_str(), error.detail = detail, "dependency call failed");
+    PortError { operation, class, detail }
+}

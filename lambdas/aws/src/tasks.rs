@@ -1,0 +1,261 @@
+//! The table of tasks.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use task_core::TaskId;
+use task_core::error::PortError;
+use task_core::limits;
+use task_core::list::SortKey;
+use task_core::ports::{Created, OwnerIndex, ShardPage, ShardQuery, Swapped, TaskStore};
+use task_core::record::TaskRecord;
+
+use crate::item::{Item, from_item, owner_shard, result_text, to_item};
+use crate::sdk::port_error;
+
+const OWNER_INDEX: &str = "owner-index";
+
+#[derive(Clone, Debug)]
+pub struct DynamoTasks {
+    client: Client,
+    table: String,
+    shards: u16,
+}
+
+impl DynamoTasks {
+    pub fn new(client: Client, table: impl Into<String>, shards: u16) -> Self {
+        Self { client, table: table.into(), shards }
+    }
+
+    /// For a function that reads by id and never writes.
+    pub fn reader(client: Client, table: impl Into<String>) -> Self {
+        Self::new(client, table, 1)
+    }
+}
+
+/// An update expression, grown attribute by attribute. Every name goes through `#`: DynamoDB reserves `owner`, `status`,
+/// `result` and hundreds more.
+#[derive(Debug, Default)]
+struct Update {
+    set: Vec<String>,
+    remove: Vec<String>,
+    conditions: Vec<String>,
+    names: std::collections::HashMap<String, String>,
+    values: Item,
+}
+
+impl Update {
+    fn name(&mut self, name: &str) -> String {
+        let placeholder = format!("#{name}");
+        self.names.insert(placeholder.clone(), name.to_owned());
+        placeholder
+    }
+
+    fn set(&mut self, name: &str, value: AttributeValue) {
+        let placeholder = self.name(name);
+        self.set.push(format!("{placeholder} = :{name}"));
+        self.values.insert(format!(":{name}"), value);
+    }
+
+    fn set_or_remove(&mut self, name: &str, value: Option<AttributeValue>) {
+        match value {
+            Some(value) => self.set(name, value),
+            None => {
+                let placeholder = self.name(name);
+                self.remove.push(placeholder);
+            }
+        }
+    }
+
+    fn append(&mut self, name: &str, entry: String) {
+        let placeholder = self.name(name);
+        self.set.push(format!("{placeholder} = list_append({placeholder}, :{name})"));
+        self.values.insert(format!(":{name}"), AttributeValue::L(vec![AttributeValue::S(entry)]));
+    }
+
+    fn only_if(&mut self, name: &str, value: AttributeValue) {
+        let placeholder = self.name(name);
+        self.conditions.push(format!("{placeholder} = :if_{name}"));
+        self.values.insert(format!(":if_{name}"), value);
+    }
+
+    fn only_if_absent(&mut self, name: &str) {
+        let placeholder = self.name(name);
+        self.conditions.push(format!("attribute_not_exists({placeholder})"));
+    }
+
+    fn expression(&self) -> String {
+        let mut expression = format!("SET {}", self.set.join(", "));
+        if !self.remove.is_empty() {
+            expression.push_str(" REMOVE ");
+            expression.push_str(&self.remove.join(", "));
+        }
+        expression
+    }
+}
+
+fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn string(value: impl ToString) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+/// The one conditional update behind every move. The version fences against every other move, the lease token against a
+/// worker that was taken over, hash and moment against another request under the same idempotency key.
+fn update_of(before: &TaskRecord, after: &TaskRecord) -> Update {
+    let mut update = Update::default();
+    update.only_if("version", number(before.version));
+    update.only_if("request_hash", string(&before.request_hash));
+    update.only_if("created_at_ms", number(before.created_at.0));
+    match before.state.lease() {
+        Some(lease) => update.only_if("lease_token", string(lease.token)),
+        None => update.only_if_absent("lease_token"),
+    }
+    update.set("status", string(after.state.status()));
+    update.set("version", number(after.version));
+    update.set("attempts", number(after.attempts));
+    update.set("completions", number(after.completions));
+    update.set("updated_at_ms", number(after.updated_at.0));
+    update.set("expires_at_seconds", number(after.expires_at().as_seconds()));
+    if after.deliveries != before.deliveries {
+        update.set("deliveries", number(after.deliveries));
+    }
+    let lease = after.state.lease();
+    update.set_or_remove("lease_token", lease.map(|lease| string(lease.token)));
+    update.set_or_remove("lease_until_ms", lease.map(|lease| number(lease.until.0)));
+    update.set_or_remove("result", result_text(&after.state).map(AttributeValue::S));
+    update.set_or_remove("error_type", after.error.as_ref().map(|error| string(&error.kind)));
+    update.set_or_remove("error_message", after.error.as_ref().map(|error| string(&error.message)));
+    if let Some(entry) = after.history.get(before.history.len()) {
+        update.append("history", entry.to_string());
+    }
+    update
+}
+
+impl TaskStore for DynamoTasks {
+    async fn get(&self, id: TaskId) -> Result<Option<TaskRecord>, PortError> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("task_id", string(id))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| port_error("GetItem tasks", &error))?;
+        output.item.map(from_item).transpose()
+    }
+
+    async fn create(&self, record: &TaskRecord) -> Result<Created, PortError> {
+        let outcome = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(record, self.shards)?))
+            .condition_expression("attribute_not_exists(task_id)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match outcome {
+            Ok(_) => Ok(Created::New),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => match failed.item.clone() {
+                    Some(item) => Ok(Created::Exists(Box::new(from_item(item)?))),
+                    // Expired and deleted between the check and the answer.
+                    None => Err(port_error("PutItem tasks", &error)),
+                },
+                _ => Err(port_error("PutItem tasks", &error)),
+            },
+        }
+    }
+
+    async fn swap(&self, before: &TaskRecord, after: &TaskRecord) -> Result<Swapped, PortError> {
+        let update = update_of(before, after);
+        let outcome = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("task_id", string(before.id))
+            .update_expression(update.expression())
+            .condition_expression(update.conditions.join(" AND "))
+            .set_expression_attribute_names(Some(update.names))
+            .set_expression_attribute_values(Some(update.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match outcome {
+            Ok(_) => Ok(Swapped::Done),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let stored = failed.item.clone().map(from_item).transpose()?;
+                    Ok(Swapped::Conflict(stored.map(Box::new)))
+                }
+                _ => Err(port_error("UpdateItem tasks", &error)),
+            },
+        }
+    }
+
+    async fn saw_delivery(&self, id: TaskId, receive_count: u32) -> Result<(), PortError> {
+        let outcome = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("task_id", string(id))
+            .update_expression("SET deliveries = :seen")
+            .condition_expression("deliveries < :seen")
+            .expression_attribute_values(":seen", number(receive_count))
+            .send()
+            .await;
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                // A later receive was counted before.
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(port_error("UpdateItem deliveries", &error)),
+            },
+        }
+    }
+}
+
+impl OwnerIndex for DynamoTasks {
+    async fn shard(&self, query: ShardQuery<'_>) -> Result<ShardPage, PortError> {
+        // A filter is applied after the limit, so that a filtered query must be allowed to examine more.
+        let limit = if query.status.is_some() {
+            i32::try_from(limits::PAGE_ITEMS_EXAMINED_MAX).unwrap_or(i32::MAX)
+        } else {
+            i32::from(query.limit)
+        };
+        let mut request = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(OWNER_INDEX)
+            .key_condition_expression("owner_shard = :shard AND owner_sort < :before")
+            .expression_attribute_values(":shard", string(owner_shard(query.owner, query.shard)))
+            .expression_attribute_values(":before", query.before.map_or_else(past_every_key, string))
+            .scan_index_forward(false)
+            .limit(limit);
+        if let Some(status) = query.status {
+            request = request
+                .filter_expression("#status = :status")
+                .expression_attribute_names("#status", "status")
+                .expression_attribute_values(":status", string(status));
+        }
+        let output = request.send().await.map_err(|error| port_error("Query owner-index", &error))?;
+        let stopped_at = output
+            .last_evaluated_key
+            .as_ref()
+            .and_then(|key| key.get("owner_sort")?.as_s().ok()?.parse::<SortKey>().ok());
+        let records =
+            output.items.unwrap_or_default().into_iter().map(from_item).collect::<Result<_, _>>()?;
+        Ok(ShardPage { records, stopped_at })
+    }
+}
+
+/// Greater than every `owner_sort`, which begins with a digit.
+fn past_every_key() -> AttributeValue {
+    AttributeValue::S(":".to_owned())
+}

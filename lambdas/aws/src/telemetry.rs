@@ -1,0 +1,108 @@
+//! One wide event per invocation, in CloudWatch's embedded metric format.
+//!
+//! Our own writer and not a crate: the format is one JSON line, and a metrics crate would add to compile time, cold start
+//! and size what these lines do.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use task_core::ports::Clock as _;
+use task_core::{EpochMs, Owner};
+
+use crate::system::SystemClock;
+
+/// AWS: alarms and dashboards find our metrics by this name.
+pub const NAMESPACE: &str = "Tasks";
+
+static IS_WARM: AtomicBool = AtomicBool::new(false);
+
+/// Written when dropped, so that no way out of a handler forgets it.
+#[derive(Debug)]
+pub struct WideEvent {
+    function: &'static str,
+    started_at: EpochMs,
+    metrics: BTreeMap<&'static str, (&'static str, u64)>,
+    fields: BTreeMap<&'static str, Value>,
+}
+
+impl WideEvent {
+    pub fn begin(function: &'static str, request_id: &str) -> Self {
+        let mut event = Self {
+            function,
+            started_at: SystemClock.now(),
+            metrics: BTreeMap::new(),
+            fields: BTreeMap::from([("request_id", Value::from(request_id))]),
+        };
+        let is_cold = !IS_WARM.swap(true, Ordering::Relaxed);
+        event.count("cold_start", u64::from(is_cold));
+        event
+    }
+
+    pub fn count(&mut self, name: &'static str, value: u64) {
+        self.metrics.entry(name).or_insert(("Count", 0)).1 += value;
+    }
+
+    pub fn milliseconds(&mut self, name: &'static str, value: u64) {
+        self.metrics.insert(name, ("Milliseconds", value));
+    }
+
+    pub fn field(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.fields.insert(name, value.into());
+    }
+
+    /// Enough to find one owner's lines, and nothing that names the owner.
+    pub fn owner(&mut self, owner: &Owner) {
+        const BYTES: usize = 8;
+        let digest = Sha256::digest(owner.as_str());
+        self.field("owner_hash", task_core::idempotency::hex(&digest[..BYTES]));
+    }
+
+    fn to_line(&self, now: EpochMs) -> Value {
+        let definitions: Vec<Value> =
+            self.metrics.iter().map(|(name, (unit, _))| json!({"Name": name, "Unit": unit})).collect();
+        let mut line = json!({
+            "_aws": {"Timestamp": now.0, "CloudWatchMetrics": [
+                {"Namespace": NAMESPACE, "Dimensions": [["function"]], "Metrics": definitions}
+            ]},
+            "function": self.function,
+        });
+        for (name, (_, value)) in &self.metrics {
+            line[name] = (*value).into();
+        }
+        for (name, value) in &self.fields {
+            line[name] = value.clone();
+        }
+        line
+    }
+}
+
+impl Drop for WideEvent {
+    fn drop(&mut self) {
+        let now = SystemClock.now();
+        self.milliseconds("duration_ms", now.since(self.started_at).0);
+        println!("{}", self.to_line(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_defined_and_is_a_root_member() {
+        let mut event = WideEvent::begin("submit-task", "r-1");
+        event.count("accepted", 1);
+        event.count("accepted", 1);
+        event.milliseconds("queue_age_ms", 7);
+        event.owner(&Owner::parse("alice@example.com").unwrap());
+        let line = event.to_line(EpochMs(5));
+        let defined = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().clone();
+        assert!(defined.contains(&json!({"Name": "accepted", "Unit": "Count"})));
+        assert!(defined.iter().all(|metric| line[metric["Name"].as_str().unwrap()].is_u64()));
+        assert_eq!(line["accepted"], 2);
+        assert_eq!(line["request_id"], "r-1");
+        assert!(!line.to_string().contains("alice"));
+    }
+}

@@ -1,0 +1,116 @@
+//! One batch: works on all records, pushes while they run, answers with what is to stay.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lambda_runtime::Context;
+use task_aws::batch;
+use task_aws::connections::DynamoConnections;
+use task_aws::env::{self, ConfigError, Env};
+use task_aws::event::{SqsBatchResponse, SqsEvent};
+use task_aws::pushes::{self, ChangeSender};
+use task_aws::sockets::Sockets;
+use task_aws::sqs::SqsTasks;
+use task_aws::system::{SystemClock, SystemRandom};
+use task_aws::tasks::DynamoTasks;
+use task_aws::telemetry::WideEvent;
+use task_core::notify::Notifier;
+use task_core::ports::Clock as _;
+use task_core::process::{HandleDelivery, Policy, Worker};
+use task_core::{DurationMs, EpochMs, limits};
+
+/// AWS: `maxReceiveCount` is 1 to 1,000.
+const MAX_RECEIVE_COUNT_RANGE: std::ops::RangeInclusive<u32> = 1..=1_000;
+
+/// AWS: visibility is 0 to 43,200 seconds; with 0 every message would be delivered again at once.
+const VISIBILITY_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 1..=43_200;
+
+type StockWorker<N> = Worker<DynamoTasks, SqsTasks, SystemClock, SystemRandom, N>;
+
+#[derive(Debug)]
+pub(crate) struct Function {
+    tasks: DynamoTasks,
+    queue: SqsTasks,
+    connections: DynamoConnections,
+    sockets: Sockets,
+    policy: Policy,
+    #[cfg(feature = "sabotage")]
+    sabotage: Option<crate::sabotage::Sabotage>,
+}
+
+impl Function {
+    pub(crate) fn from_env(env: &impl Env) -> Result<Self, ConfigError> {
+        let sdk = task_aws::sdk::config(env)?;
+        let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
+        let tasks = env::required(env, env::ENV_TASKS_TABLE)?;
+        let connections = env::required(env, env::ENV_CONNECTIONS_TABLE)?;
+        let visibility_seconds =
+            env::number(env, env::ENV_QUEUE_VISIBILITY_SECONDS, VISIBILITY_SECONDS_RANGE)?;
+        Ok(Self {
+            tasks: DynamoTasks::new(dynamodb.clone(), tasks, env::owner_index_shards(env)?),
+            queue: SqsTasks::new(&sdk, env::url(env, env::ENV_TASKS_QUEUE_URL)?),
+            connections: DynamoConnections::new(dynamodb, connections),
+            sockets: Sockets::new(&sdk, &env::url(env, env::ENV_WEBSOCKET_MANAGEMENT_ENDPOINT)?),
+            policy: Policy {
+                max_receive_count: env::number(env, env::ENV_MAX_RECEIVE_COUNT, MAX_RECEIVE_COUNT_RANGE)?,
+                visibility: DurationMs::from_seconds(visibility_seconds),
+                kinds: env::kinds_allowed(env)?,
+            },
+            #[cfg(feature = "sabotage")]
+            sabotage: crate::sabotage::Sabotage::from_env(env)?,
+        })
+    }
+
+    pub(crate) async fn work(
+        &self,
+        event: SqsEvent,
+        context: &Context,
+    ) -> Result<SqsBatchResponse, Infallible> {
+        let mut wide = WideEvent::begin("process-task", &context.request_id);
+        wide.milliseconds("queue_age_ms", queue_age(&event, SystemClock.now()).0);
+        let deadline = EpochMs(context.deadline);
+        let (changes, changed) = pushes::channel();
+        let worker = self.worker(changes);
+        let notifier = Notifier::new(self.connections.clone(), self.sockets.clone());
+        let time_limit =
+            Duration::from_millis(deadline.minus(limits::ANSWER_MARGIN).since(SystemClock.now()).0);
+        let (ended, pushed) = tokio::join!(
+            batch::run_batch(Arc::new(worker), event.records, deadline),
+            pushes::push_all(notifier, changed, time_limit),
+        );
+        batch::count(&ended, &mut wide);
+        wide.count("pushes", u64::from(pushed.sent));
+        wide.count("pushes_gone", u64::from(pushed.gone));
+        wide.count("push_failures", u64::from(pushed.failed));
+        Ok(batch::response(&ended))
+    }
+
+    fn stock_worker<N: task_core::ports::Changes>(&self, changes: N) -> StockWorker<N> {
+        Worker {
+            store: self.tasks.clone(),
+            visibility: self.queue.clone(),
+            clock: SystemClock,
+            random: SystemRandom,
+            changes,
+            policy: self.policy,
+        }
+    }
+
+    #[cfg(not(feature = "sabotage"))]
+    fn worker(&self, changes: ChangeSender) -> impl HandleDelivery + Send + Sync + 'static {
+        self.stock_worker(changes)
+    }
+
+    #[cfg(feature = "sabotage")]
+    fn worker(&self, changes: ChangeSender) -> impl HandleDelivery + Send + Sync + 'static {
+        crate::sabotage::Sabotaged { inner: self.stock_worker(changes), sabotage: self.sabotage }
+    }
+}
+
+/// Age of the oldest message of the batch.
+fn queue_age(event: &SqsEvent, now: EpochMs) -> DurationMs {
+    let sent =
+        event.records.iter().filter_map(|record| record.attributes.sent_timestamp.as_ref()?.parse().ok());
+    sent.min().map_or(DurationMs::ZERO, |oldest| now.since(EpochMs(oldest)))
+}
