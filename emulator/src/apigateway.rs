@@ -1,1 +1,44 @@
-//! (to be written)
+//! API Gateway v2: the management API, and the data planes of HTTP and WebSocket APIs.
+//!
+//! The control plane (`management`, `state`) changes records and publishes what is to be served (`live`); the data
+//! planes (`http_plane`, `websocket`, `at_connections`) only read that.
+
+mod access_log;
+mod at_connections;
+mod authorizer_cache;
+mod connections;
+mod cors;
+mod definition;
+mod error;
+mod gateway;
+mod http_event;
+mod http_log;
+mod http_plane;
+mod http_response;
+mod identity;
+mod integration;
+mod live;
+mod management;
+mod measure;
+mod model;
+mod names;
+mod plane;
+mod policy;
+mod query;
+mod record;
+mod reply;
+mod resources;
+mod router;
+mod stage_authorizer;
+mod state;
+mod target;
+mod throttle;
+mod websocket;
+mod ws_event;
+mod ws_message;
+mod ws_session;
+
+pub use gateway::Gateway;
+
+/// Where both data planes live on the shared port.
+pub const MOUNT: &str = "/_aws/execute-api/";

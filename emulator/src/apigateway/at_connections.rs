@@ -1,0 +1,133 @@
+//! `@connections`: what a backend may do to an open connection.
+
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::connections::{Cause, Connection, Refused};
+use super::measure::Meter;
+use super::names;
+use super::plane::Plane;
+use super::record::iso8601;
+use super::reply::Reply;
+use super::router::decode;
+use super::ws_session::MESSAGE_BYTES_MAX;
+
+/// `/{stage}/@connections/{id}`, where some SDKs write `%40connections`: the stage and the id, still encoded.
+pub(super) fn split(path: &str) -> Option<(&str, &str)> {
+    let (stage, rest) = path.strip_prefix('/')?.split_once('/')?;
+    let (keyword, id) = rest.split_once('/').unwrap_or((rest, ""));
+    (decode(keyword) == "@connections").then_some((stage, id))
+}
+
+pub(super) async fn answer(
+    plane: &Plane,
+    api_id: &str,
+    stage: &str,
+    id: &str,
+    request: Request<Incoming>,
+) -> Reply {
+    if !is_signed(&request) {
+        return refusal(StatusCode::FORBIDDEN, "ForbiddenException", "Missing Authentication Token");
+    }
+    let id = decode(id);
+    if !names::is_opaque_id(&id) {
+        return refusal(
+            StatusCode::BAD_REQUEST,
+            "BadRequestException",
+            &format!("Invalid connectionId: {id}"),
+        );
+    }
+    let Some(connection) =
+        plane.connections.get(&id).filter(|open| open.api_id == api_id && open.stage == decode(stage))
+    else {
+        return gone();
+    };
+    match *request.method() {
+        Method::POST => post(plane, &connection, request.into_body()).await,
+        Method::GET => get(&connection),
+        Method::DELETE => {
+            connection.close(Cause::Deleted);
+            Reply::empty(StatusCode::NO_CONTENT)
+        }
+        _ => refusal(StatusCode::FORBIDDEN, "ForbiddenException", "Missing Authentication Token"),
+    }
+}
+
+/// "You must sign the request with Signature Version 4." The signature itself is not checked here.
+fn is_signed(request: &Request<Incoming>) -> bool {
+    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    header.is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256"))
+        || request.uri().query().is_some_and(|query| query.contains("X-Amz-Signature="))
+}
+
+async fn post(plane: &Plane, connection: &Arc<Connection>, body: Incoming) -> Reply {
+    let body = match Limited::new(body, MESSAGE_BYTES_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return refusal(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", "Message too long");
+        }
+        Err(_) => return refusal(StatusCode::BAD_REQUEST, "BadRequestException", "The body is incomplete"),
+    };
+    // Messages go out as text frames, which must be UTF-8.
+    let Ok(text) = Utf8Bytes::try_from(body) else {
+        return refusal(StatusCode::BAD_REQUEST, "BadRequestException", "The message is not valid UTF-8");
+    };
+    match connection.push(text) {
+        Ok(()) => {
+            let settings = &plane.settings;
+            let meter = Meter { settings, api_id: &connection.api_id, stage: &connection.stage, route: None };
+            meter.count("MessageCount", 1);
+            Reply::empty(StatusCode::OK)
+        }
+        Err(Refused::Gone) => gone(),
+        Err(Refused::Full) => refusal(
+            StatusCode::TOO_MANY_REQUESTS,
+            "LimitExceededException",
+            "The client reads slower than messages are posted",
+        ),
+    }
+}
+
+fn get(connection: &Connection) -> Reply {
+    let body = json!({
+        "connectedAt": iso8601(connection.connected_ms),
+        "identity": { "sourceIp": connection.source_ip, "userAgent": connection.user_agent.as_deref().unwrap_or_default() },
+        "lastActiveAt": iso8601(connection.last_active_ms()),
+    });
+    let mut reply = Reply::message(StatusCode::OK, "");
+    reply.body = body.to_string().into();
+    reply
+}
+
+fn gone() -> Reply {
+    let mut reply = Reply::empty(StatusCode::GONE);
+    reply.set("x-amzn-errortype", "GoneException");
+    reply
+}
+
+fn refusal(status: StatusCode, code: &'static str, message: &str) -> Reply {
+    let mut reply = Reply::message(status, "");
+    reply.body = json!({ "message": message }).to_string().into();
+    reply.set("x-amzn-errortype", code);
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_of_the_path_are_understood() {
+        assert_eq!(split("/live/@connections/abc%3D"), Some(("live", "abc%3D")));
+        assert_eq!(split("/live/%40connections/abc%3D"), Some(("live", "abc%3D")));
+        assert_eq!(split("/live/@connections"), Some(("live", "")));
+        assert_eq!(split("/live"), None);
+        assert_eq!(split("/live/other/abc"), None);
+    }
+}

@@ -1,0 +1,62 @@
+//! CORS: the gateway answers preflights and rewrites what the function says about it.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use super::model::CorsConfiguration;
+use super::policy::wildcard;
+use super::reply::Reply;
+
+pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS
+        && headers.contains_key(ORIGIN)
+        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+pub(super) fn preflight(cors: &CorsConfiguration, headers: &HeaderMap) -> Reply {
+    let mut reply = Reply::empty(StatusCode::NO_CONTENT);
+    if !allow_origin(cors, headers, &mut reply.headers) {
+        return reply;
+    }
+    set(&mut reply.headers, ACCESS_CONTROL_ALLOW_METHODS, &cors.allow_methods.join(","));
+    set(&mut reply.headers, ACCESS_CONTROL_ALLOW_HEADERS, &cors.allow_headers.join(","));
+    if let Some(seconds) = cors.max_age {
+        set(&mut reply.headers, ACCESS_CONTROL_MAX_AGE, &seconds.to_string());
+    }
+    reply
+}
+
+/// "API Gateway ignores CORS headers returned from your backend integration" once CORS is configured.
+pub(super) fn rewrite(cors: &CorsConfiguration, request: &HeaderMap, answer: &mut HeaderMap) {
+    let own: Vec<HeaderName> =
+        answer.keys().filter(|name| name.as_str().starts_with("access-control-")).cloned().collect();
+    for name in own {
+        answer.remove(name);
+    }
+    if allow_origin(cors, request, answer) {
+        set(answer, ACCESS_CONTROL_EXPOSE_HEADERS, &cors.expose_headers.join(","));
+    }
+}
+
+/// False, and no header at all, for an origin that is not allowed.
+fn allow_origin(cors: &CorsConfiguration, request: &HeaderMap, answer: &mut HeaderMap) -> bool {
+    let Some(origin) = request.get(ORIGIN).and_then(|origin| origin.to_str().ok()) else { return false };
+    let Some(allowed) = cors.allow_origins.iter().find(|allowed| wildcard(allowed, origin)) else {
+        return false;
+    };
+    set(answer, ACCESS_CONTROL_ALLOW_ORIGIN, if allowed == "*" { "*" } else { origin });
+    if cors.allow_credentials == Some(true) {
+        set(answer, ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+    }
+    true
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let (false, Ok(value)) = (value.is_empty(), HeaderValue::from_str(value)) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,135 @@
+//! What is remembered of one request, for its metrics and its line in the access log.
+
+use std::time::Duration;
+
+use super::live::LiveStage;
+use super::measure::Meter;
+use super::names;
+use super::reply::Reply;
+use super::stage_authorizer::Grant;
+use crate::metrics::Unit;
+use crate::settings::Settings;
+
+pub(super) struct Exchange<'a> {
+    settings: &'a Settings,
+    stage: &'a LiveStage,
+    request_id: &'a str,
+    source_ip: &'a str,
+    path: &'a str,
+    method: String,
+    user_agent: String,
+    request_bytes: f64,
+    pub(super) started_ms: i64,
+    pub(super) route_key: String,
+    pub(super) preflight: bool,
+    pub(super) grant: Option<Grant>,
+    /// How long the function took, once it was called.
+    pub(super) integration: Option<Duration>,
+    pub(super) integration_status: Option<u16>,
+    pub(super) integration_error: Option<String>,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(
+        settings: &'a Settings,
+        stage: &'a LiveStage,
+        head: &http::request::Parts,
+        request_id: &'a str,
+        source_ip: &'a str,
+        path: &'a str,
+    ) -> Self {
+        let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Self {
+            settings,
+            stage,
+            request_id,
+            source_ip,
+            path,
+            method: head.method.to_string(),
+            user_agent: header(http::header::USER_AGENT).to_owned(),
+            request_bytes: header(http::header::CONTENT_LENGTH).parse().unwrap_or_default(),
+            started_ms: settings.clock.now_ms(),
+            route_key: String::new(),
+            preflight: false,
+            grant: None,
+            integration: None,
+            integration_status: None,
+            integration_error: None,
+        }
+    }
+
+    pub(super) fn finish(&self, reply: &Reply, took: Duration) {
+        self.measure(reply, took);
+        if let Some(log) = &self.stage.access_log {
+            let line = log.line(|name| self.variable(name, reply, took));
+            self.settings.logs.put(
+                &log.group,
+                &format!("access/{}", self.stage.name),
+                self.started_ms,
+                &line,
+            );
+        }
+    }
+
+    fn measure(&self, reply: &Reply, took: Duration) {
+        let route = Some(self.route_key.as_str()).filter(|key| self.stage.has_detailed_metrics(key));
+        let meter =
+            Meter { settings: self.settings, api_id: &self.stage.api_id, stage: &self.stage.name, route };
+        meter.count("Count", 1);
+        // Zeroes are recorded too, so that the average of an error metric is the error rate.
+        meter.count("4xx", u32::from(reply.status.is_client_error()));
+        meter.count("5xx", u32::from(reply.status.is_server_error()));
+        meter.record("Latency", millis(took), Unit::Milliseconds);
+        if let Some(integration) = self.integration {
+            meter.record("IntegrationLatency", millis(integration), Unit::Milliseconds);
+        }
+        let answer_bytes = u32::try_from(reply.body.len()).map_or(f64::MAX, f64::from);
+        meter.record("DataProcessed", self.request_bytes + answer_bytes, Unit::Bytes);
+    }
+
+    fn variable(&self, name: &str, reply: &Reply, took: Duration) -> Option<String> {
+        let value = match name {
+            "requestId" | "extendedRequestId" => self.request_id.to_owned(),
+            "accountId" => self.settings.account_id.to_string(),
+            "apiId" | "domainPrefix" => self.stage.api_id.clone(),
+            "domainName" => names::domain_name(self.settings, &self.stage.api_id),
+            "stage" => self.stage.name.clone(),
+            "routeKey" => self.route_key.clone(),
+            "httpMethod" => self.method.clone(),
+            "path" => self.path.to_owned(),
+            "protocol" => "HTTP/1.1".to_owned(),
+            "status" => reply.status.as_u16().to_string(),
+            "requestTime" => names::request_time(self.started_ms),
+            "requestTimeEpoch" => (self.started_ms / 1_000).to_string(),
+            "responseLength" => reply.body.len().to_string(),
+            "responseLatency" => took.as_millis().to_string(),
+            "identity.sourceIp" => self.source_ip.to_owned(),
+            "identity.userAgent" => self.user_agent.clone(),
+            "integrationLatency" | "integration.latency" => self.integration?.as_millis().to_string(),
+            "integrationStatus" | "integration.integrationStatus" | "integration.status" => {
+                self.integration_status?.to_string()
+            }
+            "integrationErrorMessage" | "integration.error" => self.integration_error.clone()?,
+            "error.message" | "error.messageString" => self.error_message(reply)?,
+            _ => self.grant.as_ref()?.property(name.strip_prefix("authorizer.")?)?,
+        };
+        Some(value)
+    }
+
+    /// The gateway's own message: only where it was the gateway that refused.
+    fn error_message(&self, reply: &Reply) -> Option<String> {
+        if self.integration_status.is_some() && self.integration_error.is_none() || !is_error(reply) {
+            return None;
+        }
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).ok()?;
+        Some(body.get("message")?.as_str()?.to_owned())
+    }
+}
+
+fn is_error(reply: &Reply) -> bool {
+    reply.status.is_client_error() || reply.status.is_server_error()
+}
+
+pub(super) fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}

@@ -1,0 +1,331 @@
+//! The data plane of HTTP APIs: from a request to a function and back.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+use super::definition::{Format, Integration, Route};
+use super::http_event::{self, Body, Facts, Question};
+use super::http_log::Exchange;
+use super::identity::Sources;
+use super::integration::{Called, call};
+use super::live::{LiveApi, LiveStage};
+use super::names;
+use super::plane::Plane;
+use super::query::Query;
+use super::reply::Reply;
+use super::router::{PathVariables, decode};
+use super::stage_authorizer::{Denied, Grant, authorize};
+use super::{cors, http_response};
+use crate::invoke::InvokeRequest;
+
+/// "Payload size: 10 MB", not adjustable.
+const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// "Total combined size of request line and header values: 10,240 bytes".
+const HEAD_BYTES_MAX: usize = 10_240;
+
+const REQUEST_ID: &str = "apigw-requestid";
+
+pub(super) async fn answer(
+    plane: &Plane,
+    api: &LiveApi,
+    path: &str,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Reply {
+    let request_id = names::opaque_id(&plane.settings);
+    let path = if path.is_empty() { "/" } else { path };
+    let mut reply = match select_stage(api, path) {
+        Some((stage, routed)) => {
+            let source_ip = peer.ip().to_string();
+            Served { plane, stage, path, routed, request_id: &request_id, source_ip: &source_ip }
+                .answer(request)
+                .await
+        }
+        None => Reply::not_found(),
+    };
+    reply.set(REQUEST_ID, &request_id);
+    reply
+}
+
+/// "API Gateway selects the stage by the first path segment, else `$default`": and the path that routes see.
+fn select_stage<'a>(api: &'a LiveApi, path: &'a str) -> Option<(&'a Arc<LiveStage>, &'a str)> {
+    let tail = &path[1..];
+    let (first, rest) = tail.split_at(tail.find('/').unwrap_or(tail.len()));
+    match api.stages.get(first) {
+        Some(stage) if first != "$default" => Some((stage, if rest.is_empty() { "/" } else { rest })),
+        _ => api.stages.get("$default").map(|stage| (stage, path)),
+    }
+}
+
+/// One request on its way through one stage.
+struct Served<'a> {
+    plane: &'a Plane,
+    stage: &'a LiveStage,
+    /// As AWS shows it: with the stage's prefix.
+    path: &'a str,
+    /// As routes see it.
+    routed: &'a str,
+    request_id: &'a str,
+    source_ip: &'a str,
+}
+
+/// A request head, its route and what an authorizer said.
+struct Matched<'a> {
+    head: http::request::Parts,
+    route: &'a Route,
+    variables: PathVariables,
+}
+
+impl Served<'_> {
+    async fn answer(&self, request: Request<Incoming>) -> Reply {
+        let started = Instant::now();
+        let (head, body) = request.into_parts();
+        let mut exchange = Exchange::new(
+            &self.plane.settings,
+            self.stage,
+            &head,
+            self.request_id,
+            self.source_ip,
+            self.path,
+        );
+        let request_headers = self.stage.cors.is_some().then(|| head.headers.clone());
+        let mut reply = self.route(head, body, &mut exchange).await;
+        if let (Some(cors), Some(headers), false) = (&self.stage.cors, request_headers, exchange.preflight) {
+            cors::rewrite(cors, &headers, &mut reply.headers);
+        }
+        exchange.finish(&reply, started.elapsed());
+        reply
+    }
+
+    async fn route(&self, head: http::request::Parts, body: Incoming, exchange: &mut Exchange<'_>) -> Reply {
+        if head_bytes(&head) > HEAD_BYTES_MAX {
+            return Reply::message(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Request Header Fields Too Large",
+            );
+        }
+        let found = self.stage.definition.http.find(&head.method, self.routed);
+        if let Some(cors) = &self.stage.cors
+            && cors::is_preflight(&head.method, &head.headers)
+            && !found.as_ref().is_some_and(|(route, _)| route.authorizer.is_some() && route.key == "$default")
+        {
+            exchange.preflight = true;
+            return cors::preflight(cors, &head.headers);
+        }
+        let Some((route, variables)) = found else { return Reply::not_found() };
+        exchange.route_key.clone_from(&route.key);
+        let now_ms = self.plane.settings.clock.now_ms();
+        if !self.stage.admits(&route.key, now_ms) || !self.plane.requests.try_take(now_ms) {
+            return Reply::too_many_requests();
+        }
+        self.serve(Matched { head, route, variables }, body, exchange).await
+    }
+
+    async fn serve(&self, mut matched: Matched<'_>, body: Incoming, exchange: &mut Exchange<'_>) -> Reply {
+        let settings = &self.plane.settings;
+        let trace = self.complete_headers(&mut matched.head.headers, exchange.started_ms);
+        let path = decode(self.path);
+        let raw_query = matched.head.uri.query().unwrap_or_default().to_owned();
+        let query = Query::parse(&raw_query);
+        let domain_name = names::domain_name(settings, &self.stage.api_id);
+        let time = names::request_time(exchange.started_ms);
+        let facts = Facts {
+            account_id: &settings.account_id,
+            api_id: &self.stage.api_id,
+            stage: &self.stage.name,
+            variables: &self.stage.variables,
+            domain_name: &domain_name,
+            request_id: self.request_id,
+            route_key: &matched.route.key,
+            method: &matched.head.method,
+            path: &path,
+            raw_query: &raw_query,
+            query: &query,
+            headers: &matched.head.headers,
+            path_variables: &matched.variables,
+            source_ip: self.source_ip,
+            time: &time,
+            time_epoch_ms: exchange.started_ms,
+        };
+        match self.authorized(matched.route, &facts).await {
+            Ok(grant) => exchange.grant = grant,
+            Err(denied) => return refusal(denied),
+        }
+        let Some(integration) = &matched.route.integration else { return Reply::internal_error() };
+        let body = match read(body).await {
+            Ok(body) => body,
+            Err(reply) => return reply,
+        };
+        let body = event_body(&matched.head.headers, &body);
+        let event = match integration.format {
+            Format::V2 => http_event::integration_v2(&facts, exchange.grant.as_ref(), &body),
+            Format::V1 => http_event::integration_v1(&facts, exchange.grant.as_ref(), &body),
+        };
+        self.call(integration, Bytes::from(event), trace, exchange).await
+    }
+
+    /// Adds what the edge of AWS adds, and gives the trace header.
+    fn complete_headers(&self, headers: &mut HeaderMap, at_ms: i64) -> String {
+        let received = headers.get("x-amzn-trace-id").and_then(|value| value.to_str().ok());
+        let trace = names::trace_header(&self.plane.settings, at_ms, received);
+        let forwarded = match headers.get("x-forwarded-for").and_then(|value| value.to_str().ok()) {
+            Some(before) => format!("{before}, {}", self.source_ip),
+            None => self.source_ip.to_owned(),
+        };
+        for (name, value) in [("x-amzn-trace-id", trace.as_str()), ("x-forwarded-for", &forwarded)] {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        }
+        // An API on AWS is only reached by TLS: functions build links from these.
+        headers.insert("x-forwarded-port", HeaderValue::from_static("443"));
+        headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        trace
+    }
+
+    async fn authorized(&self, route: &Route, facts: &Facts<'_>) -> Result<Option<Grant>, Denied> {
+        let Some(authorizer) = &route.authorizer else { return Ok(None) };
+        let tail = format!("{}{}", facts.method, self.routed);
+        let arn = names::execute_api_arn(&self.plane.settings, &self.stage.api_id, &self.stage.name, &tail);
+        let context = [
+            ("routeKey", facts.route_key),
+            ("httpMethod", facts.method.as_str()),
+            ("path", facts.path),
+            ("stage", facts.stage),
+            ("identity.sourceIp", facts.source_ip),
+        ];
+        let sources = Sources {
+            headers: facts.headers,
+            query: facts.query,
+            variables: facts.variables,
+            context: &context,
+        };
+        let event = |identity: &[String]| {
+            let question = Question { arn: &arn, identity };
+            match authorizer.format {
+                Format::V2 => http_event::authorizer_v2(facts, &question),
+                Format::V1 => http_event::authorizer_v1(facts, &question),
+            }
+        };
+        authorize(self.plane, self.stage, authorizer, &sources, &arn, event).await.map(Some)
+    }
+
+    async fn call(
+        &self,
+        integration: &Integration,
+        event: Bytes,
+        trace: String,
+        exchange: &mut Exchange<'_>,
+    ) -> Reply {
+        let request =
+            InvokeRequest { function: integration.function.clone(), payload: event, trace_id: Some(trace) };
+        let started = Instant::now();
+        let called = call(&self.plane.invoke, &self.plane.settings.clock, integration.timeout, request).await;
+        exchange.integration = Some(started.elapsed());
+        match called {
+            Called::Answered(answer) => {
+                exchange.integration_status = Some(200);
+                http_response::reply(&answer, integration.format).unwrap_or_else(|malformed| {
+                    exchange.integration_error = Some(malformed.to_string());
+                    Reply::internal_error()
+                })
+            }
+            Called::Failed(reason) => {
+                exchange.integration_status = Some(200);
+                exchange.integration_error = Some(reason);
+                Reply::internal_error()
+            }
+            Called::Throttled => {
+                exchange.integration_status = Some(429);
+                exchange.integration_error = Some("Rate Exceeded.".to_owned());
+                Reply::unavailable()
+            }
+            Called::TimedOut => {
+                exchange.integration_error = Some("Endpoint request timed out".to_owned());
+                Reply::unavailable()
+            }
+        }
+    }
+}
+
+fn refusal(denied: Denied) -> Reply {
+    match denied {
+        Denied::Unidentified => Reply::unauthorized(),
+        Denied::Forbidden => Reply::forbidden(),
+        Denied::Broken => Reply::internal_error(),
+    }
+}
+
+fn head_bytes(head: &http::request::Parts) -> usize {
+    let line = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    line + head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
+}
+
+async fn read(body: Incoming) -> Result<Bytes, Reply> {
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Reply::too_large()),
+        Err(_) => Err(Reply::message(StatusCode::BAD_REQUEST, "Bad Request")),
+    }
+}
+
+/// Text of a textual type goes as it is, all else in base64.
+fn event_body<'a>(headers: &HeaderMap, body: &'a Bytes) -> Body<'a> {
+    if body.is_empty() {
+        return Body { text: None, is_base64: false };
+    }
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match std::str::from_utf8(body) {
+        Ok(text) if is_textual(content_type) => Body { text: Some(Cow::Borrowed(text)), is_base64: false },
+        _ => Body { text: Some(Cow::Owned(STANDARD.encode(body))), is_base64: true },
+    }
+}
+
+fn is_textual(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence.starts_with("text/")
+        || matches!(essence.as_str(), "application/json" | "application/javascript" | "application/xml")
+        || essence.ends_with("+json")
+        || essence.ends_with("+xml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_textual_types_stay_text() {
+        for (content_type, textual) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("text/plain", true),
+            ("application/problem+json", true),
+            ("image/svg+xml", true),
+            ("application/octet-stream", false),
+            ("application/x-www-form-urlencoded", false),
+            ("", false),
+        ] {
+            assert_eq!(is_textual(content_type), textual, "{content_type}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_goes_in_base64() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        let bytes = Bytes::from_static(&[0xff, 0xfe]);
+        let body = event_body(&headers, &bytes);
+        assert!(body.is_base64);
+        assert_eq!(body.text.as_deref(), Some("//4="));
+    }
+}

@@ -1,0 +1,282 @@
+//! From what a function returned to what the client receives.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::de::{self, IgnoredAny, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::definition::Format;
+use super::reply::Reply;
+
+/// Belongs to one connection, not to the answer: the gateway sets its own.
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+];
+
+/// The object that a proxy integration returns.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ProxyAnswer<'a> {
+    #[serde(default)]
+    pub(super) status_code: Option<Status>,
+    #[serde(borrow, default)]
+    headers: Option<BTreeMap<Cow<'a, str>, Text<'a>>>,
+    #[serde(borrow, default)]
+    multi_value_headers: Option<BTreeMap<Cow<'a, str>, Vec<Text<'a>>>>,
+    #[serde(borrow, default)]
+    cookies: Option<Vec<Text<'a>>>,
+    #[serde(borrow, default)]
+    body: Option<Text<'a>>,
+    #[serde(default)]
+    is_base64_encoded: Option<bool>,
+}
+
+/// A malformed answer: 500 to the client, and the reason to the access log.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("The response from the Lambda function doesn't match the format that API Gateway expects.")]
+pub(super) struct Malformed;
+
+pub(super) fn reply(answer: &Bytes, format: Format) -> Result<Reply, Malformed> {
+    match serde_json::from_slice::<ProxyAnswer<'_>>(answer) {
+        Ok(proxy) if proxy.status_code.is_some() => proxy.into_reply(format),
+        // "If your Lambda function returns valid JSON and doesn't return a statusCode", 2.0 infers the rest.
+        Ok(_) if format == Format::V2 => Ok(inferred(answer)),
+        Err(error) if format == Format::V2 && error.is_data() && !has_status(answer) => infer(answer),
+        Ok(_) | Err(_) => Err(Malformed),
+    }
+}
+
+/// An object whose `statusCode` has the wrong type is malformed, not inferred.
+fn has_status(answer: &Bytes) -> bool {
+    #[derive(Deserialize)]
+    struct Peek {
+        #[serde(rename = "statusCode")]
+        status: Option<IgnoredAny>,
+    }
+    serde_json::from_slice::<Peek>(answer).is_ok_and(|peek| peek.status.is_some())
+}
+
+fn infer(answer: &Bytes) -> Result<Reply, Malformed> {
+    match serde_json::from_slice::<IgnoredAny>(answer) {
+        Ok(_) => Ok(inferred(answer)),
+        Err(_) => Err(Malformed),
+    }
+}
+
+/// Status 200, `application/json`, the JSON itself; a JSON string as its text.
+fn inferred(answer: &Bytes) -> Reply {
+    let mut reply = Reply::empty(StatusCode::OK);
+    reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply.body = match serde_json::from_slice::<String>(answer) {
+        Ok(text) => Bytes::from(text),
+        Err(_) => answer.clone(),
+    };
+    reply
+}
+
+impl ProxyAnswer<'_> {
+    /// The body as bytes; None when it claims base64 and is not.
+    pub(super) fn body_bytes(&self) -> Option<Bytes> {
+        let body = self.body.as_ref().map_or("", |text| &text.0);
+        if self.is_base64_encoded == Some(true) {
+            return STANDARD.decode(body).ok().map(Bytes::from);
+        }
+        Some(Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    /// One header, whatever its case.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let headers = self.headers.as_ref()?;
+        headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| &*value.0)
+    }
+
+    fn into_reply(self, format: Format) -> Result<Reply, Malformed> {
+        let status = self
+            .status_code
+            .as_ref()
+            .and_then(|status| StatusCode::from_u16(status.0).ok())
+            .ok_or(Malformed)?;
+        // 1xx is the protocol's own: no function can answer with it.
+        if status.is_informational() {
+            return Err(Malformed);
+        }
+        let body = self.body_bytes().ok_or(Malformed)?;
+        let headers = self.header_map(format)?;
+        Ok(Reply { status, headers, body })
+    }
+
+    fn header_map(&self, format: Format) -> Result<HeaderMap, Malformed> {
+        let mut map = HeaderMap::new();
+        for (name, value) in self.headers.iter().flatten() {
+            put(&mut map, name, &value.0, true)?;
+        }
+        if format == Format::V1 {
+            for (name, values) in self.multi_value_headers.iter().flatten() {
+                for (position, value) in values.iter().enumerate() {
+                    put(&mut map, name, &value.0, position == 0)?;
+                }
+            }
+        } else {
+            for cookie in self.cookies.iter().flatten() {
+                put(&mut map, SET_COOKIE.as_str(), &cookie.0, false)?;
+            }
+        }
+        if !map.contains_key(CONTENT_TYPE) {
+            let default = if format == Format::V2 { "text/plain;charset=UTF-8" } else { "application/json" };
+            map.insert(CONTENT_TYPE, HeaderValue::from_static(default));
+        }
+        Ok(map)
+    }
+}
+
+fn put(map: &mut HeaderMap, name: &str, value: &str, replace: bool) -> Result<(), Malformed> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Malformed)?;
+    let value = HeaderValue::from_str(value).map_err(|_| Malformed)?;
+    if HOP_BY_HOP.contains(&name.as_str()) {
+        return Ok(());
+    }
+    if replace {
+        map.insert(name, value);
+    } else {
+        map.append(name, value);
+    }
+    Ok(())
+}
+
+/// 200 or "200".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Status(pub(super) u16);
+
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Text::deserialize(deserializer)?;
+        text.0.parse().map(Self).map_err(|_| de::Error::custom("statusCode is not a status"))
+    }
+}
+
+/// A string, or a number or boolean written where a string belongs.
+#[derive(Debug)]
+pub(super) struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string, number or boolean")
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
+        Ok(Text(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Text(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Text(Cow::Owned(value.to_string())))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Text(Cow::Owned(value.to_string())))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Text(Cow::Owned(value.to_string())))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Text(Cow::Owned(value.to_string())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapped(answer: &'static str, format: Format) -> Result<Reply, Malformed> {
+        reply(&Bytes::from_static(answer.as_bytes()), format)
+    }
+
+    #[test]
+    fn a_full_answer_is_sent_as_it_says() {
+        let answer = r#"{"statusCode":202,"headers":{"Location":"/tasks/1","X-Count":3,"Connection":"close"},
+            "cookies":["a=1","b=2"],"body":"{\"ok\":true}","isBase64Encoded":false}"#;
+        let reply = mapped(answer, Format::V2).unwrap();
+        assert_eq!(reply.status, StatusCode::ACCEPTED);
+        assert_eq!(reply.headers["location"], "/tasks/1");
+        assert_eq!(reply.headers["x-count"], "3");
+        assert_eq!(reply.headers["content-type"], "text/plain;charset=UTF-8");
+        assert!(!reply.headers.contains_key("connection"));
+        assert_eq!(reply.headers.get_all("set-cookie").iter().count(), 2);
+        assert_eq!(&reply.body[..], br#"{"ok":true}"#);
+    }
+
+    #[test]
+    fn binary_bodies_come_in_base64() {
+        let reply = mapped(r#"{"statusCode":200,"body":"AAH/","isBase64Encoded":true}"#, Format::V2).unwrap();
+        assert_eq!(&reply.body[..], [0, 1, 255]);
+        assert_eq!(
+            mapped(r#"{"statusCode":200,"body":"?","isBase64Encoded":true}"#, Format::V2).unwrap_err(),
+            Malformed
+        );
+    }
+
+    #[test]
+    fn format_2_infers_what_has_no_status_and_format_1_refuses_it() {
+        for (answer, body) in [
+            (r#"{"a":1}"#, r#"{"a":1}"#),
+            ("[1,2]", "[1,2]"),
+            (r#""hi""#, "hi"),
+            (r#"{"body":{"x":1}}"#, r#"{"body":{"x":1}}"#),
+        ] {
+            let reply = mapped(answer, Format::V2).unwrap();
+            assert_eq!((reply.status, &reply.body[..]), (StatusCode::OK, body.as_bytes()), "{answer}");
+            assert_eq!(reply.headers["content-type"], "application/json");
+            assert_eq!(mapped(answer, Format::V1).unwrap_err(), Malformed);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_malformed() {
+        for answer in [
+            "",
+            "{",
+            r#"{"statusCode":"many"}"#,
+            r#"{"statusCode":99}"#,
+            r#"{"statusCode":200,"headers":{"a b":"c"}}"#,
+        ] {
+            assert_eq!(mapped(answer, Format::V2).unwrap_err(), Malformed, "{answer}");
+        }
+    }
+
+    #[test]
+    fn format_1_takes_multi_value_headers() {
+        let reply =
+            mapped(r#"{"statusCode":200,"multiValueHeaders":{"x-a":["1","2"]},"body":""}"#, Format::V1)
+                .unwrap();
+        assert_eq!(reply.headers.get_all("x-a").iter().count(), 2);
+    }
+}

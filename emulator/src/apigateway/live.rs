@@ -1,0 +1,100 @@
+//! What the data planes serve: rebuilt after each change, read without waiting for one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::access_log::AccessLog;
+use super::authorizer_cache::AuthorizerCache;
+use super::definition::Definition;
+use super::model::{CorsConfiguration, Protocol, RouteSettings, Stage, Texts};
+use super::record::ApiRecord;
+use super::throttle::{ACCOUNT_BURST, ACCOUNT_RATE_PER_SECOND, TokenBucket};
+
+#[derive(Debug)]
+pub(super) struct LiveApi {
+    pub(super) protocol: Protocol,
+    pub(super) stages: HashMap<String, Arc<LiveStage>>,
+}
+
+#[derive(Debug)]
+pub(super) struct LiveStage {
+    pub(super) api_id: String,
+    pub(super) name: String,
+    pub(super) definition: Arc<Definition>,
+    pub(super) variables: Texts,
+    pub(super) access_log: Option<AccessLog>,
+    pub(super) cors: Option<CorsConfiguration>,
+    pub(super) authorizer_cache: AuthorizerCache,
+    detailed_metrics: bool,
+    /// None where only the account's limit holds.
+    bucket: Option<TokenBucket>,
+    routes: HashMap<String, RouteLimits>,
+}
+
+#[derive(Debug)]
+struct RouteLimits {
+    detailed_metrics: bool,
+    bucket: Option<TokenBucket>,
+}
+
+impl LiveApi {
+    pub(super) fn build(api: &ApiRecord, now_ms: i64) -> Self {
+        let stages = if api.settings.disable_execute_api_endpoint {
+            HashMap::new()
+        } else {
+            api.stages
+                .values()
+                .filter_map(|stage| LiveStage::build(api, &stage.settings, now_ms))
+                .map(|stage| (stage.name.clone(), Arc::new(stage)))
+                .collect()
+        };
+        Self { protocol: api.protocol(), stages }
+    }
+}
+
+impl LiveStage {
+    /// None for a stage that nothing was deployed to.
+    fn build(api: &ApiRecord, stage: &Stage, now_ms: i64) -> Option<Self> {
+        let definition = api.snapshots.get(stage.deployment_id.as_deref()?)?;
+        let limits = |settings: &RouteSettings| RouteLimits {
+            detailed_metrics: settings.detailed_metrics_enabled,
+            bucket: bucket(settings, now_ms),
+        };
+        Some(Self {
+            api_id: api.id.clone(),
+            name: stage.stage_name.clone(),
+            definition: Arc::clone(definition),
+            variables: stage.stage_variables.clone(),
+            access_log: stage.access_log_settings.as_ref().and_then(AccessLog::compile),
+            cors: api.settings.cors_configuration.clone(),
+            authorizer_cache: AuthorizerCache::default(),
+            detailed_metrics: stage.default_route_settings.detailed_metrics_enabled,
+            bucket: bucket(&stage.default_route_settings, now_ms),
+            routes: stage
+                .route_settings
+                .iter()
+                .map(|(key, settings)| (key.clone(), limits(settings)))
+                .collect(),
+        })
+    }
+
+    /// Takes a token of the route's own bucket where it has one, else of the stage's.
+    pub(super) fn admits(&self, route_key: &str, now_ms: i64) -> bool {
+        let own = self.routes.get(route_key).and_then(|limits| limits.bucket.as_ref());
+        own.or(self.bucket.as_ref()).is_none_or(|bucket| bucket.try_take(now_ms))
+    }
+
+    pub(super) fn has_detailed_metrics(&self, route_key: &str) -> bool {
+        self.routes.get(route_key).map_or(self.detailed_metrics, |limits| limits.detailed_metrics)
+    }
+}
+
+/// One limit alone leaves the other at the account's.
+fn bucket(settings: &RouteSettings, now_ms: i64) -> Option<TokenBucket> {
+    if settings.throttling_rate_limit.is_none() && settings.throttling_burst_limit.is_none() {
+        return None;
+    }
+    let rate = settings.throttling_rate_limit.unwrap_or(ACCOUNT_RATE_PER_SECOND);
+    let burst = settings.throttling_burst_limit.map_or(ACCOUNT_BURST, f64::from);
+    Some(TokenBucket::new(rate, burst, now_ms))
+}

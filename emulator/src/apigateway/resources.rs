@@ -1,0 +1,437 @@
+//! The rules of each kind of resource: what AWS fills in, what it refuses.
+
+use serde_json::{Map, Value};
+
+use super::error::ApiError;
+use super::model::{
+    Api, AuthorizationType, Authorizer, Deployment, Integration, IntegrationResponse, Model, Protocol, Route,
+    RouteResponse, RouteSettings, Stage,
+};
+use super::record::{ApiRecord, Collection, Document, Stored, iso8601};
+use super::router::RouteKey;
+use super::target::lambda_function;
+
+/// Quotas per API (API Gateway quotas for HTTP and WebSocket APIs).
+const ROUTES_MAX: usize = 300;
+const INTEGRATIONS_MAX: usize = 300;
+const STAGES_MAX: usize = 10;
+const AUTHORIZERS_MAX: usize = 10;
+/// AWS states no number for these: a bound that no configuration by hand reaches.
+const OTHERS_MAX: usize = 1_000;
+
+/// An integration may take 50 ms to 30 s behind an HTTP API, to 29 s behind a WebSocket API.
+const INTEGRATION_TIMEOUT_MS_MIN: u32 = 50;
+const HTTP_INTEGRATION_TIMEOUT_MS_MAX: u32 = 30_000;
+const WEBSOCKET_INTEGRATION_TIMEOUT_MS_MAX: u32 = 29_000;
+
+/// "The maximum value is 3600, or 1 hour"; 300 when a REQUEST authorizer of an HTTP API does not say.
+const AUTHORIZER_TTL_SECONDS_MAX: u32 = 3_600;
+const AUTHORIZER_TTL_SECONDS_DEFAULT: u32 = 300;
+
+fn bad<T>(message: impl Into<String>) -> Result<T, ApiError> {
+    Err(ApiError::BadRequest(message.into()))
+}
+
+fn required(value: &str, member: &str) -> Result<(), ApiError> {
+    if value.is_empty() { bad(format!("{member} is a required parameter")) } else { Ok(()) }
+}
+
+impl Api {
+    pub(super) fn settle(&mut self) -> Result<(), ApiError> {
+        required(&self.name, "name")?;
+        let Some(protocol) = self.protocol_type else { return bad("protocolType must be HTTP or WEBSOCKET") };
+        let selection = self.route_selection_expression.get_or_insert_default();
+        match protocol {
+            Protocol::Http if selection.is_empty() => "$request.method $request.path".clone_into(selection),
+            Protocol::Http if selection != "$request.method $request.path" => {
+                return bad("routeSelectionExpression of an HTTP API must be $request.method $request.path");
+            }
+            Protocol::WebSocket if selection.is_empty() => {
+                return bad("routeSelectionExpression is required for a WebSocket API");
+            }
+            Protocol::WebSocket if !selection.starts_with("$request.body.") => {
+                return bad(
+                    "only route selection expressions of the form $request.body.x are supported here",
+                );
+            }
+            Protocol::Http | Protocol::WebSocket => {}
+        }
+        if protocol == Protocol::WebSocket && self.cors_configuration.is_some() {
+            return bad("CORS configuration is supported only for HTTP APIs");
+        }
+        self.check_cors()?;
+        self.api_key_selection_expression.get_or_insert_with(|| "$request.header.x-api-key".to_owned());
+        self.ip_address_type.get_or_insert_with(|| "ipv4".to_owned());
+        Ok(())
+    }
+
+    fn check_cors(&self) -> Result<(), ApiError> {
+        let Some(cors) = &self.cors_configuration else { return Ok(()) };
+        if cors.allow_credentials == Some(true) && cors.allow_origins.iter().any(|origin| origin == "*") {
+            return bad("allowCredentials is not supported for origin *");
+        }
+        Ok(())
+    }
+}
+
+impl Document for Route {
+    const KIND: &'static str = "Route";
+    const ID_MEMBER: Option<&'static str> = Some("routeId");
+    const SERVED: bool = true;
+    const MERGED_MEMBERS: &'static [&'static str] = &["requestParameters", "requestModels"];
+    const COUNT_MAX: usize = ROUTES_MAX;
+
+    fn collection<'a>(api: &'a mut ApiRecord, _parent: &str) -> &'a mut Collection<Self> {
+        &mut api.routes
+    }
+
+    fn settle(&mut self, api: &ApiRecord, id: Option<&str>) -> Result<(), ApiError> {
+        required(&self.route_key, "routeKey")?;
+        if api.protocol() == Protocol::Http && RouteKey::parse(&self.route_key).is_none() {
+            return bad(format!(
+                "The provided route key is not formatted properly for HTTP protocol: {}",
+                self.route_key
+            ));
+        }
+        let taken = api
+            .routes
+            .iter()
+            .any(|(other, route)| Some(other.as_str()) != id && route.settings.route_key == self.route_key);
+        if taken {
+            return Err(ApiError::Conflict(format!(
+                "Route with key {} already exists for this API",
+                self.route_key
+            )));
+        }
+        self.check_target(api)?;
+        self.check_authorization(api)
+    }
+}
+
+impl Route {
+    fn check_target(&self, api: &ApiRecord) -> Result<(), ApiError> {
+        let Some(target) = &self.target else { return Ok(()) };
+        match target.strip_prefix("integrations/") {
+            Some(id) if api.integrations.contains_key(id) => Ok(()),
+            Some(id) => Err(ApiError::missing("Integration", id)),
+            None => bad(format!("Invalid target: {target}")),
+        }
+    }
+
+    fn check_authorization(&self, api: &ApiRecord) -> Result<(), ApiError> {
+        match self.authorization_type {
+            AuthorizationType::None => return Ok(()),
+            AuthorizationType::AwsIam => return bad("AWS_IAM authorization of routes is not supported here"),
+            AuthorizationType::Custom | AuthorizationType::Jwt => {}
+        }
+        if api.protocol() == Protocol::WebSocket && self.route_key != "$connect" {
+            return bad("Currently, authorization is restricted to the $connect route only");
+        }
+        let Some(id) = &self.authorizer_id else {
+            return bad("authorizerId is required for this authorization type");
+        };
+        let Some(authorizer) = api.authorizers.get(id) else {
+            return Err(ApiError::missing("Authorizer", id));
+        };
+        let wanted = if self.authorization_type == AuthorizationType::Jwt { "JWT" } else { "REQUEST" };
+        if authorizer.settings.authorizer_type == wanted {
+            Ok(())
+        } else {
+            bad("The authorizer does not fit the authorization type of the route")
+        }
+    }
+}
+
+impl Document for RouteResponse {
+    const KIND: &'static str = "RouteResponse";
+    const ID_MEMBER: Option<&'static str> = Some("routeResponseId");
+    const SERVED: bool = true;
+    const COUNT_MAX: usize = OTHERS_MAX;
+
+    fn collection<'a>(api: &'a mut ApiRecord, parent: &str) -> &'a mut Collection<Self> {
+        api.route_responses.entry(parent.to_owned()).or_default()
+    }
+
+    fn settle(&mut self, api: &ApiRecord, _id: Option<&str>) -> Result<(), ApiError> {
+        if api.protocol() != Protocol::WebSocket {
+            return bad("Route responses are supported only for WebSocket APIs");
+        }
+        // "You can only define the $default route response for WebSocket APIs."
+        if self.route_response_key == "$default" { Ok(()) } else { bad("routeResponseKey must be $default") }
+    }
+}
+
+impl Document for Integration {
+    const KIND: &'static str = "Integration";
+    const ID_MEMBER: Option<&'static str> = Some("integrationId");
+    const SERVED: bool = true;
+    const MERGED_MEMBERS: &'static [&'static str] = &["requestParameters", "responseParameters"];
+    const COUNT_MAX: usize = INTEGRATIONS_MAX;
+
+    fn collection<'a>(api: &'a mut ApiRecord, _parent: &str) -> &'a mut Collection<Self> {
+        &mut api.integrations
+    }
+
+    fn settle(&mut self, api: &ApiRecord, _id: Option<&str>) -> Result<(), ApiError> {
+        required(&self.integration_type, "integrationType")?;
+        let function = self.integration_uri.as_deref().and_then(lambda_function);
+        if self.integration_type != "AWS_PROXY" || self.integration_subtype.is_some() || function.is_none() {
+            return bad("only AWS_PROXY integrations with a Lambda function are supported here");
+        }
+        // Mappings would have to change requests: refused rather than ignored.
+        if self.request_parameters.as_ref().is_some_and(|map| !map.is_empty())
+            || self.response_parameters.is_some()
+        {
+            return bad("parameter mappings of integrations are not supported here");
+        }
+        self.fill_in(api.protocol())
+    }
+
+    fn before_delete(api: &ApiRecord, id: &str) -> Result<(), ApiError> {
+        let target = format!("integrations/{id}");
+        match api.routes.values().find(|route| route.settings.target.as_deref() == Some(&target)) {
+            Some(route) => Err(ApiError::Conflict(format!(
+                "Cannot delete Integration '{id}'. Route '{}' is currently referencing this Integration.",
+                route.settings.route_key
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Integration {
+    fn fill_in(&mut self, protocol: Protocol) -> Result<(), ApiError> {
+        self.integration_method.get_or_insert_with(|| "POST".to_owned());
+        self.connection_type.get_or_insert_with(|| "INTERNET".to_owned());
+        let format = self.payload_format_version.get_or_insert_with(|| "1.0".to_owned());
+        if !matches!(format.as_str(), "1.0" | "2.0") {
+            return bad(format!("Invalid payloadFormatVersion: {format}"));
+        }
+        let longest_ms = match protocol {
+            Protocol::Http => HTTP_INTEGRATION_TIMEOUT_MS_MAX,
+            Protocol::WebSocket => {
+                self.passthrough_behavior.get_or_insert_with(|| "WHEN_NO_MATCH".to_owned());
+                WEBSOCKET_INTEGRATION_TIMEOUT_MS_MAX
+            }
+        };
+        let timeout_ms = *self.timeout_in_millis.get_or_insert(longest_ms);
+        if (INTEGRATION_TIMEOUT_MS_MIN..=longest_ms).contains(&timeout_ms) {
+            Ok(())
+        } else {
+            bad(format!("Timeout should be between {INTEGRATION_TIMEOUT_MS_MIN} ms and {longest_ms} ms"))
+        }
+    }
+}
+
+impl Document for IntegrationResponse {
+    const KIND: &'static str = "IntegrationResponse";
+    const ID_MEMBER: Option<&'static str> = Some("integrationResponseId");
+    const SERVED: bool = true;
+    const COUNT_MAX: usize = OTHERS_MAX;
+
+    fn collection<'a>(api: &'a mut ApiRecord, parent: &str) -> &'a mut Collection<Self> {
+        api.integration_responses.entry(parent.to_owned()).or_default()
+    }
+
+    fn settle(&mut self, api: &ApiRecord, _id: Option<&str>) -> Result<(), ApiError> {
+        if api.protocol() != Protocol::WebSocket {
+            return bad("Integration responses are supported only for WebSocket APIs");
+        }
+        required(&self.integration_response_key, "integrationResponseKey")
+    }
+}
+
+impl Document for Authorizer {
+    const KIND: &'static str = "Authorizer";
+    const ID_MEMBER: Option<&'static str> = Some("authorizerId");
+    const SERVED: bool = true;
+    const COUNT_MAX: usize = AUTHORIZERS_MAX;
+
+    fn collection<'a>(api: &'a mut ApiRecord, _parent: &str) -> &'a mut Collection<Self> {
+        &mut api.authorizers
+    }
+
+    fn settle(&mut self, api: &ApiRecord, id: Option<&str>) -> Result<(), ApiError> {
+        required(&self.name, "name")?;
+        if api
+            .authorizers
+            .iter()
+            .any(|(other, stored)| Some(other.as_str()) != id && stored.settings.name == self.name)
+        {
+            return bad(format!("Authorizer name must be unique. Authorizer {} already exists", self.name));
+        }
+        match self.authorizer_type.as_str() {
+            "REQUEST" => self.settle_request(api.protocol()),
+            "JWT" => bad("JWT authorizers are not supported here: use a REQUEST authorizer"),
+            other => bad(format!("Invalid authorizerType: {other}")),
+        }
+    }
+
+    fn before_delete(api: &ApiRecord, id: &str) -> Result<(), ApiError> {
+        match api.routes.values().find(|route| route.settings.authorizer_id.as_deref() == Some(id)) {
+            Some(route) => Err(ApiError::Conflict(format!(
+                "Cannot delete authorizer '{id}'. It is referenced by route '{}'",
+                route.settings.route_key
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Authorizer {
+    fn settle_request(&mut self, protocol: Protocol) -> Result<(), ApiError> {
+        if self.authorizer_uri.as_deref().and_then(lambda_function).is_none() {
+            return bad("authorizerUri must name a Lambda function");
+        }
+        for source in &self.identity_source {
+            if super::identity::IdentitySource::parse(source).is_none() {
+                return bad(format!("Invalid identity source: {source}"));
+            }
+        }
+        match protocol {
+            Protocol::Http => self.settle_http(),
+            Protocol::WebSocket if self.enable_simple_responses == Some(true) => {
+                bad("enableSimpleResponses is supported only for HTTP APIs")
+            }
+            Protocol::WebSocket => Ok(()),
+        }
+    }
+
+    fn settle_http(&mut self) -> Result<(), ApiError> {
+        match self.authorizer_payload_format_version.as_deref() {
+            Some("2.0") => {}
+            Some("1.0") if self.enable_simple_responses == Some(true) => {
+                return bad("Simple responses are supported only with format version 2.0");
+            }
+            Some("1.0") => {}
+            _ => return bad("AuthorizerPayloadFormatVersion is a required parameter for REQUEST authorizer"),
+        }
+        let default = if self.identity_source.is_empty() { 0 } else { AUTHORIZER_TTL_SECONDS_DEFAULT };
+        let ttl = *self.authorizer_result_ttl_in_seconds.get_or_insert(default);
+        if ttl > AUTHORIZER_TTL_SECONDS_MAX {
+            return bad(format!("authorizerResultTtlInSeconds must be at most {AUTHORIZER_TTL_SECONDS_MAX}"));
+        }
+        // The values of the identity sources are the cache key: without one there is nothing to look up by.
+        if ttl > 0 && self.identity_source.is_empty() {
+            bad("Identity sources are required when caching is on")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Document for Model {
+    const KIND: &'static str = "Model";
+    const ID_MEMBER: Option<&'static str> = Some("modelId");
+    const COUNT_MAX: usize = OTHERS_MAX;
+
+    fn collection<'a>(api: &'a mut ApiRecord, _parent: &str) -> &'a mut Collection<Self> {
+        &mut api.models
+    }
+
+    fn settle(&mut self, _api: &ApiRecord, _id: Option<&str>) -> Result<(), ApiError> {
+        required(&self.name, "name")
+    }
+}
+
+impl Document for Deployment {
+    const KIND: &'static str = "Deployment";
+    const ID_MEMBER: Option<&'static str> = Some("deploymentId");
+    const DATED: bool = true;
+    const COUNT_MAX: usize = OTHERS_MAX;
+
+    fn collection<'a>(api: &'a mut ApiRecord, _parent: &str) -> &'a mut Collection<Self> {
+        &mut api.deployments
+    }
+
+    fn settle(&mut self, api: &ApiRecord, id: Option<&str>) -> Result<(), ApiError> {
+        if id.is_none() && api.routes.is_empty() {
+            return bad("At least one route is required before deploying the Api.");
+        }
+        match &self.stage_name {
+            Some(stage) if !api.stages.contains_key(stage) => Err(ApiError::missing("Stage", stage)),
+            _ => Ok(()),
+        }
+    }
+
+    fn before_delete(api: &ApiRecord, id: &str) -> Result<(), ApiError> {
+        if api.stages.values().any(|stage| stage.settings.deployment_id.as_deref() == Some(id)) {
+            return bad("Active stages pointing to this deployment must be moved or deleted");
+        }
+        Ok(())
+    }
+
+    fn complete(_stored: &Stored<Self>, view: &mut Map<String, Value>) {
+        view.insert("deploymentStatus".to_owned(), Value::from("DEPLOYED"));
+    }
+}
+
+impl Document for Stage {
+    const KIND: &'static str = "Stage";
+    const ID_MEMBER: Option<&'static str> = None;
+    // `defaultRouteSettings` is replaced whole: a caller that leaves the limits out takes them away.
+    const MERGED_MEMBERS: &'static [&'static str] = &["routeSettings", "stageVariables"];
+    const DATED: bool = true;
+    const COUNT_MAX: usize = STAGES_MAX;
+
+    fn collection<'a>(api: &'a mut ApiRecord, _parent: &str) -> &'a mut Collection<Self> {
+        &mut api.stages
+    }
+
+    fn settle(&mut self, api: &ApiRecord, id: Option<&str>) -> Result<(), ApiError> {
+        required(&self.stage_name, "stageName")?;
+        if id.is_none() && api.stages.contains_key(&self.stage_name) {
+            return Err(ApiError::Conflict("Stage already exists".to_owned()));
+        }
+        if let Some(deployment) = &self.deployment_id
+            && !api.deployments.contains_key(deployment)
+        {
+            return Err(ApiError::missing("Deployment", deployment));
+        }
+        self.access_log_settings =
+            self.access_log_settings.take().filter(|log| log.destination_arn.is_some());
+        for settings in
+            std::iter::once(&mut self.default_route_settings).chain(self.route_settings.values_mut())
+        {
+            settings.settle(api.protocol())?;
+        }
+        match self
+            .route_settings
+            .keys()
+            .find(|key| !api.routes.values().any(|route| route.settings.route_key == **key))
+        {
+            Some(key) => Err(ApiError::NotFound {
+                message: format!("Unable to find Route by key {key} within the provided RouteSettings"),
+                resource: "Route",
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn complete(stored: &Stored<Self>, view: &mut Map<String, Value>) {
+        view.insert("lastUpdatedDate".to_owned(), Value::from(iso8601(stored.updated_ms)));
+        if let (true, Some(id)) = (stored.settings.auto_deploy, &stored.settings.deployment_id) {
+            let message = format!("Successfully deployed stage with deployment ID '{id}'");
+            view.insert("lastDeploymentStatusMessage".to_owned(), Value::from(message));
+        }
+    }
+}
+
+impl RouteSettings {
+    fn settle(&mut self, protocol: Protocol) -> Result<(), ApiError> {
+        if self.throttling_rate_limit.is_some_and(|rate| !rate.is_finite() || rate < 0.0) {
+            return bad("throttlingRateLimit must not be negative");
+        }
+        match protocol {
+            Protocol::Http if self.logging_level.as_deref().is_some_and(|level| level != "OFF") => {
+                return bad("Execution logs are not supported on protocolType HTTP");
+            }
+            Protocol::Http => {}
+            Protocol::WebSocket => {
+                self.data_trace_enabled.get_or_insert(false);
+                self.logging_level.get_or_insert_with(|| "OFF".to_owned());
+            }
+        }
+        Ok(())
+    }
+}

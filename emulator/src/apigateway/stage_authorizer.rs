@@ -1,0 +1,135 @@
+//! Asking a Lambda authorizer, with its cache before it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::authorizer_cache::cache_key;
+use super::definition::{AUTHORIZER_TIMEOUT, Authorizer};
+use super::identity::Sources;
+use super::integration::{Called, call};
+use super::live::LiveStage;
+use super::plane::Plane;
+use super::policy::Verdict;
+use crate::invoke::InvokeRequest;
+
+/// A request that an authorizer let through.
+#[derive(Debug)]
+pub(super) struct Grant {
+    verdict: Arc<Verdict>,
+    latency_ms: u64,
+}
+
+/// Why a request goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// An identity source is missing: the authorizer was not even asked. 401.
+    Unidentified,
+    /// 403.
+    Forbidden,
+    /// The authorizer failed, took too long or answered in no known shape. 500.
+    Broken,
+}
+
+pub(super) async fn authorize(
+    plane: &Plane,
+    stage: &LiveStage,
+    authorizer: &Authorizer,
+    sources: &Sources<'_>,
+    arn: &str,
+    event: impl FnOnce(&[String]) -> Vec<u8>,
+) -> Result<Grant, Denied> {
+    let identity = sources.values(&authorizer.sources).ok_or(Denied::Unidentified)?;
+    let key = cache_key(&authorizer.id, &identity);
+    let now_ms = plane.settings.clock.now_ms();
+    let cached = if authorizer.ttl_ms > 0 { stage.authorizer_cache.get(&key, now_ms) } else { None };
+    let (verdict, latency_ms) = match cached {
+        Some(verdict) => (verdict, 0),
+        None => {
+            let started = Instant::now();
+            let verdict = Arc::new(ask(plane, authorizer, event(&identity)).await?);
+            stage.authorizer_cache.put(key, Arc::clone(&verdict), now_ms, authorizer.ttl_ms);
+            (verdict, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
+        }
+    };
+    if verdict.allows(arn) { Ok(Grant { verdict, latency_ms }) } else { Err(Denied::Forbidden) }
+}
+
+async fn ask(plane: &Plane, authorizer: &Authorizer, event: Vec<u8>) -> Result<Verdict, Denied> {
+    let request =
+        InvokeRequest { function: authorizer.function.clone(), payload: Bytes::from(event), trace_id: None };
+    match call(&plane.invoke, &plane.settings.clock, AUTHORIZER_TIMEOUT, request).await {
+        Called::Answered(answer) => Verdict::parse(&answer, authorizer.simple).ok_or(Denied::Broken),
+        Called::Failed(reason) => {
+            tracing::warn!(authorizer.id, reason, "an authorizer failed");
+            Err(Denied::Broken)
+        }
+        Called::Throttled | Called::TimedOut => Err(Denied::Broken),
+    }
+}
+
+impl Grant {
+    /// `requestContext.authorizer.lambda` of format 2.0.
+    pub(super) fn context(&self) -> Context<'_> {
+        Context(self.verdict.context.as_deref())
+    }
+
+    /// `requestContext.authorizer` of format 1.0 and of WebSocket events.
+    pub(super) fn principal(&self) -> Principal<'_> {
+        Principal(self)
+    }
+
+    /// One property, for access logs.
+    pub(super) fn property(&self, name: &str) -> Option<String> {
+        if name == "principalId" {
+            return self.verdict.principal_id.clone();
+        }
+        self.members().get(name).map(text)
+    }
+
+    fn members(&self) -> Map<String, Value> {
+        let context = self.verdict.context.as_ref();
+        context.and_then(|context| serde_json::from_str(context.get()).ok()).unwrap_or_default()
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Context<'a>(Option<&'a serde_json::value::RawValue>);
+
+impl Serialize for Context<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(context) => context.serialize(serializer),
+            None => serializer.serialize_map(Some(0))?.end(),
+        }
+    }
+}
+
+/// "API Gateway … stringified": context values of these events are strings, whatever they were.
+#[derive(Debug)]
+pub(super) struct Principal<'a>(&'a Grant);
+
+impl Serialize for Principal<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(principal) = &self.0.verdict.principal_id {
+            map.serialize_entry("principalId", principal)?;
+        }
+        for (name, value) in &self.0.members() {
+            map.serialize_entry(name, &text(value))?;
+        }
+        map.serialize_entry("integrationLatency", &self.0.latency_ms)?;
+        map.end()
+    }
+}

@@ -1,0 +1,258 @@
+//! The handshake of a WebSocket API: who may connect, and what refuses them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::handshake::server::create_response;
+
+use super::connections::{Arrival, Connection};
+use super::definition::Route;
+use super::http_response::ProxyAnswer;
+use super::identity::Sources;
+use super::integration::{Called, call};
+use super::live::{LiveApi, LiveStage};
+use super::measure::Meter;
+use super::plane::Plane;
+use super::query::Query;
+use super::reply::Reply;
+use super::stage_authorizer::{Denied, authorize};
+use super::ws_event::{self, Handshake, Moment};
+use super::{names, ws_session};
+use crate::invoke::InvokeRequest;
+
+pub(super) async fn answer(
+    plane: Arc<Plane>,
+    api: &LiveApi,
+    path: &str,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Response<Full<Bytes>> {
+    let stage = path.trim_matches('/');
+    let Some(stage) = api.stages.get(stage).cloned() else { return Reply::forbidden().into() };
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (head, _) = request.into_parts();
+    let head = Request::from_parts(head, ());
+    let Ok(switching) = create_response(&head) else {
+        return Reply::message(StatusCode::UPGRADE_REQUIRED, "Upgrade Required").into();
+    };
+    let (mut head, ()) = head.into_parts();
+    let (connection, outbound) = Connection::new(arrival(&plane, &stage, &head.headers, peer));
+    let Some(admission) = Admission::begin(&plane, &connection) else { return Reply::unavailable().into() };
+    match connect(&plane, &stage, &connection, &mut head).await {
+        Ok(subprotocol) => {
+            connection.open();
+            admission.complete();
+            meter(&plane, &stage, "$connect").count("ConnectCount", 1);
+            start(plane, connection, outbound, upgrade);
+            accepted(switching, subprotocol)
+        }
+        Err(reply) => {
+            let name = if reply.status.is_client_error() { "ClientError" } else { "ExecutionError" };
+            meter(&plane, &stage, "$connect").count(name, 1);
+            reply.into()
+        }
+    }
+}
+
+/// Takes a connection out of the table again when its handshake does not complete, be it that the client hung up.
+struct Admission<'a> {
+    plane: &'a Plane,
+    id: &'a str,
+    completed: bool,
+}
+
+impl<'a> Admission<'a> {
+    fn begin(plane: &'a Plane, connection: &'a Arc<Connection>) -> Option<Self> {
+        plane.connections.add(connection).then_some(Self { plane, id: &connection.id, completed: false })
+    }
+
+    fn complete(mut self) {
+        self.completed = true;
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        if !self.completed {
+            self.plane.connections.remove(self.id);
+        }
+    }
+}
+
+fn arrival(plane: &Plane, stage: &LiveStage, headers: &HeaderMap, peer: SocketAddr) -> Arrival {
+    let agent = headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    Arrival {
+        id: names::opaque_id(&plane.settings),
+        api_id: stage.api_id.clone(),
+        stage: stage.name.clone(),
+        at_ms: plane.settings.clock.now_ms(),
+        source_ip: peer.ip().to_string(),
+        user_agent: agent.map(str::to_owned),
+    }
+}
+
+pub(super) fn meter<'a>(plane: &'a Plane, stage: &'a LiveStage, route_key: &'a str) -> Meter<'a> {
+    let route = Some(route_key).filter(|key| stage.has_detailed_metrics(key));
+    Meter { settings: &plane.settings, api_id: &stage.api_id, stage: &stage.name, route }
+}
+
+/// Runs authorizer and `$connect`; gives the subprotocol that the function chose.
+async fn connect(
+    plane: &Plane,
+    stage: &LiveStage,
+    connection: &Connection,
+    head: &mut http::request::Parts,
+) -> Result<Option<HeaderValue>, Reply> {
+    let now_ms = plane.settings.clock.now_ms();
+    if !plane.new_connections.try_take(now_ms) || !stage.admits("$connect", now_ms) {
+        return Err(Reply::too_many_requests());
+    }
+    let Some(route) = stage.definition.websocket.get("$connect") else { return Ok(None) };
+    let trace = complete_headers(plane, connection, &mut head.headers);
+    let query = Query::parse(head.uri.query().unwrap_or_default());
+    let handshake = Handshake { headers: &head.headers, query: &query, variables: &stage.variables };
+    let moment = Moment::now(plane, &stage.api_id);
+    check_authorizer(plane, stage, route, connection, &moment, handshake).await?;
+    let Some(integration) = &route.integration else { return Ok(None) };
+    let event = Bytes::from(ws_event::connect(connection, &moment, handshake));
+    let request =
+        InvokeRequest { function: integration.function.clone(), payload: event, trace_id: Some(trace) };
+    let called = call(&plane.invoke, &plane.settings.clock, integration.timeout, request).await;
+    verdict(&called, &connection.id, &moment.request_id)
+}
+
+async fn check_authorizer(
+    plane: &Plane,
+    stage: &LiveStage,
+    route: &Route,
+    connection: &Connection,
+    moment: &Moment,
+    handshake: Handshake<'_>,
+) -> Result<(), Reply> {
+    let Some(authorizer) = &route.authorizer else { return Ok(()) };
+    let arn = names::execute_api_arn(&plane.settings, &stage.api_id, &stage.name, "$connect");
+    let sources = Sources {
+        headers: handshake.headers,
+        query: handshake.query,
+        variables: handshake.variables,
+        context: &[],
+    };
+    let event = |_: &[String]| ws_event::authorizer(connection, moment, handshake, &arn);
+    let grant =
+        authorize(plane, stage, authorizer, &sources, &arn, event).await.map_err(|denied| match denied {
+            Denied::Unidentified => Reply::unauthorized(),
+            Denied::Forbidden => Reply::forbidden(),
+            Denied::Broken => Reply::internal_error(),
+        })?;
+    if let Ok(context) = serde_json::value::to_raw_value(&grant.principal()) {
+        // The connection is new: nothing was set before.
+        connection.authorizer.get_or_init(|| context);
+    }
+    Ok(())
+}
+
+fn complete_headers(plane: &Plane, connection: &Connection, headers: &mut HeaderMap) -> String {
+    let received = headers.get("x-amzn-trace-id").and_then(|value| value.to_str().ok());
+    let trace = names::trace_header(&plane.settings, connection.connected_ms, received);
+    for (name, value) in [("x-amzn-trace-id", trace.as_str()), ("x-forwarded-for", &connection.source_ip)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert("x-forwarded-port", HeaderValue::from_static("443"));
+    headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+    trace
+}
+
+/// 2xx lets the client in, another status is what the client sees, and a broken function is 502.
+fn verdict(called: &Called, connection_id: &str, request_id: &str) -> Result<Option<HeaderValue>, Reply> {
+    let refused = |status, message| Err(refusal(status, message, connection_id, request_id));
+    let answer = match called {
+        Called::Answered(answer) => answer,
+        Called::TimedOut => return refused(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"),
+        Called::Failed(_) | Called::Throttled => {
+            return refused(StatusCode::BAD_GATEWAY, "Internal server error");
+        }
+    };
+    let parsed = serde_json::from_slice::<ProxyAnswer<'_>>(answer).ok();
+    let status = parsed.as_ref().and_then(|answer| StatusCode::from_u16(answer.status_code?.0).ok());
+    match (parsed, status) {
+        (Some(answer), Some(status)) if status.is_success() => Ok(answer
+            .header(SEC_WEBSOCKET_PROTOCOL.as_str())
+            .and_then(|value| HeaderValue::from_str(value).ok())),
+        (Some(_), Some(status)) if !status.is_informational() => Err(Reply::empty(status)),
+        _ => refused(StatusCode::BAD_GATEWAY, "Internal server error"),
+    }
+}
+
+fn refusal(status: StatusCode, message: &str, connection_id: &str, request_id: &str) -> Reply {
+    let mut reply = Reply::message(status, message);
+    reply.body = Bytes::from(error_frame(message, connection_id, request_id));
+    reply
+}
+
+/// With AWS's own spacing: clients that compare text exist.
+pub(super) fn error_frame(message: &str, connection_id: &str, request_id: &str) -> String {
+    format!(r#"{{"message": "{message}", "connectionId":"{connection_id}", "requestId":"{request_id}"}}"#)
+}
+
+fn accepted(switching: Response<()>, subprotocol: Option<HeaderValue>) -> Response<Full<Bytes>> {
+    let mut response = switching.map(|()| Full::new(Bytes::new()));
+    if let Some(subprotocol) = subprotocol {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    response
+}
+
+/// The session waits for hyper to hand over the socket, which it does once the 101 is written.
+fn start(
+    plane: Arc<Plane>,
+    connection: Arc<Connection>,
+    outbound: mpsc::Receiver<Utf8Bytes>,
+    upgrade: OnUpgrade,
+) {
+    tokio::spawn(async move { ws_session::run(plane, connection, outbound, upgrade).await });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status_of(called: &Called) -> u16 {
+        verdict(called, "C=", "R=").map_or_else(|reply| reply.status.as_u16(), |_| 101)
+    }
+
+    #[test]
+    fn what_connect_returns_decides_the_handshake() {
+        let answered = |text: &'static str| Called::Answered(Bytes::from_static(text.as_bytes()));
+        assert_eq!(status_of(&answered(r#"{"statusCode":200}"#)), 101);
+        assert_eq!(status_of(&answered(r#"{"statusCode":"204"}"#)), 101);
+        assert_eq!(status_of(&answered(r#"{"statusCode":401}"#)), 401);
+        assert_eq!(status_of(&answered("null")), 502);
+        assert_eq!(status_of(&Called::Failed(String::new())), 502);
+        assert_eq!(status_of(&Called::TimedOut), 504);
+    }
+
+    #[test]
+    fn the_subprotocol_of_the_function_is_echoed() {
+        let answer = r#"{"statusCode":200,"headers":{"sec-websocket-protocol":"v1"}}"#;
+        let chosen = verdict(&Called::Answered(Bytes::from_static(answer.as_bytes())), "C=", "R=").unwrap();
+        assert_eq!(chosen, Some(HeaderValue::from_static("v1")));
+    }
+
+    #[test]
+    fn error_frames_have_the_spacing_of_aws() {
+        assert_eq!(
+            error_frame("Forbidden", "XDmENcnwIE0CFEQ=", "XDmGEE2RoE0FRdQ="),
+            r#"{"message": "Forbidden", "connectionId":"XDmENcnwIE0CFEQ=", "requestId":"XDmGEE2RoE0FRdQ="}"#
+        );
+    }
+}
