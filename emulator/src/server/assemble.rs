@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::registry::Registry;
 use super::start::StartError;
+use crate::apigateway::Gateway;
 use crate::lambda::{self, Lambda};
 use crate::settings::Settings;
 use crate::wire::{DataPlane, Service};
@@ -31,6 +32,10 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     services.add("sqs", Arc::clone(&sqs));
     let lambda = Lambda::new(settings.clone(), lambda::Options::default()).map_err(StartError::Functions)?;
     lambda.set_sqs(sqs);
-    services.add("lambda", Arc::new(lambda));
+    let lambda = Arc::new(lambda);
+    services.add("lambda", Arc::<Lambda>::clone(&lambda));
+    let gateway = Gateway::new(settings, lambda);
+    services.add("apigateway", Arc::new(gateway.clone()));
+    assembly.execute_api = Some(Arc::new(gateway));
     Ok(assembly)
 }
