@@ -40,6 +40,14 @@ impl Ready {
         health(&self.endpoint).unwrap_or(false)
     }
 
+    /// Its resident memory, where the system tells.
+    pub(crate) fn memory_mib(&self) -> Option<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kib / 1024.0)
+    }
+
     /// SIGTERM, then SIGKILL for whatever of its process group is left after the limit.
     pub(crate) fn stop(&self) {
         let pid = Pid::from_raw(self.pid);

@@ -1,7 +1,7 @@
 //! Up, plan, down.
 
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use loadtest::token::{KeyPair, Minter};
@@ -52,18 +52,38 @@ pub(crate) fn down(steps: &Steps, workdir: &Workdir) -> Result<ExitCode, StackEr
 
 /// Emulator, key pair, `terraform apply`, `stack.json`.
 pub(crate) fn up(steps: &Steps, workdir: &Workdir) -> Result<Value, StackError> {
+    let zips = steps.of("package the functions", |_| zips())?;
+    let ready = start(steps, workdir)?;
+    apply(steps, workdir, &ready, &zips)
+}
+
+/// The folder of the functions' zips, made anew where a binary is newer than its zip.
+pub(crate) fn zips() -> Result<PathBuf, StackError> {
+    package::functions(Path::new(ZIPS))
+}
+
+/// An emulator in an empty directory.
+pub(crate) fn start(steps: &Steps, workdir: &Workdir) -> Result<Ready, StackError> {
     if Ready::read(workdir).is_some_and(|ready| ready.is_healthy()) {
         return Err(StackError::AlreadyUp(workdir.path().to_path_buf()));
     }
     workdir.remove()?;
     workdir.create()?;
-    let zips = steps.of("package the functions", |_| package::functions(Path::new(ZIPS)))?;
+    emulator::start(steps, workdir)
+}
+
+/// The local environment on a running emulator; returns the stack's description, which is also written.
+pub(crate) fn apply(
+    steps: &Steps,
+    workdir: &Workdir,
+    ready: &Ready,
+    zips: &Path,
+) -> Result<Value, StackError> {
     let keys = make_keys(workdir)?;
-    let ready = emulator::start(steps, workdir)?;
     let terraform = Terraform::prepare(steps, workdir)?;
-    terraform.write_variables(&ready, &zips, &keys.jwks().to_string())?;
+    terraform.write_variables(ready, zips, &keys.jwks().to_string())?;
     terraform.apply()?;
-    let stack = describe(terraform.stack_output()?, &ready, workdir);
+    let stack = describe(terraform.stack_output()?, ready, workdir);
     let path = workdir.stack_file();
     std::fs::write(&path, format!("{stack:#}\n")).map_err(StackError::io("write", &path))?;
     Ok(stack)

@@ -3,6 +3,7 @@
 //! It is what `make up`, `make plan`, `make down`, `make demo` and the infrastructure part of `make test` call. Every
 //! child runs in a process group of its own, so that Ctrl-C is handled here, in order, and leaves nothing behind.
 
+mod bench;
 mod child;
 mod demo;
 mod emulator;
@@ -67,6 +68,8 @@ enum Verb {
         #[arg(required = true)]
         experiments: Vec<PathBuf>,
     },
+    /// Measure the figures that the README quotes, on a stack of its own.
+    Bench,
     /// `terraform fmt -check`, `validate` and `test` of every module and environment.
     Verify,
 }
@@ -74,11 +77,12 @@ enum Verb {
 fn run(arguments: Arguments) -> Result<ExitCode, StackError> {
     let steps = Steps::new(Interrupts::listen()?);
     match arguments.verb {
-        Verb::Package => package::functions(&PathBuf::from("target/lambda")).map(|_| ExitCode::SUCCESS),
+        Verb::Package => lifecycle::zips().map(|_| ExitCode::SUCCESS),
         Verb::Up => lifecycle::up_and_stay(&steps, &Workdir::at(&arguments.dir)?),
         Verb::Plan => lifecycle::plan(&steps, &Workdir::at(&arguments.dir)?),
         Verb::Down => lifecycle::down(&steps, &Workdir::at(&arguments.dir)?),
         Verb::Demo { seed, experiments } => demo::run(&steps, seed, &experiments),
+        Verb::Bench => bench::run(&steps),
         Verb::Verify => verify::run(&steps),
     }
 }
