@@ -1,7 +1,8 @@
 # Every way in is authorized, throttled and, on the functions' side, allowed for exactly that route.
 
 mock_provider "aws" {
-  source = "./testing/mocks"
+  source          = "./testing/mocks"
+  override_during = plan
 }
 
 variables {
@@ -20,6 +21,8 @@ variables {
 }
 
 run "no_http_route_is_open" {
+  command = plan
+
   module {
     source = "./modules/http-api"
   }
@@ -100,6 +103,8 @@ run "open_routes_unknown_functions_and_a_throttle_of_nothing_are_refused" {
 }
 
 run "a_handshake_needs_a_token_and_messages_are_answered" {
+  command = plan
+
   module {
     source = "./modules/websocket-api"
   }
@@ -143,15 +148,16 @@ run "a_handshake_needs_a_token_and_messages_are_answered" {
 }
 
 run "on_an_emulator_the_management_endpoint_is_plain_http" {
-  state_key = "emulator" # apart from the run above, whose API would be kept
+  command = plan
 
   module {
     source = "./modules/websocket-api"
   }
 
   override_resource {
-    target = aws_apigatewayv2_api.this
-    values = { id = "def", api_endpoint = "ws://127.0.0.1:4566/_aws/execute-api/def", execution_arn = "arn:aws:execute-api:us-east-1:123456789012:def" }
+    target          = aws_apigatewayv2_api.this
+    override_during = plan
+    values          = { id = "def", api_endpoint = "ws://127.0.0.1:4566/_aws/execute-api/def", execution_arn = "arn:aws:execute-api:us-east-1:123456789012:def" }
   }
 
   assert {

@@ -1,7 +1,8 @@
 # What holds for the whole backend: who may do what, and the `stack` object that the load test and the harness read.
 
 mock_provider "aws" {
-  source = "./testing/mocks"
+  source          = "./testing/mocks"
+  override_during = plan
 
   override_resource {
     target = module.task_table.aws_dynamodb_table.tasks
@@ -42,6 +43,8 @@ variables {
 }
 
 run "each_function_may_do_exactly_what_its_calls_need" {
+  command = plan
+
   module {
     source = "./modules/task-backend"
   }
@@ -127,6 +130,8 @@ run "each_function_may_do_exactly_what_its_calls_need" {
 }
 
 run "the_stack_object_has_the_shape_that_its_readers_expect" {
+  command = plan
+
   module {
     source = "./modules/task-backend"
   }
@@ -169,7 +174,7 @@ run "the_stack_object_has_the_shape_that_its_readers_expect" {
         tasks       = { name = "test-tasks", arn = "arn:tasks-table" }
         connections = { name = "test-connections", arn = "arn:connections-table" }
       }
-      event_source_mapping_id = aws_lambda_event_source_mapping.tasks.id
+      event_source_mapping_id = "0192b1d3-mapping"
       fault_injection = {
         role_arn = "arn:aws:iam::123456789012:role/some-role"
         bucket   = "test-fault-injection-123456789012"

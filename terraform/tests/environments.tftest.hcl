@@ -1,7 +1,8 @@
 # The environments are thin: both deploy the same backend, and shortening times never bends a rule between them.
 
 mock_provider "aws" {
-  source = "./testing/mocks"
+  source          = "./testing/mocks"
+  override_during = plan
 
   override_resource {
     target = module.task_backend.module.task_queue.aws_sqs_queue.tasks
@@ -26,6 +27,8 @@ variables {
 }
 
 run "local_is_short_but_keeps_the_rules" {
+  command = plan
+
   module {
     source = "./environments/local"
   }
@@ -66,6 +69,8 @@ run "local_refuses_to_reach_beyond_this_machine_and_to_break_the_rules" {
 }
 
 run "dev_takes_no_faults_unless_asked_to" {
+  command = plan
+
   module {
     source = "./environments/dev"
   }

@@ -1,7 +1,8 @@
 # FIS may turn faults on and off for our functions, and nothing else; nobody outside may see or plant one.
 
 mock_provider "aws" {
-  source = "./testing/mocks"
+  source          = "./testing/mocks"
+  override_during = plan
 }
 
 variables {
@@ -11,6 +12,8 @@ variables {
 }
 
 run "the_role_does_what_fis_documents_and_no_more" {
+  command = plan
+
   module {
     source = "./modules/fault-injection"
   }

@@ -1,7 +1,8 @@
 # One function, one role, one log group, and no permission that was not asked for by name.
 
 mock_provider "aws" {
-  source = "./testing/mocks"
+  source          = "./testing/mocks"
+  override_during = plan
 }
 
 variables {
@@ -19,6 +20,8 @@ variables {
 }
 
 run "a_function_may_write_its_logs_and_what_was_granted" {
+  command = plan
+
   module {
     source = "./modules/function"
   }
@@ -62,6 +65,8 @@ run "a_function_may_write_its_logs_and_what_was_granted" {
 }
 
 run "fault_injection_adds_the_layer_the_wiring_and_the_right_to_read_faults" {
+  command = plan
+
   module {
     source = "./modules/function"
   }

@@ -38,3 +38,8 @@ output "stack" {
   description = "Where everything is; the load test and the chaos harness read it."
   value       = module.task_backend.stack
 }
+
+output "roles" {
+  description = "Each function's own role and what it may do, for review."
+  value       = module.task_backend.roles
+}

@@ -63,3 +63,8 @@ output "stack" {
   description = "Where everything is; `stack up` writes it to target/stack.json."
   value       = module.task_backend.stack
 }
+
+output "roles" {
+  description = "Each function's own role and what it may do, for review."
+  value       = module.task_backend.roles
+}

@@ -44,6 +44,10 @@ mock_resource "aws_iam_role" {
   defaults = { arn = "arn:aws:iam::123456789012:role/some-role" }
 }
 
+mock_resource "aws_lambda_event_source_mapping" {
+  defaults = { id = "0192b1d3-mapping" }
+}
+
 mock_resource "aws_lambda_function" {
   defaults = {
     arn        = "arn:aws:lambda:eu-central-1:123456789012:function:some-function"
