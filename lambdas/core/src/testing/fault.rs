@@ -7,6 +7,7 @@ use crate::error::{ErrorClass, PortError};
 use crate::id::{ConnectionId, Owner, TaskId};
 use crate::ports::*;
 use crate::record::TaskRecord;
+use crate::testing::memory::{SeededRandom, give_way};
 use crate::time::{DurationMs, EpochMs};
 
 /// The panic that stands for the death of the process.
@@ -27,15 +28,21 @@ pub enum Fault {
 }
 
 /// Which call, counted from 0 over all ports, fails how.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Faults {
     planned: BTreeMap<u64, Fault>,
     calls: Mutex<u64>,
+    /// How often each call gives way to others first, so that two deliveries interleave.
+    pauses: SeededRandom,
 }
 
 impl Faults {
-    pub fn at(planned: impl IntoIterator<Item = (u64, Fault)>) -> Self {
-        Self { planned: planned.into_iter().collect(), calls: Mutex::new(0) }
+    pub fn at(seed: u64, planned: impl IntoIterator<Item = (u64, Fault)>) -> Self {
+        Self { planned: planned.into_iter().collect(), calls: Mutex::new(0), pauses: SeededRandom::new(seed) }
+    }
+
+    pub fn none(seed: u64) -> Self {
+        Self::at(seed, [])
     }
 
     pub fn calls(&self) -> u64 {
@@ -54,6 +61,9 @@ impl Faults {
         operation: &'static str,
         call: impl Future<Output = Result<T, PortError>>,
     ) -> Result<T, PortError> {
+        for _ in 0..self.pauses.next() % 3 {
+            give_way().await;
+        }
         let failed = |class| PortError { operation, class, detail: "injected".into() };
         match self.next() {
             None => call.await,

@@ -33,17 +33,33 @@ impl Clock for &ManualClock {
 
     /// Sleeping is over once every other future of its race has had a turn.
     async fn sleep(&self, duration: DurationMs) {
-        let mut has_yielded = false;
-        std::future::poll_fn(|context| {
-            if std::mem::replace(&mut has_yielded, true) {
-                std::task::Poll::Ready(())
-            } else {
-                context.waker().wake_by_ref();
-                std::task::Poll::Pending
-            }
-        })
-        .await;
+        give_way().await;
         self.advance(duration);
+    }
+}
+
+/// Lets the other futures go first, once.
+pub(crate) async fn give_way() {
+    let mut has_yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut has_yielded, true) {
+            std::task::Poll::Ready(())
+        } else {
+            context.waker().wake_by_ref();
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+}
+
+/// Runs a future whose waits are all of this module's making: none needs a real wake-up.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    loop {
+        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
     }
 }
 
