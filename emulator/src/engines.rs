@@ -1,1 +1,43 @@
-//! (to be written)
+//! Services on which we add no behaviour, served by engines of others through one adapter.
+
+mod adapter;
+mod public_parameters;
+
+use std::sync::Arc;
+
+use winterbaume_iam::IamService;
+use winterbaume_s3::S3Service;
+use winterbaume_ssm::SsmService;
+use winterbaume_sts::StsService;
+
+use self::adapter::{Engine, Scope};
+use self::public_parameters::PublicParameters;
+use crate::settings::Settings;
+use crate::wire::Service;
+
+/// The engines know one account per process: the first emulator of a process decides.
+pub fn use_account(settings: &Settings) {
+    winterbaume_core::set_default_account_id(&*settings.account_id);
+}
+
+#[must_use]
+pub fn iam() -> Arc<dyn Service> {
+    Arc::new(Engine::new("iam", Scope::Global, Arc::new(IamService::new())))
+}
+
+#[must_use]
+pub fn sts() -> Arc<dyn Service> {
+    Arc::new(Engine::new("sts", Scope::Global, Arc::new(StsService::new())))
+}
+
+#[must_use]
+pub fn s3() -> Arc<dyn Service> {
+    Arc::new(Engine::new("s3", Scope::Regional, Arc::new(S3Service::new())))
+}
+
+/// SSM with the public parameters that AWS keeps in every account.
+#[must_use]
+pub fn ssm(settings: &Settings) -> Arc<dyn Service> {
+    let engine = Engine::new("ssm", Scope::Regional, Arc::new(SsmService::new()));
+    Arc::new(PublicParameters::new(settings, engine))
+}

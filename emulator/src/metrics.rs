@@ -1,8 +1,24 @@
 //! Where services drop their measurements; CloudWatch reads them.
 
+mod series;
+mod sketch;
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use self::series::StatisticSet;
+use self::series::{Series, Value};
+
+/// The most distinct metrics kept. A service emits some twenty per function, queue or API; what a client makes up
+/// beyond this is dropped and said once, so that memory stays bounded.
+const SERIES_MAX: usize = 10_000;
+
 /// A handle to the metric store. Cheap to clone; never blocks its caller for long.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics {}
+pub struct Metrics {
+    store: Arc<Mutex<Store>>,
+}
 
 /// The unit names are CloudWatch's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,17 +30,195 @@ pub enum Unit {
     None,
 }
 
+impl Unit {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Count => "Count",
+            Self::Milliseconds => "Milliseconds",
+            Self::Bytes => "Bytes",
+            Self::Seconds => "Seconds",
+            Self::None => "None",
+        }
+    }
+}
+
+/// A metric's identity. Dimensions are sorted by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MetricId {
+    pub namespace: String,
+    pub name: String,
+    pub dimensions: Vec<(String, String)>,
+}
+
+impl MetricId {
+    #[must_use]
+    pub fn new(
+        namespace: impl Into<String>,
+        name: impl Into<String>,
+        mut dimensions: Vec<(String, String)>,
+    ) -> Self {
+        dimensions.sort();
+        Self { namespace: namespace.into(), name: name.into(), dimensions }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Store {
+    /// By the hash of the identity, so that recording allocates nothing for a known metric.
+    series: HashMap<u64, Vec<(MetricId, Series)>>,
+    count: usize,
+    is_overflow_reported: bool,
+}
+
 impl Metrics {
     /// Records one value at `at_ms` for exactly these dimensions. CloudWatch does not aggregate over dimensions: a
     /// service that AWS documents with several dimension sets records each of them.
     pub fn record(
         &self,
-        _at_ms: i64,
-        _namespace: &str,
-        _name: &str,
-        _dimensions: &[(&str, &str)],
-        _value: f64,
-        _unit: Unit,
+        at_ms: i64,
+        namespace: &str,
+        name: &str,
+        dimensions: &[(&str, &str)],
+        value: f64,
+        unit: Unit,
     ) {
+        self.record_many(at_ms, namespace, name, dimensions, Value::One(value), unit.name());
+    }
+
+    /// Records a value that stands for `count` equal ones.
+    pub fn record_weighted(&self, at_ms: i64, id: &MetricId, value: f64, count: f64, unit: &str) {
+        let dimensions: Vec<(&str, &str)> = borrow(&id.dimensions);
+        self.record_many(at_ms, &id.namespace, &id.name, &dimensions, Value::Many { value, count }, unit);
+    }
+
+    /// Records values that the sender had summed up.
+    pub fn record_set(&self, at_ms: i64, id: &MetricId, set: StatisticSet, unit: &str) {
+        let dimensions: Vec<(&str, &str)> = borrow(&id.dimensions);
+        self.record_many(at_ms, &id.namespace, &id.name, &dimensions, Value::Set(set), unit);
+    }
+
+    fn record_many(
+        &self,
+        at_ms: i64,
+        namespace: &str,
+        name: &str,
+        dimensions: &[(&str, &str)],
+        value: Value,
+        unit: &str,
+    ) {
+        let mut sorted = dimensions.to_vec();
+        sorted.sort_unstable();
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(series) = store.series_mut(namespace, name, &sorted, unit) {
+            series.add(at_ms, value);
+        }
+    }
+
+    /// The statistics of the values in `[start_ms, end_ms)`; None when there was none.
+    #[must_use]
+    pub fn statistics(&self, id: &MetricId, start_ms: i64, end_ms: i64) -> Option<StatisticSet> {
+        self.with_series(id, |series| series.statistics(start_ms, end_ms)).flatten()
+    }
+
+    /// The value below which `percent` of the values lie, to 1 %.
+    #[must_use]
+    pub fn percentile(&self, id: &MetricId, start_ms: i64, end_ms: i64, percent: f64) -> Option<f64> {
+        self.with_series(id, |series| series.percentile(start_ms, end_ms, percent)).flatten()
+    }
+
+    /// The unit that the metric was first recorded with.
+    #[must_use]
+    pub fn unit(&self, id: &MetricId) -> Option<String> {
+        self.with_series(id, |series| series.unit().to_owned())
+    }
+
+    /// All metrics with a value since `since_ms`, sorted.
+    #[must_use]
+    pub fn list(&self, since_ms: i64) -> Vec<MetricId> {
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = store.series.values().flatten();
+        let mut ids: Vec<MetricId> =
+            all.filter(|(_, series)| series.last_ms() >= since_ms).map(|(id, _)| id.clone()).collect();
+        ids.sort();
+        ids
+    }
+
+    fn with_series<T>(&self, id: &MetricId, read: impl FnOnce(&Series) -> T) -> Option<T> {
+        let dimensions: Vec<(&str, &str)> = borrow(&id.dimensions);
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = store.series.get(&hash(&id.namespace, &id.name, &dimensions))?;
+        bucket.iter().find(|(known, _)| known == id).map(|(_, series)| read(series))
+    }
+}
+
+impl Store {
+    /// None when the store is full and the metric is new.
+    fn series_mut(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        dimensions: &[(&str, &str)],
+        unit: &str,
+    ) -> Option<&mut Series> {
+        let bucket = self.series.entry(hash(namespace, name, dimensions)).or_default();
+        let found = bucket.iter().position(|(id, _)| {
+            id.namespace == namespace && id.name == name && borrow(&id.dimensions) == dimensions
+        });
+        if let Some(at) = found {
+            return bucket.get_mut(at).map(|(_, series)| series);
+        }
+        if self.count >= SERIES_MAX {
+            if !self.is_overflow_reported {
+                tracing::warn!(
+                    limit = SERIES_MAX,
+                    metric = name,
+                    "the metric store is full: new metrics are dropped"
+                );
+                self.is_overflow_reported = true;
+            }
+            return None;
+        }
+        self.count += 1;
+        let owned =
+            dimensions.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        bucket.push((MetricId::new(namespace, name, owned), Series::new(unit)));
+        bucket.last_mut().map(|(_, series)| series)
+    }
+}
+
+fn borrow(dimensions: &[(String, String)]) -> Vec<(&str, &str)> {
+    dimensions.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+fn hash(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (namespace, name, dimensions).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_dimensions_does_not_matter_and_no_other_set_is_fed() {
+        let metrics = Metrics::default();
+        metrics.record(1_000, "N", "M", &[("B", "2"), ("A", "1")], 3.0, Unit::Count);
+        metrics.record(1_500, "N", "M", &[("A", "1"), ("B", "2")], 5.0, Unit::Count);
+        let id = MetricId::new("N", "M", vec![("A".into(), "1".into()), ("B".into(), "2".into())]);
+        let set = metrics.statistics(&id, 0, 2_000).unwrap();
+        assert_eq!((set.count, set.sum, set.minimum, set.maximum), (2.0, 8.0, 3.0, 5.0));
+        assert_eq!(metrics.statistics(&MetricId::new("N", "M", vec![]), 0, 2_000), None);
+        assert_eq!(metrics.list(0), [id]);
+    }
+
+    #[test]
+    fn a_flood_of_metrics_is_bounded() {
+        let metrics = Metrics::default();
+        for number in 0..SERIES_MAX + 10 {
+            metrics.record(0, "N", &number.to_string(), &[], 1.0, Unit::None);
+        }
+        assert_eq!(metrics.list(0).len(), SERIES_MAX);
     }
 }

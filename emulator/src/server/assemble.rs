@@ -27,6 +27,12 @@ impl std::fmt::Debug for Assembly {
 pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     let mut assembly = Assembly::default();
     let services = &mut assembly.services;
+    crate::engines::use_account(settings);
+    services.add("iam", crate::engines::iam());
+    services.add("monitoring", Arc::new(crate::cloudwatch::CloudWatch::new(settings)));
+    services.add("s3", crate::engines::s3());
+    services.add("ssm", crate::engines::ssm(settings));
+    services.add("sts", crate::engines::sts());
     services.add("dynamodb", Arc::new(crate::dynamodb::DynamoDb::new(settings)?));
     let sqs: Arc<dyn Service> = Arc::new(crate::sqs::Sqs::start(settings.clone()));
     services.add("sqs", Arc::clone(&sqs));

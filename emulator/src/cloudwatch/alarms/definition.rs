@@ -1,0 +1,131 @@
+//! What PutMetricAlarm says, checked.
+
+use serde_json::{Value, json};
+
+use crate::cloudwatch::data::{Statistic, check_period};
+use crate::cloudwatch::evaluate::{Comparison, Missing, Rule};
+use crate::cloudwatch::failure::Failure;
+use crate::cloudwatch::request::{flag, integer, list, metric, number, required_text, text, texts};
+use crate::metrics::MetricId;
+
+/// "The evaluation periods times the period cannot be more than one day", or seven for periods of an hour or more.
+const WINDOW_SECONDS_MAX: i64 = 86_400;
+const WINDOW_SECONDS_MAX_HOURLY: i64 = 7 * 86_400;
+const HOUR_SECONDS: i64 = 3_600;
+/// "Up to five actions" per state.
+const ACTIONS_MAX: usize = 5;
+
+/// A checked alarm definition. The members that only travel are kept as they came.
+#[derive(Clone, Debug)]
+pub(super) struct Definition {
+    pub(super) name: String,
+    pub(super) metric: MetricId,
+    pub(super) statistic: Statistic,
+    pub(super) period_s: i64,
+    pub(super) threshold: f64,
+    pub(super) comparison: Comparison,
+    pub(super) rule: Rule,
+    pub(super) actions_enabled: bool,
+    /// As DescribeAlarms answers it, without state.
+    described: Value,
+}
+
+impl Definition {
+    pub(super) fn read(input: &Value) -> Result<Self, Failure> {
+        let name = required_text(input, "AlarmName")?.to_owned();
+        if !list(input, "Metrics").is_empty() {
+            return Err(Failure::validation("Alarms on metric math are not emulated."));
+        }
+        let metric = metric(input)?;
+        let period_s = integer(input, "Period")?.ok_or_else(|| Failure::missing("Period"))?;
+        check_period(period_s)?;
+        let periods =
+            integer(input, "EvaluationPeriods")?.ok_or_else(|| Failure::missing("EvaluationPeriods"))?;
+        check_window(period_s, periods)?;
+        let datapoints = integer(input, "DatapointsToAlarm")?;
+        let rule = rule(input, periods, datapoints.unwrap_or(periods), &metric)?;
+        let operator = required_text(input, "ComparisonOperator")?;
+        let comparison = Comparison::parse(operator)
+            .ok_or_else(|| Failure::validation(format!("The comparison {operator} is not emulated.")))?;
+        let threshold = number(input, "Threshold")?.ok_or_else(|| Failure::missing("Threshold"))?;
+        let statistic = Statistic::parse(statistic_text(input)?)?;
+        let actions_enabled = flag(input, "ActionsEnabled").unwrap_or(true);
+        let described = json!({
+            "AlarmName": name, "AlarmDescription": text(input, "AlarmDescription"),
+            "OKActions": actions(input, "OKActions")?, "AlarmActions": actions(input, "AlarmActions")?,
+            "InsufficientDataActions": actions(input, "InsufficientDataActions")?,
+            "MetricName": metric.name, "Namespace": metric.namespace, "Dimensions": dimensions(&metric),
+            "Statistic": text(input, "Statistic"), "ExtendedStatistic": text(input, "ExtendedStatistic"),
+            "Period": period_s, "Unit": text(input, "Unit"), "EvaluationPeriods": periods,
+            "DatapointsToAlarm": datapoints, "Threshold": threshold, "ComparisonOperator": operator,
+            "TreatMissingData": text(input, "TreatMissingData"),
+            "EvaluateLowSampleCountPercentile": text(input, "EvaluateLowSampleCountPercentile"),
+        });
+        Ok(Self {
+            name,
+            metric,
+            statistic,
+            period_s,
+            threshold,
+            comparison,
+            rule,
+            actions_enabled,
+            described,
+        })
+    }
+
+    pub(super) fn describe(&self) -> Value {
+        self.described.clone()
+    }
+}
+
+fn rule(input: &Value, periods: i64, datapoints: i64, metric: &MetricId) -> Result<Rule, Failure> {
+    if datapoints < 1 || datapoints > periods {
+        return Err(Failure::validation("DatapointsToAlarm must be between 1 and EvaluationPeriods."));
+    }
+    let treat = text(input, "TreatMissingData").unwrap_or("missing");
+    let missing = Missing::parse(treat)
+        .ok_or_else(|| Failure::validation(format!("The value {treat} for TreatMissingData is invalid.")))?;
+    // "Alarms that evaluate metrics in the AWS/DynamoDB namespace always ignore missing data."
+    let missing = if metric.namespace == "AWS/DynamoDB" { Missing::Ignore } else { missing };
+    let count = |value: i64| usize::try_from(value).map_err(|_| Failure::invalid("A count is too large."));
+    Ok(Rule { datapoints_to_alarm: count(datapoints)?, evaluation_periods: count(periods)?, missing })
+}
+
+fn check_window(period_s: i64, periods: i64) -> Result<(), Failure> {
+    if periods < 1 {
+        return Err(Failure::validation("EvaluationPeriods must be at least 1."));
+    }
+    let limit = if period_s >= HOUR_SECONDS { WINDOW_SECONDS_MAX_HOURLY } else { WINDOW_SECONDS_MAX };
+    if period_s.saturating_mul(periods) > limit {
+        let message = format!(
+            "Metrics cannot be checked across more than {limit} seconds (EvaluationPeriods * Period)."
+        );
+        return Err(Failure::validation(message));
+    }
+    Ok(())
+}
+
+fn statistic_text(input: &Value) -> Result<&str, Failure> {
+    match (text(input, "Statistic"), text(input, "ExtendedStatistic")) {
+        (Some(_), Some(_)) => {
+            Err(Failure::combination("Statistic and ExtendedStatistic cannot be specified together."))
+        }
+        (Some(statistic), None) | (None, Some(statistic)) => Ok(statistic),
+        (None, None) => Err(Failure::missing("Statistic or ExtendedStatistic")),
+    }
+}
+
+fn actions(input: &Value, member: &str) -> Result<Vec<String>, Failure> {
+    let actions = texts(input, member);
+    if actions.len() > ACTIONS_MAX {
+        return Err(Failure::invalid(format!(
+            "The collection {member} must not have more than {ACTIONS_MAX} elements."
+        )));
+    }
+    Ok(actions)
+}
+
+fn dimensions(metric: &MetricId) -> Vec<Value> {
+    metric.dimensions.iter().map(|(name, value)| json!({"Name": name, "Value": value})).collect()
+}

@@ -1,0 +1,89 @@
+//! CloudWatch's errors, which have one name in JSON and CBOR and another in the query protocol.
+
+use http::StatusCode;
+
+/// A refused call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) status: StatusCode,
+    /// With its namespace.
+    pub(super) shape: &'static str,
+    pub(super) query_code: &'static str,
+    pub(super) message: String,
+}
+
+impl Failure {
+    fn bad(shape: &'static str, query_code: &'static str, message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, shape, query_code, message: message.into() }
+    }
+
+    pub(super) fn validation(message: impl Into<String>) -> Self {
+        Self::bad("com.amazon.coral.validate#ValidationException", "ValidationError", message)
+    }
+
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        let shape = "com.amazonaws.cloudwatch.v2010_08_01#InvalidParameterValueException";
+        Self::bad(shape, "InvalidParameterValue", message)
+    }
+
+    pub(super) fn combination(message: impl Into<String>) -> Self {
+        let shape = "com.amazonaws.cloudwatch.v2010_08_01#InvalidParameterCombinationException";
+        Self::bad(shape, "InvalidParameterCombination", message)
+    }
+
+    pub(super) fn missing(member: &str) -> Self {
+        let shape = "com.amazonaws.cloudwatch.v2010_08_01#MissingRequiredParameterException";
+        Self::bad(shape, "MissingParameter", format!("The parameter {member} is required."))
+    }
+
+    pub(super) fn limit(message: impl Into<String>) -> Self {
+        Self::bad("com.amazonaws.cloudwatch.v2010_08_01#LimitExceededFault", "LimitExceeded", message)
+    }
+
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            shape: "com.amazonaws.cloudwatch.v2010_08_01#ResourceNotFoundException",
+            query_code: "ResourceNotFoundException",
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn alarm_not_found() -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            shape: "com.amazonaws.cloudwatch.v2010_08_01#ResourceNotFound",
+            query_code: "ResourceNotFound",
+            message: "Unknown alarm".to_owned(),
+        }
+    }
+
+    pub(super) fn dashboard_not_found(name: &str) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            shape: "com.amazonaws.cloudwatch.v2010_08_01#DashboardNotFoundError",
+            query_code: "ResourceNotFound",
+            message: format!("Dashboard {name} does not exist"),
+        }
+    }
+
+    pub(super) fn bad_dashboard(message: impl Into<String>) -> Self {
+        let shape = "com.amazonaws.cloudwatch.v2010_08_01#DashboardInvalidInputError";
+        Self::bad(shape, "InvalidParameterInput", message)
+    }
+
+    pub(super) fn unreadable() -> Self {
+        Self::bad("com.amazon.coral.service#SerializationException", "MalformedInput", "")
+    }
+
+    /// Logged by name: nothing is silently accepted.
+    pub(super) fn unknown_operation(operation: &str) -> Self {
+        tracing::warn!(
+            aws.service = "monitoring",
+            aws.operation = operation,
+            "the operation is not emulated"
+        );
+        let message = format!("Could not find operation {operation} for version 2010-08-01");
+        Self::bad("com.amazon.coral.service#UnknownOperationException", "InvalidAction", message)
+    }
+}

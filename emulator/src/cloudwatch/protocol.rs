@@ -1,0 +1,121 @@
+//! Three protocols, one neutral value: the query protocol (Terraform), CBOR (the Rust SDK) and JSON.
+
+use std::io::Read;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::failure::Failure;
+use super::{cbor, form, xml};
+use crate::wire::{AwsRequest, AwsResponse};
+
+const CBOR_PATH: &str = "/service/GraniteServiceVersion20100801/operation/";
+const JSON_TARGET: &str = "GraniteServiceVersion20100801.";
+
+/// "Each PutMetricData request is limited to 1 MB in size for HTTP POST requests", before compression.
+const UNZIPPED_BYTES_MAX: u64 = 1024 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Query,
+    Cbor,
+    Json,
+}
+
+/// A call, freed from its protocol.
+#[derive(Debug)]
+pub(super) struct Call {
+    protocol: Protocol,
+    pub(super) operation: String,
+    pub(super) input: Value,
+}
+
+/// # Errors
+/// The answer to a request that is no call.
+pub(super) fn read(request: &AwsRequest) -> Result<Call, AwsResponse> {
+    let (protocol, operation) = select(request);
+    let refuse = |failure| write_failure(protocol, &failure);
+    let body = plain_body(request).map_err(refuse)?;
+    let unreadable = |()| refuse(Failure::unreadable());
+    let (operation, input) = match protocol {
+        Protocol::Cbor => (operation, cbor::decode(&body).map_err(unreadable)?),
+        Protocol::Json => (operation, decode_json(&body).map_err(unreadable)?),
+        Protocol::Query => {
+            let text = String::from_utf8(body).map_err(|_| unreadable(()))?;
+            let mut input = form::parse(if text.is_empty() { &request.query } else { &text });
+            let action = input.as_object_mut().and_then(|members| members.remove("Action"));
+            (action.and_then(|action| action.as_str().map(str::to_owned)).unwrap_or_default(), input)
+        }
+    };
+    Ok(Call { protocol, operation, input })
+}
+
+fn select(request: &AwsRequest) -> (Protocol, String) {
+    if let Some(operation) = request.path.strip_prefix(CBOR_PATH) {
+        return (Protocol::Cbor, operation.to_owned());
+    }
+    let target = request.header("x-amz-target").and_then(|target| target.strip_prefix(JSON_TARGET));
+    match target {
+        Some(operation) => (Protocol::Json, operation.to_owned()),
+        None => (Protocol::Query, String::new()),
+    }
+}
+
+fn plain_body(request: &AwsRequest) -> Result<Vec<u8>, Failure> {
+    if request.header("content-encoding") != Some("gzip") {
+        return Ok(request.body.to_vec());
+    }
+    let mut body = Vec::new();
+    let unzipped = flate2::read::GzDecoder::new(&request.body[..]);
+    unzipped.take(UNZIPPED_BYTES_MAX + 1).read_to_end(&mut body).map_err(|_| Failure::unreadable())?;
+    if body.len() as u64 > UNZIPPED_BYTES_MAX {
+        return Err(Failure::validation("The request is larger than 1 MB."));
+    }
+    Ok(body)
+}
+
+fn decode_json(body: &[u8]) -> Result<Value, ()> {
+    if body.is_empty() {
+        return Ok(json!({}));
+    }
+    serde_json::from_slice(body).map_err(|_| ())
+}
+
+/// Writes the outcome in the protocol of its call.
+pub(super) fn write(call: &Call, outcome: Result<Value, Failure>) -> AwsResponse {
+    match outcome {
+        Ok(output) => write_success(call, &output),
+        Err(failure) => write_failure(call.protocol, &failure),
+    }
+}
+
+fn write_success(call: &Call, output: &Value) -> AwsResponse {
+    let id = Uuid::new_v4().to_string();
+    match call.protocol {
+        Protocol::Query => {
+            let body = xml::success(&call.operation, output, &id);
+            AwsResponse::new(StatusCode::OK, "text/xml", body)
+        }
+        Protocol::Cbor => cbor_response(StatusCode::OK, output),
+        Protocol::Json => AwsResponse::new(StatusCode::OK, "application/x-amz-json-1.0", output.to_string()),
+    }
+    .with_header("x-amzn-requestid", &id)
+}
+
+fn write_failure(protocol: Protocol, failure: &Failure) -> AwsResponse {
+    let id = Uuid::new_v4().to_string();
+    let shaped = json!({"__type": failure.shape, "message": failure.message});
+    match protocol {
+        Protocol::Query => AwsResponse::new(failure.status, "text/xml", xml::failure(failure, &id)),
+        Protocol::Cbor => cbor_response(failure.status, &shaped),
+        Protocol::Json => AwsResponse::new(failure.status, "application/x-amz-json-1.0", shaped.to_string()),
+    }
+    .with_header("x-amzn-query-error", &format!("{};Sender", failure.query_code))
+    .with_header("x-amzn-requestid", &id)
+}
+
+fn cbor_response(status: StatusCode, output: &Value) -> AwsResponse {
+    AwsResponse::new(status, "application/cbor", cbor::encode(output))
+        .with_header("smithy-protocol", "rpc-v2-cbor")
+}

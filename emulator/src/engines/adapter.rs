@@ -1,0 +1,102 @@
+//! Our request to an engine's, and its answer back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use winterbaume_core::{MockRequest, MockService};
+
+use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
+
+/// Whether the service has state per region. An engine reads the region from the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Global,
+    Regional,
+}
+
+/// What engines say to an operation that they do not have.
+const UNKNOWN_OPERATION_MARKS: [&[u8]; 4] =
+    [b"InvalidAction", b"UnknownOperation", b"not implemented", b"NotImplemented"];
+
+/// One engine as a service of ours.
+pub(super) struct Engine {
+    name: &'static str,
+    scope: Scope,
+    service: Arc<dyn MockService>,
+}
+
+impl Engine {
+    pub(super) fn new(name: &'static str, scope: Scope, service: Arc<dyn MockService>) -> Self {
+        Self { name, scope, service }
+    }
+
+    fn uri(&self, request: &AwsRequest) -> String {
+        let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
+        match self.scope {
+            Scope::Global => format!("https://{}.amazonaws.com{}{query}", self.name, request.path),
+            Scope::Regional => {
+                format!("https://{}.{}.amazonaws.com{}{query}", self.name, request.region, request.path)
+            }
+        }
+    }
+}
+
+impl Service for Engine {
+    fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
+        Box::pin(async move {
+            let what = operation_of(&request);
+            let call = MockRequest {
+                method: request.method.to_string(),
+                uri: self.uri(&request),
+                headers: request.headers.clone(),
+                body: form_body(&request),
+            };
+            let answer = self.service.handle(call).await;
+            report_unknown(self.name, &what, answer.status, &answer.body);
+            AwsResponse { status: client_status(answer.status), headers: answer.headers, body: answer.body }
+        })
+    }
+}
+
+/// The query protocol may carry its form in the URL; engines read the body only.
+fn form_body(request: &AwsRequest) -> Bytes {
+    if request.method == Method::GET && request.query.contains("Action=") && request.body.is_empty() {
+        return Bytes::from(request.query.clone());
+    }
+    request.body.clone()
+}
+
+/// An engine's "not implemented" is a 5xx, which the Terraform provider tries again 25 times: never let one out.
+fn client_status(status: u16) -> StatusCode {
+    StatusCode::from_u16(status)
+        .ok()
+        .filter(|status| !status.is_server_error())
+        .unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+/// The name of the called operation, for the log.
+fn operation_of(request: &AwsRequest) -> String {
+    if let Some(target) = request.header("x-amz-target") {
+        return target.to_owned();
+    }
+    let body = std::str::from_utf8(&request.body).unwrap_or_default();
+    let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
+    action.map_or_else(|| format!("{} {}?{}", request.method, request.path, request.query), str::to_owned)
+}
+
+fn report_unknown(service: &str, operation: &str, status: u16, body: &[u8]) {
+    let marked = || UNKNOWN_OPERATION_MARKS.iter().any(|mark| contains(body, mark));
+    if status >= 500 || (status >= 400 && marked()) {
+        tracing::warn!(
+            aws.service = service,
+            aws.operation = operation,
+            status,
+            "the operation is not emulated"
+        );
+    }
+}
+
+fn contains(body: &[u8], mark: &[u8]) -> bool {
+    body.windows(mark.len()).any(|window| window == mark)
+}

@@ -1,0 +1,129 @@
+//! Log groups, their retention and their tags.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Failure, LogsApi, Outcome, limit, text};
+use crate::logs::store::Group;
+
+const NAME_CHARS_MAX: usize = 512;
+const PAGE_MAX: usize = 50;
+/// The values that AWS accepts.
+const RETENTION_DAYS: [u64; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+impl LogsApi {
+    pub(super) fn create_group(&self, input: &Value) -> Outcome {
+        let name = Self::group_name(input, "logGroupName")?;
+        let is_name = name.len() <= NAME_CHARS_MAX
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-/.#".contains(&byte));
+        if !is_name {
+            return Err(Failure::invalid(format!(
+                "1 validation error detected: Value '{name}' at 'logGroupName' failed to satisfy constraint: Member \
+                 must satisfy regular expression pattern: [\\.\\-_/#A-Za-z0-9]+"
+            )));
+        }
+        let group = Group {
+            created_ms: self.settings.clock.now_ms(),
+            class: text(input, "logGroupClass").map(str::to_owned),
+            tags: tags_of(input),
+            ..Group::default()
+        };
+        let mut store = self.logs.store();
+        if store.groups.contains_key(name) {
+            return Err(Failure::new(
+                "ResourceAlreadyExistsException",
+                "The specified log group already exists",
+            ));
+        }
+        store.groups.insert(name.to_owned(), group);
+        Ok(json!({}))
+    }
+
+    pub(super) fn delete_group(&self, input: &Value) -> Outcome {
+        let name = Self::group_name(input, "logGroupName")?;
+        self.logs.store().remove_group(name).map(|_| json!({})).ok_or_else(Failure::no_group)
+    }
+
+    pub(super) fn describe_groups(&self, input: &Value) -> Outcome {
+        let page_max = limit(input, PAGE_MAX, PAGE_MAX)?;
+        let prefix = text(input, "logGroupNamePrefix").unwrap_or_default();
+        let pattern = text(input, "logGroupNamePattern").unwrap_or_default().to_ascii_lowercase();
+        let after = text(input, "nextToken").unwrap_or_default();
+        let store = self.logs.store();
+        let mut matching = store.groups.iter().filter(|(name, _)| {
+            name.starts_with(prefix) && name.to_ascii_lowercase().contains(&pattern) && name.as_str() > after
+        });
+        let page: Vec<(&String, &Group)> = matching.by_ref().take(page_max).collect();
+        let token = matching.next().and_then(|_| page.last()).map(|(name, _)| (*name).clone());
+        let groups: Vec<Value> = page.into_iter().map(|(name, group)| self.describe(name, group)).collect();
+        Ok(without_null(json!({"logGroups": groups, "nextToken": token})))
+    }
+
+    fn describe(&self, name: &str, group: &Group) -> Value {
+        let arn = self.group_arn(name);
+        without_null(json!({
+            "logGroupName": name, "creationTime": group.created_ms, "retentionInDays": group.retention_days,
+            "metricFilterCount": 0, "arn": format!("{arn}:*"), "logGroupArn": arn, "storedBytes": group.bytes(),
+            "logGroupClass": group.class.as_deref().unwrap_or("STANDARD"),
+        }))
+    }
+
+    pub(super) fn group_arn(&self, name: &str) -> String {
+        format!("arn:aws:logs:{}:{}:log-group:{name}", self.settings.region, self.settings.account_id)
+    }
+
+    pub(super) fn put_retention(&self, input: &Value) -> Outcome {
+        let days = input.get("retentionInDays").and_then(Value::as_u64);
+        let days =
+            days.filter(|days| RETENTION_DAYS.contains(days)).and_then(|days| u32::try_from(days).ok());
+        let days =
+            days.ok_or_else(|| Failure::invalid("The value of retentionInDays is not an allowed one."))?;
+        self.change_group(input, "logGroupName", |group| group.retention_days = Some(days))?;
+        self.logs.store().expire(self.settings.clock.now_ms());
+        Ok(json!({}))
+    }
+
+    pub(super) fn delete_retention(&self, input: &Value) -> Outcome {
+        self.change_group(input, "logGroupName", |group| group.retention_days = None)
+    }
+
+    pub(super) fn list_tags(&self, input: &Value, member: &str) -> Outcome {
+        let name = Self::group_name(input, member)?;
+        let store = self.logs.store();
+        let group = store.groups.get(name).ok_or_else(Failure::no_group)?;
+        Ok(json!({ "tags": group.tags }))
+    }
+
+    pub(super) fn tag(&self, input: &Value, member: &str) -> Outcome {
+        let tags = tags_of(input);
+        self.change_group(input, member, |group| group.tags.extend(tags))
+    }
+
+    pub(super) fn untag(&self, input: &Value, member: &str, keys: &str) -> Outcome {
+        let keys = input.get(keys).and_then(Value::as_array).cloned().unwrap_or_default();
+        self.change_group(input, member, |group| {
+            group.tags.retain(|key, _| !keys.iter().any(|given| given.as_str() == Some(key)));
+        })
+    }
+
+    fn change_group(&self, input: &Value, member: &str, change: impl FnOnce(&mut Group)) -> Outcome {
+        let name = Self::group_name(input, member)?;
+        change(self.logs.store().groups.get_mut(name).ok_or_else(Failure::no_group)?);
+        Ok(json!({}))
+    }
+}
+
+fn tags_of(input: &Value) -> BTreeMap<String, String> {
+    let tags = input.get("tags").and_then(Value::as_object).into_iter().flatten();
+    tags.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// Members without a value are absent on AWS.
+pub(super) fn without_null(mut value: Value) -> Value {
+    if let Some(members) = value.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    value
+}

@@ -1,0 +1,123 @@
+//! The Embedded Metric Format: a log line that is also metrics.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::metrics::{MetricId, Metrics};
+
+const METRICS_MAX: usize = 100;
+const DIMENSIONS_MAX: usize = 30;
+const VALUES_MAX: usize = 100;
+const DIMENSION_VALUE_CHARS_MAX: usize = 1024;
+/// "An event that is more than 256 KB is not turned into metrics."
+const LINE_BYTES_MAX: usize = 256 * 1024;
+const PAST_MAX_MS: i64 = 14 * 24 * 3600 * 1000;
+const FUTURE_MAX_MS: i64 = 2 * 3600 * 1000;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Header {
+    timestamp: i64,
+    cloud_watch_metrics: Vec<Directive>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive {
+    namespace: String,
+    #[serde(default)]
+    dimensions: Vec<Vec<String>>,
+    #[serde(default)]
+    metrics: Vec<Definition>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Definition {
+    name: String,
+    unit: Option<String>,
+}
+
+/// Records the metrics of a line. A line that is none, or a malformed one, stays a log line only, as on AWS.
+pub(super) fn record(metrics: &Metrics, now_ms: i64, message: &str) {
+    // Nearly no line is one: do not parse the others.
+    if !message.trim_start().starts_with('{')
+        || !message.contains("\"_aws\"")
+        || message.len() > LINE_BYTES_MAX
+    {
+        return;
+    }
+    let Ok(mut members) = serde_json::from_str::<Map<String, Value>>(message) else { return };
+    let Some(header) = members.remove("_aws") else { return };
+    let Ok(header) = serde_json::from_value::<Header>(header) else { return };
+    let at_ms = header.timestamp;
+    if at_ms < now_ms - PAST_MAX_MS || at_ms > now_ms + FUTURE_MAX_MS {
+        return;
+    }
+    // The header names root members: their values are the numbers and the dimensions.
+    for directive in &header.cloud_watch_metrics {
+        record_directive(metrics, at_ms, directive, &members);
+    }
+}
+
+fn record_directive(metrics: &Metrics, at_ms: i64, directive: &Directive, members: &Map<String, Value>) {
+    // No dimension set at all means the metric without dimensions.
+    let none = [Vec::new()];
+    let sets = if directive.dimensions.is_empty() { &none[..] } else { &directive.dimensions };
+    for set in sets.iter().filter(|set| set.len() <= DIMENSIONS_MAX) {
+        let Some(dimensions) = resolve(set, members) else { continue };
+        for definition in directive.metrics.iter().take(METRICS_MAX) {
+            let id = MetricId::new(&*directive.namespace, &*definition.name, dimensions.clone());
+            let unit = definition.unit.as_deref().unwrap_or("None");
+            for value in values(members.get(&definition.name)) {
+                metrics.record_weighted(at_ms, &id, value, 1.0, unit);
+            }
+        }
+    }
+}
+
+/// None when a dimension has no text of 1 to 1024 characters.
+fn resolve(names: &[String], members: &Map<String, Value>) -> Option<Vec<(String, String)>> {
+    let value = |name: &String| {
+        let text = members.get(name)?.as_str()?;
+        (1..=DIMENSION_VALUE_CHARS_MAX)
+            .contains(&text.chars().count())
+            .then(|| (name.clone(), text.to_owned()))
+    };
+    names.iter().map(value).collect()
+}
+
+/// A number, or an array of at most 100 numbers.
+fn values(member: Option<&Value>) -> Vec<f64> {
+    match member {
+        Some(Value::Array(values)) => values.iter().take(VALUES_MAX).filter_map(Value::as_f64).collect(),
+        Some(value) => value.as_f64().into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_becomes_a_metric_for_each_dimension_set() {
+        let metrics = Metrics::default();
+        let line = r#"{"_aws":{"Timestamp":1000,"CloudWatchMetrics":[{"Namespace":"N","Dimensions":[["Op"],[]],
+            "Metrics":[{"Name":"Latency","Unit":"Milliseconds"}]}]},"Op":"b","Latency":[12.5,7.5]}"#;
+        record(&metrics, 1_000, line);
+        for dimensions in [vec![("Op".to_owned(), "b".to_owned())], vec![]] {
+            let set = metrics.statistics(&MetricId::new("N", "Latency", dimensions), 0, 2_000).unwrap();
+            assert_eq!((set.count, set.sum), (2.0, 20.0));
+        }
+    }
+
+    #[test]
+    fn a_malformed_or_old_line_is_no_metric() {
+        let metrics = Metrics::default();
+        record(&metrics, 1_000, r#"{"_aws":{"Timestamp":1000}}"#);
+        let old = r#"{"_aws":{"Timestamp":0,"CloudWatchMetrics":[{"Namespace":"N","Metrics":[{"Name":"M"}]}]},"M":1}"#;
+        record(&metrics, PAST_MAX_MS + 1, old);
+        assert!(metrics.list(i64::MIN).is_empty());
+    }
+}

@@ -1,0 +1,163 @@
+//! Groups, streams and events, in bounded memory.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// The most bytes of messages kept over all groups: the oldest events of the fullest stream go first. A run at full load
+/// writes some megabytes a minute; reading the log of a run needs no more than its end.
+const STORE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What AWS charges, and what we count, for an event beside its message.
+const EVENT_OVERHEAD_BYTES: usize = 26;
+
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub(super) at_ms: i64,
+    pub(super) ingested_ms: i64,
+    pub(super) message: Box<str>,
+}
+
+impl Event {
+    fn bytes(&self) -> usize {
+        self.message.len() + EVENT_OVERHEAD_BYTES
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    pub(super) created_ms: i64,
+    /// Sorted by time. The number of the first event, so that a token stays valid when old events are dropped.
+    pub(super) events: VecDeque<Event>,
+    pub(super) first_number: u64,
+    bytes: usize,
+}
+
+impl Stream {
+    fn push(&mut self, event: Event) {
+        self.bytes += event.bytes();
+        let at = self.events.partition_point(|known| known.at_ms <= event.at_ms);
+        self.events.insert(at, event);
+    }
+
+    fn drop_oldest(&mut self) -> usize {
+        let dropped = self.events.pop_front().map_or(0, |event| event.bytes());
+        self.bytes -= dropped;
+        self.first_number += u64::from(dropped > 0);
+        dropped
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) created_ms: i64,
+    pub(super) retention_days: Option<u32>,
+    pub(super) class: Option<String>,
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) streams: BTreeMap<String, Stream>,
+}
+
+impl Group {
+    pub(super) fn bytes(&self) -> usize {
+        self.streams.values().map(|stream| stream.bytes).sum()
+    }
+}
+
+/// All groups, by name.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    pub(super) groups: BTreeMap<String, Group>,
+    bytes: usize,
+}
+
+impl Store {
+    pub(super) fn append(&mut self, group: &str, stream: &str, event: Event, now_ms: i64) {
+        // Two lookups for a known stream, and no allocation: this is called for every line of every function.
+        if !self.groups.contains_key(group) {
+            let made = Group { created_ms: now_ms, ..Group::default() };
+            self.groups.insert(group.to_owned(), made);
+        }
+        let Some(group) = self.groups.get_mut(group) else { return };
+        if !group.streams.contains_key(stream) {
+            let made = Stream { created_ms: now_ms, ..Stream::default() };
+            group.streams.insert(stream.to_owned(), made);
+        }
+        if let Some(stream) = group.streams.get_mut(stream) {
+            self.bytes += event.bytes();
+            stream.push(event);
+        }
+        if self.bytes > STORE_BYTES_MAX {
+            self.make_room();
+        }
+    }
+
+    pub(super) fn remove_group(&mut self, name: &str) -> Option<Group> {
+        let group = self.groups.remove(name)?;
+        self.bytes -= group.bytes();
+        Some(group)
+    }
+
+    pub(super) fn remove_stream(&mut self, group: &str, name: &str) -> bool {
+        let removed = self.groups.get_mut(group).and_then(|group| group.streams.remove(name));
+        self.bytes -= removed.as_ref().map_or(0, |stream| stream.bytes);
+        removed.is_some()
+    }
+
+    /// Frees an eighth at a time, so that a full store does not search its fullest stream for every line.
+    fn make_room(&mut self) {
+        while self.bytes > STORE_BYTES_MAX - STORE_BYTES_MAX / 8 {
+            let streams = self.groups.values_mut().flat_map(|group| group.streams.values_mut());
+            let Some(fullest) = streams.max_by_key(|stream| stream.bytes) else { return };
+            let wanted = fullest.bytes / 2;
+            let mut freed = 0;
+            while freed <= wanted && !fullest.events.is_empty() {
+                freed += fullest.drop_oldest();
+            }
+            self.bytes -= freed;
+        }
+    }
+
+    /// Forgets what the groups' retention no longer covers.
+    pub(super) fn expire(&mut self, now_ms: i64) {
+        for group in self.groups.values_mut() {
+            let Some(days) = group.retention_days else { continue };
+            let oldest_ms = now_ms - i64::from(days) * 24 * 3600 * 1000;
+            for stream in group.streams.values_mut() {
+                while stream.events.front().is_some_and(|event| event.at_ms < oldest_ms) {
+                    self.bytes -= stream.drop_oldest();
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(at_ms: i64, bytes: usize) -> Event {
+        Event { at_ms, ingested_ms: at_ms, message: "x".repeat(bytes).into() }
+    }
+
+    #[test]
+    fn a_flood_of_lines_keeps_the_newest_within_the_bound() {
+        let mut store = Store::default();
+        for number in 0..200 {
+            store.append("g", "s", event(number, 1024 * 1024), number);
+        }
+        assert!(store.bytes <= STORE_BYTES_MAX);
+        let stream = &store.groups["g"].streams["s"];
+        assert_eq!(stream.events.back().unwrap().at_ms, 199);
+        assert_eq!(stream.first_number + stream.events.len() as u64, 200);
+    }
+
+    #[test]
+    fn events_are_kept_in_the_order_of_time_and_expire() {
+        let mut store = Store::default();
+        for at_ms in [5, 1, 3] {
+            store.append("g", "s", event(at_ms, 1), 0);
+        }
+        let times: Vec<i64> = store.groups["g"].streams["s"].events.iter().map(|event| event.at_ms).collect();
+        assert_eq!(times, [1, 3, 5]);
+        store.groups.get_mut("g").unwrap().retention_days = Some(1);
+        store.expire(24 * 3600 * 1000 + 4);
+        assert_eq!(store.groups["g"].streams["s"].events.len(), 1);
+    }
+}

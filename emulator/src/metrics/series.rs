@@ -1,0 +1,197 @@
+//! One metric over time, in bounded memory.
+
+use std::collections::VecDeque;
+
+use super::sketch::Sketch;
+
+/// "Data points with a period of less than 60 seconds are available for 3 hours."
+const FINE_SPAN_MS: i64 = 3 * 3600 * 1000;
+const FINE_STEP_MS: i64 = 1_000;
+/// AWS keeps minutes for 15 days; a local account lives shorter, and one day bounds its memory.
+const COARSE_SPAN_MS: i64 = 24 * 3600 * 1000;
+const COARSE_STEP_MS: i64 = 60_000;
+
+/// What CloudWatch keeps of a set of values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StatisticSet {
+    pub count: f64,
+    pub sum: f64,
+    pub minimum: f64,
+    pub maximum: f64,
+}
+
+impl StatisticSet {
+    fn of(value: f64, count: f64) -> Self {
+        Self { count, sum: value * count, minimum: value, maximum: value }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.minimum = self.minimum.min(other.minimum);
+        self.maximum = self.maximum.max(other.maximum);
+    }
+
+    #[must_use]
+    pub fn average(&self) -> f64 {
+        self.sum / self.count
+    }
+}
+
+/// What is recorded.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value {
+    One(f64),
+    Many { value: f64, count: f64 },
+    Set(StatisticSet),
+}
+
+#[derive(Clone, Debug)]
+struct Bucket {
+    start_ms: i64,
+    set: StatisticSet,
+    sketch: Sketch,
+}
+
+impl Bucket {
+    fn new(start_ms: i64, value: Value) -> Self {
+        let (set, sketch) = split(value);
+        Self { start_ms, set, sketch }
+    }
+
+    fn add(&mut self, value: Value) {
+        let (set, sketch) = split(value);
+        self.set.merge(set);
+        self.sketch.merge(&sketch);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.set.merge(other.set);
+        self.sketch.merge(&other.sketch);
+    }
+}
+
+/// A statistic set has no single values, so it feeds no percentile, as on AWS.
+fn split(value: Value) -> (StatisticSet, Sketch) {
+    match value {
+        Value::One(value) => (StatisticSet::of(value, 1.0), Sketch::of(value, 1.0)),
+        Value::Many { value, count } => (StatisticSet::of(value, count), Sketch::of(value, count)),
+        Value::Set(set) => (set, Sketch::default()),
+    }
+}
+
+/// The values of one metric: by second for some hours, then by minute.
+#[derive(Clone, Debug)]
+pub(super) struct Series {
+    unit: String,
+    fine: VecDeque<Bucket>,
+    coarse: VecDeque<Bucket>,
+}
+
+impl Series {
+    pub(super) fn new(unit: &str) -> Self {
+        Self { unit: unit.to_owned(), fine: VecDeque::new(), coarse: VecDeque::new() }
+    }
+
+    pub(super) fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    pub(super) fn last_ms(&self) -> i64 {
+        let last = |buckets: &VecDeque<Bucket>| buckets.back().map_or(i64::MIN, |bucket| bucket.start_ms);
+        last(&self.fine).max(last(&self.coarse))
+    }
+
+    pub(super) fn add(&mut self, at_ms: i64, value: Value) {
+        insert(
+            &mut self.fine,
+            floor(at_ms, FINE_STEP_MS),
+            |bucket| bucket.add(value),
+            |start_ms| Bucket::new(start_ms, value),
+        );
+        self.compact();
+    }
+
+    /// Seconds that are old become minutes; minutes that are old are forgotten.
+    fn compact(&mut self) {
+        let newest_ms = self.last_ms();
+        while let Some(old) = self.fine.pop_front_if(|bucket| bucket.start_ms < newest_ms - FINE_SPAN_MS) {
+            let start_ms = floor(old.start_ms, COARSE_STEP_MS);
+            insert(
+                &mut self.coarse,
+                start_ms,
+                |bucket| bucket.merge(&old),
+                |start_ms| Bucket { start_ms, ..old.clone() },
+            );
+        }
+        while self.coarse.front().is_some_and(|bucket| bucket.start_ms < newest_ms - COARSE_SPAN_MS) {
+            self.coarse.pop_front();
+        }
+    }
+
+    fn between(&self, start_ms: i64, end_ms: i64) -> impl Iterator<Item = &Bucket> {
+        range(&self.coarse, start_ms, end_ms).chain(range(&self.fine, start_ms, end_ms))
+    }
+
+    pub(super) fn statistics(&self, start_ms: i64, end_ms: i64) -> Option<StatisticSet> {
+        let mut sets = self.between(start_ms, end_ms).map(|bucket| bucket.set);
+        let mut total = sets.next()?;
+        sets.for_each(|set| total.merge(set));
+        Some(total)
+    }
+
+    pub(super) fn percentile(&self, start_ms: i64, end_ms: i64, percent: f64) -> Option<f64> {
+        let mut total = Sketch::default();
+        self.between(start_ms, end_ms).for_each(|bucket| total.merge(&bucket.sketch));
+        total.percentile(percent)
+    }
+}
+
+fn floor(at_ms: i64, step_ms: i64) -> i64 {
+    at_ms.div_euclid(step_ms) * step_ms
+}
+
+/// Finds the bucket at `start_ms` or makes it in its place; nearly always the last one.
+fn insert(
+    buckets: &mut VecDeque<Bucket>,
+    start_ms: i64,
+    update: impl FnOnce(&mut Bucket),
+    make: impl FnOnce(i64) -> Bucket,
+) {
+    let at = buckets.partition_point(|bucket| bucket.start_ms < start_ms);
+    match buckets.get_mut(at).filter(|bucket| bucket.start_ms == start_ms) {
+        Some(bucket) => update(bucket),
+        None => buckets.insert(at, make(start_ms)),
+    }
+}
+
+fn range(buckets: &VecDeque<Bucket>, start_ms: i64, end_ms: i64) -> impl Iterator<Item = &Bucket> {
+    let from = buckets.partition_point(|bucket| bucket.start_ms < start_ms);
+    let to = buckets.partition_point(|bucket| bucket.start_ms < end_ms).max(from);
+    buckets.range(from..to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_seconds_become_minutes_without_losing_a_value() {
+        let mut series = Series::new("Count");
+        for second in 0..4 * 3600 {
+            series.add(second * 1000, Value::One(1.0));
+        }
+        assert!(series.fine.len() <= 3 * 3600 + 2);
+        assert_eq!(series.statistics(0, 4 * 3600 * 1000).unwrap().count, 4.0 * 3600.0);
+        assert_eq!(series.statistics(0, 60_000).unwrap().sum, 60.0);
+    }
+
+    #[test]
+    fn a_window_holds_its_start_and_not_its_end() {
+        let mut series = Series::new("Count");
+        series.add(1_000, Value::One(1.0));
+        series.add(2_000, Value::One(2.0));
+        assert_eq!(series.statistics(1_000, 2_000).unwrap().sum, 1.0);
+        assert_eq!(series.statistics(3_000, 9_000), None);
+    }
+}
