@@ -88,7 +88,6 @@ fn configuration(shared: &Shared, readers: usize) -> GooseConfiguration {
     configuration.iterations = Some(1);
     configuration.no_print_metrics = true;
     configuration.no_telnet = true;
-    configuration.no_websocket = true;
     configuration.quiet = 1;
     configuration
 }

@@ -37,7 +37,7 @@ pub enum Expectation {
 
 /// What the client knows of its POST.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "outcome")]
+#[serde(rename_all = "snake_case", tag = "answer")]
 pub enum Outcome {
     /// 202: from now on the task must end.
     Acknowledged { task_id: String },

@@ -61,7 +61,7 @@ pub struct SeriesPoint {
 
 /// Whether the figures are of the target, or of a generator that could not keep up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "validity")]
+#[serde(rename_all = "snake_case", tag = "verdict")]
 pub enum Validity {
     Valid,
     Invalid { reason: String },

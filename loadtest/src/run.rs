@@ -157,7 +157,7 @@ impl Running {
             let changed = self.shared.book.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.counts().outstanding == 0 {
+            if self.shared.book.outstanding() == 0 {
                 return true;
             }
             if Instant::now() >= until {
@@ -195,11 +195,13 @@ impl Running {
         drop(timeout(LAST_READS_TIMEOUT, self.read_some(Duration::ZERO, usize::MAX)).await);
         // Without its push, an end counts as found by reading only: that must not be a matter of milliseconds.
         drop(timeout(LAST_PUSHES_TIMEOUT, self.pushes_arrived()).await);
-        self.end();
-        let goose = self.join_attack().await?;
+        self.end_load();
         for session in std::mem::take(&mut self.sessions) {
             drop(timeout(SESSIONS_END_TIMEOUT, session).await);
         }
+        // Only now: until its end a session may offer the sample of a push that is already in the book.
+        self.shared.samples.close();
+        let goose = self.join_attack().await?;
         Ok(self.outcome(goose))
     }
 
@@ -209,12 +211,11 @@ impl Running {
         }
     }
 
-    fn end(&self) {
+    fn end_load(&self) {
         self.shared.arrivals.set();
         self.shared.stop.set();
         self.shared.tickets.close();
         self.shared.reads.close();
-        self.shared.samples.close();
     }
 
     async fn join_attack(&mut self) -> Result<Value, LoadError> {
@@ -260,6 +261,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.end();
+        self.end_load();
+        self.shared.samples.close();
     }
 }

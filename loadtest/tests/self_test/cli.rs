@@ -50,7 +50,7 @@ async fn a_good_run_exits_0_and_writes_everything_it_measured() {
     let report = json(&folder.path().join("out.json"));
     assert_eq!((&report["schema"], &report["verdict"]["exit"]), (&1.into(), &"ok".into()));
     assert_eq!(report["outcome"]["ledger"].as_array().unwrap().len(), 50);
-    assert_eq!(report["outcome"]["ledger"][0]["outcome"]["outcome"], "acknowledged");
+    assert_eq!(report["outcome"]["ledger"][0]["outcome"]["answer"], "acknowledged");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -336,3 +336,14 @@ async fn a_target_without_sockets_is_a_clear_error() {
         "owner run-owner-0 could not open its WebSocket session: the handshake was answered 404 Not Found"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_speak_tls() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let (_fake, mut stack, _folder) = Fake::start(|_| Reaction::default()).await;
+    // The target does not, so that the handshake must fail, but not for want of TLS on our side.
+    stack.websocket_url = stack.websocket_url.replace("ws://", "wss://");
+    let error = loadtest::start(&stack, plan(50.0, 1)).await.unwrap_err().to_string();
+    assert!(error.contains("could not open its WebSocket session"), "{error}");
+    assert!(!error.contains("TLS support not compiled in"), "{error}");
+}
