@@ -9,6 +9,7 @@ pub mod clock;
 pub mod cloudwatch;
 pub mod dynamodb;
 pub mod engines;
+pub mod esm;
 pub mod fis;
 pub mod invoke;
 pub mod lambda;

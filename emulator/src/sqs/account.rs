@@ -12,6 +12,7 @@ use super::handle::QueueHandle;
 use super::measure;
 use super::moves::Moves;
 use super::queue::{ReceiveRules, Received};
+use super::service::check_policy;
 use crate::settings::Settings;
 
 /// "You must wait 60 seconds after deleting a queue before you can create another with the same name."
@@ -232,6 +233,8 @@ impl Account {
         short: bool,
     ) -> Result<(Vec<Received>, bool), SqsError> {
         let now_ms = self.now_ms();
+        // Asked again at every turn, so that a denial also ends the waits that began before it.
+        check_policy(self, queue, "ReceiveMessage")?;
         let attributes = queue.attributes();
         let redrive = attributes.redrive.as_ref();
         // Without its target a redrive policy cannot act: the messages stay.

@@ -1,0 +1,340 @@
+//! The data plane of a mapping: receive, filter, invoke, delete.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use rand::RngExt as _;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::Inner;
+use super::event::{self, Invocation, PAYLOAD_BYTES_MAX};
+use super::filter::with_parsed_body;
+use super::mapping::Config;
+use super::report::{self, Report};
+use super::scaling::{Load, Scaling, TICK_MS};
+use crate::invoke::{InvokeOutcome, InvokeRequest};
+use crate::sqs::account::Receive;
+use crate::sqs::check_policy;
+use crate::sqs::handle::QueueHandle;
+use crate::sqs::queue::Received;
+
+/// Long polling, as on AWS.
+const POLL_WAIT_MS: i64 = 20_000;
+/// AWS quota: messages of one receive.
+const RECEIVE_MAX: usize = 10;
+/// First pause after a refused or failed invocation, or a refused receive; doubled each time in a row.
+const BACKOFF_FIRST_MS: i64 = 100;
+/// Longest such pause: short beside any visibility timeout that a mapping may have with a function of one second.
+const BACKOFF_MAX_MS: i64 = 1_000;
+/// Added to window and function timeout where the queue's visibility timeout is shorter than both.
+const VISIBILITY_MARGIN_SECONDS: i64 = 30;
+
+/// The running pollers of one mapping. They stop when told to, or when this is dropped.
+#[derive(Debug)]
+pub struct Runner {
+    stop: watch::Sender<bool>,
+    supervisor: JoinHandle<()>,
+}
+
+impl Runner {
+    /// Starts polling at `start_ms`.
+    #[must_use]
+    pub fn start(inner: Arc<Inner>, config: Config, start_ms: i64) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let poller = Poller { inner, config, stopped, pool: Pool::default() };
+        Self { stop, supervisor: tokio::spawn(supervise(Arc::new(poller), start_ms)) }
+    }
+
+    /// No receive begins after this; invocations under way end by themselves.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Returns when the last invocation has ended.
+    pub async fn ended(self) {
+        if let Err(error) = self.supervisor.await {
+            tracing::error!(%error, "the pollers of an event source mapping died");
+        }
+    }
+}
+
+/// What workers tell their supervisor, and it them.
+#[derive(Debug, Default)]
+struct Pool {
+    wanted: AtomicUsize,
+    running: AtomicUsize,
+    throttled: AtomicBool,
+    failing: AtomicBool,
+}
+
+struct Poller {
+    inner: Arc<Inner>,
+    config: Config,
+    stopped: watch::Receiver<bool>,
+    pool: Pool,
+}
+
+/// How a batch ended, for the pace of its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Steady,
+    Slow,
+}
+
+async fn supervise(poller: Arc<Poller>, start_ms: i64) {
+    let clock = poller.inner.settings.clock.clone();
+    let mut scaling = Scaling::new(poller.config.concurrency_max);
+    let mut workers = JoinSet::new();
+    let mut tick_ms = start_ms;
+    loop {
+        tokio::select! {
+            biased;
+            () = poller.stop_signal() => break,
+            () = clock.sleep_until(tick_ms) => {}
+        }
+        if tick_ms > start_ms {
+            scaling.tick(poller.load());
+        }
+        poller.pool.wanted.store(scaling.wanted(), Ordering::SeqCst);
+        while poller.pool.running.load(Ordering::SeqCst) < scaling.wanted() {
+            poller.pool.running.fetch_add(1, Ordering::SeqCst);
+            workers.spawn(work(Arc::clone(&poller)));
+        }
+        while let Some(ended) = workers.try_join_next() {
+            poller.note(ended);
+        }
+        tick_ms = clock.now_ms() + TICK_MS;
+    }
+    while let Some(ended) = workers.join_next().await {
+        poller.note(ended);
+    }
+}
+
+/// One batch after the other, until stopped or surplus.
+async fn work(poller: Arc<Poller>) {
+    let mut in_a_row = 0;
+    while !poller.is_stopped() && !poller.leaves_as_surplus() {
+        let pace = match poller.collect().await {
+            Ok(batch) if batch.is_empty() => continue,
+            Ok(batch) => poller.process(batch).await,
+            Err(()) => Pace::Slow,
+        };
+        if pace == Pace::Steady {
+            in_a_row = 0;
+            continue;
+        }
+        let pause_ms = poller.backoff_ms(in_a_row);
+        in_a_row += 1;
+        poller.pause(poller.now_ms() + pause_ms).await;
+    }
+}
+
+impl Poller {
+    fn now_ms(&self) -> i64 {
+        self.inner.settings.clock.now_ms()
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stopped.borrow() || self.stopped.has_changed().is_err()
+    }
+
+    /// Returns once stopped. A dropped runner counts as a stop.
+    async fn stop_signal(&self) {
+        let mut stopped = self.stopped.clone();
+        // The only error is that the sender is gone.
+        drop(stopped.wait_for(|stopped| *stopped).await);
+    }
+
+    /// True for the workers that are too many; each of them must end.
+    fn leaves_as_surplus(&self) -> bool {
+        let wanted = self.pool.wanted.load(Ordering::SeqCst);
+        let fewer = |running: usize| (running > wanted).then(|| running - 1);
+        self.pool.running.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok()
+    }
+
+    fn note(&self, ended: Result<(), tokio::task::JoinError>) {
+        if let Err(error) = ended {
+            // A panic took a worker with it; the supervisor replaces it at the next tick.
+            self.pool.running.fetch_sub(1, Ordering::SeqCst);
+            tracing::error!(%error, "a worker of an event source mapping died");
+        }
+    }
+
+    fn load(&self) -> Load {
+        let backlog = self.queue().map_or(0, |queue| queue.counts(self.now_ms()).visible);
+        Load {
+            backlog,
+            throttled: self.pool.throttled.swap(false, Ordering::SeqCst),
+            failing: self.pool.failing.swap(false, Ordering::SeqCst),
+        }
+    }
+
+    fn queue(&self) -> Option<Arc<QueueHandle>> {
+        self.inner.queues.by_arn(&self.config.queue_arn)
+    }
+
+    /// Full jitter over the upper half, so that a pause is never nothing.
+    fn backoff_ms(&self, in_a_row: u32) -> i64 {
+        let ceiling_ms = (BACKOFF_FIRST_MS << in_a_row.min(8)).min(BACKOFF_MAX_MS);
+        self.inner.settings.random.with(|random| random.random_range(ceiling_ms / 2..=ceiling_ms))
+    }
+
+    /// Sleeps, but not past a stop.
+    async fn pause(&self, until_ms: i64) {
+        tokio::select! {
+            () = self.stop_signal() => {}
+            () = self.inner.settings.clock.sleep_until(until_ms) => {}
+        }
+    }
+
+    /// Receives until the batch is full, its window ends, its payload is large enough, or the mapping is stopped.
+    async fn collect(&self) -> Result<Vec<Received>, ()> {
+        let queue = self.queue().ok_or(())?;
+        let mut batch = self.receive(&queue, self.config.batch_size, POLL_WAIT_MS).await?;
+        if self.config.window_seconds == 0 || batch.is_empty() {
+            return Ok(batch);
+        }
+        let deadline_ms = self.now_ms() + self.config.window_seconds * 1_000;
+        let mut payload_bytes: usize = batch.iter().map(|one| one.content.size_bytes()).sum();
+        while batch.len() < self.config.batch_size && payload_bytes < PAYLOAD_BYTES_MAX && !self.is_stopped()
+        {
+            let left_ms = deadline_ms - self.now_ms();
+            if left_ms <= 0 {
+                break;
+            }
+            // What was received so far is worth more than the reason why no more can be.
+            let wanted = self.config.batch_size - batch.len();
+            let Ok(more) = self.receive(&queue, wanted, left_ms.min(POLL_WAIT_MS)).await else { break };
+            payload_bytes += more.iter().map(|one| one.content.size_bytes()).sum::<usize>();
+            batch.extend(more);
+        }
+        Ok(batch)
+    }
+
+    async fn receive(&self, queue: &QueueHandle, wanted: usize, wait_ms: i64) -> Result<Vec<Received>, ()> {
+        let request = Receive {
+            messages_max: wanted.min(RECEIVE_MAX),
+            visibility_ms: self.visibility_ms(queue),
+            wait_ms: Some(wait_ms),
+        };
+        let received = tokio::select! {
+            biased;
+            () = self.stop_signal() => return Ok(Vec::new()),
+            received = self.inner.queues.receive(queue, request) => received,
+        };
+        received.map_err(|error| {
+            tracing::warn!(mapping = %self.config.uuid, %error, "failed to receive for an event source mapping");
+        })
+    }
+
+    /// With a window, "if window plus timeout exceed the queue's visibility timeout, Lambda uses window, timeout and 30
+    /// seconds"; without one, the queue's own.
+    fn visibility_ms(&self, queue: &QueueHandle) -> Option<i64> {
+        let window_seconds = Some(self.config.window_seconds).filter(|window| *window > 0)?;
+        let timeout_seconds = self.inner.functions.timeout_seconds(&self.config.function_arn)?;
+        let total_seconds = window_seconds + i64::from(timeout_seconds);
+        let short = total_seconds > queue.attributes().visibility_seconds;
+        short.then_some((total_seconds + VISIBILITY_MARGIN_SECONDS) * 1_000)
+    }
+
+    async fn process(&self, batch: Vec<Received>) -> Pace {
+        let Some(queue) = self.queue() else { return Pace::Slow };
+        let batch = self.drop_filtered(&queue, batch);
+        let mut pace = Pace::Steady;
+        for invocation in event::invocations(&queue, &self.inner.settings.region, batch) {
+            if self.deliver(&queue, invocation).await == Pace::Slow {
+                pace = Pace::Slow;
+            }
+        }
+        pace
+    }
+
+    /// Deletes what no filter matches: the function never sees it.
+    fn drop_filtered(&self, queue: &QueueHandle, batch: Vec<Received>) -> Vec<Received> {
+        if self.config.filters.is_empty() {
+            return batch;
+        }
+        let (wanted, unwanted): (Vec<_>, Vec<_>) = batch.into_iter().partition(|received| {
+            let record = event::record(queue, &self.inner.settings.region, received);
+            let record = with_parsed_body(&record);
+            self.config.filters.iter().any(|filter| filter.matches(&record))
+        });
+        self.delete(queue, unwanted.iter());
+        wanted
+    }
+
+    /// Invokes and deletes what succeeded. What failed stays invisible until its timeout: a mapping never shortens it.
+    async fn deliver(&self, queue: &QueueHandle, invocation: Invocation) -> Pace {
+        let Invocation { payload, messages } = invocation;
+        match self.invoke(payload, &messages).await {
+            Some(InvokeOutcome::Success(answer)) => {
+                self.settle(queue, &answer, &messages);
+                Pace::Steady
+            }
+            Some(_) => {
+                self.pool.failing.store(true, Ordering::SeqCst);
+                Pace::Slow
+            }
+            None => Pace::Slow,
+        }
+    }
+
+    fn settle(&self, queue: &QueueHandle, answer: &[u8], messages: &[Received]) {
+        let ids: Vec<String> = messages.iter().map(|one| one.id.to_string()).collect();
+        let report = if self.config.reports_failures {
+            report::read(answer, |id| ids.iter().any(|known| known == id))
+        } else {
+            Report::AllSucceeded
+        };
+        match report {
+            Report::AllSucceeded => self.delete(queue, messages.iter()),
+            Report::Failed(failed) => {
+                let done = messages.iter().zip(&ids).filter(|(_, id)| !failed.contains(*id));
+                self.delete(queue, done.map(|(one, _)| one));
+            }
+            Report::BatchFailed(reason) => {
+                self.pool.failing.store(true, Ordering::SeqCst);
+                tracing::warn!(mapping = %self.config.uuid, reason, "a partial batch response failed its whole batch");
+            }
+        }
+    }
+
+    /// Invokes until the function ran. A refused invocation is tried again with the same batch for as long as the batch
+    /// is invisible; then the batch is dropped, and its messages come back by their timeout with one receive spent.
+    async fn invoke(&self, payload: Bytes, messages: &[Received]) -> Option<InvokeOutcome> {
+        let give_up_ms = messages.iter().map(|one| one.visible_at_ms).min()?;
+        let mut in_a_row = 0;
+        loop {
+            let function = self.config.function_arn.clone();
+            let request = InvokeRequest { function, payload: payload.clone(), trace_id: None };
+            match self.inner.functions.invoke(request).await {
+                done @ (InvokeOutcome::Success(_) | InvokeOutcome::FunctionError { .. }) => {
+                    return Some(done);
+                }
+                refused => {
+                    tracing::debug!(mapping = %self.config.uuid, ?refused, "an invocation was refused");
+                    self.pool.throttled.store(true, Ordering::SeqCst);
+                }
+            }
+            let again_ms = self.now_ms() + self.backoff_ms(in_a_row);
+            in_a_row += 1;
+            if again_ms >= give_up_ms || self.is_stopped() {
+                return None;
+            }
+            self.pause(again_ms).await;
+            if self.is_stopped() {
+                return None;
+            }
+        }
+    }
+
+    fn delete<'a>(&self, queue: &QueueHandle, messages: impl Iterator<Item = &'a Received>) {
+        if let Err(error) = check_policy(&self.inner.queues, queue, "DeleteMessage") {
+            tracing::warn!(mapping = %self.config.uuid, %error, "failed to delete a processed batch");
+            return;
+        }
+        self.inner.queues.delete_received(queue, messages);
+    }
+}
