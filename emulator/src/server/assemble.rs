@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::registry::Registry;
 use super::start::StartError;
 use crate::apigateway::Gateway;
+use crate::esm::EventSourceMappings;
 use crate::lambda::{self, Lambda};
 use crate::settings::Settings;
 use crate::wire::{DataPlane, Service};
@@ -34,12 +35,19 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     services.add("ssm", crate::engines::ssm(settings));
     services.add("sts", crate::engines::sts());
     services.add("dynamodb", Arc::new(crate::dynamodb::DynamoDb::new(settings)?));
-    let sqs: Arc<dyn Service> = Arc::new(crate::sqs::Sqs::start(settings.clone()));
+    let sqs = crate::sqs::Sqs::start(settings.clone());
+    let queues = Arc::clone(sqs.account());
+    let sqs: Arc<dyn Service> = Arc::new(sqs);
     services.add("sqs", Arc::clone(&sqs));
     let lambda = Lambda::new(settings.clone(), lambda::Options::default()).map_err(StartError::Functions)?;
     lambda.set_sqs(sqs);
     let lambda = Arc::new(lambda);
     services.add("lambda", Arc::<Lambda>::clone(&lambda));
+    let functions = Arc::<Lambda>::clone(&lambda);
+    let mappings = Arc::new(EventSourceMappings::new(settings.clone(), queues, functions));
+    lambda.set_event_source_mappings(Arc::<EventSourceMappings>::clone(&mappings));
+    // No caller signs for this name: it is here so that the pollers stop with the services, before Lambda does.
+    services.add("event-source-mappings", mappings);
     let gateway = Gateway::new(settings, lambda);
     services.add("apigateway", Arc::new(gateway.clone()));
     assembly.execute_api = Some(Arc::new(gateway));
