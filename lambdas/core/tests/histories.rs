@@ -1,6 +1,8 @@
 //! Whole lives of tasks under faults: submissions and deliveries in which calls are refused, answers are lost and
 //! processes die, from a seed. Then the faults end, and every promise must hold.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 

@@ -1,5 +1,7 @@
 //! The state machine against a reference model: a table written by hand from the contract's diagram.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
 use proptest::prelude::*;
 use serde_json::json;
 use task_core::state::{Event, Judge, Lease, TaskState, apply};
