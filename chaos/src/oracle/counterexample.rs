@@ -6,7 +6,7 @@ use loadtest::{LedgerEntry, Outcome};
 use serde::{Deserialize, Serialize};
 
 use super::history::parse;
-use super::{Anomaly, Evidence, Findings, Record};
+use super::{Anomaly, AnomalyKind, Evidence, Findings, Record};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -18,8 +18,10 @@ pub struct Event {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counterexample {
-    pub anomaly: Anomaly,
-    pub events: Vec<Event>,
+    pub task_id: String,
+    pub kind: AnomalyKind,
+    pub detail: String,
+    pub timeline: Vec<Event>,
 }
 
 /// The worst kind of anomaly, shown by the task whose story is shortest.
@@ -33,11 +35,11 @@ pub fn counterexample(
         .of(worst)
         .map(|anomaly| story(anomaly, evidence, judged_at_ms))
         // A story that knows the client's side tells more than one that does not.
-        .min_by_key(|story| (Reverse(has_client(story)), story.events.len()))
+        .min_by_key(|story| (Reverse(has_client(story)), story.timeline.len()))
 }
 
 fn has_client(story: &Counterexample) -> bool {
-    story.events.iter().any(|event| event.source == "client")
+    story.timeline.iter().any(|event| event.source == "client")
 }
 
 fn story(anomaly: &Anomaly, evidence: &Evidence<'_>, judged_at_ms: u64) -> Counterexample {
@@ -59,7 +61,12 @@ fn story(anomaly: &Anomaly, evidence: &Evidence<'_>, judged_at_ms: u64) -> Count
     };
     events.sort_by_key(|event| event.at_ms);
     events.push(event(judged_at_ms, "queue", end));
-    Counterexample { anomaly: anomaly.clone(), events }
+    Counterexample {
+        task_id: anomaly.task_id.clone(),
+        kind: anomaly.kind,
+        detail: anomaly.detail.clone(),
+        timeline: events,
+    }
 }
 
 fn client_events(entry: &LedgerEntry, events: &mut Vec<Event>) {

@@ -5,6 +5,8 @@ mod history;
 mod judge;
 mod model;
 mod predict;
+#[cfg(test)]
+mod tests;
 
 pub use counterexample::{Counterexample, Event, counterexample};
 pub use judge::judge;

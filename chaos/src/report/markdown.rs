@@ -59,9 +59,8 @@ fn details(experiment: &ExperimentReport) -> String {
         text.push_str(&format!("- {mark}: {} ({})\n", cell(&check.name), cell(&check.detail)));
     }
     if let Some(counterexample) = &experiment.counterexample {
-        let anomaly = &counterexample.anomaly;
-        text.push_str(&format!("\nTask {} {}:\n\n", cell(&anomaly.task_id), anomaly.kind.describe()));
-        for event in &counterexample.events {
+        text.push_str(&format!("\nTask {} {}:\n\n", cell(&counterexample.task_id), counterexample.kind.describe()));
+        for event in &counterexample.timeline {
             text.push_str(&format!(
                 "1. {} {}: {}\n",
                 rfc3339(event.at_ms),
