@@ -162,3 +162,87 @@ fn read(path: &Path) -> Result<Vec<Step>, JournalError> {
         steps.push(line.entry);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fault::ReservedConcurrency;
+
+    fn lever() -> Lever {
+        Lever::ReservedConcurrency(ReservedConcurrency {
+            function: "worker".into(),
+            function_arn: "arn".into(),
+            concurrency: 0,
+        })
+    }
+
+    fn steps() -> Vec<Step> {
+        let intent =
+            |fault| Step::Intent { fault, experiment: "one".into(), lever: lever(), prior: json!(7) };
+        let (endpoint, region) = (Some("http://127.0.0.1:1".into()), "us-east-1".into());
+        vec![
+            Step::Target { endpoint, region, account_id: "1".into() },
+            intent(0),
+            Step::Engaged { fault: 0 },
+            intent(1),
+            Step::Engaged { fault: 1 },
+            Step::Released { fault: 0 },
+            Step::Verified { fault: 0 },
+            Step::Released { fault: 1 },
+            Step::Verified { fault: 1 },
+        ]
+    }
+
+    fn write(folder: &Path, steps: &[Step]) {
+        let journal = Journal::open(folder).unwrap();
+        steps.iter().for_each(|step| journal.record(step.clone()).unwrap());
+    }
+
+    #[test]
+    fn a_crash_after_any_step_leaves_open_exactly_what_may_be_changed() {
+        let open_after: [&[u64]; 9] = [&[], &[0], &[0], &[1, 0], &[1, 0], &[1, 0], &[1], &[1], &[]];
+        for (index, expected) in open_after.iter().enumerate() {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path(), &steps()[..=index]);
+            let open: Vec<u64> =
+                recovery(folder.path()).unwrap().open.iter().map(|entry| entry.fault).collect();
+            assert_eq!(&open, expected, "after step {index}");
+        }
+    }
+
+    #[test]
+    fn a_torn_last_line_is_a_change_that_never_began() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &steps()[..2]);
+        let path = folder.path().join(FILE_NAME);
+        let whole = std::fs::read(&path).unwrap();
+        let first_line = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        for cut in first_line..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            assert_eq!(recovery(folder.path()).unwrap().open, Vec::new(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_appended_after_a_torn_line_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &steps()[..2]);
+        let path = folder.path().join(FILE_NAME);
+        let mut torn = std::fs::read(&path).unwrap();
+        torn.extend_from_slice(br#"{"at_ms":1,"ent"#);
+        std::fs::write(&path, torn).unwrap();
+        write(folder.path(), &[Step::Released { fault: 0 }, Step::Verified { fault: 0 }]);
+        assert_eq!(recovery(folder.path()).unwrap().open, Vec::new());
+    }
+
+    #[test]
+    fn a_file_that_is_no_journal_is_refused_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &steps()[1..2]);
+        assert!(matches!(recovery(folder.path()), Err(JournalError::NoTarget { .. })));
+        std::fs::write(folder.path().join(FILE_NAME), "{}\n").unwrap();
+        assert!(matches!(recovery(folder.path()), Err(JournalError::Line { line: 1, .. })));
+    }
+}

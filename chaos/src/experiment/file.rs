@@ -10,6 +10,8 @@ const FILE_BYTES_MAX: u64 = 256 * 1024;
 const NAME_LENGTH_MAX: usize = 48;
 const RATE_MAX_PER_SECOND: f64 = 10_000.0;
 const OWNERS_MAX: u32 = 1000;
+/// What `toml::Spanned` adds to the path of a field; no name of ours.
+const SPAN_STEP: &str = ".$__serde_spanned_private_value";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExperimentError {
@@ -62,7 +64,7 @@ fn parse(path: &Path, text: &str) -> Result<Experiment, ExperimentError> {
         problem(error.span().map_or(0, |span| span.start), "(syntax)".into(), error.message().to_owned())
     })?;
     let experiment: Experiment = serde_path_to_error::deserialize(document).map_err(|error| {
-        let field = error.path().to_string();
+        let field = error.path().to_string().replace(SPAN_STEP, "");
         let inner = error.into_inner();
         problem(inner.span().map_or(0, |span| span.start), field, inner.message().to_owned())
     })?;

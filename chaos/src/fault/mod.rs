@@ -9,6 +9,8 @@ mod queue;
 mod resolve;
 mod stage;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

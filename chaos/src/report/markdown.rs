@@ -59,7 +59,11 @@ fn details(experiment: &ExperimentReport) -> String {
         text.push_str(&format!("- {mark}: {} ({})\n", cell(&check.name), cell(&check.detail)));
     }
     if let Some(counterexample) = &experiment.counterexample {
-        text.push_str(&format!("\nTask {} {}:\n\n", cell(&counterexample.task_id), counterexample.kind.describe()));
+        text.push_str(&format!(
+            "\nTask {} {}:\n\n",
+            cell(&counterexample.task_id),
+            counterexample.kind.describe()
+        ));
         for event in &counterexample.timeline {
             text.push_str(&format!(
                 "1. {} {}: {}\n",

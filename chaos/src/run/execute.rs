@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use loadtest::stack::{Queue, Stack};
 use loadtest::{LedgerEntry, LoadOutcome, LoadPlan, Running, TaskMix};
+use task_core::idempotency::named_task_id;
+use task_core::{IdempotencyKey, Owner};
 use tokio::time::Instant;
 
 use super::halt::Halt;
@@ -296,5 +298,7 @@ fn named_ids(ledger: &[LedgerEntry]) -> HashMap<u64, String> {
 }
 
 fn named_id(entry: &LedgerEntry) -> Option<String> {
-    entry.task_id().map(str::to_owned)
+    let owner = Owner::parse(&entry.owner).ok()?;
+    let key = IdempotencyKey::parse(&entry.idempotency_key).ok()?;
+    Some(named_task_id(&owner, &key).to_string())
 }

@@ -1,0 +1,120 @@
+//! Faults against a mocked Lambda that keeps its setting, crashes included.
+
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_lambda::operation::delete_function_concurrency::DeleteFunctionConcurrencyOutput;
+use aws_sdk_lambda::operation::get_function_concurrency::GetFunctionConcurrencyOutput;
+use aws_sdk_lambda::operation::put_function_concurrency::PutFunctionConcurrencyOutput;
+use aws_smithy_mocks::{MockResponseInterceptor, RuleMode, create_mock_http_client, mock};
+use serde_json::{Value, json};
+
+use super::{Guards, Lever, ReservedConcurrency, release};
+use crate::cloud::Cloud;
+use crate::journal::{Journal, Step, recovery};
+
+type Setting = Arc<Mutex<Option<i32>>>;
+
+/// Reserved concurrency as AWS keeps it: absent, or a number.
+fn lambda(setting: &Setting) -> aws_sdk_lambda::Client {
+    let (get, put, delete) = (Arc::clone(setting), Arc::clone(setting), Arc::clone(setting));
+    let rules = [
+        mock!(aws_sdk_lambda::Client::get_function_concurrency).then_compute_output(move |_| {
+            let reserved = *get.lock().unwrap();
+            GetFunctionConcurrencyOutput::builder().set_reserved_concurrent_executions(reserved).build()
+        }),
+        mock!(aws_sdk_lambda::Client::put_function_concurrency).then_compute_output(move |input| {
+            *put.lock().unwrap() = input.reserved_concurrent_executions();
+            PutFunctionConcurrencyOutput::builder().build()
+        }),
+        mock!(aws_sdk_lambda::Client::delete_function_concurrency).then_compute_output(move |_| {
+            *delete.lock().unwrap() = None;
+            DeleteFunctionConcurrencyOutput::builder().build()
+        }),
+    ];
+    let mocks =
+        rules.iter().fold(MockResponseInterceptor::new().rule_mode(RuleMode::MatchAny), |mocks, rule| {
+            mocks.with_rule(rule)
+        });
+    let config = aws_sdk_lambda::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .http_client(create_mock_http_client())
+        .interceptor(mocks);
+    aws_sdk_lambda::Client::from_conf(config.build())
+}
+
+async fn cloud(setting: &Setting) -> Cloud {
+    // Port 9 is the discard service: a call that is not mocked fails at once.
+    let cloud = Cloud::connect(Some("http://127.0.0.1:9"), "us-east-1").await;
+    Cloud { lambda: lambda(setting), ..cloud }
+}
+
+fn lever() -> Lever {
+    Lever::ReservedConcurrency(ReservedConcurrency {
+        function: "worker".into(),
+        function_arn: "arn".into(),
+        concurrency: 0,
+    })
+}
+
+fn journal(folder: &std::path::Path) -> Journal {
+    let journal = Journal::open(folder).unwrap();
+    let (endpoint, region) = (None, "us-east-1".into());
+    journal.record(Step::Target { endpoint, region, account_id: "1".into() }).unwrap();
+    journal
+}
+
+#[tokio::test]
+async fn a_fault_is_put_back_to_exactly_what_was_there() {
+    for prior in [None, Some(0), Some(7)] {
+        let (setting, folder) = (Setting::new(Mutex::new(prior)), tempfile::tempdir().unwrap());
+        let guards = Guards::new(cloud(&setting).await, journal(folder.path()));
+        let fault = guards.engage("one", lever()).await.unwrap();
+        assert_eq!(*setting.lock().unwrap(), Some(0));
+        let report = guards.release(fault).await.unwrap();
+        assert_eq!((report.error, *setting.lock().unwrap()), (None, prior), "absent is not zero");
+        assert_eq!(recovery(folder.path()).unwrap().open, Vec::new());
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_died_is_recovered_from_its_journal_alone() {
+    let (setting, folder) = (Setting::new(Mutex::new(Some(7))), tempfile::tempdir().unwrap());
+    let cloud = cloud(&setting).await;
+    let guards = Guards::new(cloud.clone(), journal(folder.path()));
+    guards.engage("one", lever()).await.unwrap();
+    drop(guards);
+    assert_eq!(*setting.lock().unwrap(), Some(0), "dropping puts nothing back: that is what died");
+    let open = recovery(folder.path()).unwrap().open;
+    let journal = Journal::open(folder.path()).unwrap();
+    for entry in &open {
+        assert_eq!(release(&cloud, &journal, entry).await.error, None);
+    }
+    assert_eq!((open.len(), *setting.lock().unwrap()), (1, Some(7)));
+    assert_eq!(recovery(folder.path()).unwrap().open, Vec::new(), "a second recovery has nothing to do");
+}
+
+#[tokio::test]
+async fn an_intent_whose_change_never_came_is_released_without_harm() {
+    let (setting, folder) = (Setting::new(Mutex::new(None)), tempfile::tempdir().unwrap());
+    let journal = journal(folder.path());
+    let intent = Step::Intent { fault: 0, experiment: "one".into(), lever: lever(), prior: Value::Null };
+    journal.record(intent).unwrap();
+    let open = recovery(folder.path()).unwrap().open;
+    let report = release(&cloud(&setting).await, &journal, &open[0]).await;
+    assert_eq!((report.error, *setting.lock().unwrap()), (None, None));
+}
+
+#[tokio::test]
+async fn the_last_change_is_put_back_first() {
+    let (setting, folder) = (Setting::new(Mutex::new(Some(7))), tempfile::tempdir().unwrap());
+    let guards = Guards::new(cloud(&setting).await, journal(folder.path()));
+    guards.engage("one", lever()).await.unwrap();
+    guards.engage("one", lever()).await.unwrap();
+    let reports = guards.release_all().await;
+    let priors: Vec<Value> = reports.iter().map(|report| report.prior.clone()).collect();
+    assert_eq!((priors, *setting.lock().unwrap()), (vec![json!(0), json!(7)], Some(7)));
+    assert_eq!(guards.release_all().await, Vec::new());
+}
