@@ -1,10 +1,40 @@
-//! Where functions and gateways write their log lines; CloudWatch Logs reads them.
+//! Where functions and gateways write their log lines, and the CloudWatch Logs API that reads them.
+
+mod api;
+mod emf;
+mod page;
+mod pattern;
+mod store;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use self::api::LogsApi;
+use self::store::{Event, Store};
+use crate::metrics::Metrics;
 
 /// A handle to the log store. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Logs {}
+pub struct Logs {
+    store: Arc<Mutex<Store>>,
+    metrics: Metrics,
+}
 
 impl Logs {
-    /// Appends one event. A missing group or stream is created, as Lambda does for its own.
-    pub fn put(&self, _group: &str, _stream: &str, _at_ms: i64, _message: &str) {}
+    /// A store whose embedded metrics go to `metrics`.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self { store: Arc::default(), metrics }
+    }
+
+    /// Appends one event. A missing group or stream is created, as Lambda does for its own. A line in the Embedded
+    /// Metric Format also becomes metrics.
+    pub fn put(&self, group: &str, stream: &str, at_ms: i64, message: &str) {
+        emf::record(&self.metrics, at_ms, message);
+        let event = Event { at_ms, ingested_ms: at_ms, message: message.into() };
+        self.store().append(group, stream, event, at_ms);
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

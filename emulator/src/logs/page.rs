@@ -48,7 +48,7 @@ impl Cursor {
 /// GetLogEvents: events from old to new, and the tokens around them. At the end of the stream the same token comes
 /// back, which is how a reader knows.
 pub(super) fn events(stream: &Stream, window: Window, cursor: Cursor) -> Value {
-    let numbered = stream.events.iter().zip(stream.first_number..).filter(|(event, _)| window.holds(event));
+    let numbered = stream.numbered().filter(|(event, _)| window.holds(event));
     let wanted: Vec<(&Event, u64)> = match cursor {
         Cursor::Head => fit(numbered, window.limit),
         Cursor::Forward(from) => fit(numbered.filter(|(_, number)| *number >= from), window.limit),

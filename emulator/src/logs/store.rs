@@ -31,6 +31,15 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    pub(super) fn new(created_ms: i64) -> Self {
+        Self { created_ms, ..Self::default() }
+    }
+
+    /// The events with their numbers, which outlive the dropping of older ones.
+    pub(super) fn numbered(&self) -> impl DoubleEndedIterator<Item = (&Event, u64)> {
+        self.events.iter().enumerate().map(|(index, event)| (event, self.first_number + index as u64))
+    }
+
     fn push(&mut self, event: Event) {
         self.bytes += event.bytes();
         let at = self.events.partition_point(|known| known.at_ms <= event.at_ms);
@@ -76,8 +85,7 @@ impl Store {
         }
         let Some(group) = self.groups.get_mut(group) else { return };
         if !group.streams.contains_key(stream) {
-            let made = Stream { created_ms: now_ms, ..Stream::default() };
-            group.streams.insert(stream.to_owned(), made);
+            group.streams.insert(stream.to_owned(), Stream::new(now_ms));
         }
         if let Some(stream) = group.streams.get_mut(stream) {
             self.bytes += event.bytes();

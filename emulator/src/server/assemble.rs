@@ -35,6 +35,7 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     let cloudwatch = Arc::new(CloudWatch::new(settings));
     services.add("monitoring", Arc::<CloudWatch>::clone(&cloudwatch));
     let s3 = crate::engines::s3();
+    services.add("logs", Arc::new(crate::logs::LogsApi::new(settings)));
     services.add("s3", Arc::clone(&s3));
     services.add("ssm", crate::engines::ssm(settings));
     services.add("sts", crate::engines::sts());

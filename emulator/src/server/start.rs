@@ -78,13 +78,14 @@ impl Emulator {
 }
 
 fn settings_for(options: &Options, address: SocketAddr) -> Settings {
+    let metrics = Metrics::default();
     Settings {
         account_id: options.account_id.as_str().into(),
         region: options.region.as_str().into(),
         endpoint: format!("http://{address}").into(),
         clock: options.clock.clone(),
-        metrics: Metrics::default(),
-        logs: Logs::default(),
+        logs: Logs::new(metrics.clone()),
+        metrics,
         random: Random::from_seed(options.seed),
     }
 }

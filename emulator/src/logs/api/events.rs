@@ -24,8 +24,7 @@ impl LogsApi {
                 "The specified log stream already exists",
             ));
         }
-        let made = Stream { created_ms: self.settings.clock.now_ms(), ..Stream::default() };
-        group.streams.insert(stream.to_owned(), made);
+        group.streams.insert(stream.to_owned(), Stream::new(self.settings.clock.now_ms()));
         Ok(json!({}))
     }
 
@@ -127,7 +126,7 @@ impl LogsApi {
         let group = store.groups.get(name).ok_or_else(Failure::no_group)?;
         let mut found: Vec<(&str, &Event, u64)> = Vec::new();
         for (name, stream) in group.streams.iter().filter(|(name, _)| is_wanted(name)) {
-            let numbered = stream.events.iter().zip(stream.first_number..);
+            let numbered = stream.numbered();
             let matching =
                 numbered.filter(|(event, _)| window.holds(event) && pattern.matches(&event.message));
             found.extend(matching.map(|(event, number)| (name.as_str(), event, number)));
