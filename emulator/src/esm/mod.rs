@@ -96,3 +96,6 @@ impl Service for EventSourceMappings {
         Box::pin(Self::shutdown(self))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,3 +24,8 @@ pub mod service;
 pub use error::{ErrorKind, SqsError};
 pub use message::{Attribute, AttributeValue, Attributes, Content};
 pub use service::{Sqs, check_policy};
+
+#[cfg(test)]
+mod queue_model;
+#[cfg(test)]
+pub(crate) mod tests;
