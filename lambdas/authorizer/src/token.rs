@@ -120,3 +120,117 @@ fn key(jwk: &Jwk, issuer: &str, audience: &str) -> Option<Key> {
     validation.leeway = 0;
     Some(Key { id: jwk.common.key_id.clone(), decoding: DecodingKey::from_jwk(jwk).ok()?, validation })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    struct Issuer {
+        encoding: EncodingKey,
+        verifier: Verifier,
+        public: Vec<u8>,
+    }
+
+    fn issuer() -> Issuer {
+        let document = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new()).unwrap();
+        let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
+        let public = pair.public_key().as_ref().to_vec();
+        let jwks = json!({"keys": [{
+            "kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": URL_SAFE_NO_PAD.encode(&public),
+        }]});
+        let jwks: &'static str = Box::leak(jwks.to_string().into_boxed_str());
+        let env = HashMap::from([
+            (ENV_TOKEN_ISSUER, "https://issuer"),
+            (ENV_TOKEN_AUDIENCE, "tasks"),
+            (ENV_TOKEN_JWKS, jwks),
+        ]);
+        Issuer {
+            encoding: EncodingKey::from_ed_der(document.as_ref()),
+            verifier: Verifier::from_env(&env).unwrap(),
+            public,
+        }
+    }
+
+    fn now() -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    }
+
+    fn claims() -> Value {
+        json!({"sub": "alice", "iss": "https://issuer", "aud": "tasks", "exp": now() + 60})
+    }
+
+    fn header(algorithm: Algorithm) -> Header {
+        Header { kid: Some("k1".into()), ..Header::new(algorithm) }
+    }
+
+    impl Issuer {
+        fn verdict(&self, changes: &Value) -> Result<Owner, Disbelief> {
+            let mut claims = claims();
+            for (name, value) in changes.as_object().unwrap() {
+                claims[name] = value.clone();
+            }
+            let token = encode(&header(Algorithm::EdDSA), &claims, &self.encoding).unwrap();
+            self.verifier.owner(Some(&token))
+        }
+    }
+
+    #[test]
+    fn a_valid_token_names_its_owner() {
+        assert_eq!(issuer().verdict(&json!({})).unwrap().as_str(), "alice");
+    }
+
+    #[test]
+    fn expired_early_and_misdirected_tokens_are_refused() {
+        let issuer = issuer();
+        for changes in [
+            json!({"exp": now() - 1}),
+            json!({"nbf": now() + 60}),
+            json!({"aud": "others"}),
+            json!({"iss": "https://other"}),
+            json!({"exp": null}),
+        ] {
+            assert_eq!(issuer.verdict(&changes), Err(Disbelief::Invalid), "{changes}");
+        }
+        assert_eq!(issuer.verdict(&json!({"sub": "a#1"})), Err(Disbelief::BadSubject));
+    }
+
+    #[test]
+    fn unsigned_and_tampered_tokens_are_refused() {
+        let issuer = issuer();
+        let token = encode(&header(Algorithm::EdDSA), &claims(), &issuer.encoding).unwrap();
+        let parts: Vec<&str> = token.split('.').collect();
+        let body = URL_SAFE_NO_PAD.encode(claims().to_string().replace("alice", "mallory"));
+        let tampered = format!("{}.{body}.{}", parts[0], parts[2]);
+        assert_eq!(issuer.verifier.owner(Some(&tampered)), Err(Disbelief::Invalid));
+        let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","kid":"k1"}"#);
+        let unsigned = format!("{none}.{}.", parts[1]);
+        assert_eq!(issuer.verifier.owner(Some(&unsigned)), Err(Disbelief::NotAToken));
+        assert_eq!(issuer.verifier.owner(None), Err(Disbelief::Missing));
+    }
+
+    /// The public key as an HMAC secret is the oldest trick against a verifier that believes the token's algorithm.
+    #[test]
+    fn the_public_key_is_no_shared_secret() {
+        let issuer = issuer();
+        let forged =
+            encode(&header(Algorithm::HS256), &claims(), &EncodingKey::from_secret(&issuer.public)).unwrap();
+        assert_eq!(issuer.verifier.owner(Some(&forged)), Err(Disbelief::WrongAlgorithm));
+    }
+
+    #[test]
+    fn a_token_of_an_unknown_key_is_refused() {
+        let issuer = issuer();
+        let header = Header { kid: Some("k2".into()), ..Header::new(Algorithm::EdDSA) };
+        let token = encode(&header, &claims(), &issuer.encoding).unwrap();
+        assert_eq!(issuer.verifier.owner(Some(&token)), Err(Disbelief::UnknownKey));
+    }
+}
