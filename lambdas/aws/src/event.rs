@@ -1,7 +1,7 @@
 //! The events that Lambda hands over, reduced to what we read.
 //!
-//! Our own types and not `aws_lambda_events`: its HTTP request parses every header into a map of lists on each call and
-//! brings a third of our code size; these are the documented fields that we use.
+//! Our own types and not `aws_lambda_events`: its HTTP request parses far more than we read on each call; these are the
+//! documented fields that we use.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
 //! `AWS_LAMBDA_EXEC_WRAPPER` on a custom runtime.
 //!
-//! Lambda honours the variable on managed runtimes only: "Wrapper scripts are not supported on OS-only runtimes". The
+//! Lambda honours the variable on managed runtimes only, and ignores it on OS-only runtimes. The
 //! fault injection of AWS FIS depends on it, so that without this shim an experiment on a Rust function completes and
 //! does nothing. A wrapper is a program that starts its arguments; ours is called with this binary.
 

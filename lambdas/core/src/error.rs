@@ -73,7 +73,7 @@ pub fn classify(symptom: Symptom<'_>) -> ErrorClass {
     } else if status == 503 || TRANSIENT_CODES.contains(&code) {
         ErrorClass::Transient
     } else if status >= 500 {
-        // DynamoDB developer guide on 500: "the operation might have succeeded or failed".
+        // A server that failed inside may have done its work first.
         ErrorClass::Unknown
     } else {
         ErrorClass::Permanent
