@@ -1,0 +1,175 @@
+//! Lambda through the AWS SDK: what callers see, in the exact words of AWS.
+
+mod functions;
+
+use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::{InvocationType, LogType, ThrottleReason};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use functions::{Account, body};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_answers_and_its_environment_is_used_again() {
+    let account = Account::start().await;
+    account.function("f", 10, &[("GREETING", "hello")], &[]).await;
+    let output = account.invoke("f", json!({"a": 1})).await;
+    assert_eq!(output.status_code(), 200);
+    assert_eq!(output.executed_version(), Some("$LATEST"));
+    assert_eq!(output.function_error(), None);
+    assert_eq!(body(&output), json!({"a": 1}));
+    assert_eq!(account.result("f", json!({"do": "count"})).await, json!(2));
+    let variable = |name: &str| json!({"do": "variable", "name": name});
+    assert_eq!(account.result("f", variable("GREETING")).await, json!("hello"));
+    assert_eq!(account.result("f", variable("AWS_ENDPOINT_URL")).await, json!(account.running.endpoint()));
+    assert_eq!(account.result("f", variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")).await, json!("128"));
+    let key = account.result("f", variable("AWS_ACCESS_KEY_ID")).await;
+    assert!(key.as_str().unwrap().starts_with("ASIA"), "{key}");
+    let header = json!({"do": "header", "name": "lambda-runtime-invoked-function-arn"});
+    assert_eq!(account.result("f", header).await, json!("arn:aws:lambda:us-east-1:123456789012:function:f"));
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_failure_has_the_payload_of_aws() {
+    let account = Account::start().await;
+    account.function("f", 1, &[], &[]).await;
+    let failed = |event| async {
+        let output = account.invoke("f", event).await;
+        assert_eq!((output.status_code(), output.function_error()), (200, Some("Unhandled")));
+        body(&output)
+    };
+    assert_eq!(
+        failed(json!({"do": "error"})).await,
+        json!({"errorType": "Asked.For", "errorMessage": "an error"})
+    );
+    let large = failed(json!({"do": "large"})).await;
+    assert_eq!(large["errorType"], "Function.ResponseSizeTooLarge");
+    let exit = failed(json!({"do": "exit", "code": 0})).await;
+    assert_eq!(exit["errorType"], "Runtime.ExitError");
+    assert!(
+        exit["errorMessage"].as_str().unwrap().ends_with("Error: Runtime exited without providing a reason")
+    );
+    let exit = failed(json!({"do": "exit", "code": 3})).await;
+    assert!(
+        exit["errorMessage"].as_str().unwrap().ends_with("Error: Runtime exited with error: exit status 3")
+    );
+    let timeout = failed(json!({"do": "hang"})).await;
+    assert_eq!(timeout["errorType"], "Sandbox.Timedout");
+    assert!(timeout["errorMessage"].as_str().unwrap().ends_with("Error: Task timed out after 1.00 seconds"));
+    assert_eq!(
+        account.result("f", json!({"do": "count"})).await,
+        json!(1),
+        "a new process after the timeout"
+    );
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_init_is_the_error_of_the_invocation() {
+    let account = Account::start().await;
+    account.function("posts", 5, &[("ECHO_INIT", "error")], &[]).await;
+    account.function("exits", 5, &[("ECHO_INIT", "exit")], &[]).await;
+    assert_eq!(
+        account.result("posts", json!({})).await,
+        json!({"errorType": "Init.Refused", "errorMessage": "asked to"})
+    );
+    let exited = account.result("exits", json!({})).await;
+    assert_eq!(exited["errorType"], "Runtime.ExitError");
+    assert!(exited["errorMessage"].as_str().unwrap().ends_with("Runtime exited with error: exit status 7"));
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_tail_holds_the_lines_of_this_invocation_in_order() {
+    let account = Account::start().await;
+    account.function("f", 5, &[], &[]).await;
+    let output = account
+        .lambda
+        .invoke()
+        .function_name("f")
+        .log_type(LogType::Tail)
+        .payload(Blob::new(json!({"do": "print", "text": "spoken"}).to_string()))
+        .send()
+        .await
+        .unwrap();
+    let tail = String::from_utf8(STANDARD.decode(output.log_result().unwrap()).unwrap()).unwrap();
+    let lines: Vec<&str> = tail.lines().collect();
+    assert!(lines[0].starts_with("START RequestId: ") && lines[0].ends_with(" Version: $LATEST"), "{tail}");
+    assert_eq!(lines[1], "spoken");
+    assert!(lines[2].starts_with("END RequestId: "), "{tail}");
+    assert!(lines[3].starts_with("REPORT RequestId: ") && lines[3].contains("Init Duration: "), "{tail}");
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reserved_concurrency_zero_throttles_until_it_is_deleted() {
+    let account = Account::start().await;
+    account.function("f", 5, &[], &[]).await;
+    let reserve = account.lambda.put_function_concurrency().function_name("f");
+    reserve.reserved_concurrent_executions(0).send().await.unwrap();
+    let error = account.lambda.invoke().function_name("f").send().await.unwrap_err();
+    let SdkError::ServiceError(error) = error else { panic!("{error:?}") };
+    assert_eq!(error.raw().status().as_u16(), 429);
+    let error = error.into_err();
+    assert_eq!(error.code(), Some("TooManyRequestsException"));
+    assert_eq!(error.message(), Some("Rate Exceeded."));
+    let aws_sdk_lambda::operation::invoke::InvokeError::TooManyRequestsException(throttle) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(throttle.reason(), Some(&ThrottleReason::ReservedFunctionConcurrentInvocationLimitExceeded));
+    account.lambda.delete_function_concurrency().function_name("f").send().await.unwrap();
+    assert_eq!(account.result("f", json!({"a": 1})).await, json!({"a": 1}));
+    let unset = account.lambda.get_function_concurrency().function_name("f").send().await.unwrap();
+    assert_eq!(unset.reserved_concurrent_executions(), None, "absent is not zero");
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_invocations_get_environments_of_their_own() {
+    let account = Account::start().await;
+    account.function("f", 20, &[], &[]).await;
+    let calls = (0..8).map(|_| account.result("f", json!({"do": "pid"})));
+    let pids = futures_util::future::join_all(calls).await;
+    assert_eq!(pids.len(), 8);
+    assert!(pids.iter().all(serde_json::Value::is_u64), "{pids:?}");
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_process_is_left_after_a_shutdown() {
+    let account = Account::start().await;
+    account.function("f", 5, &[], &[]).await;
+    let pid = account.result("f", json!({"do": "pid"})).await;
+    account.running.shutdown().await;
+    let stat = format!("/proc/{pid}/stat");
+    let gone = async {
+        // A zombie is dead: it only waits to be collected.
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), gone)
+        .await
+        .expect("the function's process is gone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unknown_functions_and_bad_events_are_refused_with_typed_errors() {
+    let account = Account::start().await;
+    let error =
+        account.lambda.invoke().function_name("nobody").send().await.unwrap_err().into_service_error();
+    assert!(error.is_resource_not_found_exception(), "{error:?}");
+    assert_eq!(
+        error.message(),
+        Some("Function not found: arn:aws:lambda:us-east-1:123456789012:function:nobody:$LATEST")
+    );
+    account.function("f", 5, &[], &[]).await;
+    let call = account.lambda.invoke().function_name("f").payload(Blob::new("{"));
+    let error = call.send().await.unwrap_err().into_service_error();
+    assert!(error.is_invalid_request_content_exception(), "{error:?}");
+    let dry = account.lambda.invoke().function_name("f").invocation_type(InvocationType::DryRun).send().await;
+    assert_eq!(dry.unwrap().status_code(), 204);
+    account.running.shutdown().await;
+}
