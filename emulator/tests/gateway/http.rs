@@ -1,0 +1,235 @@
+use emulator::invoke::InvokeOutcome;
+use reqwest::Client;
+use serde_json::{Value, json};
+
+use crate::stand::{DEADLINE, START_MS, Stand, answered, uri};
+
+/// An HTTP API with one route to `work`, on the stage `$default`.
+async fn api(stand: &Stand, key: &str, route: Value, integration: Value) -> (String, String) {
+    let api = stand.create("/v2/apis", json!({"name": "tasks", "protocolType": "HTTP"}), "apiId").await;
+    let target = stand.integration(&api, "work", integration).await;
+    stand.route(&api, key, &target, route).await;
+    stand.stage(&api, "$default").await;
+    let url = format!("http://{}/_aws/execute-api/{api}", stand.address);
+    (api, url)
+}
+
+#[tokio::test]
+async fn a_request_becomes_an_event_of_format_2_and_the_answer_a_response() {
+    let stand = Stand::start(|_, _| {
+        answered(json!({"statusCode": 202, "headers": {"Location": "/tasks/7"}, "cookies": ["s=1"], "body": "done"}))
+    })
+    .await;
+    let (id, url) = api(&stand, "POST /tasks/{id}", json!({}), json!({"payloadFormatVersion": "2.0"})).await;
+    let answer = Client::new()
+        .post(format!("{url}/tasks/7?a=1&a=2&b=x%20y"))
+        .header("content-type", "application/json")
+        .header("cookie", "k=v; l=w")
+        .header("X-Twice", "1")
+        .header("X-Twice", "2")
+        .body(r#"{"kind":"digest"}"#)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 202);
+    assert_eq!(answer.headers()["location"], "/tasks/7");
+    assert_eq!(answer.headers()["set-cookie"], "s=1");
+    let request_id = answer.headers()["apigw-requestid"].to_str().unwrap().to_owned();
+    assert_eq!(answer.text().await.unwrap(), "done");
+
+    let event = &stand.calls("work")[0];
+    assert_eq!(event["version"], "2.0");
+    assert_eq!(event["routeKey"], "POST /tasks/{id}");
+    assert_eq!(event["rawPath"], "/tasks/7");
+    assert_eq!(event["rawQueryString"], "a=1&a=2&b=x%20y");
+    assert_eq!(event["cookies"], json!(["k=v", "l=w"]));
+    assert_eq!(event["headers"]["x-twice"], "1,2");
+    assert_eq!(event["headers"]["x-forwarded-proto"], "https");
+    assert!(event["headers"].get("cookie").is_none());
+    assert_eq!(event["queryStringParameters"], json!({"a": "1,2", "b": "x y"}));
+    assert_eq!(event["pathParameters"], json!({"id": "7"}));
+    assert_eq!(event["body"], r#"{"kind":"digest"}"#);
+    assert_eq!(event["isBase64Encoded"], false);
+    assert!(event.get("stageVariables").is_none());
+    let context = &event["requestContext"];
+    assert_eq!(context["apiId"], json!(id));
+    assert_eq!(context["stage"], "$default");
+    assert_eq!(context["requestId"], json!(request_id));
+    assert_eq!(context["time"], "14/Nov/2023:22:13:20 +0000");
+    assert_eq!(context["timeEpoch"], START_MS);
+    assert_eq!(context["http"]["method"], "POST");
+    assert!(context.get("authorizer").is_none());
+}
+
+#[tokio::test]
+async fn what_goes_wrong_has_the_status_that_aws_gives_it() {
+    let stand = Stand::start(|_, event| match event["pathParameters"]["case"].as_str() {
+        Some("throttled") => {
+            Some(InvokeOutcome::Throttled { reason: "ReservedFunctionConcurrentInvocationLimitExceeded" })
+        }
+        Some("fails") => {
+            Some(InvokeOutcome::FunctionError { payload: bytes::Bytes::from_static(b"{}"), timed_out: false })
+        }
+        Some("malformed") => answered(json!({"statusCode": "many"})),
+        _ => answered(json!({"inferred": true})),
+    })
+    .await;
+    let (_, url) = api(&stand, "GET /{case}", json!({}), json!({"payloadFormatVersion": "2.0"})).await;
+    for (path, status, body) in [
+        ("/throttled", 503, r#"{"message":"Service Unavailable"}"#),
+        ("/fails", 500, r#"{"message":"Internal Server Error"}"#),
+        ("/malformed", 500, r#"{"message":"Internal Server Error"}"#),
+        ("/no/such/route", 404, r#"{"message":"Not Found"}"#),
+        ("/fine", 200, r#"{"inferred":true}"#),
+    ] {
+        let answer = reqwest::get(format!("{url}{path}")).await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        assert_eq!(answer.headers()["content-type"], "application/json");
+        assert_eq!(answer.text().await.unwrap(), body, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_integration_that_takes_too_long_is_unavailable() {
+    let stand = Stand::start(|_, _| None).await;
+    let (_, url) = api(&stand, "GET /slow", json!({}), json!({"timeoutInMillis": 1_000})).await;
+    let request = tokio::spawn(reqwest::get(format!("{url}/slow")));
+    stand.calls_when("work", 1).await;
+    stand.clock.advance(std::time::Duration::from_millis(1_000));
+    let answer = tokio::time::timeout(DEADLINE, request).await.unwrap().unwrap().unwrap();
+    assert_eq!(answer.status(), 503);
+}
+
+#[tokio::test]
+async fn a_body_over_10_mb_is_too_large() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
+    let (_, url) = api(&stand, "POST /x", json!({}), json!({})).await;
+    let answer =
+        Client::new().post(format!("{url}/x")).body(vec![b'a'; 10 * 1024 * 1024 + 1]).send().await.unwrap();
+    assert_eq!(answer.status(), 413);
+    assert!(stand.calls("work").is_empty());
+}
+
+#[tokio::test]
+async fn a_stage_limit_refuses_until_it_is_replaced() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
+    let (id, url) = api(&stand, "GET /x", json!({}), json!({})).await;
+    let stage = format!("/v2/apis/{id}/stages/$default");
+    let limits = json!({"defaultRouteSettings": {"throttlingBurstLimit": 2, "throttlingRateLimit": 1.0}});
+    let (status, answer) = stand.manage("PATCH", &stage, limits).await;
+    assert_eq!((status, &answer["defaultRouteSettings"]["throttlingBurstLimit"]), (200, &json!(2)));
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(reqwest::get(format!("{url}/x")).await.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 429]);
+
+    let (_, answer) = stand.manage("PATCH", &stage, json!({"defaultRouteSettings": {}})).await;
+    assert_eq!(answer["defaultRouteSettings"], json!({"detailedMetricsEnabled": false}), "absent, not zero");
+    assert_eq!(reqwest::get(format!("{url}/x")).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn an_authorizer_is_asked_once_per_identity_and_its_context_reaches_the_function() {
+    let stand = Stand::start(|function, event| match function {
+        "authorizer" => {
+            let allowed = event["identitySource"] == json!(["Bearer good"]);
+            answered(json!({"isAuthorized": allowed, "context": {"sub": "ada"}}))
+        }
+        _ => answered(json!({"statusCode": 200})),
+    })
+    .await;
+    let (id, url) = api(&stand, "GET /open", json!({}), json!({"payloadFormatVersion": "2.0"})).await;
+    let authorizer = json!({"name": "a", "authorizerType": "REQUEST", "authorizerUri": uri("authorizer"),
+        "authorizerPayloadFormatVersion": "2.0", "enableSimpleResponses": true,
+        "identitySource": ["$request.header.Authorization"], "authorizerResultTtlInSeconds": 60});
+    let authorizer = stand.create(&format!("/v2/apis/{id}/authorizers"), authorizer, "authorizerId").await;
+    let target = stand.integration(&id, "work", json!({"payloadFormatVersion": "2.0"})).await;
+    let guarded = json!({"authorizationType": "CUSTOM", "authorizerId": authorizer});
+    stand.route(&id, "GET /guarded", &target, guarded).await;
+
+    let client = Client::new();
+    let get = async |token: Option<&str>| {
+        let request = client.get(format!("{url}/guarded"));
+        let request =
+            token.into_iter().fold(request, |request, token| request.header("authorization", token));
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(get(None).await, 401);
+    assert_eq!(get(Some("Bearer bad")).await, 403);
+    assert_eq!(get(Some("Bearer good")).await, 200);
+    assert_eq!(get(Some("Bearer good")).await, 200);
+    assert_eq!(stand.calls("authorizer").len(), 2, "one for each token that was sent");
+    assert_eq!(stand.calls("work")[0]["requestContext"]["authorizer"], json!({"lambda": {"sub": "ada"}}));
+    assert_eq!(
+        stand.calls("authorizer")[0]["routeArn"],
+        json!(format!("arn:aws:execute-api:us-east-1:123456789012:{id}/$default/GET/guarded"))
+    );
+}
+
+#[tokio::test]
+async fn the_gateway_answers_preflights_itself() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
+    let (id, url) = api(&stand, "GET /x", json!({}), json!({})).await;
+    let cors = json!({"corsConfiguration": {"allowOrigins": ["https://app.example"], "allowMethods": ["GET"], "maxAge": 60}});
+    assert_eq!(stand.manage("PATCH", &format!("/v2/apis/{id}"), cors).await.0, 200);
+    let preflight = async |origin: &str| {
+        let request = Client::new().request(reqwest::Method::OPTIONS, format!("{url}/x"));
+        request.header("origin", origin).header("access-control-request-method", "GET").send().await.unwrap()
+    };
+    let allowed = preflight("https://app.example").await;
+    assert_eq!(allowed.status(), 204);
+    assert_eq!(allowed.headers()["access-control-allow-origin"], "https://app.example");
+    assert_eq!(allowed.headers()["access-control-max-age"], "60");
+    let refused = preflight("https://other.example").await;
+    assert_eq!(refused.status(), 204);
+    assert!(!refused.headers().contains_key("access-control-allow-origin"));
+    assert!(stand.calls("work").is_empty());
+}
+
+#[tokio::test]
+async fn a_stage_without_auto_deploy_serves_its_deployment_until_moved() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
+    let id = stand.create("/v2/apis", json!({"name": "tasks", "protocolType": "HTTP"}), "apiId").await;
+    let target = stand.integration(&id, "work", json!({})).await;
+    stand.route(&id, "GET /a", &target, json!({})).await;
+    let deployments = format!("/v2/apis/{id}/deployments");
+    let first = stand.create(&deployments, json!({}), "deploymentId").await;
+    let stage = json!({"stageName": "live", "deploymentId": first});
+    stand.create(&format!("/v2/apis/{id}/stages"), stage, "stageName").await;
+    stand.route(&id, "GET /b", &target, json!({})).await;
+    let get = async |path: &str| {
+        let url = format!("http://{}/_aws/execute-api/{id}/live{path}", stand.address);
+        reqwest::get(url).await.unwrap().status().as_u16()
+    };
+    assert_eq!((get("/a").await, get("/b").await), (200, 404));
+    stand.create(&deployments, json!({"stageName": "live"}), "deploymentId").await;
+    assert_eq!(get("/b").await, 200);
+    assert_eq!(stand.calls("work")[0]["path"], "/live/a", "a named stage is part of the path");
+}
+
+#[tokio::test]
+async fn the_management_api_refuses_what_it_cannot_serve() {
+    let stand = Stand::start(|_, _| None).await;
+    let id = stand.create("/v2/apis", json!({"name": "tasks", "protocolType": "HTTP"}), "apiId").await;
+    let proxy = json!({"integrationType": "HTTP_PROXY", "integrationUri": "https://example.com"});
+    for (method, path, body, status) in [
+        ("GET", "/v2/apis/nothing".to_owned(), Value::Null, 404),
+        ("POST", "/v2/apis".to_owned(), json!({"name": "x"}), 400),
+        ("POST", format!("/v2/apis/{id}/integrations"), proxy, 400),
+        ("POST", format!("/v2/apis/{id}/routes"), json!({"routeKey": "nonsense"}), 400),
+        (
+            "POST",
+            format!("/v2/apis/{id}/routes"),
+            json!({"routeKey": "GET /x", "target": "integrations/no"}),
+            404,
+        ),
+        ("GET", "/v2/domainnames".to_owned(), Value::Null, 403),
+    ] {
+        let (found, answer) = stand.manage(method, &path, body).await;
+        assert_eq!(found, status, "{method} {path}: {answer}");
+    }
+    let target = stand.integration(&id, "work", json!({})).await;
+    stand.route(&id, "GET /x", &target, json!({})).await;
+    assert_eq!(stand.manage("DELETE", &format!("/v2/apis/{id}/{target}"), Value::Null).await.0, 409);
+}

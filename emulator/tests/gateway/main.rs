@@ -1,0 +1,5 @@
+//! API Gateway over real sockets, with a stand-in for Lambda.
+
+mod http;
+mod stand;
+mod websocket;

@@ -1,0 +1,184 @@
+//! A gateway on a port of its own, and functions made of closures.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use emulator::apigateway::Gateway;
+use emulator::clock::{Clock, ManualClock};
+use emulator::invoke::{Invoke, InvokeOutcome, InvokeRequest};
+use emulator::logs::Logs;
+use emulator::metrics::Metrics;
+use emulator::settings::{Random, Settings};
+use emulator::wire::{AwsRequest, BoxFuture, DataPlane, Service};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+pub(crate) const START_MS: i64 = 1_700_000_000_000;
+/// Waiting for what must happen is bounded; nothing here takes longer unless it is broken.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What a function does with an event; None: it never ends.
+pub(crate) type Function = dyn Fn(&str, &Value) -> Option<InvokeOutcome> + Send + Sync;
+
+pub(crate) struct Functions {
+    function: Box<Function>,
+    calls: Mutex<Vec<(String, Value)>>,
+    called: Notify,
+}
+
+impl Functions {
+    fn names(&self, name: &str) -> Vec<Value> {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().filter(|(function, _)| function == name).map(|(_, event)| event.clone()).collect()
+    }
+}
+
+impl Invoke for Functions {
+    fn invoke(&self, request: InvokeRequest) -> BoxFuture<'_, InvokeOutcome> {
+        Box::pin(async move {
+            let name = request.function.rsplit(':').next().unwrap().to_owned();
+            let event: Value = serde_json::from_slice(&request.payload).unwrap();
+            self.calls.lock().unwrap().push((name.clone(), event.clone()));
+            self.called.notify_waiters();
+            match (self.function)(&name, &event) {
+                Some(outcome) => outcome,
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn timeout_seconds(&self, _function: &str) -> Option<u32> {
+        Some(1)
+    }
+}
+
+pub(crate) fn answered(answer: Value) -> Option<InvokeOutcome> {
+    Some(InvokeOutcome::Success(Bytes::from(answer.to_string())))
+}
+
+pub(crate) struct Stand {
+    pub(crate) gateway: Gateway,
+    pub(crate) address: SocketAddr,
+    pub(crate) clock: Arc<ManualClock>,
+    functions: Arc<Functions>,
+}
+
+impl Stand {
+    pub(crate) async fn start(
+        function: impl Fn(&str, &Value) -> Option<InvokeOutcome> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (clock, hand) = Clock::manual(START_MS);
+        let settings = Settings {
+            account_id: "123456789012".into(),
+            region: "us-east-1".into(),
+            endpoint: format!("http://{address}").into(),
+            clock,
+            metrics: Metrics::default(),
+            logs: Logs::default(),
+            random: Random::from_seed(7),
+        };
+        let functions = Arc::new(Functions {
+            function: Box::new(function),
+            calls: Mutex::default(),
+            called: Notify::new(),
+        });
+        let gateway = Gateway::new(&settings, Arc::<Functions>::clone(&functions));
+        tokio::spawn(serve(listener, gateway.clone()));
+        Self { gateway, address, clock: hand, functions }
+    }
+
+    /// A management call: the status and the body.
+    pub(crate) async fn manage(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let request = AwsRequest {
+            method: method.parse().unwrap(),
+            path: path.to_owned(),
+            query: String::new(),
+            headers: hyper::HeaderMap::new(),
+            body: if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) },
+            service: "apigateway".to_owned(),
+            region: "us-east-1".to_owned(),
+            access_key_id: "AKIA".to_owned(),
+        };
+        let answer = Service::handle(&self.gateway, request).await;
+        let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        (answer.status.as_u16(), body)
+    }
+
+    /// Creates something and gives the member that names it.
+    pub(crate) async fn create(&self, path: &str, body: Value, id: &str) -> String {
+        let (status, answer) = self.manage("POST", path, body).await;
+        assert_eq!(status, 201, "{path}: {answer}");
+        answer[id].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn integration(&self, api: &str, function: &str, extra: Value) -> String {
+        let mut body = json!({"integrationType": "AWS_PROXY", "integrationUri": uri(function)});
+        body.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap_or_default());
+        let id = self.create(&format!("/v2/apis/{api}/integrations"), body, "integrationId").await;
+        format!("integrations/{id}")
+    }
+
+    pub(crate) async fn route(&self, api: &str, key: &str, target: &str, extra: Value) -> String {
+        let mut body = json!({"routeKey": key, "target": target});
+        body.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap_or_default());
+        self.create(&format!("/v2/apis/{api}/routes"), body, "routeId").await
+    }
+
+    pub(crate) async fn stage(&self, api: &str, name: &str) {
+        let body = json!({"stageName": name, "autoDeploy": true});
+        self.create(&format!("/v2/apis/{api}/stages"), body, "stageName").await;
+    }
+
+    pub(crate) fn calls(&self, function: &str) -> Vec<Value> {
+        self.functions.names(function)
+    }
+
+    /// The events of a function, once it was called that often.
+    pub(crate) async fn calls_when(&self, function: &str, count: usize) -> Vec<Value> {
+        let wait = async {
+            loop {
+                let called = self.functions.called.notified();
+                tokio::pin!(called);
+                called.as_mut().enable();
+                let calls = self.calls(function);
+                if calls.len() >= count {
+                    return calls;
+                }
+                called.await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, wait).await.expect("the function is called within the deadline")
+    }
+}
+
+pub(crate) fn uri(function: &str) -> String {
+    format!(
+        "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/arn:aws:lambda:us-east-1:123456789012:function:{function}/invocations"
+    )
+}
+
+async fn serve(listener: TcpListener, gateway: Gateway) {
+    while let Ok((stream, peer)) = listener.accept().await {
+        let gateway = gateway.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let gateway = gateway.clone();
+                async move { Ok::<_, std::convert::Infallible>(DataPlane::handle(&gateway, request, peer).await) }
+            });
+            // A client that goes away ends its own connection only.
+            drop(
+                hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades()
+                    .await,
+            );
+        });
+    }
+}
