@@ -12,6 +12,8 @@ TOOLS := emulator loadtest chaos
 # Selected apart from the tools, so that no feature that only a tool needs ends up in a function.
 BUILD_FUNCTIONS = $(CARGO) build --release --locked $(addprefix -p ,$(FUNCTIONS))
 BUILD_TOOLS = $(CARGO) build --release --locked $(addprefix -p ,$(TOOLS))
+# The worker that is wrong on purpose, for the positive control.
+BUILD_SABOTAGED = $(CARGO) build --release --locked -p process-task --features sabotage --bin process-task-sabotaged
 TERRAFORM_MIN := 1.11.0
 
 .DEFAULT_GOAL := help
@@ -24,6 +26,7 @@ demo: build ## Emulator, terraform apply, load, faults, verdict, report, destroy
 	@$(STACK) demo $(if $(SEED),--seed $(SEED)) $(EXPERIMENTS)
 
 test: build ## Every test: Rust, Terraform, and the end-to-end test with its positive control
+	@$(BUILD_SABOTAGED)
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then $(CARGO) nextest run --workspace --locked; else $(CARGO) test --workspace --locked; fi
 	@$(STACK) verify
 	@$(CARGO) test --workspace --locked --test end_to_end -- --ignored

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use aws_sdk_lambda::client::Waiters;
 use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::Environment;
 use serde_json::{Value, json};
 
 /// An update of code settles within seconds.
@@ -185,9 +186,11 @@ async fn a_worker_that_drops_tasks_is_caught(stack: &Stack) {
     let worker = Worker::of(&stack.description());
     let stock = std::fs::read(stack.root.join("target/lambda/process-task.zip")).unwrap();
     let broken = std::fs::read(stack.root.join("target/lambda/process-task-sabotaged.zip")).unwrap();
+    worker.sabotage(Some("drop:20")).await;
     worker.replace(broken).await;
     let (code, entry) = stack.experiment("baseline", "8");
     worker.replace(stock).await;
+    worker.sabotage(None).await;
     assert_eq!((code, &entry["verdict"]), (1, &json!("FAIL")), "{entry:#}");
     assert!(entry["lost"].as_u64().unwrap() > 0, "{entry:#}");
     let ids = entry["lost_ids"].as_array().unwrap();
@@ -217,9 +220,27 @@ impl Worker {
         Self { lambda: aws_sdk_lambda::Client::from_conf(config), name }
     }
 
+    /// Sets or removes the variable that only the sabotaged binary reads.
+    async fn sabotage(&self, mode: Option<&str>) {
+        let now = self.lambda.get_function_configuration().function_name(&self.name).send().await.unwrap();
+        let mut variables = now.environment.and_then(|environment| environment.variables).unwrap_or_default();
+        match mode {
+            Some(mode) => variables.insert("TASKS_SABOTAGE".to_owned(), mode.to_owned()),
+            None => variables.remove("TASKS_SABOTAGE"),
+        };
+        let environment = Environment::builder().set_variables(Some(variables)).build();
+        let update = self.lambda.update_function_configuration().function_name(&self.name);
+        update.environment(environment).send().await.unwrap();
+        self.settled().await;
+    }
+
     async fn replace(&self, zip: Vec<u8>) {
         let update = self.lambda.update_function_code().function_name(&self.name).zip_file(Blob::new(zip));
         update.send().await.unwrap();
+        self.settled().await;
+    }
+
+    async fn settled(&self) {
         let updated = self.lambda.wait_until_function_updated_v2().function_name(&self.name);
         updated.wait(UPDATE_LIMIT).await.unwrap();
     }
