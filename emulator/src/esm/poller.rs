@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use rand::RngExt as _;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::Inner;
@@ -28,6 +28,11 @@ const RECEIVE_MAX: usize = 10;
 const BACKOFF_FIRST_MS: i64 = 100;
 /// Longest such pause: short beside any visibility timeout that a mapping may have with a function of one second.
 const BACKOFF_MAX_MS: i64 = 1_000;
+/// Refused batches that are tried again beside the pollers, which receive on meanwhile. 10,000 messages of batches of ten:
+/// far below the 120,000 that may be in flight.
+const PARKED_MAX: usize = 1_000;
+/// What may be under way where the mapping has no limit of its own. AWS quota: 1,000 per mapping.
+const INVOCATIONS_MAX: usize = 1_000;
 /// Added to window and function timeout where the queue's visibility timeout is shorter than both.
 const VISIBILITY_MARGIN_SECONDS: i64 = 30;
 
@@ -43,7 +48,9 @@ impl Runner {
     #[must_use]
     pub fn start(inner: Arc<Inner>, config: Config, start_ms: i64) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let poller = Poller { inner, config, stopped, pool: Pool::default() };
+        let invocations = Semaphore::new(config.concurrency_max.unwrap_or(INVOCATIONS_MAX));
+        let parking = Arc::new(Semaphore::new(PARKED_MAX));
+        let poller = Poller { inner, config, stopped, pool: Pool::default(), invocations, parking };
         Self { stop, supervisor: tokio::spawn(supervise(Arc::new(poller), start_ms)) }
     }
 
@@ -74,6 +81,9 @@ struct Poller {
     config: Config,
     stopped: watch::Receiver<bool>,
     pool: Pool,
+    /// The mapping's own limit. Pollers alone would hold it; parked batches come on top of them.
+    invocations: Semaphore,
+    parking: Arc<Semaphore>,
 }
 
 /// How a batch ended, for the pace of its worker.
@@ -110,6 +120,8 @@ async fn supervise(poller: Arc<Poller>, start_ms: i64) {
     while let Some(ended) = workers.join_next().await {
         poller.note(ended);
     }
+    // Every parked batch gives its place back when it ends. The semaphore is never closed.
+    drop(poller.parking.acquire_many(u32::try_from(PARKED_MAX).unwrap_or(u32::MAX)).await);
 }
 
 /// One batch after the other, until stopped or surplus.
@@ -239,7 +251,7 @@ impl Poller {
         short.then_some((total_seconds + VISIBILITY_MARGIN_SECONDS) * 1_000)
     }
 
-    async fn process(&self, batch: Vec<Received>) -> Pace {
+    async fn process(self: &Arc<Self>, batch: Vec<Received>) -> Pace {
         let Some(queue) = self.queue() else { return Pace::Slow };
         let batch = self.drop_filtered(&queue, batch);
         let mut pace = Pace::Steady;
@@ -265,19 +277,56 @@ impl Poller {
         wanted
     }
 
-    /// Invokes and deletes what succeeded. What failed stays invisible until its timeout: a mapping never shortens it.
-    async fn deliver(&self, queue: &QueueHandle, invocation: Invocation) -> Pace {
-        let Invocation { payload, messages } = invocation;
-        match self.invoke(payload, &messages).await {
-            Some(InvokeOutcome::Success(answer)) => {
-                self.settle(queue, &answer, &messages);
-                Pace::Steady
+    /// Invokes once. A refused batch is parked: "Lambda continues to retry the message until the message's timestamp
+    /// exceeds your queue's visibility timeout", and pollers receive on meanwhile, since a mapping does not account for the
+    /// concurrency of its function.
+    async fn deliver(self: &Arc<Self>, queue: &Arc<QueueHandle>, invocation: Invocation) -> Pace {
+        let outcome = self.invoke(&invocation.payload).await;
+        if let Some(outcome) = outcome {
+            return self.end(queue, &invocation, &outcome);
+        }
+        match Arc::clone(&self.parking).try_acquire_owned() {
+            Ok(place) => {
+                let (poller, queue) = (Arc::clone(self), Arc::clone(queue));
+                tokio::spawn(async move {
+                    poller.retry(&queue, invocation).await;
+                    drop(place);
+                });
             }
-            Some(_) => {
-                self.pool.failing.store(true, Ordering::SeqCst);
-                Pace::Slow
+            Err(_) => self.retry(queue, invocation).await,
+        }
+        Pace::Slow
+    }
+
+    /// Deletes what succeeded. What failed stays invisible until its timeout: a mapping never shortens it.
+    fn end(&self, queue: &QueueHandle, invocation: &Invocation, outcome: &InvokeOutcome) -> Pace {
+        if let InvokeOutcome::Success(answer) = outcome {
+            self.settle(queue, answer, &invocation.messages);
+            return Pace::Steady;
+        }
+        self.pool.failing.store(true, Ordering::SeqCst);
+        Pace::Slow
+    }
+
+    /// Invokes again until the function ran, for as long as the batch is invisible; then the batch is dropped, and its
+    /// messages come back by their timeout with one receive spent.
+    async fn retry(&self, queue: &QueueHandle, invocation: Invocation) {
+        let give_up_ms = invocation.messages.iter().map(|one| one.visible_at_ms).min().unwrap_or_default();
+        let mut in_a_row = 0;
+        loop {
+            let again_ms = self.now_ms() + self.backoff_ms(in_a_row);
+            in_a_row += 1;
+            if again_ms >= give_up_ms || self.is_stopped() {
+                return;
             }
-            None => Pace::Slow,
+            self.pause(again_ms).await;
+            if self.is_stopped() {
+                return;
+            }
+            if let Some(outcome) = self.invoke(&invocation.payload).await {
+                self.end(queue, &invocation, &outcome);
+                return;
+            }
         }
     }
 
@@ -301,31 +350,18 @@ impl Poller {
         }
     }
 
-    /// Invokes until the function ran. A refused invocation is tried again with the same batch for as long as the batch
-    /// is invisible; then the batch is dropped, and its messages come back by their timeout with one receive spent.
-    async fn invoke(&self, payload: Bytes, messages: &[Received]) -> Option<InvokeOutcome> {
-        let give_up_ms = messages.iter().map(|one| one.visible_at_ms).min()?;
-        let mut in_a_row = 0;
-        loop {
-            let function = self.config.function_arn.clone();
-            let request = InvokeRequest { function, payload: payload.clone(), trace_id: None };
-            match self.inner.functions.invoke(request).await {
-                done @ (InvokeOutcome::Success(_) | InvokeOutcome::FunctionError { .. }) => {
-                    return Some(done);
-                }
-                refused => {
-                    tracing::debug!(mapping = %self.config.uuid, ?refused, "an invocation was refused");
-                    self.pool.throttled.store(true, Ordering::SeqCst);
-                }
-            }
-            let again_ms = self.now_ms() + self.backoff_ms(in_a_row);
-            in_a_row += 1;
-            if again_ms >= give_up_ms || self.is_stopped() {
-                return None;
-            }
-            self.pause(again_ms).await;
-            if self.is_stopped() {
-                return None;
+    /// None when the invocation was refused: the function did not run.
+    async fn invoke(&self, payload: &Bytes) -> Option<InvokeOutcome> {
+        // The semaphore is never closed.
+        let _place = self.invocations.acquire().await;
+        let function = self.config.function_arn.clone();
+        let request = InvokeRequest { function, payload: payload.clone(), trace_id: None };
+        match self.inner.functions.invoke(request).await {
+            done @ (InvokeOutcome::Success(_) | InvokeOutcome::FunctionError { .. }) => Some(done),
+            refused => {
+                tracing::debug!(mapping = %self.config.uuid, ?refused, "an invocation was refused");
+                self.pool.throttled.store(true, Ordering::SeqCst);
+                None
             }
         }
     }

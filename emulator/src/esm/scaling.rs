@@ -18,7 +18,7 @@ const QUIET_TICKS: u32 = 15;
 pub struct Load {
     /// Messages that could have been received but were not.
     pub backlog: usize,
-    /// An invocation was refused.
+    /// An invocation was refused. Pollers do not know of a function's concurrency: they neither grow nor shrink.
     pub throttled: bool,
     /// A function failed: errors do not make a mapping grow.
     pub failing: bool,
@@ -47,11 +47,9 @@ impl Scaling {
         if load.backlog > 0 {
             self.quiet_ticks = 0;
         }
-        if load.throttled {
-            self.wanted = (self.wanted / 2).max(IDLE).min(self.max);
-        } else if load.backlog > 0 && !load.failing {
+        if load.backlog > 0 && !load.failing && !load.throttled {
             self.wanted = (self.wanted + GROWTH_PER_TICK).min(self.max);
-        } else if load.backlog == 0 {
+        } else if load.backlog == 0 && !load.throttled {
             self.quiet_ticks += 1;
             if self.quiet_ticks >= QUIET_TICKS {
                 self.quiet_ticks = 0;
@@ -90,13 +88,13 @@ mod tests {
     }
 
     #[test]
-    fn quiet_scales_down_to_two_and_throttling_halves() {
+    fn quiet_scales_down_to_two_and_throttling_changes_nothing() {
         let mut scaling = Scaling::new(None);
         for _ in 0..10 {
             scaling.tick(BUSY);
         }
         scaling.tick(Load { throttled: true, ..BUSY });
-        assert_eq!(scaling.wanted(), 27);
+        assert_eq!(scaling.wanted(), 55);
         for _ in 0..1_000 {
             scaling.tick(Load::default());
         }
