@@ -35,6 +35,7 @@ test: build ## Every test: Rust, Terraform, and the end-to-end test with its pos
 lint: tools ## Formatting, clippy with warnings as errors, and the direction of dependencies
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@$(CARGO) test --workspace --locked --quiet --test layers
 
 up: build ## Leave the emulator and the applied stack running; described in target/stack.json
 	@$(STACK) up
