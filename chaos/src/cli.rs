@@ -97,7 +97,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         }
         Command::Plan { files, stack, json } => {
             let plan = plan(&experiment::load(&files)?, &Stack::load(stack)?)?;
-            let text = if json { serde_json::to_string_pretty(&plan)? } else { plan.text() };
+            let text = if json { serde_json::to_string_pretty(&plan)? } else { plan.to_string() };
             println!("{}", text.trim_end());
         }
         Command::Run(arguments) => return run_command(arguments),

@@ -1,7 +1,7 @@
 //! What a run would do, told without touching anything: no call to AWS is made here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::fmt;
 use std::time::Duration;
 
 use loadtest::stack::Stack;
@@ -129,31 +129,30 @@ fn policy(calls: &BTreeSet<Call>) -> Value {
     json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<_>>()})
 }
 
-impl Plan {
-    pub fn text(&self) -> String {
-        let mut text = String::new();
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for experiment in &self.experiments {
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{}: {} tasks, {:.0} s, then at most {:.0} s to settle",
-                experiment.name, experiment.tasks, experiment.seconds, experiment.settle_seconds_max
-            );
-            for fault in &experiment.faults {
-                let _ = writeln!(
-                    text,
-                    "  {} on {} from {:.0} s for {:.0} s",
-                    fault.kind, fault.target, fault.start_seconds, fault.seconds
-                );
-                for call in &fault.calls {
-                    let _ = writeln!(text, "    {} {}", call.action, call.resource);
-                }
-            }
+            write!(f, "{experiment}")?;
         }
         let dollars = self.fis_action_minutes as f64 * FIS_DOLLARS_PER_ACTION_MINUTE;
-        let _ =
-            writeln!(text, "\nFIS: {} action-minutes, about ${dollars:.2} on AWS", self.fis_action_minutes);
-        let _ = writeln!(text, "\nIAM policy that the harness needs:\n{:#}", self.policy);
-        text
+        writeln!(f, "\nFIS: {} action-minutes, about ${dollars:.2} on AWS", self.fis_action_minutes)?;
+        writeln!(f, "\nIAM policy that the harness needs:\n{:#}", self.policy)
+    }
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, tasks, seconds, settle_seconds_max, faults } = self;
+        writeln!(
+            f,
+            "{name}: {tasks} tasks, {seconds:.0} s, then at most {settle_seconds_max:.0} s to settle"
+        )?;
+        for PlannedFault { kind, target, start_seconds, seconds, calls } in faults {
+            writeln!(f, "  {kind} on {target} from {start_seconds:.0} s for {seconds:.0} s")?;
+            for call in calls {
+                writeln!(f, "    {} {}", call.action, call.resource)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Call, Setting, call};
+use crate::clock::whole_seconds;
 use crate::cloud::{CallError, Cloud};
 use crate::wait::{Patience, until};
 
@@ -45,7 +46,7 @@ pub struct FisAction {
 
 /// What FIS bills: started minutes of one action.
 pub fn action_minutes(duration: Duration) -> u64 {
-    duration.as_secs().max(ACTION_SECONDS_MIN).div_ceil(60)
+    whole_seconds(duration).max(ACTION_SECONDS_MIN).div_ceil(60)
 }
 
 impl FisAction {

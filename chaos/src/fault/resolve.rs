@@ -10,7 +10,7 @@ use super::{
     FisAction, HttpThrottle, Lever, Mapping, MappingChange, OnDemandCap, QueueDeny, QueueVisibility,
     ReservedConcurrency, TableDeny,
 };
-use crate::clock::{millis, now_ms};
+use crate::clock::{millis, now_ms, whole_seconds};
 use crate::experiment::{FaultKind, FaultSpec};
 
 /// A denial outlives its fault by this much when nobody releases it.
@@ -116,7 +116,7 @@ fn fis_action(target: &Targets<'_>, duration: Duration, token: String) -> Result
         role_arn: injection.role_arn.clone(),
         function_arn: target.function()?.arn.clone(),
         action_id: action_id.into(),
-        duration_seconds: duration.as_secs_f64().ceil() as u64,
+        duration_seconds: whole_seconds(duration),
         parameters,
     })
 }
