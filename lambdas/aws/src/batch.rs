@@ -102,3 +102,62 @@ const fn metric(handled: Handled) -> &'static str {
         Handled::Failed(Failed::Abandoned) => "abandoned",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Does what the body says, and notes how many it does at once.
+    #[derive(Default)]
+    struct Obedient {
+        under_way: AtomicUsize,
+        under_way_max: AtomicUsize,
+    }
+
+    impl HandleDelivery for Obedient {
+        async fn handle(&self, delivery: &Delivery, _deadline: EpochMs) -> Handled {
+            let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+            self.under_way_max.fetch_max(under_way, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            self.under_way.fetch_sub(1, Ordering::SeqCst);
+            match delivery.body.as_str() {
+                "panic" => panic!("asked to"),
+                "fail" => Handled::Failed(Failed::Retried),
+                _ => Handled::Done(Done::Succeeded),
+            }
+        }
+    }
+
+    fn record(message_id: &str, body: &str) -> SqsRecord {
+        let record = serde_json::json!({"messageId": message_id, "receiptHandle": "r", "body": body});
+        serde_json::from_value(record).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_own_record_and_no_other() {
+        let records = vec![record("a", "panic"), record("b", "succeed"), record("c", "fail")];
+        let mut ended = run_batch(Arc::new(Obedient::default()), records, EpochMs(0)).await;
+        ended.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let expected = [
+            ("a".to_owned(), Handled::Failed(Failed::Abandoned)),
+            ("b".to_owned(), Handled::Done(Done::Succeeded)),
+            ("c".to_owned(), Handled::Failed(Failed::Retried)),
+        ];
+        assert_eq!(ended, expected);
+        let answer = serde_json::to_value(response(&ended)).unwrap();
+        let kept =
+            serde_json::json!({"batchItemFailures": [{"itemIdentifier": "a"}, {"itemIdentifier": "c"}]});
+        assert_eq!(answer, kept);
+    }
+
+    #[tokio::test]
+    async fn a_large_batch_runs_side_by_side_within_its_bound_and_ends_every_record_once() {
+        let handler = Arc::new(Obedient::default());
+        let records = (0..1_000).map(|n| record(&n.to_string(), "succeed")).collect();
+        let ended = run_batch(Arc::clone(&handler), records, EpochMs(0)).await;
+        let ids: std::collections::HashSet<_> = ended.iter().map(|(id, _)| id).collect();
+        assert_eq!((ended.len(), ids.len()), (1_000, 1_000));
+        assert_eq!(handler.under_way_max.load(Ordering::SeqCst), RECORDS_IN_FLIGHT_MAX);
+    }
+}
