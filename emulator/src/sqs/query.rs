@@ -278,7 +278,7 @@ mod tests {
         let output = serde_json::json!({"Messages": [{
             "Body": "<\"&\r",
             "Attributes": {"SenderId": "x"},
-            "MessageAttributes": {"n": {"StringValue": "v", "DataType": "String"}},
+            "MessageAttributes": {"n": {"StringValue": "v"}, "m": {"DataType": "String"}},
         }]});
         let answer = render("ReceiveMessage", &output, Uuid::nil());
         let xml = std::str::from_utf8(&answer.body).unwrap();
@@ -286,7 +286,8 @@ mod tests {
             "<ReceiveMessageResult><Message>",
             "<Body>&lt;&quot;&amp;&#xD;</Body>",
             "<Attribute><Name>SenderId</Name><Value>x</Value></Attribute>",
-            "<MessageAttribute><Name>n</Name><Value><DataType>String</DataType><StringValue>v</StringValue></Value></MessageAttribute>",
+            "<MessageAttribute><Name>n</Name><Value><StringValue>v</StringValue></Value></MessageAttribute>",
+            "<MessageAttribute><Name>m</Name><Value><DataType>String</DataType></Value></MessageAttribute>",
             "<ResponseMetadata><RequestId>00000000-0000-0000-0000-000000000000</RequestId></ResponseMetadata>",
         ] {
             assert!(xml.contains(part), "{part} in {xml}");
