@@ -66,9 +66,15 @@ fn obey(event: &Value, headers: &[String], count: u64) -> Result<Vec<u8>, Value>
         "header" => json!(header(headers, &text("name"))),
         "count" => json!(count),
         "pid" => json!(std::process::id()),
+        "meet" => json!(meet(&text("address")).is_ok()),
         _ => event.clone(),
     };
     Ok(body.to_string().into_bytes())
+}
+
+/// Comes to the address, and stays until it is closed from there.
+fn meet(address: &str) -> std::io::Result<usize> {
+    TcpStream::connect(address)?.read(&mut [0])
 }
 
 fn variable(name: &str) -> Option<String> {
