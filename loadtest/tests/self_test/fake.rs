@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -18,9 +17,12 @@ use loadtest::stack::Stack;
 use loadtest::token::KeyPair;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response as Handshake};
+
+/// A session that does not answer a ping for so long is broken.
+const HEARD_WITHIN: Duration = Duration::from_secs(20);
 
 /// What the target does with one POST. The default is to accept it and to end it well at once.
 #[derive(Clone, Debug)]
@@ -29,11 +31,19 @@ pub(crate) struct Reaction {
     pub(crate) answer: Answer,
     pub(crate) pushes: Pushes,
     pub(crate) end: End,
+    /// Makes a new task even if the key was seen.
+    pub(crate) forgets_key: bool,
 }
 
 impl Default for Reaction {
     fn default() -> Self {
-        Self { delay: Duration::ZERO, answer: Answer::Accept, pushes: Pushes::Once, end: End::Succeeds }
+        Self {
+            delay: Duration::ZERO,
+            answer: Answer::Accept,
+            pushes: Pushes::Once,
+            end: End::Succeeds,
+            forgets_key: false,
+        }
     }
 }
 
@@ -80,6 +90,8 @@ struct Task {
     owner: String,
     text: String,
     end: End,
+    /// The session answered a ping that was sent after the pushes, or there is nothing to hear.
+    is_heard: bool,
 }
 
 #[derive(Default)]
@@ -94,19 +106,15 @@ struct Tasks {
 pub(crate) struct Fake {
     tasks: Mutex<Tasks>,
     behaviour: Behaviour,
-    /// Makes a new task for every POST, whatever its key.
-    pub(crate) forgets_keys: AtomicBool,
+    heard: Notify,
 }
 
 impl Fake {
     pub(crate) async fn start(
         behaviour: impl Fn(Post) -> Reaction + Send + Sync + 'static,
     ) -> (Arc<Self>, Stack, tempfile::TempDir) {
-        let fake = Arc::new(Self {
-            tasks: Mutex::default(),
-            behaviour: Box::new(behaviour),
-            forgets_keys: AtomicBool::new(false),
-        });
+        let fake =
+            Arc::new(Self { tasks: Mutex::default(), behaviour: Box::new(behaviour), heard: Notify::new() });
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -143,9 +151,9 @@ impl Fake {
     }
 
     /// The id, and whether this POST made it.
-    fn make(&self, owner: &str, key: &str, text: String, end: End) -> (String, bool) {
+    fn make(&self, owner: &str, key: &str, text: String, reaction: &Reaction) -> (String, bool) {
         let mut tasks = self.lock();
-        if !self.forgets_keys.load(Ordering::Relaxed)
+        if !reaction.forgets_key
             && let Some(id) = tasks.by_key.get(key)
         {
             return (id.clone(), false);
@@ -153,7 +161,8 @@ impl Fake {
         tasks.made += 1;
         let id = format!("task-{}", tasks.made);
         tasks.by_key.insert(key.to_owned(), id.clone());
-        tasks.by_id.insert(id.clone(), Task { owner: owner.to_owned(), text, end });
+        let is_heard = reaction.pushes == Pushes::Never;
+        tasks.by_id.insert(id.clone(), Task { owner: owner.to_owned(), text, end: reaction.end, is_heard });
         (id, true)
     }
 
@@ -173,6 +182,38 @@ impl Fake {
         if end != End::Never {
             self.push(owner, &view, times);
         }
+        self.ask_whether_heard(owner, id);
+    }
+
+    /// A session answers a ping after it has taken all that came before it.
+    fn ask_whether_heard(&self, owner: &str, id: &str) {
+        let ping = Message::Ping(id.to_owned().into());
+        let asked = self.lock().sockets.get(owner).is_some_and(|socket| socket.send(ping).is_ok());
+        if !asked {
+            self.note_heard(id);
+        }
+    }
+
+    fn note_heard(&self, id: &str) {
+        if let Some(task) = self.lock().by_id.get_mut(id) {
+            task.is_heard = true;
+        }
+        self.heard.notify_waiters();
+    }
+
+    async fn until_heard(&self, id: &str) {
+        let wait = async {
+            loop {
+                let heard = self.heard.notified();
+                tokio::pin!(heard);
+                heard.as_mut().enable();
+                if self.lock().by_id[id].is_heard {
+                    return;
+                }
+                heard.await;
+            }
+        };
+        tokio::time::timeout(HEARD_WITHIN, wait).await.expect("the session answers pings");
     }
 }
 
@@ -217,7 +258,7 @@ async fn submit(State(fake): State<Arc<Fake>>, headers: HeaderMap, Json(body): J
     if reaction.answer == Answer::Fail {
         return failed;
     }
-    let (id, is_new) = fake.make(&owner, &key, text, reaction.end);
+    let (id, is_new) = fake.make(&owner, &key, text, &reaction);
     if is_new {
         carry_out(&fake, owner, id.clone(), reaction.pushes).await;
     }
@@ -230,10 +271,11 @@ async fn submit(State(fake): State<Arc<Fake>>, headers: HeaderMap, Json(body): J
 
 async fn carry_out(fake: &Arc<Fake>, owner: String, id: String, pushes: Pushes) {
     if pushes == Pushes::Early {
-        /// Long enough for the push to arrive before the answer leaves.
-        const HEAD_START: Duration = Duration::from_millis(50);
+        /// The answer gets a later millisecond than the push.
+        const TICK: Duration = Duration::from_millis(2);
         fake.progress(&owner, &id, pushes);
-        tokio::time::sleep(HEAD_START).await;
+        fake.until_heard(&id).await;
+        tokio::time::sleep(TICK).await;
         return;
     }
     let fake = Arc::clone(fake);
@@ -243,9 +285,11 @@ async fn carry_out(fake: &Arc<Fake>, owner: String, id: String, pushes: Pushes) 
 async fn read(State(fake): State<Arc<Fake>>, headers: HeaderMap, Path(id): Path<String>) -> Response {
     let tasks = fake.lock();
     match tasks.by_id.get(&id) {
-        Some(task) if Some(&task.owner) == owner_of(&headers).as_ref() => {
-            Json(wire(&id, task)).into_response()
-        }
+        // A read shows an end only after its push, so that no test depends on which of the two is faster.
+        Some(task) if Some(&task.owner) == owner_of(&headers).as_ref() => match task.is_heard {
+            true => Json(wire(&id, task)).into_response(),
+            false => Json(json!({"id": id, "status": "running", "version": 2})).into_response(),
+        },
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -292,6 +336,7 @@ async fn serve_socket(fake: Arc<Fake>, stream: TcpStream) {
             }
             received = source.next() => match received {
                 Some(Ok(Message::Text(text))) => drop(sender.send(answer_socket(&fake, text.as_str()))),
+                Some(Ok(Message::Pong(id))) => fake.note_heard(&String::from_utf8_lossy(&id)),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 Some(Ok(_)) => {}
             },

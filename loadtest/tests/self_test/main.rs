@@ -6,8 +6,7 @@ mod cli;
 mod fake;
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fake::{Answer, End, Fake, Post, Pushes, Reaction};
@@ -100,10 +99,11 @@ async fn goose_has_a_row_for_every_kind_of_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_of_two_seconds_shows_in_p90_from_the_intended_start() {
     let stall = Duration::from_secs(2);
-    let began = Instant::now();
-    let stall_ends = began + Duration::from_secs(1) + stall;
+    let first_post = OnceLock::new();
     let behaviour = move |_| {
         let now = Instant::now();
+        let began = *first_post.get_or_init(|| now);
+        let stall_ends = began + Duration::from_secs(1) + stall;
         let stalled = now > began + Duration::from_secs(1) && now < stall_ends;
         let delay = if stalled { stall_ends - now } else { Duration::ZERO };
         Reaction { delay, ..Reaction::default() }
@@ -252,9 +252,8 @@ async fn one_key_that_makes_two_tasks_is_told() {
     let mix = TaskMix { duplicate_one_in: one_in(10), ..TaskMix::default() };
     for forgets_keys in [false, true] {
         let plan = LoadPlan { mix: mix.clone(), ..plan(50.0, 1) };
-        let scene = Scene::start(plan, |_| Reaction::default()).await;
-        scene.fake.forgets_keys.store(forgets_keys, Ordering::Relaxed);
-        let outcome = scene.finish().await;
+        let behaviour = move |_| Reaction { forgets_key: forgets_keys, ..Reaction::default() };
+        let outcome = Scene::start(plan, behaviour).await.finish().await;
         let answers: Vec<_> = outcome.ledger.iter().filter_map(|entry| entry.duplicate.as_ref()).collect();
         assert_eq!(answers.len(), 5);
         let same = answers.iter().filter(|answer| ***answer == Duplicate::SameTask).count();
