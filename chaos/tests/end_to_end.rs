@@ -3,6 +3,8 @@
 //! It drives the release binaries from outside, with the real Terraform and the real provider. `make test` runs it; a
 //! plain `cargo test` leaves it out because it needs `make build` first.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -1,5 +1,7 @@
 //! The real Terraform provider against API Gateway. Needs `terraform` and `TF_PLUGIN_DIR`, a provider mirror directory.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
 use std::path::Path;
 use std::process::Command;
 

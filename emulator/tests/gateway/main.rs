@@ -1,5 +1,7 @@
 //! API Gateway over real sockets, with a stand-in for Lambda.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
 mod http;
 mod stand;
 mod websocket;

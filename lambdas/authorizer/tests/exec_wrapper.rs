@@ -84,6 +84,7 @@ fn read_request(stream: &mut TcpStream) -> String {
     let mut chunk = [0; 4096];
     loop {
         let count = stream.read(&mut chunk).unwrap();
+        assert_ne!(count, 0, "the caller went away in the middle of its request");
         read.extend_from_slice(&chunk[..count]);
         let text = String::from_utf8_lossy(&read).into_owned();
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
@@ -93,7 +94,7 @@ fn read_request(stream: &mut TcpStream) -> String {
                 line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok()
             })
             .unwrap_or(0);
-        if body.len() >= length || count == 0 {
+        if body.len() >= length {
             return text;
         }
     }

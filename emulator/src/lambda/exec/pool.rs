@@ -192,11 +192,6 @@ impl Pool {
             idle.environment.end();
         }
     }
-
-    #[cfg(test)]
-    pub(crate) fn idle_count(&self) -> usize {
-        self.state().idle.len()
-    }
 }
 
 fn failed(why: InitFailure, stream: &str) -> InitFailed {
