@@ -168,7 +168,7 @@ async fn bad_input_gets_a_typed_problem(stack: &Stack) {
 fn token(description: &Value) -> String {
     let auth = |key: &str| description["auth"][key].as_str().unwrap().to_owned();
     let pem = std::fs::read_to_string(auth("private_key_path")).unwrap();
-    let minter = loadtest::token::Minter::new(&pem, &auth("issuer"), &auth("audience")).unwrap();
+    let minter = loadtest::token::Minter::new(&pem, auth("issuer"), auth("audience")).unwrap();
     minter.token("bad-input", std::time::Duration::from_secs(600))
 }
 

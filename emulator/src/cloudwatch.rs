@@ -65,7 +65,7 @@ impl Service for CloudWatch {
                     let outcome = self.account.call(&call.operation, &call.input);
                     protocol::write(&call, outcome)
                 }
-                Err(refusal) => refusal,
+                Err(refused) => refused.answer(),
             }
         })
     }

@@ -29,7 +29,7 @@ pub enum GuardError {
     #[error("the fault could not be put back")]
     Release(#[source] CallError),
     #[error("the setting is {found} and was {prior}")]
-    Drift { prior: Value, found: Value },
+    Drift { prior: String, found: String },
 }
 
 /// What became of one fault's way back.
@@ -135,7 +135,7 @@ async fn try_release(cloud: &Cloud, journal: &Journal, entry: &Open) -> Result<(
         Ok((found == entry.prior).then_some(()))
     });
     if same.await.map_err(GuardError::Release)?.is_none() {
-        return Err(GuardError::Drift { prior: entry.prior.clone(), found });
+        return Err(GuardError::Drift { prior: entry.prior.to_string(), found: found.to_string() });
     }
     journal.record(Step::Verified { fault: entry.fault })?;
     Ok(())

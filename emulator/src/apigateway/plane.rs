@@ -54,7 +54,7 @@ impl Plane {
             Protocol::Http => http_plane::answer(&self, &api, path, request, peer).await.into(),
             Protocol::WebSocket => match at_connections::split(path) {
                 Some((stage, id)) => at_connections::answer(&self, api_id, stage, id, request).await.into(),
-                None => websocket::answer(self, &api, path, request, peer).await.into(),
+                None => websocket::answer(self, &api, path, request, peer).await,
             },
         }
     }

@@ -126,7 +126,7 @@ async fn connect(
     let request =
         InvokeRequest { function: integration.function.clone(), payload: event, trace_id: Some(trace) };
     let called = call(&plane.invoke, &plane.settings.clock, integration.timeout, request).await;
-    verdict(&called, &connection.id, &moment.request_id)
+    verdict(&called, &connection.id, &moment.request_id).map_err(|reply| *reply)
 }
 
 async fn check_authorizer(
@@ -173,8 +173,12 @@ fn complete_headers(plane: &Plane, connection: &Connection, headers: &mut Header
 }
 
 /// 2xx lets the client in, another status is what the client sees, and a broken function is 502.
-fn verdict(called: &Called, connection_id: &str, request_id: &str) -> Result<Option<HeaderValue>, Reply> {
-    let refused = |status, message| Err(refusal(status, message, connection_id, request_id));
+fn verdict(
+    called: &Called,
+    connection_id: &str,
+    request_id: &str,
+) -> Result<Option<HeaderValue>, Box<Reply>> {
+    let refused = |status, message| Err(Box::new(refusal(status, message, connection_id, request_id)));
     let answer = match called {
         Called::Answered(answer) => answer,
         Called::TimedOut => return refused(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"),
@@ -188,7 +192,7 @@ fn verdict(called: &Called, connection_id: &str, request_id: &str) -> Result<Opt
         (Some(answer), Some(status)) if status.is_success() => Ok(answer
             .header(SEC_WEBSOCKET_PROTOCOL.as_str())
             .and_then(|value| HeaderValue::from_str(value).ok())),
-        (Some(_), Some(status)) if !status.is_informational() => Err(Reply::empty(status)),
+        (Some(_), Some(status)) if !status.is_informational() => Err(Box::new(Reply::empty(status))),
         _ => refused(StatusCode::BAD_GATEWAY, "Internal server error"),
     }
 }

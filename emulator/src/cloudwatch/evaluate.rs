@@ -41,14 +41,14 @@ impl Comparison {
 
 /// What a missing datapoint counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Missing {
+pub(super) enum MissingData {
     Missing,
     Ignore,
     Breaching,
     NotBreaching,
 }
 
-impl Missing {
+impl MissingData {
     pub(super) fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "missing" => Self::Missing,
@@ -86,7 +86,7 @@ impl State {
 pub(super) struct Rule {
     pub(super) datapoints_to_alarm: usize,
     pub(super) evaluation_periods: usize,
-    pub(super) missing: Missing,
+    pub(super) missing: MissingData,
 }
 
 /// CloudWatch looks at more periods than it needs, so that late datapoints count: 5 for N = 3 in its documentation.
@@ -106,12 +106,12 @@ pub(super) fn evaluate(breaches: &[Option<bool>], rule: Rule) -> Option<State> {
         return Some(State::Ok);
     }
     match rule.missing {
-        Missing::Breaching if breaching + to_fill >= m => Some(State::Alarm),
-        Missing::Breaching | Missing::NotBreaching => Some(State::Ok),
+        MissingData::Breaching if breaching + to_fill >= m => Some(State::Alarm),
+        MissingData::Breaching | MissingData::NotBreaching => Some(State::Ok),
         _ if real.iter().any(|breach| !breach) => Some(State::Ok),
-        Missing::Ignore => None,
-        Missing::Missing if real.is_empty() => Some(State::InsufficientData),
-        Missing::Missing => premature(breaches, m),
+        MissingData::Ignore => None,
+        MissingData::Missing if real.is_empty() => Some(State::InsufficientData),
+        MissingData::Missing => premature(breaches, m),
     }
 }
 
@@ -136,9 +136,9 @@ mod tests {
     }
 
     fn states(text: &str, m: usize) -> [Option<State>; 4] {
-        [Missing::Missing, Missing::Ignore, Missing::Breaching, Missing::NotBreaching].map(|missing| {
-            evaluate(&row(text), Rule { datapoints_to_alarm: m, evaluation_periods: 3, missing })
-        })
+        [MissingData::Missing, MissingData::Ignore, MissingData::Breaching, MissingData::NotBreaching].map(
+            |missing| evaluate(&row(text), Rule { datapoints_to_alarm: m, evaluation_periods: 3, missing }),
+        )
     }
 
     const OK: Option<State> = Some(State::Ok);

@@ -31,11 +31,21 @@ pub(super) struct Call {
     pub(super) input: Value,
 }
 
-/// # Errors
-/// The answer to a request that is no call.
-pub(super) fn read(request: &AwsRequest) -> Result<Call, AwsResponse> {
+/// A request that is no call, and the protocol in which to say so.
+pub(super) struct Refused {
+    protocol: Protocol,
+    failure: Failure,
+}
+
+impl Refused {
+    pub(super) fn answer(&self) -> AwsResponse {
+        write_failure(self.protocol, &self.failure)
+    }
+}
+
+pub(super) fn read(request: &AwsRequest) -> Result<Call, Refused> {
     let (protocol, operation) = select(request);
-    let refuse = |failure| write_failure(protocol, &failure);
+    let refuse = |failure| Refused { protocol, failure };
     let body = plain_body(request).map_err(refuse)?;
     let unreadable = |()| refuse(Failure::unreadable());
     let (operation, input) = match protocol {

@@ -297,9 +297,9 @@ async fn a_throttled_batch_is_tried_again_while_it_is_invisible_and_then_dropped
     assert!((6..=20).contains(&calls), "backs off between {calls} tries");
     let receives = |fixture: &Fixture| {
         let events = fixture.function.events.lock().unwrap();
-        let counts =
+        let mut counts =
             events.iter().map(|event| event["Records"][0]["attributes"]["ApproximateReceiveCount"].clone());
-        counts.last().unwrap_or_default()
+        counts.next_back().unwrap_or_default()
     };
     assert_eq!(receives(&fixture), "1", "the same batch all the time");
     for _ in 0..20 {

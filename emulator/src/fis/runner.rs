@@ -19,8 +19,7 @@ const DELAY_DEFAULT_MS: i64 = 1_000;
 /// Runs until the experiment is over; every fault is withdrawn on the way out.
 pub(crate) async fn run(fis: Fis, id: String, stop: Arc<Notify>) {
     begin(&fis, &id);
-    loop {
-        let Some(wake_ms) = step(&fis, &id) else { break };
+    while let Some(wake_ms) = step(&fis, &id) {
         tokio::select! {
             () = fis.inner.settings.clock.sleep_until(wake_ms) => {}
             () = stop.notified() => {}

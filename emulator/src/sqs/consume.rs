@@ -110,7 +110,7 @@ pub fn delete_message_batch(
 ) -> Result<Batch<EntryId>, SqsError> {
     let queue = permitted_queue(account, request.queue_url.as_deref(), "DeleteMessage")?;
     let entries = check_entries("DeleteMessageBatchRequestEntry", request.entries, |entry| entry.id.take())?;
-    let (mut batch, mut deleted) = (Batch::new(), 0);
+    let (mut batch, mut deleted) = (Batch::default(), 0);
     for (id, entry) in entries {
         let result = delete(&queue, entry.receipt_handle.as_deref());
         deleted += usize::from(result == Ok(true));
@@ -147,7 +147,7 @@ pub fn change_message_visibility_batch(
     let queue = permitted_queue(account, request.queue_url.as_deref(), "ChangeMessageVisibility")?;
     let kind = "ChangeMessageVisibilityBatchRequestEntry";
     let entries = check_entries(kind, request.entries, |entry| entry.id.take())?;
-    let mut batch = Batch::new();
+    let mut batch = Batch::default();
     for (id, entry) in entries {
         let result = change(account, &queue, entry.receipt_handle.as_deref(), entry.visibility_timeout);
         batch.push(id.clone(), result.map(|()| EntryId { id }));

@@ -92,12 +92,14 @@ pub struct Batch<T> {
     pub failed: Vec<Failure>,
 }
 
-impl<T> Batch<T> {
-    #[must_use]
-    pub const fn new() -> Self {
+// Derived, it would ask for a default of what went through.
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
         Self { successful: Vec::new(), failed: Vec::new() }
     }
+}
 
+impl<T> Batch<T> {
     pub fn push(&mut self, id: String, result: Result<T, SqsError>) {
         match result {
             Ok(one) => self.successful.push(one),

@@ -74,7 +74,7 @@ pub fn send_message_batch(
         ));
     }
     let now_ms = account.now_ms();
-    let (mut batch, mut parcels, mut sizes_bytes) = (Batch::new(), Vec::new(), Vec::new());
+    let (mut batch, mut parcels, mut sizes_bytes) = (Batch::default(), Vec::new(), Vec::new());
     for (id, one) in checked {
         let fits = one.and_then(|one| {
             let size_bytes = one.content.size_bytes();

@@ -56,9 +56,9 @@ impl Sqs {
     }
 
     async fn answer(&self, request: AwsRequest) -> AwsResponse {
-        let (codec, operation) = match read(&request) {
-            Ok(read) => read,
-            Err(refused) => return refused,
+        let Some((codec, operation)) = read(&request) else {
+            let unknown = "<UnknownOperationException/>\n";
+            return AwsResponse::new(StatusCode::NOT_FOUND, "application/xml", unknown);
         };
         let sender_id = if request.access_key_id.is_empty() {
             self.account.settings.account_id.to_string()
@@ -134,21 +134,14 @@ impl Call<'_> {
     }
 }
 
-/// Protocol, operation and parameters of a request.
-fn read(request: &AwsRequest) -> Result<(Codec, String), AwsResponse> {
+/// Protocol, operation and parameters of a request; `None` when it names no operation.
+fn read(request: &AwsRequest) -> Option<(Codec, String)> {
     if let Some(target) = request.header("x-amz-target") {
         let operation = target.strip_prefix(TARGET_PREFIX).unwrap_or(target).to_owned();
-        return Ok((Codec::Json(request.body.clone()), operation));
+        return Some((Codec::Json(request.body.clone()), operation));
     }
-    let parameters = query::read(&request.query, &request.body, &request.path);
-    let Some((action, parameters)) = parameters else {
-        return Err(AwsResponse::new(
-            StatusCode::NOT_FOUND,
-            "application/xml",
-            "<UnknownOperationException/>\n",
-        ));
-    };
-    Ok((Codec::Query { action: action.clone(), parameters }, action))
+    let (action, parameters) = query::read(&request.query, &request.body, &request.path)?;
+    Some((Codec::Query { action: action.clone(), parameters }, action))
 }
 
 impl Codec {

@@ -98,12 +98,12 @@ impl Function {
     }
 
     #[cfg(not(feature = "sabotage"))]
-    fn worker(&self, changes: ChangeSender) -> impl HandleDelivery + Send + Sync + 'static {
+    fn worker(&self, changes: ChangeSender) -> impl HandleDelivery + Send + 'static {
         self.stock_worker(changes)
     }
 
     #[cfg(feature = "sabotage")]
-    fn worker(&self, changes: ChangeSender) -> impl HandleDelivery + Send + Sync + 'static {
+    fn worker(&self, changes: ChangeSender) -> impl HandleDelivery + Send + 'static {
         crate::sabotage::Sabotaged { inner: self.stock_worker(changes), sabotage: self.sabotage }
     }
 }

@@ -160,6 +160,6 @@ fn say_how_to_try(stack: &Value, workdir: &Workdir) {
 fn token(stack: &Value, workdir: &Workdir) -> Result<String, Box<dyn std::error::Error>> {
     let pem = std::fs::read_to_string(workdir.token_key())?;
     let claim = |key: &str| stack["auth"][key].as_str().unwrap_or_default().to_owned();
-    let minter = Minter::new(&pem, &claim(TOKEN_ISSUER), &claim(TOKEN_AUDIENCE))?;
+    let minter = Minter::new(&pem, claim(TOKEN_ISSUER), claim(TOKEN_AUDIENCE))?;
     Ok(minter.token(PRINTED_OWNER, PRINTED_TOKEN_LIFE))
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cloudwatch::data::{Statistic, check_period};
-use crate::cloudwatch::evaluate::{Comparison, Missing, Rule};
+use crate::cloudwatch::evaluate::{Comparison, MissingData, Rule};
 use crate::cloudwatch::failure::Failure;
 use crate::cloudwatch::request::{flag, integer, list, metric, number, required_text, text, texts};
 use crate::metrics::MetricId;
@@ -84,10 +84,10 @@ fn rule(input: &Value, periods: i64, datapoints: i64, metric: &MetricId) -> Resu
         return Err(Failure::validation("DatapointsToAlarm must be between 1 and EvaluationPeriods."));
     }
     let treat = text(input, "TreatMissingData").unwrap_or("missing");
-    let missing = Missing::parse(treat)
+    let missing = MissingData::parse(treat)
         .ok_or_else(|| Failure::validation(format!("The value {treat} for TreatMissingData is invalid.")))?;
     // "Alarms that evaluate metrics in the AWS/DynamoDB namespace always ignore missing data."
-    let missing = if metric.namespace == "AWS/DynamoDB" { Missing::Ignore } else { missing };
+    let missing = if metric.namespace == "AWS/DynamoDB" { MissingData::Ignore } else { missing };
     let count = |value: i64| usize::try_from(value).map_err(|_| Failure::invalid("A count is too large."));
     Ok(Rule { datapoints_to_alarm: count(datapoints)?, evaluation_periods: count(periods)?, missing })
 }

@@ -11,8 +11,10 @@ use tokio::process::{Child, Command};
 use super::host::Spec;
 use super::pool::InitFailure;
 
-/// A file being written by one thread while another forks is "busy" until that child execs: a few tries are enough.
-const BUSY_TRIES: usize = 20;
+/// A file being written by one thread while another forks is "busy" until that child execs: for milliseconds, and for
+/// longer only where the machine is overloaded.
+const BUSY_TRIES: usize = 500;
+const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// The parts of the environment variables that differ between environments of one version.
 pub(crate) struct Place<'a> {
@@ -92,17 +94,19 @@ pub(crate) async fn spawn(
         match started {
             Ok(child) => return Ok(child),
             Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                tokio::time::sleep(BUSY_PAUSE).await;
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => break,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(InitFailure::Entrypoint(
+                    "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".into(),
+                ));
+            }
             Err(error) => {
                 return Err(InitFailure::Entrypoint(format!("fork/exec /var/task/bootstrap: {error}")));
             }
         }
     }
-    Err(InitFailure::Entrypoint(
-        "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".into(),
-    ))
+    Err(InitFailure::machine(ErrorKind::ExecutableFileBusy.into()))
 }
 
 /// The words in which Lambda reports how a runtime ended.
