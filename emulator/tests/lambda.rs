@@ -18,7 +18,7 @@ const MEETING_WITHIN: std::time::Duration = std::time::Duration::from_secs(40);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_answers_and_its_environment_is_used_again() {
     let account = Account::start().await;
-    account.function("f", 10, &[("GREETING", "hello")], &[]).await;
+    account.function("f", 60, &[("GREETING", "hello")], &[]).await;
     let output = account.invoke("f", json!({"a": 1})).await;
     assert_eq!(output.status_code(), 200);
     assert_eq!(output.executed_version(), Some("$LATEST"));
@@ -37,9 +37,9 @@ async fn a_function_answers_and_its_environment_is_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_kind_of_failure_has_the_payload_of_aws() {
+async fn errors_exits_and_large_answers_have_the_payloads_of_aws() {
     let account = Account::start().await;
-    account.function("f", 1, &[], &[]).await;
+    account.function("f", 60, &[], &[]).await;
     let failed = |event| async {
         let output = account.invoke("f", event).await;
         assert_eq!((output.status_code(), output.function_error()), (200, Some("Unhandled")));
@@ -60,22 +60,28 @@ async fn every_kind_of_failure_has_the_payload_of_aws() {
     assert!(
         exit["errorMessage"].as_str().unwrap().ends_with("Error: Runtime exited with error: exit status 3")
     );
-    let timeout = failed(json!({"do": "hang"})).await;
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timeout_ends_the_process_and_the_next_invocation_gets_a_new_one() {
+    let account = Account::start().await;
+    // Short, because it is waited out; long enough for the next answer on a busy machine.
+    account.function("f", 3, &[], &[]).await;
+    let timeout = account.invoke("f", json!({"do": "hang"})).await;
+    assert_eq!((timeout.status_code(), timeout.function_error()), (200, Some("Unhandled")));
+    let timeout = body(&timeout);
     assert_eq!(timeout["errorType"], "Sandbox.Timedout");
-    assert!(timeout["errorMessage"].as_str().unwrap().ends_with("Error: Task timed out after 1.00 seconds"));
-    assert_eq!(
-        account.result("f", json!({"do": "count"})).await,
-        json!(1),
-        "a new process after the timeout"
-    );
+    assert!(timeout["errorMessage"].as_str().unwrap().ends_with("Error: Task timed out after 3.00 seconds"));
+    assert_eq!(account.result("f", json!({"do": "count"})).await, json!(1), "a new process");
     account.running.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_init_is_the_error_of_the_invocation() {
     let account = Account::start().await;
-    account.function("posts", 5, &[("ECHO_INIT", "error")], &[]).await;
-    account.function("exits", 5, &[("ECHO_INIT", "exit")], &[]).await;
+    account.function("posts", 60, &[("ECHO_INIT", "error")], &[]).await;
+    account.function("exits", 60, &[("ECHO_INIT", "exit")], &[]).await;
     assert_eq!(
         account.result("posts", json!({})).await,
         json!({"errorType": "Init.Refused", "errorMessage": "asked to"})
@@ -89,7 +95,7 @@ async fn a_failed_init_is_the_error_of_the_invocation() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_tail_holds_the_lines_of_this_invocation_in_order() {
     let account = Account::start().await;
-    account.function("f", 5, &[], &[]).await;
+    account.function("f", 60, &[], &[]).await;
     let output = account
         .lambda
         .invoke()
@@ -111,7 +117,7 @@ async fn the_log_tail_holds_the_lines_of_this_invocation_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reserved_concurrency_zero_throttles_until_it_is_deleted() {
     let account = Account::start().await;
-    account.function("f", 5, &[], &[]).await;
+    account.function("f", 60, &[], &[]).await;
     let reserve = account.lambda.put_function_concurrency().function_name("f");
     reserve.reserved_concurrent_executions(0).send().await.unwrap();
     let error = account.lambda.invoke().function_name("f").send().await.unwrap_err();
@@ -155,7 +161,7 @@ async fn concurrent_invocations_get_environments_of_their_own() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_process_is_left_after_a_shutdown() {
     let account = Account::start().await;
-    account.function("f", 5, &[], &[]).await;
+    account.function("f", 60, &[], &[]).await;
     let pid = account.result("f", json!({"do": "pid"})).await;
     account.running.shutdown().await;
     let stat = format!("/proc/{pid}/stat");
@@ -180,7 +186,7 @@ async fn unknown_functions_and_bad_events_are_refused_with_typed_errors() {
         error.message(),
         Some("Function not found: arn:aws:lambda:us-east-1:123456789012:function:nobody:$LATEST")
     );
-    account.function("f", 5, &[], &[]).await;
+    account.function("f", 60, &[], &[]).await;
     let call = account.lambda.invoke().function_name("f").payload(Blob::new("{"));
     let error = call.send().await.unwrap_err().into_service_error();
     assert!(error.is_invalid_request_content_exception(), "{error:?}");
