@@ -2,6 +2,7 @@
 
 mod adapter;
 mod public_parameters;
+mod role_tags;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use winterbaume_sts::StsService;
 
 use self::adapter::{Engine, Scope};
 use self::public_parameters::PublicParameters;
+use self::role_tags::RoleTags;
 use crate::settings::Settings;
 use crate::wire::Service;
 
@@ -22,7 +24,7 @@ pub fn use_account(settings: &Settings) {
 
 #[must_use]
 pub fn iam() -> Arc<dyn Service> {
-    Arc::new(Engine::new("iam", Scope::Global, Arc::new(IamService::new())))
+    Arc::new(RoleTags::new(Engine::new("iam", Scope::Global, Arc::new(IamService::new()))))
 }
 
 #[must_use]

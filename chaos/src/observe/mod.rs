@@ -10,6 +10,6 @@ mod table;
 pub use canary::{Beat, Canary, Pulse};
 pub use configuration::{Configuration, drift, read as configuration};
 pub use metrics::{Metric, sum_since};
-pub use queue::{Depth, depth, drained, peek};
+pub use queue::{Depth, at_rest, depth, drained, peek};
 pub use sampler::{Sample, Sampler};
 pub use table::{owner_index_shards, records};

@@ -19,6 +19,8 @@ const BATCH: usize = 10;
 const PEEK_VISIBILITY_SECONDS: i32 = 30;
 /// Long polling asks all of SQS's servers: a short poll may miss messages that are there.
 const PEEK_WAIT_SECONDS: i32 = 1;
+/// The auditor hides what it looks at for a few seconds; on AWS the counts lag behind by up to a minute.
+const REST_AT_MOST: Duration = Duration::from_secs(90);
 const PEEK_EMPTY_RECEIVES: u32 = 2;
 const PEEK_AT_MOST: Duration = Duration::from_secs(25);
 /// The counts of a queue are eventually consistent on AWS: an empty one must stay empty for so many looks.
@@ -75,9 +77,21 @@ pub async fn drained(cloud: &Cloud, queue_url: &str, at_most: Duration) -> Resul
     Ok(left)
 }
 
+/// Waits until nobody holds a message of the queue: what is in flight is neither seen by a look nor moved by a move task.
+pub async fn at_rest(cloud: &Cloud, queue_url: &str) -> Result<(), CallError> {
+    let patience = Patience { every: LOOK_EVERY, at_most: REST_AT_MOST };
+    let rested = until(patience, async || {
+        Ok::<_, CallError>((depth(cloud, queue_url).await?.in_flight == 0).then_some(()))
+    });
+    rested
+        .await?
+        .ok_or_else(|| CallError::new("sqs:GetQueueAttributes", "somebody keeps the dead letters in flight"))
+}
+
 /// Everything that lies in a queue. Nothing is deleted, and all of it is visible again afterwards; only the receive
 /// counts have grown.
 pub async fn peek(cloud: &Cloud, queue_url: &str) -> Result<Vec<DeadLetter>, CallError> {
+    at_rest(cloud, queue_url).await?;
     let mut seen: BTreeMap<String, Message> = BTreeMap::new();
     let outcome = receive_all(cloud, queue_url, &mut seen).await;
     let given_back = give_back(cloud, queue_url, &seen).await;

@@ -243,7 +243,9 @@ impl Bench<'_> {
     async fn redrive(&self, running: &Running, settle: Duration) -> Result<Redrive, ExecuteError> {
         self.progress.line("moving the dead letters back");
         let began = Instant::now();
-        let moved = actions::redrive(self.cloud, &self.queue("tasks-dlq")?.arn).await?;
+        let dead_letters = self.queue("tasks-dlq")?;
+        observe::at_rest(self.cloud, &dead_letters.url).await?;
+        let moved = actions::redrive(self.cloud, &dead_letters.arn).await?;
         observe::drained(self.cloud, &self.queue("tasks")?.url, settle.min(REDRIVE_SETTLE)).await?;
         running.settled(SETTLE_CLIENTS).await;
         Ok(Redrive {
