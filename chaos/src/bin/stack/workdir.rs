@@ -22,7 +22,7 @@ impl Workdir {
         std::fs::create_dir_all(&logs).map_err(StackError::io("create", &logs))
     }
 
-    /// Removes everything but the logs' parent's sibling files; a directory already gone is fine.
+    /// Removes the stack's files and its description; what is gone already is fine.
     pub(crate) fn remove(&self) -> Result<(), StackError> {
         for path in [&self.dir, &self.stack_file()] {
             let removed =
