@@ -26,8 +26,6 @@ const MAX_RECEIVE_COUNT_RANGE: std::ops::RangeInclusive<u32> = 1..=1_000;
 /// AWS: visibility is 0 to 43,200 seconds; with 0 every message would be delivered again at once.
 const VISIBILITY_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 1..=43_200;
 
-type StockWorker<N> = Worker<DynamoTasks, SqsTasks, SystemClock, SystemRandom, N>;
-
 #[derive(Debug)]
 pub(crate) struct Function {
     tasks: DynamoTasks,
@@ -37,6 +35,8 @@ pub(crate) struct Function {
     policy: Policy,
     #[cfg(feature = "sabotage")]
     sabotage: Option<crate::sabotage::Sabotage>,
+    #[cfg(feature = "sabotage")]
+    delete: crate::sabotage::SqsDelete,
 }
 
 impl Function {
@@ -59,6 +59,11 @@ impl Function {
             },
             #[cfg(feature = "sabotage")]
             sabotage: crate::sabotage::Sabotage::from_env(env)?,
+            #[cfg(feature = "sabotage")]
+            delete: crate::sabotage::SqsDelete {
+                client: aws_sdk_sqs::Client::new(&sdk),
+                queue_url: env::url(env, env::ENV_TASKS_QUEUE_URL)?,
+            },
         })
     }
 
@@ -86,7 +91,8 @@ impl Function {
         Ok(batch::response(&ended))
     }
 
-    fn stock_worker<N: task_core::ports::Changes>(&self, changes: N) -> StockWorker<N> {
+    #[cfg(not(feature = "sabotage"))]
+    fn worker(&self, changes: ChangeSender) -> impl HandleDelivery + Send + 'static {
         Worker {
             store: self.tasks.clone(),
             visibility: self.queue.clone(),
@@ -97,14 +103,19 @@ impl Function {
         }
     }
 
-    #[cfg(not(feature = "sabotage"))]
-    fn worker(&self, changes: ChangeSender) -> impl HandleDelivery + Send + 'static {
-        self.stock_worker(changes)
-    }
-
     #[cfg(feature = "sabotage")]
     fn worker(&self, changes: ChangeSender) -> impl HandleDelivery + Send + 'static {
-        crate::sabotage::Sabotaged { inner: self.stock_worker(changes), sabotage: self.sabotage }
+        use crate::sabotage::{Sabotaged, SabotagedChanges, SabotagedStore, SabotagedVisibility};
+        let mode = self.sabotage;
+        let inner = Worker {
+            store: SabotagedStore::new(self.tasks.clone(), mode),
+            visibility: SabotagedVisibility { inner: self.queue.clone(), mode },
+            clock: SystemClock,
+            random: SystemRandom,
+            changes: SabotagedChanges { inner: changes, mode },
+            policy: self.policy,
+        };
+        Sabotaged { inner, store: self.tasks.clone(), delete: self.delete.clone(), mode }
     }
 }
 

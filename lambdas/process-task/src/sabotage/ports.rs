@@ -1,0 +1,112 @@
+//! The worker's ports, wrong on purpose.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use task_core::DurationMs;
+use task_core::error::PortError;
+use task_core::id::TaskId;
+use task_core::ports::{Change, Changes, Created, Swapped, TaskStore, Visibility};
+use task_core::record::{HistoryEntry, TaskRecord};
+use task_core::wire::Status;
+
+use super::{Sabotage, hash};
+
+/// What Lambda reports is `Runtime.ExitError`; the number only has to be none of ours.
+const EXIT_SABOTAGED: i32 = 99;
+
+/// Tasks that this process has come to the middle of.
+static TASKS_BEGUN: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Clone, Debug)]
+pub(crate) struct SabotagedStore<S> {
+    pub(crate) inner: S,
+    pub(crate) mode: Option<Sabotage>,
+    /// Ends the process; a panic in tests.
+    pub(crate) crash: fn(),
+}
+
+impl<S> SabotagedStore<S> {
+    pub(crate) fn new(inner: S, mode: Option<Sabotage>) -> Self {
+        Self { inner, mode, crash: || std::process::exit(EXIT_SABOTAGED) }
+    }
+
+    fn crashes_now(&self) -> bool {
+        let Some(Sabotage::Crash { every }) = self.mode else { return false };
+        (TASKS_BEGUN.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every)
+    }
+}
+
+impl<S: TaskStore> TaskStore for SabotagedStore<S> {
+    async fn get(&self, id: TaskId) -> Result<Option<TaskRecord>, PortError> {
+        self.inner.get(id).await
+    }
+
+    async fn create(&self, record: &TaskRecord) -> Result<Created, PortError> {
+        self.inner.create(record).await
+    }
+
+    async fn swap(&self, before: &TaskRecord, after: &TaskRecord) -> Result<Swapped, PortError> {
+        let is_end_of_attempt = before.state.status() == Status::Running;
+        let crashes = is_end_of_attempt && self.crashes_now();
+        // Half of them before the effect is recorded, half of them after it and before it is acknowledged.
+        let is_early = hash(before.id).is_multiple_of(2);
+        if crashes && is_early {
+            (self.crash)();
+        }
+        let swapped = self.inner.swap(before, after).await?;
+        if crashes {
+            (self.crash)();
+        }
+        if self.mode == Some(Sabotage::DoubleEffect)
+            && swapped == Swapped::Done
+            && after.state.status() == Status::Succeeded
+        {
+            self.inner.swap(after, &completed_again(after)).await?;
+        }
+        Ok(swapped)
+    }
+
+    async fn saw_delivery(&self, id: TaskId, receive_count: u32) -> Result<(), PortError> {
+        self.inner.saw_delivery(id, receive_count).await
+    }
+}
+
+/// What a worker without a fence would write when it completes what is complete.
+fn completed_again(record: &TaskRecord) -> TaskRecord {
+    let mut again = record.clone();
+    again.version = record.version.next();
+    again.completions += 1;
+    again.history.push(HistoryEntry {
+        version: again.version,
+        status: Status::Succeeded,
+        at: record.updated_at,
+    });
+    again
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct SabotagedVisibility<V> {
+    pub(crate) inner: V,
+    pub(crate) mode: Option<Sabotage>,
+}
+
+impl<V: Visibility> Visibility for SabotagedVisibility<V> {
+    async fn change(&self, receipt: &str, delay: DurationMs) -> Result<(), PortError> {
+        let delay = if self.mode == Some(Sabotage::NoBackoff) { DurationMs::ZERO } else { delay };
+        self.inner.change(receipt, delay).await
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct SabotagedChanges<N> {
+    pub(crate) inner: N,
+    pub(crate) mode: Option<Sabotage>,
+}
+
+impl<N: Changes> Changes for SabotagedChanges<N> {
+    fn changed(&self, change: Change) {
+        if self.mode != Some(Sabotage::ForgetPush) {
+            self.inner.changed(change);
+        }
+    }
+}
