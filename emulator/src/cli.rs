@@ -1,15 +1,23 @@
-//! The command line: `emulator up`.
+//! The command line: `emulator up` and `emulator iam report`.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use bytes::Bytes;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use rand::random;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::Clock;
-use crate::server::{Emulator, Options, StartError};
+use crate::iam::Report;
+use crate::server::{Emulator, IAM_REPORT_PATH, Options, StartError};
+
+/// Far above what 200 denials for each of some hundred roles take.
+const REPORT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// An embedded AWS on one loopback port.
 #[derive(Debug, Parser)]
@@ -23,6 +31,32 @@ pub struct Cli {
 enum Command {
     /// Listen until SIGTERM or SIGINT.
     Up(Up),
+    /// What the policies of roles did.
+    #[command(subcommand)]
+    Iam(IamCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum IamCommand {
+    /// Per role: granted actions never used, and calls denied, since the start.
+    Report(IamReport),
+}
+
+#[derive(Debug, Args)]
+struct IamReport {
+    /// Of the running emulator, as it printed it.
+    #[arg(long)]
+    endpoint: String,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Whether policies decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Enforcement {
+    On,
+    Off,
 }
 
 #[derive(Debug, Args)]
@@ -40,6 +74,9 @@ struct Up {
     /// Repeats the random choices of an earlier run.
     #[arg(long)]
     seed: Option<u64>,
+    /// Whether each function may do only what the policies of its role allow.
+    #[arg(long, value_enum, default_value_t = Enforcement::On)]
+    iam: Enforcement,
 }
 
 fn account_id(text: &str) -> Result<String, String> {
@@ -60,6 +97,8 @@ pub enum CliError {
     Signals(#[source] io::Error),
     #[error("failed to write to the standard output")]
     Output(#[source] io::Error),
+    #[error("failed to read {url}")]
+    Read { url: String, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
 /// Runs the command to its end.
@@ -69,6 +108,7 @@ pub enum CliError {
 pub async fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Up(up) => run_up(up).await,
+        Command::Iam(IamCommand::Report(wanted)) => report_iam(&wanted).await,
     }
 }
 
@@ -83,6 +123,7 @@ async fn run_up(up: Up) -> Result<(), CliError> {
         account_id: up.account_id,
         clock: Clock::System,
         seed,
+        iam: up.iam == Enforcement::On,
     })
     .await?;
     announce(running.endpoint(), seed).map_err(CliError::Output)?;
@@ -99,6 +140,27 @@ async fn run_up(up: Up) -> Result<(), CliError> {
         remove_ready_file(path);
     }
     Ok(())
+}
+
+async fn report_iam(wanted: &IamReport) -> Result<(), CliError> {
+    let url = format!("{}{IAM_REPORT_PATH}", wanted.endpoint.trim_end_matches('/'));
+    let body = read(&url).await.map_err(|source| CliError::Read { url: url.clone(), source })?;
+    let report: Report =
+        serde_json::from_slice(&body).map_err(|error| CliError::Read { url, source: error.into() })?;
+    let mut out = io::stdout().lock();
+    let written =
+        if wanted.json { out.write_all(&body).and_then(|()| writeln!(out)) } else { write!(out, "{report}") };
+    written.map_err(CliError::Output)
+}
+
+async fn read(url: &str) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let answer = client.get(url.parse()?).await?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(format!("the answer was {status}").into());
+    }
+    Ok(Limited::new(answer.into_body(), REPORT_BYTES_MAX).collect().await?.to_bytes())
 }
 
 fn announce(endpoint: &str, seed: u64) -> io::Result<()> {

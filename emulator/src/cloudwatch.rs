@@ -57,6 +57,11 @@ impl CloudWatch {
     }
 }
 
+/// A call that policies do not allow, in its own protocol.
+pub(crate) fn access_denied(request: &AwsRequest, message: String) -> AwsResponse {
+    protocol::refuse(request, &Failure::access_denied(message))
+}
+
 impl Service for CloudWatch {
     fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
         Box::pin(async move {

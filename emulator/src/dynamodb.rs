@@ -18,10 +18,11 @@ use dynoxide::storage_backend::clock::Clock as EngineClock;
 use tokio::task::AbortHandle;
 
 use self::answer::Failure;
-use self::control::Control;
+use self::control::{Control, TablePolicies};
 use self::names::Names;
 use self::throttle::Throttle;
 use crate::clock::Clock;
+use crate::iam::PolicySource;
 use crate::metrics::Unit;
 use crate::server::StartError;
 use crate::settings::Settings;
@@ -83,6 +84,14 @@ impl DynamoDb {
         };
         let sweeper = tokio::spawn(expire(database, settings.clock.clone())).abort_handle();
         Ok(Self { account, sweeper })
+    }
+}
+
+impl DynamoDb {
+    /// The policies of the tables.
+    #[must_use]
+    pub fn policies(&self) -> Arc<dyn PolicySource> {
+        Arc::new(TablePolicies(Arc::clone(&self.account.control)))
     }
 }
 

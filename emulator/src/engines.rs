@@ -14,6 +14,7 @@ use winterbaume_sts::StsService;
 use self::adapter::{Engine, Scope};
 use self::public_parameters::PublicParameters;
 use self::role_tags::RoleTags;
+use crate::iam::IamApi;
 use crate::settings::Settings;
 use crate::wire::Service;
 
@@ -22,9 +23,13 @@ pub fn use_account(settings: &Settings) {
     winterbaume_core::set_default_account_id(&*settings.account_id);
 }
 
+/// IAM, whose roles and policies decide what functions may do.
 #[must_use]
-pub fn iam() -> Arc<dyn Service> {
-    Arc::new(RoleTags::new(Engine::new("iam", Scope::Global, Arc::new(IamService::new()))))
+pub fn iam(settings: &Settings) -> Arc<dyn Service> {
+    let engine = Arc::new(IamService::new());
+    let stored = Arc::clone(&engine);
+    let front = Arc::new(RoleTags::new(Engine::new("iam", Scope::Global, stored)));
+    Arc::new(IamApi::new(settings.iam.clone(), engine, front))
 }
 
 #[must_use]

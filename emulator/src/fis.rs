@@ -4,6 +4,7 @@ mod catalogue;
 mod error;
 mod experiment;
 mod operations;
+mod permission;
 mod runner;
 mod targets;
 mod template;

@@ -12,6 +12,17 @@ pub struct InvokeRequest {
     pub payload: Bytes,
     /// `X-Amzn-Trace-Id` of the caller; made up by Lambda when absent.
     pub trace_id: Option<String>,
+    /// The service that invokes by the function's own policy; None where the caller was judged already.
+    pub source: Option<Source>,
+}
+
+/// An AWS service that invokes, and for which of its resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// `apigateway.amazonaws.com`.
+    pub service: &'static str,
+    /// The value of `aws:SourceArn`.
+    pub arn: String,
 }
 
 /// How it ended, seen by the invoker.
@@ -35,4 +46,9 @@ pub trait Invoke: Send + Sync + 'static {
 
     /// The function's timeout in seconds, or None when there is no such function.
     fn timeout_seconds(&self, function: &str) -> Option<u32>;
+
+    /// The execution role of the function, or None when there is no such function or it has no role to be judged by.
+    fn role_arn(&self, _function: &str) -> Option<String> {
+        None
+    }
 }

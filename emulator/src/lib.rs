@@ -11,6 +11,7 @@ pub mod dynamodb;
 pub mod engines;
 pub mod esm;
 pub mod fis;
+pub mod iam;
 pub mod invoke;
 pub mod lambda;
 pub mod logs;

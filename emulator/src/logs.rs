@@ -34,6 +34,12 @@ impl Logs {
         self.store().append(group, stream, event, at_ms);
     }
 
+    /// Whether there is such a group.
+    #[must_use]
+    pub fn has_group(&self, group: &str) -> bool {
+        self.store().groups.contains_key(group)
+    }
+
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,5 +8,7 @@ mod start;
 mod unknown;
 
 pub use assemble::Assembly;
+pub(crate) use connection::IAM_REPORT_PATH;
+pub(crate) use identify::signer;
 pub use registry::Registry;
 pub use start::{Emulator, Options, Running, StartError};

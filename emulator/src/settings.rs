@@ -6,6 +6,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::clock::Clock;
+use crate::iam::Iam;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 
@@ -20,6 +21,8 @@ pub struct Settings {
     pub metrics: Metrics,
     pub logs: Logs,
     pub random: Random,
+    /// Who may do what.
+    pub iam: Iam,
 }
 
 /// A seeded source of randomness, so that a run can be replayed from its seed.

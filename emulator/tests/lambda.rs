@@ -17,7 +17,7 @@ const MEETING_WITHIN: std::time::Duration = std::time::Duration::from_secs(40);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_answers_and_its_environment_is_used_again() {
-    let account = Account::start().await;
+    let account = Account::start(false).await;
     account.function("f", 60, &[("GREETING", "hello")], &[]).await;
     let output = account.invoke("f", json!({"a": 1})).await;
     assert_eq!(output.status_code(), 200);
@@ -38,7 +38,7 @@ async fn a_function_answers_and_its_environment_is_used_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors_exits_and_large_answers_have_the_payloads_of_aws() {
-    let account = Account::start().await;
+    let account = Account::start(false).await;
     account.function("f", 60, &[], &[]).await;
     let failed = |event| async {
         let output = account.invoke("f", event).await;
@@ -65,7 +65,7 @@ async fn errors_exits_and_large_answers_have_the_payloads_of_aws() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_timeout_ends_the_process_and_the_next_invocation_gets_a_new_one() {
-    let account = Account::start().await;
+    let account = Account::start(false).await;
     // Short, because it is waited out; long enough for the next answer on a busy machine.
     account.function("f", 3, &[], &[]).await;
     let timeout = account.invoke("f", json!({"do": "hang"})).await;
@@ -79,7 +79,7 @@ async fn a_timeout_ends_the_process_and_the_next_invocation_gets_a_new_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_init_is_the_error_of_the_invocation() {
-    let account = Account::start().await;
+    let account = Account::start(false).await;
     account.function("posts", 60, &[("ECHO_INIT", "error")], &[]).await;
     account.function("exits", 60, &[("ECHO_INIT", "exit")], &[]).await;
     assert_eq!(
@@ -94,7 +94,7 @@ async fn a_failed_init_is_the_error_of_the_invocation() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_tail_holds_the_lines_of_this_invocation_in_order() {
-    let account = Account::start().await;
+    let account = Account::start(false).await;
     account.function("f", 60, &[], &[]).await;
     let output = account
         .lambda
@@ -116,7 +116,7 @@ async fn the_log_tail_holds_the_lines_of_this_invocation_in_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reserved_concurrency_zero_throttles_until_it_is_deleted() {
-    let account = Account::start().await;
+    let account = Account::start(false).await;
     account.function("f", 60, &[], &[]).await;
     let reserve = account.lambda.put_function_concurrency().function_name("f");
     reserve.reserved_concurrent_executions(0).send().await.unwrap();
@@ -139,7 +139,7 @@ async fn reserved_concurrency_zero_throttles_until_it_is_deleted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_invocations_get_environments_of_their_own() {
-    let account = Account::start().await;
+    let account = Account::start(false).await;
     account.function("f", 60, &[], &[]).await;
     let meeting = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let event = json!({"do": "meet", "address": meeting.local_addr().unwrap().to_string()});
@@ -160,7 +160,7 @@ async fn concurrent_invocations_get_environments_of_their_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_process_is_left_after_a_shutdown() {
-    let account = Account::start().await;
+    let account = Account::start(false).await;
     account.function("f", 60, &[], &[]).await;
     let pid = account.result("f", json!({"do": "pid"})).await;
     account.running.shutdown().await;
@@ -178,7 +178,7 @@ async fn no_process_is_left_after_a_shutdown() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unknown_functions_and_bad_events_are_refused_with_typed_errors() {
-    let account = Account::start().await;
+    let account = Account::start(false).await;
     let error =
         account.lambda.invoke().function_name("nobody").send().await.unwrap_err().into_service_error();
     assert!(error.is_resource_not_found_exception(), "{error:?}");

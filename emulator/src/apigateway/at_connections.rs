@@ -17,6 +17,8 @@ use super::record::iso8601;
 use super::reply::Reply;
 use super::router::decode;
 use super::ws_session::MESSAGE_BYTES_MAX;
+use crate::iam::{Ask, Context, Denied};
+use crate::server::signer;
 
 /// `/{stage}/@connections/{id}`, where some SDKs write `%40connections`: the stage and the id, still encoded.
 pub(super) fn split(path: &str) -> Option<(&str, &str)> {
@@ -34,6 +36,12 @@ pub(super) async fn answer(
 ) -> Reply {
     if !is_signed(&request) {
         return refusal(StatusCode::FORBIDDEN, "ForbiddenException", "Missing Authentication Token");
+    }
+    if let Err(denied) = permitted(plane, api_id, stage, &request) {
+        let body = json!({ "Message": denied.to_string() });
+        let mut reply = refusal(StatusCode::FORBIDDEN, "AccessDeniedException", "");
+        reply.body = body.to_string().into();
+        return reply;
     }
     let id = decode(id);
     if !names::is_opaque_id(&id) {
@@ -57,6 +65,18 @@ pub(super) async fn answer(
         }
         _ => refusal(StatusCode::FORBIDDEN, "ForbiddenException", "Missing Authentication Token"),
     }
+}
+
+/// A function needs `execute-api:ManageConnections`. The resource holds the method but no connection: AWS puts
+/// `{connectionId}` in its place, in the decision and in the refusal.
+fn permitted(plane: &Plane, api_id: &str, stage: &str, request: &Request<Incoming>) -> Result<(), Denied> {
+    let settings = &plane.settings;
+    let Some(session) = settings.iam.session(&signer(request)) else { return Ok(()) };
+    let tail = format!("{}/@connections/{{connectionId}}", request.method());
+    let resource = names::execute_api_arn(settings, api_id, &decode(stage), &tail);
+    let context = Context::at(settings.clock.now_ms());
+    let ask = Ask { action: "execute-api:ManageConnections", resource: &resource, context };
+    settings.iam.check(&session, &ask)
 }
 
 /// "You must sign the request with Signature Version 4." The signature itself is not checked here.

@@ -8,8 +8,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::model::CorsConfiguration;
-use super::policy::wildcard;
 use super::reply::Reply;
+use crate::iam::{Case, matches};
 
 pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS
@@ -45,7 +45,8 @@ pub(super) fn rewrite(cors: &CorsConfiguration, request: &HeaderMap, answer: &mu
 /// False, and no header at all, for an origin that is not allowed.
 fn allow_origin(cors: &CorsConfiguration, request: &HeaderMap, answer: &mut HeaderMap) -> bool {
     let Some(origin) = request.get(ORIGIN).and_then(|origin| origin.to_str().ok()) else { return false };
-    let Some(allowed) = cors.allow_origins.iter().find(|allowed| wildcard(allowed, origin)) else {
+    let Some(allowed) = cors.allow_origins.iter().find(|allowed| matches(allowed, origin, Case::Sensitive))
+    else {
         return false;
     };
     set(answer, ACCESS_CONTROL_ALLOW_ORIGIN, if allowed == "*" { "*" } else { origin });

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
@@ -171,7 +171,7 @@ impl Served<'_> {
             Format::V2 => http_event::integration_v2(&facts, exchange.grant.as_ref(), &body),
             Format::V1 => http_event::integration_v1(&facts, exchange.grant.as_ref(), &body),
         };
-        self.call(integration, Bytes::from(event), trace, exchange).await
+        self.call(integration, Bytes::from(event), trace, &matched.head.method, exchange).await
     }
 
     /// Adds what the edge of AWS adds, and gives the trace header.
@@ -225,10 +225,16 @@ impl Served<'_> {
         integration: &Integration,
         event: Bytes,
         trace: String,
+        method: &Method,
         exchange: &mut Exchange<'_>,
     ) -> Reply {
-        let request =
-            InvokeRequest { function: integration.function.clone(), payload: event, trace_id: Some(trace) };
+        let source = format!("{}/{}", self.stage.name, source_route(&exchange.route_key, method));
+        let request = InvokeRequest {
+            function: integration.function.clone(),
+            payload: event,
+            trace_id: Some(trace),
+            source: Some(names::source(&self.plane.settings, &self.stage.api_id, &source)),
+        };
         let started = Instant::now();
         let called = call(&self.plane.invoke, &self.plane.settings.clock, integration.timeout, request).await;
         exchange.integration = Some(started.elapsed());
@@ -255,6 +261,15 @@ impl Served<'_> {
                 Reply::unavailable()
             }
         }
+    }
+}
+
+/// The route as a source ARN has it: `GET/tasks/{id}`, with the request's own method for `ANY`; `$default` stays as it is.
+fn source_route<'a>(route_key: &'a str, method: &Method) -> Cow<'a, str> {
+    match route_key.split_once(' ') {
+        Some(("ANY", path)) => Cow::Owned(format!("{method}{path}")),
+        Some((method, path)) => Cow::Owned(format!("{method}{path}")),
+        None => Cow::Borrowed(route_key),
     }
 }
 
@@ -317,6 +332,14 @@ mod tests {
         ] {
             assert_eq!(is_textual(content_type), textual, "{content_type}");
         }
+    }
+
+    #[test]
+    fn a_source_arn_names_the_route_and_not_the_path_that_came() {
+        let method = Method::GET;
+        assert_eq!(source_route("GET /tasks/{id}", &method), "GET/tasks/{id}");
+        assert_eq!(source_route("ANY /tasks/{proxy+}", &method), "GET/tasks/{proxy+}");
+        assert_eq!(source_route("$default", &method), "$default");
     }
 
     #[test]

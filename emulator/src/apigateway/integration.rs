@@ -51,6 +51,11 @@ impl From<InvokeOutcome> for Called {
             ),
             InvokeOutcome::Throttled { .. } => Self::Throttled,
             InvokeOutcome::NotFound => Self::Failed("The Lambda function does not exist.".to_owned()),
+            InvokeOutcome::Refused { status: 403, .. } => Self::Failed(
+                "The IAM role configured on the integration or API Gateway doesn't have permissions to call the \
+                 integration. Check the permissions and try again."
+                    .to_owned(),
+            ),
             InvokeOutcome::Refused { code, message, .. } => Self::Failed(format!("{code}: {message}")),
         }
     }

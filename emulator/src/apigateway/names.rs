@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use rand::RngExt;
 
+use crate::invoke::Source;
 use crate::settings::Settings;
 
 /// 11 bytes make the 16 characters of `VWi0WdQt0kwCFHg=`.
@@ -43,4 +44,10 @@ pub(super) fn domain_name(settings: &Settings, api_id: &str) -> String {
 /// `arn:aws:execute-api:{region}:{account}:{api}/{stage}/{tail}`
 pub(super) fn execute_api_arn(settings: &Settings, api_id: &str, stage: &str, tail: &str) -> String {
     format!("arn:aws:execute-api:{}:{}:{api_id}/{stage}/{tail}", settings.region, settings.account_id)
+}
+
+/// Who invokes, for the function's policy: `arn:aws:execute-api:{region}:{account}:{api}/{tail}`.
+pub(super) fn source(settings: &Settings, api_id: &str, tail: &str) -> Source {
+    let arn = format!("arn:aws:execute-api:{}:{}:{api_id}/{tail}", settings.region, settings.account_id);
+    Source { service: "apigateway.amazonaws.com", arn }
 }

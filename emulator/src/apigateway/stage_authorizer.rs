@@ -13,6 +13,7 @@ use super::definition::{AUTHORIZER_TIMEOUT, Authorizer};
 use super::identity::Sources;
 use super::integration::{Called, call};
 use super::live::LiveStage;
+use super::names;
 use super::plane::Plane;
 use super::policy::Verdict;
 use crate::invoke::InvokeRequest;
@@ -51,17 +52,26 @@ pub(super) async fn authorize(
         Some(verdict) => (verdict, 0),
         None => {
             let started = Instant::now();
-            let verdict = Arc::new(ask(plane, authorizer, event(&identity)).await?);
+            let verdict = Arc::new(ask(plane, &stage.api_id, authorizer, event(&identity)).await?);
             stage.authorizer_cache.put(key, Arc::clone(&verdict), now_ms, authorizer.ttl_ms);
             (verdict, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
         }
     };
-    if verdict.allows(arn) { Ok(Grant { verdict, latency_ms }) } else { Err(Denied::Forbidden) }
+    if verdict.allows(arn, now_ms) { Ok(Grant { verdict, latency_ms }) } else { Err(Denied::Forbidden) }
 }
 
-async fn ask(plane: &Plane, authorizer: &Authorizer, event: Vec<u8>) -> Result<Verdict, Denied> {
-    let request =
-        InvokeRequest { function: authorizer.function.clone(), payload: Bytes::from(event), trace_id: None };
+async fn ask(
+    plane: &Plane,
+    api_id: &str,
+    authorizer: &Authorizer,
+    event: Vec<u8>,
+) -> Result<Verdict, Denied> {
+    let request = InvokeRequest {
+        function: authorizer.function.clone(),
+        payload: Bytes::from(event),
+        trace_id: None,
+        source: Some(names::source(&plane.settings, api_id, &format!("authorizers/{}", authorizer.id))),
+    };
     match call(&plane.invoke, &plane.settings.clock, AUTHORIZER_TIMEOUT, request).await {
         Called::Answered(answer) => Verdict::parse(&answer, authorizer.simple).ok_or(Denied::Broken),
         Called::Failed(reason) => {

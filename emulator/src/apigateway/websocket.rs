@@ -123,8 +123,12 @@ async fn connect(
     check_authorizer(plane, stage, route, connection, &moment, handshake).await?;
     let Some(integration) = &route.integration else { return Ok(None) };
     let event = Bytes::from(ws_event::connect(connection, &moment, handshake));
-    let request =
-        InvokeRequest { function: integration.function.clone(), payload: event, trace_id: Some(trace) };
+    let request = InvokeRequest {
+        function: integration.function.clone(),
+        payload: event,
+        trace_id: Some(trace),
+        source: Some(names::source(&plane.settings, &stage.api_id, &format!("{}/$connect", stage.name))),
+    };
     let called = call(&plane.invoke, &plane.settings.clock, integration.timeout, request).await;
     verdict(&called, &connection.id, &moment.request_id).map_err(|reply| *reply)
 }

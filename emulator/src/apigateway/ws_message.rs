@@ -94,6 +94,7 @@ async fn invoke(
         function: integration.function.clone(),
         payload: Bytes::from(event),
         trace_id: Some(trace),
+        source: Some(names::source(&plane.settings, &stage.api_id, &format!("{}/{}", stage.name, route.key))),
     };
     let started = Instant::now();
     let called = call(&plane.invoke, &plane.settings.clock, integration.timeout, request).await;

@@ -49,6 +49,15 @@ impl Failure {
         }
     }
 
+    pub(super) fn access_denied(message: String) -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            shape: "com.amazon.coral.service#AccessDeniedException",
+            query_code: "AccessDenied",
+            message,
+        }
+    }
+
     pub(super) fn alarm_not_found() -> Self {
         Self {
             status: StatusCode::NOT_FOUND,

@@ -61,6 +61,11 @@ pub(super) fn read(request: &AwsRequest) -> Result<Call, Refused> {
     Ok(Call { protocol, operation, input })
 }
 
+/// A refusal before the call was read.
+pub(super) fn refuse(request: &AwsRequest, failure: &Failure) -> AwsResponse {
+    write_failure(select(request).0, failure)
+}
+
 fn select(request: &AwsRequest) -> (Protocol, String) {
     if let Some(operation) = request.path.strip_prefix(CBOR_PATH) {
         return (Protocol::Cbor, operation.to_owned());

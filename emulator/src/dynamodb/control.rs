@@ -1,7 +1,7 @@
 //! Table operations: the engine's, and those that it does not have.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dynoxide::Database;
 use dynoxide::actions::describe_table::DescribeTableRequest;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::Account;
 use super::answer::Failure;
 use super::decode::{decode, table_of};
+use crate::iam::{Kind, Policy, PolicySource};
 
 type Outcome = Result<String, Failure>;
 
@@ -40,6 +41,23 @@ struct Recovery {
 struct ResourcePolicy {
     document: String,
     revision: String,
+    rules: Arc<Policy>,
+}
+
+/// The policies of tables and their indexes, as IAM asks for them.
+pub(super) struct TablePolicies(pub(super) Arc<Mutex<Control>>);
+
+impl PolicySource for TablePolicies {
+    fn policy(&self, arn: &str) -> Option<Arc<Policy>> {
+        // "A table's policy covers its indexes": there is one document for all of them.
+        let table = arn.split_once("/index/").map_or(arn, |(table, _)| table);
+        let control = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        control.policies.get(table).map(|policy| Arc::clone(&policy.rules))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).policies.is_empty()
+    }
 }
 
 #[derive(Deserialize)]
@@ -195,17 +213,17 @@ impl Account {
     fn put_policy(&self, request: PolicyRequest) -> Outcome {
         self.policy_table(&request.resource_arn)?;
         let document = request.policy.unwrap_or_default();
-        if serde_json::from_str::<Value>(&document).ok().is_none_or(|policy| !policy.is_object()) {
-            let message = "Resource-based policy is not valid JSON".to_owned();
-            return Err(dynoxide::DynoxideError::ValidationException(message).into());
-        }
+        let rules = Policy::parse(&document, Kind::Resource).map_err(|error| {
+            let message = format!("Resource-based policy is not valid: {error}");
+            Failure::from(dynoxide::DynoxideError::ValidationException(message))
+        })?;
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let current = control.policies.get(&request.resource_arn);
         check_revision(current, request.expected_revision_id.as_deref())?;
         let revision = current
             .filter(|policy| policy.document == document)
             .map_or_else(|| Uuid::new_v4().to_string(), |policy| policy.revision.clone());
-        let policy = ResourcePolicy { document, revision: revision.clone() };
+        let policy = ResourcePolicy { document, revision: revision.clone(), rules: Arc::new(rules) };
         control.policies.insert(request.resource_arn, policy);
         Ok(json!({ "RevisionId": revision }).to_string())
     }

@@ -14,6 +14,7 @@ use super::Inner;
 use super::error::EsmError;
 use super::filter::Filter;
 use super::mapping::{Change, Config, Mapping};
+use super::permission;
 use super::poller::Runner;
 use crate::wire::{AwsRequest, AwsResponse};
 
@@ -243,6 +244,7 @@ fn check_peers(inner: &Inner, config: &Config) -> Result<(), EsmError> {
     })?;
     let missing = || EsmError::InvalidParameter("Function does not exist".to_owned());
     let timeout_seconds = inner.functions.timeout_seconds(&config.function_arn).ok_or_else(missing)?;
+    permission::check_all(inner, &config.function_arn, &config.queue_arn)?;
     let visibility_seconds = queue.attributes().visibility_seconds;
     if visibility_seconds < i64::from(timeout_seconds) {
         return Err(EsmError::InvalidParameter(format!(

@@ -8,6 +8,7 @@ pub mod error;
 pub mod event;
 pub mod filter;
 pub mod mapping;
+pub mod permission;
 pub mod poller;
 pub mod report;
 pub mod scaling;

@@ -12,6 +12,7 @@ use super::Inner;
 use super::event::{self, Invocation, PAYLOAD_BYTES_MAX};
 use super::filter::with_parsed_body;
 use super::mapping::Config;
+use super::permission;
 use super::report::{self, Report};
 use super::scaling::{Load, Scaling, TICK_MS};
 use crate::invoke::{InvokeOutcome, InvokeRequest};
@@ -231,6 +232,7 @@ impl Poller {
             visibility_ms: self.visibility_ms(queue),
             wait_ms: Some(wait_ms),
         };
+        self.permitted("sqs:ReceiveMessage", queue)?;
         let received = tokio::select! {
             biased;
             () = self.stop_signal() => return Ok(Vec::new()),
@@ -355,7 +357,7 @@ impl Poller {
         // The semaphore is never closed.
         let _place = self.invocations.acquire().await;
         let function = self.config.function_arn.clone();
-        let request = InvokeRequest { function, payload: payload.clone(), trace_id: None };
+        let request = InvokeRequest { function, payload: payload.clone(), trace_id: None, source: None };
         match self.inner.functions.invoke(request).await {
             done @ (InvokeOutcome::Success(_) | InvokeOutcome::FunctionError { .. }) => Some(done),
             refused => {
@@ -366,7 +368,17 @@ impl Poller {
         }
     }
 
+    /// A mapping does what it does in the name of the function's execution role.
+    fn permitted(&self, action: &str, queue: &QueueHandle) -> Result<(), ()> {
+        permission::check(&self.inner, &self.config.function_arn, action, &queue.arn).map_err(|denied| {
+            tracing::warn!(mapping = %self.config.uuid, %denied, "the execution role lacks a permission");
+        })
+    }
+
     fn delete<'a>(&self, queue: &QueueHandle, messages: impl Iterator<Item = &'a Received>) {
+        if self.permitted("sqs:DeleteMessage", queue).is_err() {
+            return;
+        }
         if let Err(error) = check_policy(&self.inner.queues, queue, "DeleteMessage") {
             tracing::warn!(mapping = %self.config.uuid, %error, "failed to delete a processed batch");
             return;

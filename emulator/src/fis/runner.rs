@@ -8,7 +8,7 @@ use super::Fis;
 use super::catalogue::{self, duration_ms};
 use super::experiment::{Experiment, Failure, Status};
 use super::template::Action;
-use super::{State, targets};
+use super::{State, permission, targets};
 use crate::lambda::{Fault, FaultKind};
 
 /// How often stop conditions are looked at. AWS reacts within about 10 s.
@@ -33,7 +33,8 @@ fn begin(fis: &Fis, id: &str) {
     let Some(template) = fis.state().experiments.get(id).map(|experiment| experiment.template.clone()) else {
         return;
     };
-    let resolved = targets::resolve(fis, &template);
+    let resolved =
+        permission::check_start(fis, &template, id).and_then(|()| targets::resolve(fis, &template));
     let alarm = alarm_that_stops(fis, &template);
     with(fis, id, |experiment| {
         if experiment.status.is_final() {
@@ -157,6 +158,7 @@ fn start(
         catalogue::WAIT => Ok(()),
         catalogue::ASSERT_ALARM => {
             let parameter = |key: &str| action.parameters.get(key).map(String::as_str).unwrap_or_default();
+            permission::check_alarms(fis, &experiment.template, name)?;
             let wanted: Vec<&str> = parameter("alarmStates").split(',').collect();
             for arn in parameter("alarmArns").split(',') {
                 let found = fis.alarm_state(arn).unwrap_or_else(|| "missing".into());
@@ -173,13 +175,14 @@ fn start(
             {
                 let location =
                     fis.inner.lambda.fault_target(&resolved.arn).and_then(|t| t.configuration_location);
-                if !location.is_some_and(|location| location.starts_with("arn:aws:s3:::")) {
+                let Some(location) = location.filter(|location| location.starts_with("arn:aws:s3:::")) else {
                     let reason = format!(
                         "The function {} has no S3 ARN in AWS_FIS_CONFIGURATION_LOCATION.",
                         resolved.name
                     );
                     return Err(failure("ConfigurationFailure", reason));
-                }
+                };
+                permission::check_fault(fis, &experiment.template, name, resolved, &location)?;
                 let fault = fault(&experiment.id, name, action, now_ms)
                     .ok_or_else(|| failure("InternalFailure", "The action is not valid.".into()))?;
                 let fault = Fault { qualifier: resolved.qualifier.clone(), ..fault };

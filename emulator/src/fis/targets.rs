@@ -4,6 +4,7 @@ use rand::seq::SliceRandom;
 
 use super::Fis;
 use super::experiment::{Failure, Resolved};
+use super::permission;
 use super::template::{Selection, Target, Template, selection};
 use crate::lambda::FaultTarget;
 
@@ -11,7 +12,7 @@ use crate::lambda::FaultTarget;
 pub(crate) fn resolve(fis: &Fis, template: &Template) -> Result<Vec<Resolved>, Failure> {
     let mut all = Vec::new();
     for (name, target) in &template.targets {
-        let found = find(fis, name, target)?;
+        let found = find(fis, &template.role_arn, name, target)?;
         let chosen = choose(fis, found, &target.selection_mode);
         if chosen.is_empty() && !(template.skip_empty_targets && target.resource_arns.is_empty()) {
             return Err(invalid(name, "Target resolution returned empty set"));
@@ -27,8 +28,9 @@ pub(crate) fn resolve(fis: &Fis, template: &Template) -> Result<Vec<Resolved>, F
     Ok(all)
 }
 
-fn find(fis: &Fis, name: &str, target: &Target) -> Result<Vec<FaultTarget>, Failure> {
+fn find(fis: &Fis, role_arn: &str, name: &str, target: &Target) -> Result<Vec<FaultTarget>, Failure> {
     if target.resource_arns.is_empty() {
+        permission::check(fis, role_arn, name, "tag:GetResources", "*")?;
         return Ok(fis.inner.lambda.fault_targets_tagged(&target.resource_tags));
     }
     let missing = |arn: &String| invalid(name, &format!("Target resolution failed: {arn} was not found"));

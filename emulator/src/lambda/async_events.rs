@@ -12,6 +12,7 @@ use super::exec::timestamp;
 use super::invocation::{self, Finished, Request, trace_id};
 use super::names::FunctionRef;
 use super::store::LATEST;
+use crate::iam::{Ask, Context, Denied, Session};
 use crate::wire::AwsRequest;
 
 /// AWS: "1 min before the second attempt, 2 min before the third".
@@ -27,6 +28,7 @@ struct Targets {
     config: EventConfig,
     dead_letter: Option<String>,
     reserved: Option<u32>,
+    session: Session,
 }
 
 impl Lambda {
@@ -49,6 +51,7 @@ impl Lambda {
             config: found.event_configs.get(&key).cloned().unwrap_or_default(),
             dead_letter: version.pool.spec.config.dead_letter_target.clone(),
             reserved: found.reserved,
+            session: Session::new(&version.pool.spec.config.role, &function.name),
         })
     }
 }
@@ -89,7 +92,7 @@ async fn deliver(lambda: Lambda, request: Request, _slot: OwnedSemaphorePermit) 
                 let finished = invocation::run(admitted).await;
                 if finished.result.is_ok() {
                     let record = record(&lambda, &request, &targets, "Success", attempts, Some(&finished));
-                    return send(&lambda, targets.config.on_success.as_deref(), record, None).await;
+                    return send(&lambda, &targets, targets.config.on_success.as_deref(), record, None).await;
                 }
                 last = Some(finished);
                 if attempts > targets.config.retries {
@@ -112,11 +115,11 @@ async fn give_up(
 ) {
     tracing::debug!(function.name = %request.function.name, condition, "an asynchronous event was given up");
     let record = record(lambda, request, targets, condition, attempts, last.as_ref());
-    send(lambda, targets.config.on_failure.as_deref(), record, None).await;
+    send(lambda, targets, targets.config.on_failure.as_deref(), record, None).await;
     if let Some(queue) = &targets.dead_letter {
         let attributes = dead_letter_attributes(request, last.as_ref());
         let event = String::from_utf8_lossy(&request.payload).into_owned();
-        send(lambda, Some(queue), event, Some(attributes)).await;
+        send(lambda, targets, Some(queue), event, Some(attributes)).await;
     }
 }
 
@@ -167,10 +170,29 @@ fn dead_letter_attributes(request: &Request, last: Option<&Finished>) -> Value {
     })
 }
 
+/// A destination is reached in the name of the function's execution role.
+fn may_send(lambda: &Lambda, targets: &Targets, destination: &str) -> Result<(), Denied> {
+    let settings = &lambda.inner.host.settings;
+    let to_queue = destination.split(':').nth(2) == Some("sqs");
+    let action = if to_queue { "sqs:SendMessage" } else { "lambda:InvokeFunction" };
+    let context = Context::at(lambda.now_ms());
+    settings.iam.check(&targets.session, &Ask { action, resource: destination, context })
+}
+
 /// To a queue or another function.
-async fn send(lambda: &Lambda, destination: Option<&str>, body: String, attributes: Option<Value>) {
+async fn send(
+    lambda: &Lambda,
+    targets: &Targets,
+    destination: Option<&str>,
+    body: String,
+    attributes: Option<Value>,
+) {
     let Some(arn) = destination else { return };
     let parts: Vec<&str> = arn.split(':').collect();
+    if let Err(denied) = may_send(lambda, targets, arn) {
+        tracing::warn!(%denied, "a failed event could not be sent to its destination");
+        return;
+    }
     match parts.as_slice() {
         ["arn", _, "sqs", _, account, queue] => send_to_queue(lambda, account, queue, body, attributes).await,
         ["arn", _, "lambda", ..] => {

@@ -39,7 +39,7 @@ impl Lambda {
         code: Arc<Code>,
     ) -> Arc<Version> {
         let host = &self.inner.host;
-        let access_key_id = host.credentials.issue(&host.settings.random, &config.role, name);
+        let credentials = host.settings.iam.issue(&host.settings.random, &config.role, name);
         let arn = self.function_arn(name);
         let arn = if number == LATEST { arn } else { format!("{arn}:{number}") };
         let spec = Spec {
@@ -48,7 +48,7 @@ impl Lambda {
             arn,
             config,
             code,
-            access_key_id,
+            credentials,
             host: Arc::clone(host),
         };
         Arc::new(Version {

@@ -64,6 +64,10 @@ impl LambdaError {
         Self::new(500, "ServiceException", message)
     }
 
+    pub(crate) fn access_denied(message: impl Into<String>) -> Self {
+        Self::new(403, "AccessDeniedException", message)
+    }
+
     pub(crate) fn unknown_operation() -> Self {
         Self::new(404, "UnknownOperationException", "")
     }

@@ -273,8 +273,7 @@ fn report<'a>(
 fn not_started(pool: &Pool, failed: InitFailed, request: &Request) -> FunctionError {
     let spec = &pool.spec;
     let id = request.request_id.as_str();
-    let settings = spec.host.settings.clone();
-    let lines = Lines::new(settings, spec.config.logging.clone(), &spec.name, failed.stream);
+    let lines = Lines::new(spec, failed.stream);
     lines.start(id, &spec.version);
     let error = match failed.why {
         InitFailure::Posted(body) => FunctionError::posted(body, true),

@@ -125,6 +125,7 @@ fn answer(finished: Finished, request_id: &str, trace: &str) -> AwsResponse {
 /// An invocation by another service of the account.
 pub(crate) async fn invoke(lambda: &Lambda, request: InvokeRequest) -> InvokeOutcome {
     let Some(function) = FunctionRef::parse(&request.function) else { return InvokeOutcome::NotFound };
+    let permitted = request.source.as_ref().map_or(Ok(()), |source| lambda.check_source(&function, source));
     let request = Request {
         function,
         payload: request.payload,
@@ -134,7 +135,7 @@ pub(crate) async fn invoke(lambda: &Lambda, request: InvokeRequest) -> InvokeOut
         tail: false,
     };
     let too_large = check_size(&request.payload, "RequestResponse", SYNC_MAX_BYTES);
-    match too_large.and_then(|()| lambda.admit(request)) {
+    match permitted.and(too_large).and_then(|()| lambda.admit(request)) {
         Ok(admitted) => match invocation::run(admitted).await.result {
             Ok(payload) => InvokeOutcome::Success(payload),
             Err(error) => InvokeOutcome::FunctionError { payload: error.payload, timed_out: error.timed_out },

@@ -4,7 +4,6 @@ mod async_events;
 mod code;
 mod concurrency;
 mod control;
-mod credentials;
 mod error;
 mod event_config;
 mod exec;
@@ -26,7 +25,6 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-pub use credentials::{RoleCredentials, RoleSession};
 pub use faults::{Fault, FaultKind, Faults};
 pub use options::Options;
 
@@ -109,12 +107,6 @@ impl Lambda {
         self.inner.host.faults.clone()
     }
 
-    /// Which role signs with which access key.
-    #[must_use]
-    pub fn credentials(&self) -> RoleCredentials {
-        self.inner.host.credentials.clone()
-    }
-
     /// The function with this ARN (qualified or not) or name.
     #[must_use]
     pub fn fault_target(&self, function: &str) -> Option<FaultTarget> {
@@ -183,5 +175,9 @@ impl Invoke for Lambda {
 
     fn timeout_seconds(&self, function: &str) -> Option<u32> {
         self.store().timeout_seconds(function, self.now_ms())
+    }
+
+    fn role_arn(&self, function: &str) -> Option<String> {
+        self.store().role_arn(function)
     }
 }

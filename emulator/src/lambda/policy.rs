@@ -1,5 +1,7 @@
 //! Resource policies: who else may invoke a function.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -7,7 +9,10 @@ use serde_json::{Value, json};
 use super::Lambda;
 use super::control::on_function;
 use super::error::LambdaError;
+use super::names::FunctionRef;
 use super::router::{Answer, Call, empty, json};
+use crate::iam::{self, Ask, Caller, Context, PolicySource};
+use crate::invoke::Source;
 
 /// AWS quota: a resource policy has at most 20 KB.
 const POLICY_MAX_BYTES: usize = 20_480;
@@ -16,11 +21,18 @@ const POLICY_MAX_BYTES: usize = 20_480;
 pub(crate) struct Policy {
     pub(crate) statements: Vec<Value>,
     pub(crate) revision_id: String,
+    /// The same, read; made anew with every change.
+    rules: Option<Arc<iam::Policy>>,
 }
 
 impl Policy {
     fn document(&self) -> String {
         json!({"Version": "2012-10-17", "Id": "default", "Statement": self.statements}).to_string()
+    }
+
+    fn changed(&mut self) {
+        self.revision_id = uuid::Uuid::new_v4().to_string();
+        self.rules = iam::Policy::parse(&self.document(), iam::Kind::Resource).ok().map(Arc::new);
     }
 
     fn position(&self, sid: &str) -> Option<usize> {
@@ -82,7 +94,7 @@ pub(crate) fn add(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
             });
         }
         policy.statements.push(statement);
-        policy.revision_id = uuid::Uuid::new_v4().to_string();
+        policy.changed();
         Ok(json(StatusCode::CREATED, &json!({"Statement": text})))
     })
 }
@@ -142,7 +154,47 @@ pub(crate) fn remove(lambda: &Lambda, call: &Call<'_>, name: &str, sid: &str) ->
             LambdaError::not_found(format!("Statement {sid} is not found in resource policy."))
         })?;
         policy.statements.remove(position);
-        policy.revision_id = uuid::Uuid::new_v4().to_string();
+        policy.changed();
         Ok(empty(StatusCode::NO_CONTENT))
     })
+}
+
+impl PolicySource for Lambda {
+    fn policy(&self, arn: &str) -> Option<Arc<iam::Policy>> {
+        let function = FunctionRef::parse(arn)?;
+        let qualifier = function.qualifier.unwrap_or_default();
+        self.store().functions.get(&function.name)?.policies.get(&qualifier)?.rules.clone()
+    }
+}
+
+impl Lambda {
+    /// Whether the function's policy lets that service invoke it for that resource.
+    ///
+    /// # Errors
+    /// `AccessDeniedException` when no statement does.
+    pub(crate) fn check_source(&self, function: &FunctionRef, source: &Source) -> Result<(), LambdaError> {
+        let settings = &self.inner.host.settings;
+        if !settings.iam.is_enforced() {
+            return Ok(());
+        }
+        let arn = self.function_arn(&function.name);
+        let arn = function.qualifier.as_ref().map_or(arn.clone(), |qualifier| format!("{arn}:{qualifier}"));
+        let pairs = [("aws:sourcearn", source.arn.as_str()), ("aws:sourceaccount", &*settings.account_id)];
+        let context = Context::with(self.now_ms(), &pairs);
+        let ask = Ask { action: "lambda:InvokeFunction", resource: &arn, context };
+        let policy = PolicySource::policy(self, &arn);
+        if policy.is_some_and(|policy| policy.allows(&ask, &Caller::Service(source.service))) {
+            return Ok(());
+        }
+        tracing::warn!(
+            function.arn = arn,
+            source.arn = source.arn,
+            "the function's policy does not let it be invoked"
+        );
+        Err(LambdaError::access_denied(format!(
+            "{} is not authorized to perform: lambda:InvokeFunction on resource: {arn} because no resource-based policy \
+             allows the lambda:InvokeFunction action",
+            source.service
+        )))
+    }
 }

@@ -188,6 +188,12 @@ impl Store {
         Some(function.version(wanted.qualifier.as_deref())?.pool.spec.config.timeout_seconds)
     }
 
+    pub(crate) fn role_arn(&self, reference: &str) -> Option<String> {
+        let wanted = FunctionRef::parse(reference)?;
+        let version = self.functions.get(&wanted.name)?.version(wanted.qualifier.as_deref())?;
+        Some(version.pool.spec.config.role.clone())
+    }
+
     pub(crate) fn fault_target(&self, reference: &str) -> Option<FaultTarget> {
         let wanted = FunctionRef::parse(reference)?;
         Some(self.functions.get(&wanted.name)?.fault_target())

@@ -10,6 +10,7 @@ use crate::esm::EventSourceMappings;
 use crate::fis::Fis;
 use crate::lambda::{self, Lambda};
 use crate::settings::Settings;
+use crate::sqs::account::Account;
 use crate::wire::{DataPlane, Service};
 
 /// Everything that answers on the port.
@@ -31,7 +32,7 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     let mut assembly = Assembly::default();
     let services = &mut assembly.services;
     crate::engines::use_account(settings);
-    services.add("iam", crate::engines::iam());
+    services.add("iam", crate::engines::iam(settings));
     let cloudwatch = Arc::new(CloudWatch::new(settings));
     services.add("monitoring", Arc::<CloudWatch>::clone(&cloudwatch));
     let s3 = crate::engines::s3();
@@ -39,9 +40,12 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     services.add("s3", Arc::clone(&s3));
     services.add("ssm", crate::engines::ssm(settings));
     services.add("sts", crate::engines::sts());
-    services.add("dynamodb", Arc::new(crate::dynamodb::DynamoDb::new(settings)?));
+    let tables = crate::dynamodb::DynamoDb::new(settings)?;
+    settings.iam.set_policy_source("dynamodb", tables.policies());
+    services.add("dynamodb", Arc::new(tables));
     let sqs = crate::sqs::Sqs::start(settings.clone());
     let queues = Arc::clone(sqs.account());
+    settings.iam.set_policy_source("sqs", Arc::<Account>::clone(&queues));
     let sqs: Arc<dyn Service> = Arc::new(sqs);
     services.add("sqs", Arc::clone(&sqs));
     let lambda = Lambda::new(settings.clone(), lambda::Options::default()).map_err(StartError::Functions)?;
@@ -51,6 +55,7 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     fis.set_alarms(cloudwatch);
     services.add("fis", Arc::new(fis));
     let lambda = Arc::new(lambda);
+    settings.iam.set_policy_source("lambda", Arc::<Lambda>::clone(&lambda));
     services.add("lambda", Arc::<Lambda>::clone(&lambda));
     let functions = Arc::<Lambda>::clone(&lambda);
     let mappings = Arc::new(EventSourceMappings::new(settings.clone(), queues, functions));

@@ -22,6 +22,8 @@ const BODY_BYTES_MAX: usize = 72 * 1024 * 1024;
 
 const EXECUTE_API_PREFIX: &str = "/_aws/execute-api/";
 const HEALTH_PATH: &str = "/_emulator/health";
+/// What roles were granted and never used, and what they were refused.
+pub(crate) const IAM_REPORT_PATH: &str = "/_emulator/iam/report";
 const REQUEST_ID: &str = "x-amzn-requestid";
 
 /// What all connections share.
@@ -44,6 +46,8 @@ impl Port {
             self.execute_api(request, peer).await
         } else if path == HEALTH_PATH {
             into_http(self.health())
+        } else if path == IAM_REPORT_PATH {
+            into_http(self.iam_report())
         } else {
             into_http(self.call_service(request).await)
         };
@@ -83,10 +87,20 @@ impl Port {
             service: caller.service,
             access_key_id: caller.access_key_id,
         };
+        let now_ms = self.settings.clock.now_ms();
+        if let Some(denied) = self.settings.iam.judge(&request, &self.settings.account_id, now_ms) {
+            return denied;
+        }
         match self.assembly.services.get(&request.service) {
             Some(service) => service.handle(request).await,
             None => unknown_service(&request),
         }
+    }
+
+    fn iam_report(&self) -> AwsResponse {
+        // Serialising the report has no way to fail: no maps with keys that are not strings.
+        let body = serde_json::to_vec(&self.settings.iam.report()).unwrap_or_default();
+        AwsResponse::new(StatusCode::OK, "application/json", body)
     }
 
     fn health(&self) -> AwsResponse {

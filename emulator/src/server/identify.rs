@@ -54,6 +54,13 @@ pub(super) fn identify(clues: Clues<'_>) -> Caller {
         .unwrap_or_else(|| Caller { service: unsigned_service(clues).to_owned(), ..Caller::default() })
 }
 
+/// The access key that signed a request; empty when none did.
+pub(crate) fn signer<B>(request: &http::Request<B>) -> String {
+    let caller = signed_header(request.headers())
+        .or_else(|| presigned_query(request.uri().query().unwrap_or_default()));
+    caller.map(|caller| caller.access_key_id).unwrap_or_default()
+}
+
 fn signed_header(headers: &HeaderMap) -> Option<Caller> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (_, rest) = value.split_once("Credential=")?;

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::assemble::assemble;
 use super::connection::Port;
 use crate::clock::Clock;
+use crate::iam::Iam;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::settings::{Random, Settings};
@@ -31,6 +32,8 @@ pub struct Options {
     pub account_id: String,
     pub clock: Clock,
     pub seed: u64,
+    /// Whether the policies of roles are enforced on the calls of functions.
+    pub iam: bool,
 }
 
 impl Default for Options {
@@ -41,6 +44,7 @@ impl Default for Options {
             account_id: "123456789012".to_owned(),
             clock: Clock::System,
             seed: 0,
+            iam: true,
         }
     }
 }
@@ -87,6 +91,7 @@ fn settings_for(options: &Options, address: SocketAddr) -> Settings {
         logs: Logs::new(metrics.clone()),
         metrics,
         random: Random::from_seed(options.seed),
+        iam: Iam::new(options.iam),
     }
 }
 

@@ -13,6 +13,7 @@ use super::measure;
 use super::moves::Moves;
 use super::queue::{ReceiveRules, Received};
 use super::service::check_policy;
+use crate::iam::{self, PolicySource};
 use crate::settings::Settings;
 
 /// "You must wait 60 seconds after deleting a queue before you can create another with the same name."
@@ -36,6 +37,12 @@ pub struct Receive {
     pub visibility_ms: Option<i64>,
     /// None for the queue's own; zero for a short poll.
     pub wait_ms: Option<i64>,
+}
+
+impl PolicySource for Account {
+    fn policy(&self, arn: &str) -> Option<Arc<iam::Policy>> {
+        self.by_arn(arn)?.attributes().policy.as_ref().map(|policy| Arc::clone(policy.rules()))
+    }
 }
 
 impl Account {

@@ -1,21 +1,24 @@
 //! The resource policy of a queue: kept exactly as set, edited by AddPermission, and obeyed where it denies.
 //!
-//! Within one account an `Allow` of a queue policy adds nothing to what the caller's own policies allow, so only `Deny`
-//! statements act here.
+//! The calls of functions are judged before they come here, with this policy beside the policies of their roles. What acts
+//! here is a denial for the whole account, which holds for everybody and ends a wait that has begun.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::error::{ErrorKind, SqsError};
+use crate::iam;
 
 const DEFAULT_VERSION: &str = "2008-10-17";
 
-/// A policy document with its denials taken out of it.
+/// A policy document, as set and as read.
 #[derive(Clone, Debug)]
 pub struct Policy {
     text: String,
-    denials: Vec<Denial>,
+    rules: Arc<iam::Policy>,
 }
 
 /// Two policies are the same when they say the same, whatever the spacing and the order of keys.
@@ -24,29 +27,6 @@ impl PartialEq for Policy {
         let value = |text: &str| serde_json::from_str::<Value>(text).ok();
         self.text == other.text || value(&self.text) == value(&other.text)
     }
-}
-
-#[derive(Clone, Debug)]
-struct Denial {
-    actions: Vec<String>,
-    resources: Vec<String>,
-    principals: Vec<String>,
-    conditions: Vec<Condition>,
-}
-
-/// A bound on the time of the request; the only kind of condition that is evaluated.
-#[derive(Clone, Debug)]
-enum Condition {
-    Before {
-        at_ms: i64,
-        inclusive: bool,
-    },
-    After {
-        at_ms: i64,
-        inclusive: bool,
-    },
-    /// Any other: never satisfied, so that its denial does not act.
-    Unknown,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,17 +68,9 @@ impl Policy {
     /// `InvalidAttributeValue` for what is not a policy document.
     pub fn parse(text: &str) -> Result<Self, SqsError> {
         let invalid = || SqsError::attribute_value("Policy");
-        let document: Document = serde_json::from_str(text).map_err(|_| invalid())?;
-        let mut denials = Vec::new();
-        for statement in &document.statement {
-            let statement: Value = serde_json::from_str(statement.get()).map_err(|_| invalid())?;
-            match statement["Effect"].as_str() {
-                Some("Deny") => denials.push(Denial::parse(&statement)),
-                Some("Allow") => {}
-                _ => return Err(invalid()),
-            }
-        }
-        Ok(Self { text: text.to_owned(), denials })
+        serde_json::from_str::<Document>(text).map_err(|_| invalid())?;
+        let rules = iam::Policy::parse(text, iam::Kind::Resource).map_err(|_| invalid())?;
+        Ok(Self { text: text.to_owned(), rules: Arc::new(rules) })
     }
 
     #[must_use]
@@ -106,10 +78,18 @@ impl Policy {
         &self.text
     }
 
-    /// Whether a statement denies `action` (without its service prefix) on the queue to a caller of `account_id`.
+    /// What it says to whom.
+    #[must_use]
+    pub const fn rules(&self) -> &Arc<iam::Policy> {
+        &self.rules
+    }
+
+    /// Whether a statement denies `action` (without its service prefix) on the queue to the whole account.
     #[must_use]
     pub fn denies(&self, action: &str, queue_arn: &str, account_id: &str, now_ms: i64) -> bool {
-        self.denials.iter().any(|denial| denial.applies(action, queue_arn, account_id, now_ms))
+        let action = format!("sqs:{action}");
+        let ask = iam::Ask { action: &action, resource: queue_arn, context: iam::Context::at(now_ms) };
+        self.rules.ask(&ask, &iam::Caller::Root { account_id }) == iam::Verdict::Denies
     }
 
     /// The policy with one more statement; a queue without a policy gets its first.
@@ -193,106 +173,6 @@ fn has_label(statement: &RawValue, label: &str) -> bool {
     serde_json::from_str::<Value>(statement.get()).is_ok_and(|statement| statement["Sid"] == label)
 }
 
-impl Denial {
-    fn parse(statement: &Value) -> Self {
-        let principals = match &statement["Principal"] {
-            Value::Object(by_kind) => by_kind.get("AWS").map(texts).unwrap_or_default(),
-            other => texts(other),
-        };
-        let conditions = statement["Condition"].as_object().map(conditions).unwrap_or_default();
-        Self {
-            actions: texts(&statement["Action"]),
-            resources: texts(&statement["Resource"]),
-            principals,
-            conditions,
-        }
-    }
-
-    fn applies(&self, action: &str, queue_arn: &str, account_id: &str, now_ms: i64) -> bool {
-        let action = format!("sqs:{action}").to_ascii_lowercase();
-        let root = format!("arn:aws:iam::{account_id}:root");
-        let named = |principal: &String| principal == "*" || principal == account_id || *principal == root;
-        self.principals.iter().any(named)
-            && self.actions.iter().any(|pattern| matches_glob(&pattern.to_ascii_lowercase(), &action))
-            && self.resources.iter().any(|pattern| matches_glob(pattern, queue_arn))
-            && self.conditions.iter().all(|condition| condition.holds(now_ms))
-    }
-}
-
-impl Condition {
-    const fn holds(&self, now_ms: i64) -> bool {
-        match *self {
-            Self::Before { at_ms, inclusive } => now_ms < at_ms || (inclusive && now_ms == at_ms),
-            Self::After { at_ms, inclusive } => now_ms > at_ms || (inclusive && now_ms == at_ms),
-            Self::Unknown => false,
-        }
-    }
-}
-
-fn conditions(blocks: &serde_json::Map<String, Value>) -> Vec<Condition> {
-    let pairs = blocks.iter().flat_map(|(operator, keys)| {
-        keys.as_object().into_iter().flatten().map(move |(key, value)| (operator.as_str(), key, value))
-    });
-    pairs.map(|(operator, key, value)| condition(operator, key, value)).collect()
-}
-
-fn condition(operator: &str, key: &str, value: &Value) -> Condition {
-    let is_time = ["aws:currenttime", "aws:epochtime"].contains(&key.to_ascii_lowercase().as_str());
-    let Some(at_ms) = texts(value).first().and_then(|text| time_ms(text)).filter(|_| is_time) else {
-        return Condition::Unknown;
-    };
-    match operator {
-        "DateLessThan" | "NumericLessThan" => Condition::Before { at_ms, inclusive: false },
-        "DateLessThanEquals" | "NumericLessThanEquals" => Condition::Before { at_ms, inclusive: true },
-        "DateGreaterThan" | "NumericGreaterThan" => Condition::After { at_ms, inclusive: false },
-        "DateGreaterThanEquals" | "NumericGreaterThanEquals" => Condition::After { at_ms, inclusive: true },
-        _ => Condition::Unknown,
-    }
-}
-
-/// "You must specify date/time values with one of the W3C implementations of the ISO 8601 formats or in epoch time."
-fn time_ms(text: &str) -> Option<i64> {
-    if let Ok(seconds) = text.parse::<i64>() {
-        return seconds.checked_mul(1_000);
-    }
-    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
-}
-
-fn texts(value: &Value) -> Vec<String> {
-    match value {
-        Value::Array(values) => values.iter().flat_map(texts).collect(),
-        Value::String(text) => vec![text.clone()],
-        Value::Number(number) => vec![number.to_string()],
-        _ => Vec::new(),
-    }
-}
-
-/// `*` stands for any run of characters, `?` for one.
-fn matches_glob(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t) = (0, 0);
-    let mut retry: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                retry = Some((p + 1, t));
-                p += 1;
-            }
-            Some(byte) if *byte == b'?' || *byte == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((after_star, from)) = retry else { return false };
-                retry = Some((after_star, from + 1));
-                p = after_star;
-                t = from + 1;
-            }
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,20 +249,6 @@ mod tests {
     fn what_is_not_a_policy_is_refused() {
         for bad in ["x", "{}", "[]", r#"{"Statement":[{"Effect":"Maybe"}]}"#, r#"{"Statement":[1]}"#] {
             assert!(Policy::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn globs_match_as_in_iam() {
-        for (pattern, text, expected) in [
-            ("*", "", true),
-            ("a*c", "abbbc", true),
-            ("a?c", "abc", true),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*c", "abd", false),
-            ("", "a", false),
-        ] {
-            assert_eq!(matches_glob(pattern, text), expected, "{pattern} {text}");
         }
     }
 }

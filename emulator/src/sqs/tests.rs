@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Sqs;
 use crate::clock::{Clock, ManualClock};
+use crate::iam::Iam;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::settings::{Random, Settings};
@@ -25,6 +26,7 @@ pub(crate) fn settings() -> (Settings, Arc<ManualClock>) {
         metrics: Metrics::default(),
         logs: Logs::default(),
         random: Random::from_seed(7),
+        iam: Iam::new(false),
     };
     (settings, hand)
 }

@@ -25,8 +25,9 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) async fn start() -> Self {
-        let running = Emulator::start(Options::default()).await.unwrap();
+    /// With or without the policies of roles being enforced.
+    pub(crate) async fn start(iam: bool) -> Self {
+        let running = Emulator::start(Options { iam, ..Options::default() }).await.unwrap();
         let config = aws_sdk_lambda::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use emulator::apigateway::Gateway;
 use emulator::clock::{Clock, ManualClock};
+use emulator::iam::Iam;
 use emulator::invoke::{Invoke, InvokeOutcome, InvokeRequest};
 use emulator::logs::Logs;
 use emulator::metrics::Metrics;
@@ -83,6 +84,7 @@ impl Stand {
             metrics: Metrics::default(),
             logs: Logs::default(),
             random: Random::from_seed(7),
+            iam: Iam::new(false),
         };
         let functions = Arc::new(Functions {
             function: Box::new(function),

@@ -232,11 +232,12 @@ async fn live_once(
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(InitFailure::machine)?;
     let runtime_api = listener.local_addr().map_err(InitFailure::machine)?.to_string();
     let proxy = proxy::open(spec, sandbox).await.map_err(InitFailure::machine)?;
-    let lines =
-        Lines::new(host.settings.clone(), spec.config.logging.clone(), &spec.name, sandbox.stream.clone());
+    let lines = Lines::new(spec, sandbox.stream.clone());
     lines.init_start(&spec.config.runtime);
     if proxy::is_attached(&spec.config) {
         lines.extension(&format!("extension enabled {}", proxy::EXTENSION_VERSION), None);
+        // It polls from now on. What it finds is decided at each invocation; whether it may look, already here.
+        proxy::may_read_faults(spec);
     }
     let variables = process::variables(
         spec,

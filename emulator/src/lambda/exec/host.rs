@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::guardian::Guardian;
+use crate::iam::Credentials;
 use crate::lambda::code::{Code, private_directory};
-use crate::lambda::credentials::RoleCredentials;
 use crate::lambda::faults::Faults;
 use crate::lambda::model::FunctionConfig;
 use crate::lambda::options::Options;
@@ -16,7 +16,6 @@ use crate::settings::Settings;
 pub(crate) struct Host {
     pub(crate) settings: Settings,
     pub(crate) options: Options,
-    pub(crate) credentials: RoleCredentials,
     pub(crate) faults: Faults,
     pub(crate) guardian: Guardian,
     /// Unpacked code and scratch directories; private to this process, removed at its end.
@@ -28,14 +27,7 @@ impl Host {
         let root = std::env::temp_dir().join(format!("emulator-lambda-{}", uuid::Uuid::new_v4().simple()));
         private_directory(&root)?;
         let guardian = Guardian::start(&root)?;
-        Ok(Self {
-            settings,
-            options,
-            credentials: RoleCredentials::default(),
-            faults: Faults::default(),
-            guardian,
-            root,
-        })
+        Ok(Self { settings, options, faults: Faults::default(), guardian, root })
     }
 }
 
@@ -57,18 +49,12 @@ pub(crate) struct Spec {
     pub(crate) arn: String,
     pub(crate) config: FunctionConfig,
     pub(crate) code: Arc<Code>,
-    pub(crate) access_key_id: String,
+    pub(crate) credentials: Credentials,
     pub(crate) host: Arc<Host>,
 }
 
 impl Spec {
     pub(crate) fn timeout_ms(&self) -> i64 {
         i64::from(self.config.timeout_seconds) * 1_000
-    }
-}
-
-impl Drop for Spec {
-    fn drop(&mut self) {
-        self.host.credentials.revoke(&self.access_key_id);
     }
 }

@@ -1,10 +1,13 @@
 //! The platform's own log lines, in both formats, and where a function's lines go.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::host::Spec;
+use crate::iam::{Ask, Context, Session};
 use crate::lambda::model::Logging;
 use crate::settings::Settings;
 
@@ -19,6 +22,10 @@ pub(crate) struct Lines {
     group: String,
     pub(crate) stream: String,
     tail: Mutex<Option<String>>,
+    session: Session,
+    /// Lambda writes a function's log in the name of its role: without the permission nothing is written, and nobody is
+    /// told.
+    permitted: AtomicBool,
 }
 
 /// What the REPORT line says.
@@ -37,8 +44,38 @@ pub(crate) struct Report<'a> {
 }
 
 impl Lines {
-    pub(crate) fn new(settings: Settings, logging: Logging, function: &str, stream: String) -> Self {
-        Self { settings, group: logging.group(function), logging, stream, tail: Mutex::new(None) }
+    pub(crate) fn new(spec: &Spec, stream: String) -> Self {
+        let (settings, logging) = (spec.host.settings.clone(), spec.config.logging.clone());
+        let lines = Self {
+            settings,
+            group: logging.group(&spec.name),
+            logging,
+            stream,
+            tail: Mutex::new(None),
+            session: Session::new(&spec.config.role, &spec.name),
+            permitted: AtomicBool::new(false),
+        };
+        lines.look_up_permission();
+        lines
+    }
+
+    /// Once for each environment and each invocation: a policy may change between two of them.
+    fn look_up_permission(&self) {
+        let settings = &self.settings;
+        let arn = format!(
+            "arn:aws:logs:{}:{}:log-group:{}:log-stream:",
+            settings.region, settings.account_id, self.group
+        );
+        let of_stream = format!("{arn}{}", self.stream);
+        let may = |action, resource| {
+            let ask = Ask { action, resource, context: Context::at(settings.clock.now_ms()) };
+            settings.iam.check(&self.session, &ask).is_ok()
+        };
+        let permitted = !settings.iam.is_enforced()
+            || ((settings.logs.has_group(&self.group) || may("logs:CreateLogGroup", &arn))
+                && may("logs:CreateLogStream", &of_stream)
+                && may("logs:PutLogEvents", &of_stream));
+        self.permitted.store(permitted, Ordering::Relaxed);
     }
 
     /// From now on what is logged is also kept for the caller.
@@ -68,6 +105,9 @@ impl Lines {
                 tail.drain(..cut);
             }
         }
+        if !self.permitted.load(Ordering::Relaxed) {
+            return;
+        }
         self.settings.logs.put(&self.group, &self.stream, self.settings.clock.now_ms(), line);
     }
 
@@ -83,6 +123,7 @@ impl Lines {
     }
 
     pub(crate) fn start(&self, request_id: &str, version: &str) {
+        self.look_up_permission();
         if self.logging.json {
             return self.platform("platform.start", json!({"requestId": request_id, "version": version}));
         }

@@ -39,9 +39,9 @@ pub(crate) fn variables(spec: &Spec, place: &Place<'_>) -> BTreeMap<String, Stri
     }
     set("AWS_REGION", region.clone());
     set("AWS_DEFAULT_REGION", region);
-    set("AWS_ACCESS_KEY_ID", spec.access_key_id.clone());
-    set("AWS_SECRET_ACCESS_KEY", "emulator-secret".into());
-    set("AWS_SESSION_TOKEN", "emulator-session".into());
+    set("AWS_ACCESS_KEY_ID", spec.credentials.access_key_id.clone());
+    set("AWS_SECRET_ACCESS_KEY", spec.credentials.secret_access_key.clone());
+    set("AWS_SESSION_TOKEN", spec.credentials.session_token.clone());
     set("AWS_LAMBDA_RUNTIME_API", place.runtime_api.into());
     set("AWS_LAMBDA_FUNCTION_NAME", spec.name.clone());
     set("AWS_LAMBDA_FUNCTION_VERSION", spec.version.clone());

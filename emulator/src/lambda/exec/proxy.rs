@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 
 use super::environment::{Ending, Environment, Job, Sandbox};
 use super::host::{Host, Spec};
+use crate::iam::{Ask, Context};
 use crate::lambda::faults::{Fault, FaultKind};
 use crate::lambda::model::FunctionConfig;
 use crate::metrics::Unit;
@@ -69,7 +70,10 @@ fn write_wrapper(path: &Path, address: &str) -> std::io::Result<()> {
 pub(crate) async fn intercept(environment: &Environment, job: &Job) -> ControlFlow<()> {
     let spec = &environment.spec;
     let host = &spec.host;
-    let faults = host.faults.active(&spec.name, &spec.version, host.settings.clock.now_ms());
+    let mut faults = host.faults.active(&spec.name, &spec.version, host.settings.clock.now_ms());
+    if !faults.is_empty() && !may_read_faults(spec) {
+        faults.clear();
+    }
     note_change(environment, !faults.is_empty());
     let hit: Vec<&Fault> = faults.iter().filter(|fault| falls_on(host, fault)).collect();
     for fault in &hit {
@@ -93,6 +97,24 @@ pub(crate) async fn intercept(environment: &Environment, job: &Job) -> ControlFl
         break;
     }
     ControlFlow::Continue(())
+}
+
+/// The extension lists and reads the active faults in S3 in the name of the function's role. Where that is not allowed it
+/// finds none, and the experiment completes without having had an effect, as on AWS.
+pub(crate) fn may_read_faults(spec: &Spec) -> bool {
+    let iam = &spec.host.settings.iam;
+    if !iam.is_enforced() {
+        return true;
+    }
+    let Some(location) = variable(&spec.config, LOCATION) else { return false };
+    let (bucket, prefix) = location.split_once('/').unwrap_or((location, ""));
+    let pairs = [("s3:prefix", prefix)];
+    let context = Context::with(spec.host.settings.clock.now_ms(), &pairs);
+    let object = format!("{location}{}", spec.name);
+    let may = |action, resource| {
+        iam.check_role(&spec.config.role, &spec.name, &Ask { action, resource, context }).is_ok()
+    };
+    may("s3:ListBucket", bucket) && may("s3:GetObject", &object)
 }
 
 /// The extension says so once when faults appear and once when they are gone.

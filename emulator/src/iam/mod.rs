@@ -1,0 +1,286 @@
+//! Who may do what: credentials of functions, policies, and the decision on every call that a function makes.
+//!
+//! The IAM API is an engine of others ([`service`]); what it stores is read here whenever it changes. A call is judged
+//! only when it was signed with credentials that Lambda gave to a function: everybody else is the account's administrator,
+//! whom only the policies of resources can deny.
+
+mod condition;
+mod context;
+mod credentials;
+mod managed;
+mod needs;
+mod pattern;
+mod policy;
+mod principal;
+mod refusal;
+mod role;
+mod service;
+mod usage;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+pub use context::Context;
+pub use credentials::{Credentials, Session};
+pub use pattern::{Case, matches};
+pub use policy::{Ask, Kind, Malformed, Policy, Verdict};
+pub use principal::Caller;
+pub use role::Reason;
+pub use service::IamApi;
+pub use usage::{Grant, Refusal, Report, RoleReport};
+
+use crate::settings::Random;
+use crate::wire::{AwsRequest, AwsResponse};
+use credentials::Sessions;
+use role::Roles;
+use usage::Refusals;
+
+/// The decisions of one account. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Iam {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    enforced: bool,
+    sessions: Sessions,
+    roles: RwLock<Arc<Roles>>,
+    refusals: Mutex<Refusals>,
+    resources: ResourcePolicies,
+}
+
+/// Services whose resources have policies of their own, by the service's name in ARNs.
+#[derive(Default)]
+struct ResourcePolicies(RwLock<HashMap<&'static str, Arc<dyn PolicySource>>>);
+
+impl std::fmt::Debug for ResourcePolicies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ResourcePolicies")
+    }
+}
+
+/// A service that knows the policies of its resources.
+pub trait PolicySource: Send + Sync + 'static {
+    /// None when there is no such resource, or it has no policy.
+    fn policy(&self, arn: &str) -> Option<Arc<Policy>>;
+
+    /// Whether no resource has a policy: then nobody needs to be asked about.
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// A call that the policies do not allow, in AWS's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    pub principal: String,
+    pub action: String,
+    pub resource: String,
+    pub reason: Reason,
+}
+
+impl std::error::Error for Denied {}
+
+impl std::fmt::Display for Denied {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { principal, action, resource, reason } = self;
+        write!(f, "User: {principal} is not authorized to perform: {action} on resource: {resource} ")?;
+        match reason {
+            Reason::NotGranted => write!(f, "because no identity-based policy allows the {action} action"),
+            Reason::OutsideBoundary => {
+                write!(f, "because no permissions boundary allows the {action} action")
+            }
+            Reason::IdentityDenies => f.write_str("with an explicit deny in an identity-based policy"),
+            Reason::ResourceDenies => f.write_str("with an explicit deny in a resource-based policy"),
+            Reason::BoundaryDenies => f.write_str("with an explicit deny in a permissions boundary"),
+        }
+    }
+}
+
+impl Iam {
+    /// With `enforced` false every role may do everything, and nothing is counted.
+    #[must_use]
+    pub fn new(enforced: bool) -> Self {
+        let inner = Inner {
+            enforced,
+            sessions: Sessions::default(),
+            roles: RwLock::default(),
+            refusals: Mutex::default(),
+            resources: ResourcePolicies::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// False with `--iam off`.
+    #[must_use]
+    pub fn is_enforced(&self) -> bool {
+        self.inner.enforced
+    }
+
+    /// Credentials for a function of this name that runs as this role.
+    #[must_use]
+    pub fn issue(&self, random: &Random, role_arn: &str, function: &str) -> Credentials {
+        self.inner.sessions.issue(random, Session::new(role_arn, function))
+    }
+
+    /// The session that signs with this key, if it is one of a function.
+    #[must_use]
+    pub fn session(&self, access_key_id: &str) -> Option<Arc<Session>> {
+        self.inner.sessions.find(access_key_id)
+    }
+
+    /// Where to ask for the policies of a service's resources.
+    pub fn set_policy_source(&self, service: &'static str, source: Arc<dyn PolicySource>) {
+        let mut sources = self.inner.resources.0.write().unwrap_or_else(PoisonError::into_inner);
+        sources.insert(service, source);
+    }
+
+    fn replace_roles(&self, read: impl FnOnce(&Roles) -> Roles) {
+        let mut roles = self.inner.roles.write().unwrap_or_else(PoisonError::into_inner);
+        *roles = Arc::new(read(&roles));
+    }
+
+    fn roles(&self) -> Arc<Roles> {
+        Arc::clone(&self.inner.roles.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether this role session may do that.
+    ///
+    /// # Errors
+    /// What AWS would say, when it may not.
+    pub fn check(&self, session: &Session, ask: &Ask<'_>) -> Result<(), Denied> {
+        if !self.inner.enforced {
+            return Ok(());
+        }
+        let resource_policy = self.resource_policy(ask.resource);
+        let roles = self.roles();
+        let decided = match roles.get(&session.role_arn) {
+            Some(role) => role.decide(ask, &session.caller(), resource_policy.as_deref()),
+            None => Err(Reason::NotGranted),
+        };
+        decided.map_err(|reason| self.refuse(session, ask, reason))
+    }
+
+    /// What a service does in the name of a function that runs as this role: its mapping, its log, its destinations.
+    ///
+    /// # Errors
+    /// As of [`Iam::check`].
+    pub fn check_role(&self, role_arn: &str, session: &str, ask: &Ask<'_>) -> Result<(), Denied> {
+        if !self.inner.enforced {
+            return Ok(());
+        }
+        self.check(&Session::new(role_arn, session), ask)
+    }
+
+    /// Whether the trust policy of the role lets a service take it. Without enforcement every role trusts everyone.
+    #[must_use]
+    pub fn may_assume(&self, role_arn: &str, service: &str, context: Context<'_>) -> bool {
+        if !self.inner.enforced {
+            return true;
+        }
+        let ask = Ask { action: "sts:AssumeRole", resource: role_arn, context };
+        self.roles().get(role_arn).is_some_and(|role| role.trusts(&ask, &Caller::Service(service)))
+    }
+
+    /// Judges a request to a service. None: it may go on.
+    #[must_use]
+    pub fn judge(&self, request: &AwsRequest, account_id: &str, now_ms: i64) -> Option<AwsResponse> {
+        if !self.inner.enforced {
+            return None;
+        }
+        let Some(session) = self.session(&request.access_key_id) else {
+            return self.judge_administrator(request, account_id, now_ms);
+        };
+        let needs = needs::of(request, account_id);
+        for need in &needs {
+            let pairs: Vec<(&str, &str)> =
+                need.context.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            let context = Context::with(now_ms, &pairs);
+            let ask = Ask { action: &need.action, resource: &need.resource, context };
+            if let Err(denied) = self.check(&session, &ask) {
+                return Some(refusal::response(request, &denied));
+            }
+        }
+        None
+    }
+
+    /// The account's administrator may do everything but what the policy of a table denies to everyone. Queues see to
+    /// theirs themselves.
+    fn judge_administrator(
+        &self,
+        request: &AwsRequest,
+        account_id: &str,
+        now_ms: i64,
+    ) -> Option<AwsResponse> {
+        if request.service != "dynamodb" || self.source("dynamodb").is_none_or(|source| source.is_empty()) {
+            return None;
+        }
+        let denied = needs::of(request, account_id).into_iter().find(|need| {
+            let ask = Ask { action: &need.action, resource: &need.resource, context: Context::at(now_ms) };
+            let policy = self.resource_policy(&need.resource);
+            policy.is_some_and(|policy| policy.ask(&ask, &Caller::Root { account_id }) == Verdict::Denies)
+        })?;
+        // Else nobody could ever take the denial back: AWS keeps a policy from locking out who sets it.
+        if denied.action.ends_with("ResourcePolicy") {
+            return None;
+        }
+        let denied = Denied {
+            principal: format!("arn:aws:iam::{account_id}:root"),
+            action: denied.action.into_owned(),
+            resource: denied.resource,
+            reason: Reason::ResourceDenies,
+        };
+        Some(refusal::response(request, &denied))
+    }
+
+    fn source(&self, service: &str) -> Option<Arc<dyn PolicySource>> {
+        let sources = self.inner.resources.0.read().unwrap_or_else(PoisonError::into_inner);
+        sources.get(service).map(Arc::clone)
+    }
+
+    fn resource_policy(&self, arn: &str) -> Option<Arc<Policy>> {
+        self.source(arn.split(':').nth(2)?)?.policy(arn)
+    }
+
+    fn refuse(&self, session: &Session, ask: &Ask<'_>, reason: Reason) -> Denied {
+        let denied = Denied {
+            principal: session.arn.clone(),
+            action: ask.action.to_owned(),
+            resource: ask.resource.to_owned(),
+            reason,
+        };
+        let refusal = Refusal {
+            action: denied.action.clone(),
+            resource: denied.resource.clone(),
+            reason: reason_words(reason).to_owned(),
+            count: 1,
+            last_ms: ask.context.now_ms,
+        };
+        let mut refusals = self.inner.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.note(&session.role_arn, refusal);
+        drop(refusals);
+        tracing::debug!(%denied, "a call was denied");
+        denied
+    }
+
+    /// Per role: what it was granted and never used, and what it was refused.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let refusals = self.inner.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.report(self.inner.enforced, &self.roles())
+    }
+}
+
+const fn reason_words(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NotGranted => "not granted",
+        Reason::IdentityDenies => "denied by a policy of the role",
+        Reason::ResourceDenies => "denied by the policy of the resource",
+        Reason::BoundaryDenies => "denied by the permissions boundary",
+        Reason::OutsideBoundary => "outside the permissions boundary",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! DynamoDB: tables, indexes, and the items of batches and transactions one by one.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{Need, Place, body, target};
+use crate::wire::AwsRequest;
+
+/// The members that decide, read without the items between them.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Names {
+    table_name: Option<String>,
+    index_name: Option<String>,
+    resource_arn: Option<String>,
+    stream_arn: Option<String>,
+    request_items: BTreeMap<String, IgnoredAny>,
+    transact_items: Vec<Item>,
+    statement: Option<String>,
+    statements: Vec<Statement>,
+    transact_statements: Vec<Statement>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Item {
+    put: Option<Table>,
+    update: Option<Table>,
+    delete: Option<Table>,
+    condition_check: Option<Table>,
+    get: Option<Table>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Table {
+    table_name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Statement {
+    statement: String,
+}
+
+pub(super) fn needs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
+    let Some(operation) = target(request) else { return Vec::new() };
+    let needs = named(operation, request, place);
+    // A request of many parts in which none can be read must not pass for one that needs nothing.
+    if needs.is_empty() { vec![Need::anywhere(format!("dynamodb:{operation}"))] } else { needs }
+}
+
+fn named(operation: &str, request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
+    let names: Names = serde_json::from_slice(&request.body).unwrap_or_default();
+    match operation {
+        "TransactWriteItems" | "TransactGetItems" => {
+            names.transact_items.iter().filter_map(|item| of_item(item, place)).collect()
+        }
+        "BatchGetItem" | "BatchWriteItem" => names
+            .request_items
+            .keys()
+            .map(|table| Need::new(format!("dynamodb:{operation}"), table_arn(place, table)))
+            .collect(),
+        "ExecuteStatement" => names.statement.iter().filter_map(|text| of_statement(text, place)).collect(),
+        "BatchExecuteStatement" | "ExecuteTransaction" => {
+            let all = names.statements.iter().chain(&names.transact_statements);
+            all.filter_map(|one| of_statement(&one.statement, place)).collect()
+        }
+        "ListTables" | "DescribeLimits" | "ListStreams" | "ListBackups" => {
+            vec![Need::anywhere(format!("dynamodb:{operation}"))]
+        }
+        "GetRecords" | "GetShardIterator" | "DescribeStream" => {
+            let stream = names.stream_arn.unwrap_or_else(|| place.arn("dynamodb", "table/*/stream/*"));
+            vec![Need::new(format!("dynamodb:{operation}"), stream)]
+        }
+        _ => vec![Need::new(action(operation), resource(&names, place, request))],
+    }
+}
+
+/// The names of the hot operations are constants: nothing is allocated for them.
+fn action(operation: &str) -> std::borrow::Cow<'static, str> {
+    match operation {
+        "GetItem" => "dynamodb:GetItem".into(),
+        "PutItem" => "dynamodb:PutItem".into(),
+        "UpdateItem" => "dynamodb:UpdateItem".into(),
+        "DeleteItem" => "dynamodb:DeleteItem".into(),
+        "Query" => "dynamodb:Query".into(),
+        "Scan" => "dynamodb:Scan".into(),
+        other => format!("dynamodb:{other}").into(),
+    }
+}
+
+fn resource(names: &Names, place: Place<'_>, request: &AwsRequest) -> String {
+    if let Some(arn) = &names.resource_arn {
+        return arn.clone();
+    }
+    let table = names.table_name.clone().unwrap_or_else(|| {
+        // A member of the wrong type elsewhere hides the table's name from the reader above.
+        body(request)["TableName"].as_str().unwrap_or_default().to_owned()
+    });
+    let table = table_arn(place, &table);
+    match &names.index_name {
+        Some(index) => format!("{table}/index/{index}"),
+        None => table,
+    }
+}
+
+/// A table may be named by its ARN.
+fn table_arn(place: Place<'_>, table: &str) -> String {
+    if table.starts_with("arn:") {
+        table.to_owned()
+    } else {
+        place.arn("dynamodb", &format!("table/{table}"))
+    }
+}
+
+/// "Permissions for Put, Update, Delete and Get actions are governed by the permissions used for the underlying PutItem,
+/// UpdateItem, DeleteItem and GetItem operations. For the ConditionCheck action, you use dynamodb:ConditionCheckItem."
+fn of_item(item: &Item, place: Place<'_>) -> Option<Need> {
+    let parts = [
+        ("dynamodb:PutItem", &item.put),
+        ("dynamodb:UpdateItem", &item.update),
+        ("dynamodb:DeleteItem", &item.delete),
+        ("dynamodb:ConditionCheckItem", &item.condition_check),
+        ("dynamodb:GetItem", &item.get),
+    ];
+    let (action, table) = parts.into_iter().find_map(|(action, table)| Some((action, table.as_ref()?)))?;
+    Some(Need::new(action, table_arn(place, &table.table_name)))
+}
+
+/// `SELECT … FROM "table"."index"`, `INSERT INTO "table"`, `UPDATE "table"`, `DELETE FROM "table"`.
+fn of_statement(text: &str, place: Place<'_>) -> Option<Need> {
+    let mut words = text.split_whitespace();
+    let verb = words.next()?.to_ascii_uppercase();
+    let (action, before) = match verb.as_str() {
+        "SELECT" => ("dynamodb:PartiQLSelect", "FROM"),
+        "INSERT" => ("dynamodb:PartiQLInsert", "INTO"),
+        "UPDATE" => ("dynamodb:PartiQLUpdate", ""),
+        "DELETE" => ("dynamodb:PartiQLDelete", "FROM"),
+        _ => return None,
+    };
+    let named = if before.is_empty() {
+        words.next()
+    } else {
+        words.skip_while(|word| !word.eq_ignore_ascii_case(before)).nth(1)
+    };
+    let mut names = named?.split('.').map(|part| part.trim_matches('"'));
+    let table = table_arn(place, names.next()?);
+    Some(Need::new(action, names.next().map_or(table.clone(), |index| format!("{table}/index/{index}"))))
+}

@@ -1,0 +1,45 @@
+//! Services of the JSON protocol with few operations: Logs, Systems Manager, tagging.
+
+use super::{Need, Place, body, target};
+use crate::wire::AwsRequest;
+
+/// The resource of an action on a stream names the stream, and of one on a group no stream, as AWS's refusals show them.
+pub(super) fn logs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
+    let Some(operation) = target(request) else { return Vec::new() };
+    let body = body(request);
+    let group = body["logGroupName"].as_str().map(str::to_owned).or_else(|| {
+        let arn = body["logGroupIdentifier"].as_str().or_else(|| body["resourceArn"].as_str())?;
+        Some(arn.split(":log-group:").nth(1).unwrap_or(arn).trim_end_matches(":*").to_owned())
+    });
+    let action = format!("logs:{operation}");
+    let Some(group) = group else {
+        return vec![Need::new(action, place.arn("logs", "log-group::log-stream:"))];
+    };
+    let stream = body["logStreamName"].as_str().unwrap_or_default();
+    vec![Need::new(action, place.arn("logs", &format!("log-group:{group}:log-stream:{stream}")))]
+}
+
+pub(super) fn ssm(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
+    let Some(operation) = target(request) else { return Vec::new() };
+    let body = body(request);
+    let action = format!("ssm:{operation}");
+    let of_parameter = |name: &str| {
+        let arn = if name.starts_with("arn:") {
+            name.to_owned()
+        } else {
+            place.arn("ssm", &format!("parameter/{}", name.trim_start_matches('/')))
+        };
+        Need::new(action.clone(), arn)
+    };
+    if let Some(names) = body["Names"].as_array() {
+        return names.iter().filter_map(|name| name.as_str()).map(of_parameter).collect();
+    }
+    match body["Name"].as_str().or_else(|| body["Path"].as_str()) {
+        Some(name) => vec![of_parameter(name)],
+        None => vec![Need::anywhere(action)],
+    }
+}
+
+pub(super) fn tagging(request: &AwsRequest) -> Vec<Need> {
+    target(request).map(|operation| Need::anywhere(format!("tag:{operation}"))).into_iter().collect()
+}

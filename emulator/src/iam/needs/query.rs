@@ -1,0 +1,52 @@
+//! Services whose first protocol was the query protocol: CloudWatch, IAM, STS.
+
+use super::{Need, Place, form_value, target};
+use crate::wire::AwsRequest;
+
+const CBOR_OPERATION: &str = "/operation/";
+
+/// Metrics have no resources; alarms and dashboards are not told apart by name here, so their policies must allow `*` of
+/// their kind.
+pub(super) fn cloudwatch(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
+    let by_path = || request.path.split_once(CBOR_OPERATION).map(|(_, operation)| operation.to_owned());
+    let operation =
+        target(request).map(str::to_owned).or_else(by_path).or_else(|| form_value(request, "Action"));
+    let Some(operation) = operation else { return Vec::new() };
+    let resource = match operation.as_str() {
+        "DescribeAlarms"
+        | "DescribeAlarmHistory"
+        | "PutMetricAlarm"
+        | "DeleteAlarms"
+        | "SetAlarmState"
+        | "EnableAlarmActions"
+        | "DisableAlarmActions" => place.arn("cloudwatch", "alarm:*"),
+        "PutDashboard" | "GetDashboard" | "DeleteDashboards" => {
+            format!("arn:aws:cloudwatch::{}:dashboard/*", place.account_id)
+        }
+        _ => "*".to_owned(),
+    };
+    vec![Need::new(format!("cloudwatch:{operation}"), resource)]
+}
+
+pub(super) fn iam(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
+    let Some(action) = form_value(request, "Action") else { return Vec::new() };
+    let named = |kind: &str, parameter: &str| {
+        form_value(request, parameter).map(|name| format!("arn:aws:iam::{}:{kind}/{name}", place.account_id))
+    };
+    let resource = named("role", "RoleName")
+        .or_else(|| named("user", "UserName"))
+        .or_else(|| form_value(request, "PolicyArn"))
+        .or_else(|| named("policy", "PolicyName"));
+    vec![Need::new(format!("iam:{action}"), resource.unwrap_or_else(|| "*".to_owned()))]
+}
+
+/// "No permissions are required to perform" GetCallerIdentity.
+pub(super) fn sts(request: &AwsRequest) -> Vec<Need> {
+    match form_value(request, "Action").as_deref() {
+        None | Some("GetCallerIdentity") => Vec::new(),
+        Some(action) => {
+            let role = form_value(request, "RoleArn").unwrap_or_else(|| "*".to_owned());
+            vec![Need::new(format!("sts:{action}"), role)]
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! SQS: a batch needs what its single form needs.
+
+use serde::Deserialize;
+
+use super::{Need, Place, form_value, target};
+use crate::wire::AwsRequest;
+
+/// The members that name a queue, borrowed where they can be: a batch of a megabyte is not copied to find them.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Names {
+    queue_url: Option<String>,
+    queue_name: Option<String>,
+    source_arn: Option<String>,
+    destination_arn: Option<String>,
+}
+
+pub(super) fn needs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
+    let Some((operation, names)) = read(request) else { return Vec::new() };
+    let queue = |names: &Names| {
+        let by_url = names.queue_url.as_deref().and_then(|url| url.trim_end_matches('/').rsplit('/').next());
+        place.arn("sqs", by_url.or(names.queue_name.as_deref()).unwrap_or_default())
+    };
+    let action = match operation.as_str() {
+        "SendMessage" | "SendMessageBatch" => "sqs:SendMessage",
+        "ReceiveMessage" => "sqs:ReceiveMessage",
+        "DeleteMessage" | "DeleteMessageBatch" => "sqs:DeleteMessage",
+        "ChangeMessageVisibility" | "ChangeMessageVisibilityBatch" => "sqs:ChangeMessageVisibility",
+        "GetQueueAttributes" => "sqs:GetQueueAttributes",
+        "StartMessageMoveTask" => return moving(&names),
+        "CancelMessageMoveTask" => return vec![Need::anywhere("sqs:CancelMessageMoveTask")],
+        "ListMessageMoveTasks" => {
+            return vec![Need::new("sqs:ListMessageMoveTasks", names.source_arn.unwrap_or_default())];
+        }
+        "ListQueues" => return vec![Need::anywhere("sqs:ListQueues")],
+        other => return vec![Need::new(format!("sqs:{other}"), queue(&names))],
+    };
+    vec![Need::new(action, queue(&names))]
+}
+
+fn read(request: &AwsRequest) -> Option<(String, Names)> {
+    if let Some(operation) = target(request) {
+        return Some((operation.to_owned(), serde_json::from_slice(&request.body).unwrap_or_default()));
+    }
+    let action = form_value(request, "Action")?;
+    // A queue's URL is an endpoint of its own.
+    let path = Some(request.path.clone()).filter(|path| path.trim_matches('/').contains('/'));
+    let names = Names {
+        queue_url: form_value(request, "QueueUrl").or(path),
+        queue_name: form_value(request, "QueueName"),
+        source_arn: form_value(request, "SourceArn"),
+        destination_arn: form_value(request, "DestinationArn"),
+    };
+    Some((action, names))
+}
+
+/// "sqs:StartMessageMoveTask, sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes of the dead-letter queue;
+/// sqs:SendMessage of the destination queue".
+fn moving(names: &Names) -> Vec<Need> {
+    let source = names.source_arn.clone().unwrap_or_default();
+    let of_source =
+        ["sqs:StartMessageMoveTask", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+    let mut all: Vec<Need> = of_source.into_iter().map(|action| Need::new(action, source.clone())).collect();
+    if let Some(destination) = &names.destination_arn {
+        all.push(Need::new("sqs:SendMessage", destination.clone()));
+    }
+    all
+}

@@ -1,0 +1,358 @@
+//! Policy documents, read once into a form that is cheap to ask.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Map, Value};
+
+use super::condition::{self, Condition};
+use super::context::Context;
+use super::pattern::{Case, matches};
+use super::principal::{Caller, Fit, Principal, one_or_many};
+
+/// Why a document is no policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error("the document is not a JSON object with statements")]
+    Document,
+    #[error("the version must be 2012-10-17 or 2008-10-17")]
+    Version,
+    #[error("a statement's effect must be Allow or Deny")]
+    Effect,
+    #[error("a statement must have either an action or a not-action, in the form service:name or *")]
+    Action,
+    #[error("a statement must have either a resource or a not-resource, in ARN format or *")]
+    Resource,
+    #[error("a principal must be * or an object of lists")]
+    Principal,
+    #[error("a condition must be an object of operators, keys and values")]
+    Condition,
+    #[error("there is no condition operator {0}")]
+    Operator(String),
+}
+
+/// Where a document is attached decides what its statements must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Of a role: no principal, a resource.
+    Identity,
+    /// Of a resource: a principal; a missing resource means the resource itself.
+    Resource,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Allow,
+    Deny,
+}
+
+#[derive(Debug)]
+pub struct Policy {
+    pub(super) statements: Vec<Statement>,
+}
+
+#[derive(Debug)]
+pub(super) struct Statement {
+    pub(super) effect: Effect,
+    pub(super) actions: Actions,
+    pub(super) resources: Names,
+    principals: Who,
+    conditions: Vec<Condition>,
+}
+
+/// `Action` or `NotAction`.
+#[derive(Debug)]
+pub(super) enum Actions {
+    These(Vec<Granted>),
+    AllBut(Vec<String>),
+}
+
+/// One action pattern, and whether a request was ever allowed by it.
+#[derive(Debug)]
+pub(super) struct Granted {
+    pub(super) pattern: String,
+    pub(super) used: AtomicBool,
+}
+
+/// `Resource` or `NotResource`.
+#[derive(Debug)]
+pub(super) enum Names {
+    These(Vec<String>),
+    AllBut(Vec<String>),
+}
+
+#[derive(Debug)]
+enum Who {
+    /// An identity policy speaks of its own identity.
+    Bearer,
+    These(Vec<Principal>),
+    AllBut(Vec<Principal>),
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    pub action: &'a str,
+    pub resource: &'a str,
+    pub context: Context<'a>,
+}
+
+/// What one policy says. A denial wins over an allowance, and saying nothing is neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Silent,
+    /// Names the caller's account only: the caller's own policies decide.
+    AllowsAccount,
+    Allows,
+    Denies,
+}
+
+impl Policy {
+    /// # Errors
+    /// For what IAM would refuse as a malformed policy document.
+    pub fn parse(text: &str, kind: Kind) -> Result<Self, Malformed> {
+        let value: Value = serde_json::from_str(text).map_err(|_| Malformed::Document)?;
+        Self::from_value(&value, kind)
+    }
+
+    /// # Errors
+    /// As of [`Policy::parse`].
+    pub fn from_value(value: &Value, kind: Kind) -> Result<Self, Malformed> {
+        let document = value.as_object().ok_or(Malformed::Document)?;
+        match document.get("Version").map(Value::as_str) {
+            None | Some(Some("2012-10-17" | "2008-10-17")) => {}
+            Some(_) => return Err(Malformed::Version),
+        }
+        let statements = match document.get("Statement") {
+            Some(Value::Array(all)) => all.iter().map(|one| Statement::parse(one, kind)).collect(),
+            Some(one @ Value::Object(_)) => Statement::parse(one, kind).map(|one| vec![one]),
+            _ => Err(Malformed::Document),
+        };
+        Ok(Self { statements: statements? })
+    }
+
+    #[must_use]
+    pub fn ask(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> Verdict {
+        let mut verdict = Verdict::Silent;
+        for statement in &self.statements {
+            let said = statement.says(ask, caller);
+            if said == Verdict::Denies {
+                return Verdict::Denies;
+            }
+            // Of an exact allowance and one of the account the exact one counts.
+            if verdict != Verdict::Allows && said != Verdict::Silent {
+                verdict = said;
+            }
+        }
+        verdict
+    }
+
+    /// Whether the policy alone lets this pass, as API Gateway asks the policy of an authorizer.
+    #[must_use]
+    pub fn allows(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> bool {
+        self.ask(ask, caller) == Verdict::Allows
+    }
+}
+
+impl Statement {
+    fn parse(value: &Value, kind: Kind) -> Result<Self, Malformed> {
+        let statement = value.as_object().ok_or(Malformed::Document)?;
+        let effect = match statement.get("Effect").and_then(Value::as_str) {
+            Some("Allow") => Effect::Allow,
+            Some("Deny") => Effect::Deny,
+            _ => return Err(Malformed::Effect),
+        };
+        let conditions = match statement.get("Condition") {
+            None => Vec::new(),
+            Some(blocks) => condition::parse(blocks.as_object().ok_or(Malformed::Condition)?)?,
+        };
+        Ok(Self {
+            effect,
+            actions: actions(statement)?,
+            resources: resources(statement, kind)?,
+            principals: who(statement, kind)?,
+            conditions,
+        })
+    }
+
+    fn says(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> Verdict {
+        let fit = self.principals.fit(caller);
+        if fit == Fit::No || !self.resources.hold(ask.resource) {
+            return Verdict::Silent;
+        }
+        let granted = match &self.actions {
+            Actions::These(patterns) => {
+                let found = patterns.iter().find(|granted| is_action(&granted.pattern, ask.action));
+                let Some(granted) = found else { return Verdict::Silent };
+                Some(granted)
+            }
+            Actions::AllBut(patterns) if patterns.iter().any(|pattern| is_action(pattern, ask.action)) => {
+                return Verdict::Silent;
+            }
+            Actions::AllBut(_) => None,
+        };
+        if !self.conditions.iter().all(|condition| condition.holds(&ask.context)) {
+            return Verdict::Silent;
+        }
+        match self.effect {
+            Effect::Deny => Verdict::Denies,
+            Effect::Allow => {
+                // Read first: a shared cache line that is only read costs the threads nothing.
+                if let Some(granted) = granted.filter(|granted| !granted.used.load(Ordering::Relaxed)) {
+                    granted.used.store(true, Ordering::Relaxed);
+                }
+                if fit == Fit::Account { Verdict::AllowsAccount } else { Verdict::Allows }
+            }
+        }
+    }
+}
+
+fn is_action(pattern: &str, action: &str) -> bool {
+    matches(pattern, action, Case::Insensitive)
+}
+
+impl Names {
+    fn hold(&self, resource: &str) -> bool {
+        let any =
+            |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, resource, Case::Sensitive));
+        match self {
+            Self::These(patterns) => any(patterns),
+            Self::AllBut(patterns) => !any(patterns),
+        }
+    }
+
+    pub(super) fn shown(&self) -> Vec<String> {
+        match self {
+            Self::These(patterns) => patterns.clone(),
+            Self::AllBut(patterns) => patterns.iter().map(|pattern| format!("not {pattern}")).collect(),
+        }
+    }
+}
+
+impl Who {
+    fn fit(&self, caller: &Caller<'_>) -> Fit {
+        let best = |all: &[Principal]| all.iter().map(|one| one.fit(caller)).max().unwrap_or(Fit::No);
+        match self {
+            Self::Bearer => Fit::Exact,
+            Self::These(all) => best(all),
+            Self::AllBut(all) if best(all) == Fit::No => Fit::Exact,
+            Self::AllBut(_) => Fit::No,
+        }
+    }
+}
+
+fn actions(statement: &Map<String, Value>) -> Result<Actions, Malformed> {
+    let read = |value: &Value| {
+        let all = one_or_many(value).ok_or(Malformed::Action)?;
+        let sound = |action: &&str| *action == "*" || action.split_once(':').is_some();
+        if all.is_empty() || !all.iter().all(sound) {
+            return Err(Malformed::Action);
+        }
+        Ok(all.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    match (statement.get("Action"), statement.get("NotAction")) {
+        (Some(these), None) => {
+            let granted = |pattern| Granted { pattern, used: AtomicBool::new(false) };
+            Ok(Actions::These(read(these)?.into_iter().map(granted).collect()))
+        }
+        (None, Some(others)) => Ok(Actions::AllBut(read(others)?)),
+        _ => Err(Malformed::Action),
+    }
+}
+
+fn resources(statement: &Map<String, Value>, kind: Kind) -> Result<Names, Malformed> {
+    let read = |value: &Value| {
+        let all = one_or_many(value).ok_or(Malformed::Resource)?;
+        let sound = |name: &&str| name.starts_with('*') || name.starts_with("arn:") || kind == Kind::Resource;
+        if !all.iter().all(sound) {
+            return Err(Malformed::Resource);
+        }
+        Ok(all.into_iter().map(str::to_owned).collect())
+    };
+    match (statement.get("Resource"), statement.get("NotResource")) {
+        (Some(these), None) => Ok(Names::These(read(these)?)),
+        (None, Some(others)) => Ok(Names::AllBut(read(others)?)),
+        (None, None) if kind == Kind::Resource => Ok(Names::These(vec!["*".to_owned()])),
+        _ => Err(Malformed::Resource),
+    }
+}
+
+fn who(statement: &Map<String, Value>, kind: Kind) -> Result<Who, Malformed> {
+    match (kind, statement.get("Principal"), statement.get("NotPrincipal")) {
+        (Kind::Identity, None, None) => Ok(Who::Bearer),
+        (Kind::Resource, Some(these), None) => Ok(Who::These(Principal::parse(these)?)),
+        (Kind::Resource, None, Some(others)) => Ok(Who::AllBut(Principal::parse(others)?)),
+        _ => Err(Malformed::Principal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: Caller<'_> = Caller::Root { account_id: "123456789012" };
+
+    fn ask(policy: &str, action: &str, resource: &str) -> Verdict {
+        let policy = Policy::parse(policy, Kind::Identity).unwrap();
+        policy.ask(&Ask { action, resource, context: Context::at(0) }, &ROOT)
+    }
+
+    #[test]
+    fn a_denial_wins_wherever_it_stands_and_silence_is_no_allowance() {
+        let policy = r#"{"Version":"2012-10-17","Statement":[
+            {"Effect":"Allow","Action":["sqs:Send*","sqs:DeleteMessage"],"Resource":"arn:aws:sqs:*:*:tasks"},
+            {"Effect":"Deny","Action":"sqs:deletemessage","Resource":"*"}]}"#;
+        assert_eq!(ask(policy, "sqs:SendMessage", "arn:aws:sqs:us-east-1:1:tasks"), Verdict::Allows);
+        assert_eq!(ask(policy, "sqs:DeleteMessage", "arn:aws:sqs:us-east-1:1:tasks"), Verdict::Denies);
+        assert_eq!(ask(policy, "sqs:SendMessage", "arn:aws:sqs:us-east-1:1:other"), Verdict::Silent);
+        assert_eq!(ask(policy, "sqs:ReceiveMessage", "arn:aws:sqs:us-east-1:1:tasks"), Verdict::Silent);
+    }
+
+    #[test]
+    fn not_action_and_not_resource_mean_all_others() {
+        let policy = r#"{"Statement":{"Effect":"Allow","NotAction":"sqs:PurgeQueue","NotResource":"arn:aws:sqs:*:*:dlq"}}"#;
+        assert_eq!(ask(policy, "sqs:SendMessage", "arn:aws:sqs:us-east-1:1:tasks"), Verdict::Allows);
+        assert_eq!(ask(policy, "sqs:PurgeQueue", "arn:aws:sqs:us-east-1:1:tasks"), Verdict::Silent);
+        assert_eq!(ask(policy, "sqs:SendMessage", "arn:aws:sqs:us-east-1:1:dlq"), Verdict::Silent);
+    }
+
+    #[test]
+    fn an_allowance_of_the_account_is_told_apart_from_one_of_the_role() {
+        let session = Caller::Session {
+            account_id: "123456789012",
+            role_arn: "arn:aws:iam::123456789012:role/f",
+            session_arn: "arn:aws:sts::123456789012:assumed-role/f/f",
+        };
+        let policy = |who: &str| {
+            let text = format!(
+                r#"{{"Statement":[{{"Effect":"Allow","Principal":{who},"Action":"sqs:*","Resource":"*"}}]}}"#
+            );
+            Policy::parse(&text, Kind::Resource).unwrap()
+        };
+        let ask = Ask { action: "sqs:SendMessage", resource: "q", context: Context::at(0) };
+        assert_eq!(policy(r#"{"AWS":"123456789012"}"#).ask(&ask, &session), Verdict::AllowsAccount);
+        assert_eq!(
+            policy(r#"{"AWS":"arn:aws:iam::123456789012:role/f"}"#).ask(&ask, &session),
+            Verdict::Allows
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_policy_is_refused_with_the_reason() {
+        for (bad, why) in [
+            ("x", Malformed::Document),
+            ("{}", Malformed::Document),
+            (r#"{"Version":"2020-01-01","Statement":[]}"#, Malformed::Version),
+            (r#"{"Statement":[{"Effect":"Maybe"}]}"#, Malformed::Effect),
+            (r#"{"Statement":[{"Effect":"Allow","Resource":"*"}]}"#, Malformed::Action),
+            (r#"{"Statement":[{"Effect":"Allow","Action":"send","Resource":"*"}]}"#, Malformed::Action),
+            (r#"{"Statement":[{"Effect":"Allow","Action":"*"}]}"#, Malformed::Resource),
+            (r#"{"Statement":[{"Effect":"Allow","Action":"*","Resource":"queue"}]}"#, Malformed::Resource),
+            (
+                r#"{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Principal":"*"}]}"#,
+                Malformed::Principal,
+            ),
+        ] {
+            assert_eq!(Policy::parse(bad, Kind::Identity).unwrap_err(), why, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Who asks, and whom a resource's policy names.
+
+use serde_json::Value;
+
+use super::policy::Malformed;
+
+/// The identity behind a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller<'a> {
+    /// The account's administrator: terraform, the chaos harness, whoever signs with a key that no role owns.
+    Root { account_id: &'a str },
+    /// A session of a role.
+    Session { account_id: &'a str, role_arn: &'a str, session_arn: &'a str },
+    /// An AWS service, such as `apigateway.amazonaws.com`.
+    Service(&'a str),
+}
+
+/// One entry of a `Principal` element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Principal {
+    Anyone,
+    /// Twelve digits or the ARN of the account's root: all identities of the account.
+    Account(String),
+    Arn(String),
+    Service(String),
+    /// Federated and canonical users, which nobody here is.
+    Nobody,
+}
+
+/// How well an entry fits the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fit {
+    No,
+    /// Through its account: a denial acts, an allowance leaves the decision to the caller's own policies.
+    Account,
+    Exact,
+}
+
+impl Principal {
+    /// # Errors
+    /// For what is neither `"*"` nor an object of lists.
+    pub(super) fn parse(value: &Value) -> Result<Vec<Self>, Malformed> {
+        match value {
+            Value::String(text) if text == "*" => Ok(vec![Self::Anyone]),
+            Value::Object(kinds) => {
+                let mut all = Vec::new();
+                for (kind, names) in kinds {
+                    for name in one_or_many(names).ok_or(Malformed::Principal)? {
+                        all.push(Self::of(kind, name));
+                    }
+                }
+                Ok(all)
+            }
+            _ => Err(Malformed::Principal),
+        }
+    }
+
+    fn of(kind: &str, name: &str) -> Self {
+        match (kind, name) {
+            (_, "*") => Self::Anyone,
+            ("AWS", id) if id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Self::Account(id.to_owned())
+            }
+            ("AWS", arn) => match arn.split(':').collect::<Vec<_>>().as_slice() {
+                ["arn", _, "iam", "", account, "root"] => Self::Account((*account).to_owned()),
+                _ => Self::Arn(arn.to_owned()),
+            },
+            ("Service", service) => Self::Service(service.to_owned()),
+            _ => Self::Nobody,
+        }
+    }
+
+    pub(super) fn fit(&self, caller: &Caller<'_>) -> Fit {
+        let exact = |same: bool| if same { Fit::Exact } else { Fit::No };
+        match (self, caller) {
+            (Self::Anyone, _) => Fit::Exact,
+            (Self::Account(id), Caller::Root { account_id }) => exact(id == account_id),
+            (Self::Account(id), Caller::Session { account_id, .. }) if id == account_id => Fit::Account,
+            (Self::Arn(arn), Caller::Session { role_arn, session_arn, .. }) => {
+                exact(arn == role_arn || arn == session_arn)
+            }
+            (Self::Service(name), Caller::Service(service)) => exact(name == service),
+            _ => Fit::No,
+        }
+    }
+}
+
+/// IAM lets a list of one be written without the list.
+pub(super) fn one_or_many(value: &Value) -> Option<Vec<&str>> {
+    match value {
+        Value::String(one) => Some(vec![one]),
+        Value::Array(many) => many.iter().map(Value::as_str).collect(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SESSION: Caller<'_> = Caller::Session {
+        account_id: "123456789012",
+        role_arn: "arn:aws:iam::123456789012:role/worker",
+        session_arn: "arn:aws:sts::123456789012:assumed-role/worker/worker",
+    };
+
+    fn fit(value: &Value, caller: &Caller<'_>) -> Fit {
+        let all = Principal::parse(value).unwrap();
+        all.iter().map(|principal| principal.fit(caller)).max().unwrap_or(Fit::No)
+    }
+
+    #[test]
+    fn a_role_is_named_by_its_arn_by_its_session_or_through_its_account() {
+        assert_eq!(fit(&json!("*"), &SESSION), Fit::Exact);
+        assert_eq!(fit(&json!({"AWS": "*"}), &SESSION), Fit::Exact);
+        assert_eq!(fit(&json!({"AWS": ["arn:aws:iam::123456789012:role/worker"]}), &SESSION), Fit::Exact);
+        assert_eq!(fit(&json!({"AWS": "123456789012"}), &SESSION), Fit::Account);
+        assert_eq!(fit(&json!({"AWS": "arn:aws:iam::123456789012:root"}), &SESSION), Fit::Account);
+        assert_eq!(fit(&json!({"AWS": "arn:aws:iam::123456789012:role/other"}), &SESSION), Fit::No);
+        assert_eq!(fit(&json!({"Service": "lambda.amazonaws.com"}), &SESSION), Fit::No);
+    }
+
+    #[test]
+    fn a_service_is_only_named_as_one() {
+        let gateway = Caller::Service("apigateway.amazonaws.com");
+        assert_eq!(fit(&json!({"Service": "apigateway.amazonaws.com"}), &gateway), Fit::Exact);
+        assert_eq!(fit(&json!({"Service": "events.amazonaws.com"}), &gateway), Fit::No);
+        assert_eq!(fit(&json!({"AWS": "123456789012"}), &gateway), Fit::No);
+    }
+
+    #[test]
+    fn what_is_no_principal_is_refused() {
+        for bad in [json!("worker"), json!(1), json!({"AWS": 1}), json!(["*"])] {
+            assert_eq!(Principal::parse(&bad), Err(Malformed::Principal), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A denial on the wire, in the protocol of the call.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::Denied;
+use crate::wire::{AwsRequest, AwsResponse};
+
+pub(super) fn response(request: &AwsRequest, denied: &Denied) -> AwsResponse {
+    match request.service.as_str() {
+        "sqs" => sqs(request, denied),
+        "s3" => s3(request, denied),
+        "iam" | "sts" => query(&denied.to_string()),
+        "monitoring" => crate::cloudwatch::access_denied(request, denied.to_string()),
+        "dynamodb" => dynamodb(denied),
+        "logs" | "ssm" | "tagging" => {
+            let body = json!({"__type": "AccessDeniedException", "Message": denied.to_string()});
+            AwsResponse::new(StatusCode::BAD_REQUEST, "application/x-amz-json-1.1", body.to_string())
+        }
+        _ => {
+            let body = json!({"Message": denied.to_string()});
+            AwsResponse::new(StatusCode::FORBIDDEN, "application/json", body.to_string())
+                .with_header("x-amzn-errortype", "AccessDeniedException")
+        }
+    }
+}
+
+/// SQS writes the action in lower case: `sqs:sendmessage`.
+fn sqs(request: &AwsRequest, denied: &Denied) -> AwsResponse {
+    let message = Denied { action: denied.action.to_ascii_lowercase(), ..denied.clone() }.to_string();
+    if request.header("x-amz-target").is_none() {
+        return query(&message);
+    }
+    let body = json!({"__type": "com.amazon.coral.service#AccessDeniedException", "message": message});
+    AwsResponse::new(StatusCode::FORBIDDEN, "application/x-amz-json-1.0", body.to_string())
+        .with_header("x-amzn-query-error", "AccessDenied;Sender")
+}
+
+fn query(message: &str) -> AwsResponse {
+    let body = format!(
+        "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>{}</Message></Error>\
+         <RequestId>{}</RequestId></ErrorResponse>",
+        escape(message),
+        uuid::Uuid::new_v4()
+    );
+    AwsResponse::new(StatusCode::FORBIDDEN, "text/xml", body)
+}
+
+/// The Go and Java SDKs check the CRC32 of every answer of DynamoDB.
+fn dynamodb(denied: &Denied) -> AwsResponse {
+    let body =
+        json!({"__type": "com.amazon.coral.service#AccessDeniedException", "Message": denied.to_string()})
+            .to_string();
+    let crc32 = crc32fast::hash(body.as_bytes()).to_string();
+    AwsResponse::new(StatusCode::BAD_REQUEST, "application/x-amz-json-1.0", body)
+        .with_header("x-amz-crc32", &crc32)
+}
+
+/// S3 puts the resource in quotes. A HEAD has no body to say it in.
+fn s3(request: &AwsRequest, denied: &Denied) -> AwsResponse {
+    let message = Denied { resource: format!("\"{}\"", denied.resource), ..denied.clone() }.to_string();
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code><Message>{}</Message>\
+         <RequestId>{}</RequestId></Error>",
+        escape(&message),
+        uuid::Uuid::new_v4().simple()
+    );
+    let body = if request.method == http::Method::HEAD { String::new() } else { body };
+    AwsResponse::new(StatusCode::FORBIDDEN, "application/xml", body)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,123 @@
+//! What roles were granted and never used, and what they were refused.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::{Actions, Effect};
+use super::role::{Role, Roles};
+
+/// Refusals told apart per role: enough to see what is missing, bounded whatever a function does.
+const REFUSALS_MAX: usize = 200;
+
+/// `GET /_emulator/iam/report`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// False with `--iam off`: then nothing below was counted.
+    pub enforced: bool,
+    /// In the order of their ARNs.
+    pub roles: Vec<RoleReport>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleReport {
+    pub role_arn: String,
+    /// Of a role that does not exist (any more) everything is denied.
+    pub exists: bool,
+    pub used: Vec<Grant>,
+    pub never_used: Vec<Grant>,
+    pub denied: Vec<Refusal>,
+}
+
+/// One action as a statement grants it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Grant {
+    pub action: String,
+    pub resources: Vec<String>,
+    pub policy: String,
+}
+
+/// One call that was denied, however often.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    pub action: String,
+    pub resource: String,
+    pub reason: String,
+    pub count: u64,
+    pub last_ms: i64,
+}
+
+/// Refusals by role, and by action and resource.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(BTreeMap<String, BTreeMap<(String, String), Refusal>>);
+
+impl Refusals {
+    pub(super) fn note(&mut self, role_arn: &str, refusal: Refusal) {
+        let of_role = self.0.entry(role_arn.to_owned()).or_default();
+        let key = (refusal.action.clone(), refusal.resource.clone());
+        if of_role.len() >= REFUSALS_MAX && !of_role.contains_key(&key) {
+            return;
+        }
+        let known = of_role.entry(key).or_insert(Refusal { count: 0, ..refusal.clone() });
+        known.count += 1;
+        known.last_ms = refusal.last_ms;
+        known.reason = refusal.reason;
+    }
+
+    pub(super) fn report(&self, enforced: bool, roles: &Roles) -> Report {
+        let mut all: BTreeMap<String, RoleReport> =
+            roles.values().map(|role| (role.arn.clone(), granted(role))).collect();
+        for (role_arn, refusals) in &self.0 {
+            let report = all
+                .entry(role_arn.clone())
+                .or_insert_with(|| RoleReport { role_arn: role_arn.clone(), ..RoleReport::default() });
+            report.denied = refusals.values().cloned().collect();
+        }
+        Report { enforced, roles: all.into_values().collect() }
+    }
+}
+
+fn granted(role: &Role) -> RoleReport {
+    let mut report = RoleReport { role_arn: role.arn.clone(), exists: true, ..RoleReport::default() };
+    for attached in &role.policies {
+        for statement in attached.policy.statements.iter().filter(|one| one.effect == Effect::Allow) {
+            let Actions::These(actions) = &statement.actions else { continue };
+            for granted in actions {
+                let grant = Grant {
+                    action: granted.pattern.clone(),
+                    resources: statement.resources.shown(),
+                    policy: attached.name.clone(),
+                };
+                let used = granted.used.load(Ordering::Relaxed);
+                if used { report.used.push(grant) } else { report.never_used.push(grant) }
+            }
+        }
+    }
+    report.used.sort();
+    report.never_used.sort();
+    report
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.enforced {
+            writeln!(f, "policies are not enforced (--iam off): nothing was counted")?;
+        }
+        for role in &self.roles {
+            let gone = if role.exists { "" } else { " (does not exist)" };
+            writeln!(f, "{}{gone}", role.role_arn)?;
+            for grant in &role.never_used {
+                writeln!(f, "  never used  {} on {}", grant.action, grant.resources.join(", "))?;
+            }
+            for refusal in &role.denied {
+                let Refusal { action, resource, reason, count, .. } = refusal;
+                writeln!(f, "  denied      {action} on {resource}: {reason} ({count} times)")?;
+            }
+            if role.never_used.is_empty() && role.denied.is_empty() {
+                writeln!(f, "  every granted action was used, and no call was denied")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! Enforcement end to end: a real function's own credentials, the AWS SDK, and what the role allows.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
+mod functions;
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, Put, ScalarAttributeType,
+    TransactWriteItem,
+};
+use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_lambda::error::ProvideErrorMetadata;
+use aws_sdk_sqs::types::QueueAttributeName;
+use functions::Account;
+use serde_json::{Value, json};
+
+const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:tasks";
+const TABLE: &str = "arn:aws:dynamodb:us-east-1:123456789012:table/tasks";
+const LAMBDA: &str = "lambda.amazonaws.com";
+
+fn statement(actions: &[&str], resource: &str) -> Value {
+    json!({"Effect": "Allow", "Action": actions, "Resource": resource})
+}
+
+/// A call of the IAM API, which has no SDK here.
+async fn iam(account: &Account, action: &str, parameters: &[(&str, &str)]) {
+    let mut form = format!("Action={action}&Version=2010-05-08");
+    for (name, value) in parameters {
+        let value = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
+        form.push_str(&format!("&{name}={value}"));
+    }
+    let answer = reqwest::Client::new()
+        .post(account.running.endpoint())
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form)
+        .send()
+        .await
+        .unwrap();
+    let status = answer.status();
+    assert!(status.is_success(), "{action}: {status} {}", answer.text().await.unwrap());
+}
+
+async fn role(account: &Account, statements: Value) {
+    let trust = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": LAMBDA}},
+    ]});
+    iam(account, "CreateRole", &[("RoleName", "f"), ("AssumeRolePolicyDocument", &trust.to_string())]).await;
+    allow(account, statements).await;
+}
+
+async fn allow(account: &Account, statements: Value) {
+    let document = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+    let parameters = [("RoleName", "f"), ("PolicyName", "permissions"), ("PolicyDocument", &document)];
+    iam(account, "PutRolePolicy", &parameters).await;
+}
+
+/// What the function finds in its environment.
+async fn credentials(account: &Account) -> Credentials {
+    let mut found = Vec::new();
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+        let value = account.result("f", json!({"do": "variable", "name": name})).await;
+        found.push(value.as_str().unwrap().to_owned());
+    }
+    let [key, secret, token] = found.try_into().unwrap();
+    Credentials::new(key, secret, Some(token), None, "function")
+}
+
+fn sqs(account: &Account, credentials: Credentials) -> aws_sdk_sqs::Client {
+    let config = aws_sdk_sqs::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(account.running.endpoint())
+        .credentials_provider(credentials)
+        .retry_config(aws_sdk_sqs::config::retry::RetryConfig::disabled())
+        .build();
+    aws_sdk_sqs::Client::from_conf(config)
+}
+
+fn dynamodb(account: &Account, credentials: Credentials) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(account.running.endpoint())
+        .credentials_provider(credentials)
+        .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
+        .build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}
+
+fn administrator() -> Credentials {
+    Credentials::new("AKIAADMIN", "secret", None, None, "test")
+}
+
+async fn queue(account: &Account) -> String {
+    let client = sqs(account, administrator());
+    let made =
+        client.create_queue().queue_name("tasks").attributes(QueueAttributeName::VisibilityTimeout, "60");
+    made.send().await.unwrap().queue_url.unwrap()
+}
+
+async fn table(account: &Account) {
+    let key =
+        |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
+    let attribute = AttributeDefinition::builder()
+        .attribute_name("task_id")
+        .attribute_type(ScalarAttributeType::S)
+        .build()
+        .unwrap();
+    dynamodb(account, administrator())
+        .create_table()
+        .table_name("tasks")
+        .billing_mode(BillingMode::PayPerRequest)
+        .key_schema(key("task_id", KeyType::Hash))
+        .attribute_definitions(attribute)
+        .send()
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_may_do_what_its_role_allows_and_is_refused_the_rest_as_on_aws() {
+    let account = Account::start(true).await;
+    role(&account, json!([statement(&["sqs:SendMessage"], QUEUE)])).await;
+    let url = queue(&account).await;
+    account.function("f", 60, &[], &[]).await;
+    let own = credentials(&account).await;
+    let client = sqs(&account, own.clone());
+    client.send_message().queue_url(&url).message_body("a").send().await.unwrap();
+    let refused = client.receive_message().queue_url(&url).send().await.unwrap_err().into_service_error();
+    assert_eq!(refused.code(), Some("AccessDenied"));
+    assert_eq!(
+        refused.message(),
+        Some(
+            "User: arn:aws:sts::123456789012:assumed-role/f/f is not authorized to perform: sqs:receivemessage on resource: \
+             arn:aws:sqs:us-east-1:123456789012:tasks because no identity-based policy allows the sqs:receivemessage action"
+        )
+    );
+    let admin = sqs(&account, administrator());
+    let received = admin.receive_message().queue_url(&url).send().await.unwrap();
+    assert_eq!(received.messages().len(), 1, "the administrator is not judged");
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_is_refused_for_the_one_item_whose_action_is_missing() {
+    let account = Account::start(true).await;
+    role(&account, json!([statement(&["dynamodb:PutItem"], TABLE)])).await;
+    table(&account).await;
+    account.function("f", 60, &[], &[]).await;
+    let client = dynamodb(&account, credentials(&account).await);
+    let id = || AttributeValue::S("1".into());
+    let put = Put::builder().table_name("tasks").item("task_id", id()).build().unwrap();
+    let put = TransactWriteItem::builder().put(put).build();
+    client.transact_write_items().transact_items(put.clone()).send().await.unwrap();
+    let delete =
+        aws_sdk_dynamodb::types::Delete::builder().table_name("tasks").key("task_id", id()).build().unwrap();
+    let delete = TransactWriteItem::builder().delete(delete).build();
+    let both = client.transact_write_items().transact_items(put).transact_items(delete);
+    let refused = both.send().await.unwrap_err().into_service_error();
+    assert_eq!(refused.code(), Some("AccessDeniedException"));
+    assert!(refused.message().unwrap().contains("dynamodb:DeleteItem on resource"), "{refused:?}");
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mapping_needs_three_permissions_of_the_execution_role_on_the_queue() {
+    let account = Account::start(true).await;
+    role(&account, json!([statement(&["sqs:ReceiveMessage", "sqs:DeleteMessage"], QUEUE)])).await;
+    queue(&account).await;
+    account.function("f", 60, &[], &[]).await;
+    let create =
+        || account.lambda.create_event_source_mapping().event_source_arn(QUEUE).function_name("f").send();
+    let refused = create().await.unwrap_err().into_service_error();
+    assert_eq!(refused.code(), Some("InvalidParameterValueException"));
+    assert_eq!(
+        refused.message(),
+        Some("The provided execution role does not have permissions to call GetQueueAttributes on SQS")
+    );
+    let all = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+    allow(&account, json!([statement(&all, QUEUE)])).await;
+    create().await.unwrap();
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_without_permission_for_logs_runs_and_leaves_no_line() {
+    let account = Account::start(true).await;
+    role(&account, json!([statement(&["sqs:SendMessage"], QUEUE)])).await;
+    account.function("f", 60, &[], &[]).await;
+    account.invoke("f", json!({"do": "print", "text": "unheard"})).await;
+    let group = "/aws/lambda/f";
+    assert!(!account.running.settings().logs.has_group(group));
+    let logs = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"];
+    allow(
+        &account,
+        json!([statement(&logs, "arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/f:*")]),
+    )
+    .await;
+    account.invoke("f", json!({"do": "print", "text": "heard"})).await;
+    assert!(account.running.settings().logs.has_group(group));
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_report_over_http_names_what_was_denied_and_what_was_never_used() {
+    let account = Account::start(true).await;
+    role(&account, json!([statement(&["sqs:SendMessage", "sqs:PurgeQueue"], QUEUE)])).await;
+    let url = queue(&account).await;
+    account.function("f", 60, &[], &[]).await;
+    let client = sqs(&account, credentials(&account).await);
+    client.send_message().queue_url(&url).message_body("a").send().await.unwrap();
+    client.delete_queue().queue_url(&url).send().await.unwrap_err();
+    let endpoint = format!("{}/_emulator/iam/report", account.running.endpoint());
+    let report: Value = reqwest::get(endpoint).await.unwrap().json().await.unwrap();
+    assert_eq!(report["enforced"], true);
+    let role = &report["roles"][0];
+    assert_eq!(role["role_arn"], functions::ROLE);
+    assert_eq!(role["used"][0]["action"], "sqs:SendMessage");
+    assert_eq!(role["never_used"][0]["action"], "sqs:PurgeQueue");
+    let denied = role["denied"].as_array().unwrap();
+    assert!(denied.iter().any(|one| one["action"] == "sqs:DeleteQueue" && one["count"] == 1), "{denied:?}");
+    account.running.shutdown().await;
+}
