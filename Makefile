@@ -5,6 +5,9 @@ CARGO ?= cargo
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
 STACK := $(BIN)/stack
 SEED ?=
+# The seed of an adversary in the emulator, for `make up` and `make demo`; none without it.
+ADVERSARY ?=
+WITH_ADVERSARY = $(if $(ADVERSARY),--adversary $(ADVERSARY))
 EXPERIMENTS ?= chaos/experiments/baseline.toml chaos/experiments/worker-error-after-effect.toml chaos/experiments/worker-throttled.toml
 
 FUNCTIONS := authorizer submit-task list-tasks process-task websocket audit-dead-letters
@@ -17,13 +20,13 @@ BUILD_SABOTAGED = $(CARGO) build --release --locked -p process-task --features s
 TERRAFORM_MIN := 1.11.0
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo test lint up plan down bench clean
+.PHONY: help tools build demo test test-sdks lint up plan down bench clean
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## Emulator, terraform apply, load, faults, verdict, report, destroy: all of it, on this machine
-	@$(STACK) demo $(if $(SEED),--seed $(SEED)) $(EXPERIMENTS)
+	@$(STACK) $(WITH_ADVERSARY) demo $(if $(SEED),--seed $(SEED)) $(EXPERIMENTS)
 
 test: build ## Every test: Rust, Terraform, and the end-to-end test with its positive control
 	@$(BUILD_SABOTAGED)
@@ -37,8 +40,11 @@ lint: tools ## Formatting, clippy with warnings as errors, and the direction of 
 	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
 	@$(CARGO) test --workspace --locked --quiet --test layers
 
+test-sdks: build ## boto3 and the AWS CLI, from the Python registry, against the emulator
+	@$(STACK) test-sdks
+
 up: build ## Leave the emulator and the applied stack running; described in target/stack.json
-	@$(STACK) up
+	@$(STACK) $(WITH_ADVERSARY) up
 
 plan: build ## Plan against the running stack: exit 0 when nothing would change, 2 when something would
 	@$(STACK) plan

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::Clock;
 use crate::iam::Report;
-use crate::server::{Emulator, IAM_REPORT_PATH, Options, StartError};
+use crate::server::{Emulator, IAM_REPORT_PATH, Options, Running, StartError};
 
 /// Far above what 200 denials for each of some hundred roles take.
 const REPORT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -77,6 +77,13 @@ struct Up {
     /// Whether each function may do only what the policies of its role allow.
     #[arg(long, value_enum, default_value_t = Enforcement::On)]
     iam: Enforcement,
+    /// Does, by this seed, what AWS documents that it may do: duplicates, reordering, late deletes, stale answers, cold
+    /// starts, connections just gone.
+    #[arg(long, value_name = "SEED")]
+    adversary: Option<u64>,
+    /// Keeps everything that is acknowledged in this directory, over restarts and kill -9. Without it: memory only.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
 }
 
 fn account_id(text: &str) -> Result<String, String> {
@@ -119,14 +126,16 @@ async fn run_up(up: Up) -> Result<(), CliError> {
     let seed = up.seed.unwrap_or_else(random);
     let running = Emulator::start(Options {
         port: up.port,
-        region: up.region,
-        account_id: up.account_id,
+        region: up.region.clone(),
+        account_id: up.account_id.clone(),
         clock: Clock::System,
         seed,
         iam: up.iam == Enforcement::On,
+        adversary: up.adversary,
+        data_dir: up.data_dir.clone(),
     })
     .await?;
-    announce(running.endpoint(), seed).map_err(CliError::Output)?;
+    announce(&running, &up, seed).map_err(CliError::Output)?;
     if let Some(path) = &up.ready_file {
         write_ready_file(path, running.endpoint())
             .map_err(|source| CliError::ReadyFile { path: path.clone(), source })?;
@@ -163,10 +172,16 @@ async fn read(url: &str) -> Result<Bytes, Box<dyn std::error::Error + Send + Syn
     Ok(Limited::new(answer.into_body(), REPORT_BYTES_MAX).collect().await?.to_bytes())
 }
 
-fn announce(endpoint: &str, seed: u64) -> io::Result<()> {
+fn announce(running: &Running, up: &Up, seed: u64) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "emulator listening on {endpoint}")?;
-    writeln!(out, "state is kept in memory only and ends with the process; seed {seed}")?;
+    writeln!(out, "emulator listening on {}", running.endpoint())?;
+    match &up.data_dir {
+        None => writeln!(out, "state is kept in memory only and ends with the process; seed {seed}")?,
+        Some(dir) => writeln!(out, "state is kept in {}; seed {seed}", dir.display())?,
+    }
+    if let Some(adversary) = up.adversary {
+        writeln!(out, "a legal adversary is at work; seed {adversary}")?;
+    }
     out.flush()
 }
 

@@ -24,9 +24,7 @@ impl Clock {
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         match self {
-            Self::System => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+            Self::System => crate::repeatable::now_ms().unwrap_or_else(system_ms),
             Self::Manual(clock) => clock.now_ms.load(Ordering::SeqCst),
         }
     }
@@ -41,6 +39,11 @@ impl Clock {
             Self::Manual(clock) => clock.wait_until(at_ms).await,
         }
     }
+}
+
+fn system_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The hand-moved clock behind [`Clock::Manual`].

@@ -9,6 +9,7 @@ mod control;
 mod decode;
 mod items;
 mod names;
+mod past;
 mod throttle;
 
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,7 @@ use tokio::task::AbortHandle;
 use self::answer::Failure;
 use self::control::{Control, TablePolicies};
 use self::names::Names;
+use self::past::Past;
 use self::throttle::Throttle;
 use crate::clock::Clock;
 use crate::iam::PolicySource;
@@ -50,6 +52,7 @@ struct Account {
     names: Names,
     throttle: Throttle,
     control: Arc<Mutex<Control>>,
+    past: Arc<Past>,
     settings: Settings,
 }
 
@@ -68,20 +71,22 @@ impl EngineClock for EngineTime {
 }
 
 impl DynamoDb {
-    /// Opens an empty account in memory and starts the expiry of items.
+    /// Opens the tables, none in memory, and starts the expiry of items.
     ///
     /// # Errors
     /// When the engine does not open.
     pub fn new(settings: &Settings) -> Result<Self, StartError> {
-        let clock = Arc::new(EngineTime(settings.clock.clone()));
-        let database = Database::memory_with_clock(clock).map_err(StartError::Tables)?;
+        let database = open(settings).map_err(StartError::Tables)?;
+        let control = Control::open(settings.store.dir())?;
         let account = Account {
             database: database.clone(),
             names: Names::new(settings),
             throttle: Throttle::new(settings),
-            control: Arc::default(),
+            control: Arc::new(Mutex::new(control)),
+            past: Arc::default(),
             settings: settings.clone(),
         };
+        account.configure_throttles().map_err(StartError::Tables)?;
         let sweeper = tokio::spawn(expire(database, settings.clock.clone())).abort_handle();
         Ok(Self { account, sweeper })
     }
@@ -103,7 +108,8 @@ impl Service for DynamoDb {
                 return answer::refused(&Failure::unknown(&target));
             };
             let account = self.account.clone();
-            let outcome = if is_long(operation) {
+            // A table on disk is synced with every write, which holds a thread for as long.
+            let outcome = if is_long(operation) || account.settings.store.dir().is_some() {
                 let operation = operation.to_owned();
                 tokio::task::spawn_blocking(move || account.call(&operation, &request))
                     .await
@@ -136,8 +142,9 @@ impl Account {
     fn call(&self, operation: &str, request: &AwsRequest) -> Result<String, Failure> {
         let body = std::str::from_utf8(&request.body).map_err(|_| Failure::unreadable())?;
         let started = std::time::Instant::now();
+        self.remember(operation, body);
         let outcome = match self.call_items(operation, body) {
-            Some(outcome) => outcome,
+            Some(outcome) => self.look_back(operation, body, outcome),
             None => self.call_control(operation, body),
         };
         self.measure(operation, body, &outcome, started.elapsed());
@@ -173,6 +180,14 @@ impl Account {
             Err(failure) if failure.is_throttle() => {}
             Err(_) => record("UserErrors", &[], 1.0, Unit::Count),
         }
+    }
+}
+
+/// On disk the engine reads the system's clock, which is the only one that a data directory is used with.
+fn open(settings: &Settings) -> dynoxide::Result<Database> {
+    match settings.store.tables_file() {
+        Some(file) => Database::new(&file.to_string_lossy()),
+        None => Database::memory_with_clock(Arc::new(EngineTime(settings.clock.clone()))),
     }
 }
 

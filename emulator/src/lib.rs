@@ -3,6 +3,7 @@
 //! The control planes answer what the Terraform provider and the SDKs ask; the data planes run the unmodified Lambda
 //! binaries. Every service is a [`wire::Service`], chosen by the SigV4 credential scope of the request.
 
+pub mod adversary;
 pub mod apigateway;
 pub mod cli;
 pub mod clock;
@@ -16,9 +17,11 @@ pub mod invoke;
 pub mod lambda;
 pub mod logs;
 pub mod metrics;
+pub mod repeatable;
 pub mod server;
 pub mod settings;
 pub mod sqs;
+pub mod store;
 pub mod wire;
 
 pub use server::{Emulator, Options, Running, StartError};

@@ -2,13 +2,19 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rand::RngExt as _;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+use uuid::Uuid;
+
+use crate::adversary::Adversary;
 use crate::clock::Clock;
 use crate::iam::Iam;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
+use crate::repeatable;
+use crate::store::Store;
 
 /// The account, shared by all services. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,6 +29,10 @@ pub struct Settings {
     pub random: Random,
     /// Who may do what.
     pub iam: Iam,
+    /// Off unless asked for.
+    pub adversary: Adversary,
+    /// In memory unless there is a data directory.
+    pub store: Store,
 }
 
 /// A seeded source of randomness, so that a run can be replayed from its seed.
@@ -35,8 +45,25 @@ impl Random {
         Self(Arc::new(Mutex::new(ChaCha12Rng::seed_from_u64(seed))))
     }
 
-    /// Runs `f` with the generator. A poisoned lock is still a sound generator.
+    /// Runs `f` with the generator: that of the call, if it is one that can be made again. A poisoned lock is still a sound
+    /// generator.
     pub fn with<T>(&self, f: impl FnOnce(&mut ChaCha12Rng) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        match repeatable::with_random(f) {
+            Ok(chosen) => chosen,
+            Err(f) => f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// A seed for a source of its own.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.with(|random| random.random())
+    }
+
+    /// As unique as any random UUID, and the same again for the same seed.
+    #[must_use]
+    pub fn uuid(&self) -> Uuid {
+        let bytes = self.with(|random| random.random::<[u8; 16]>());
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 
+#[path = "functions/adversary.rs"]
+mod adversary;
 mod functions;
 
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};

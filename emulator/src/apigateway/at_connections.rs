@@ -17,6 +17,7 @@ use super::record::iso8601;
 use super::reply::Reply;
 use super::router::decode;
 use super::ws_session::MESSAGE_BYTES_MAX;
+use crate::adversary::Act;
 use crate::iam::{Ask, Context, Denied};
 use crate::server::signer;
 
@@ -98,7 +99,15 @@ async fn post(plane: &Plane, connection: &Arc<Connection>, body: Incoming) -> Re
     let Ok(text) = Utf8Bytes::try_from(body) else {
         return refusal(StatusCode::BAD_REQUEST, "BadRequestException", "The message is not valid UTF-8");
     };
-    match connection.push(text) {
+    let pushed = match plane.settings.adversary.strikes(Act::GoneConnection) {
+        // Its network ended between the caller's look at its table and this call.
+        Some(_) => {
+            connection.close(Cause::Lost);
+            Err(Refused::Gone)
+        }
+        None => connection.push(text),
+    };
+    match pushed {
         Ok(()) => {
             let settings = &plane.settings;
             let meter = Meter { settings, api_id: &connection.api_id, stage: &connection.stage, route: None };

@@ -21,6 +21,8 @@ pub(super) enum Cause {
     Deleted,
     /// Its API or stage is no more.
     Orphaned,
+    /// Its network ended, without a word.
+    Lost,
     /// The emulator stops: nobody is left to run `$disconnect`.
     Stopping,
 }

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use super::model::{
-    Api, AuthorizationType, Authorizer, Deployment, Integration, IntegrationResponse, Model, Protocol, Route,
-    RouteResponse, RouteSettings, Stage,
+    Api, AuthorizationType, Authorizer, CorsConfiguration, Deployment, Integration, IntegrationResponse,
+    Model, Protocol, Route, RouteResponse, RouteSettings, Stage,
 };
 use super::record::{ApiRecord, Collection, Document, Stored, iso8601};
 use super::router::RouteKey;
@@ -59,6 +59,8 @@ impl Api {
         if protocol == Protocol::WebSocket && self.cors_configuration.is_some() {
             return bad("CORS configuration is supported only for HTTP APIs");
         }
+        // Terraform takes CORS away by setting it to nothing.
+        self.cors_configuration.take_if(|cors| *cors == CorsConfiguration::default());
         self.check_cors()?;
         self.api_key_selection_expression.get_or_insert_with(|| "$request.header.x-api-key".to_owned());
         self.ip_address_type.get_or_insert_with(|| "ipv4".to_owned());

@@ -43,6 +43,8 @@ struct End {
     /// What the client is told; None where it already closed.
     goodbye: Option<CloseFrame>,
     silent: bool,
+    /// The network is gone: nothing reaches the client any more.
+    is_cut: bool,
 }
 
 pub(super) async fn run(
@@ -111,7 +113,9 @@ impl Session {
         };
         // From here on a push is refused as gone.
         self.outbound.close();
-        say_goodbye(&mut self.socket, end.goodbye.clone()).await;
+        if !end.is_cut {
+            say_goodbye(&mut self.socket, end.goodbye.clone()).await;
+        }
         end
     }
 
@@ -236,7 +240,13 @@ async fn say_goodbye(socket: &mut Socket, frame: Option<CloseFrame>) {
 impl End {
     fn new(code: CloseCode, reason: &'static str) -> Self {
         let goodbye = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
-        Self { code: code.into(), reason: reason.to_owned(), goodbye: Some(goodbye), silent: false }
+        Self {
+            code: code.into(),
+            reason: reason.to_owned(),
+            goodbye: Some(goodbye),
+            silent: false,
+            is_cut: false,
+        }
     }
 
     fn refused(code: CloseCode, reason: &'static str) -> Self {
@@ -249,7 +259,8 @@ impl End {
 
     /// The socket broke without a close frame.
     fn lost() -> Self {
-        Self { code: 1006, reason: "Connection closed abnormally".to_owned(), goodbye: None, silent: false }
+        let reason = "Connection closed abnormally".to_owned();
+        Self { code: 1006, reason, goodbye: None, silent: false, is_cut: false }
     }
 
     fn by_client(frame: Option<CloseFrame>) -> Self {
@@ -260,13 +271,14 @@ impl End {
             }
             Some(frame) => (frame.code.into(), frame.reason.to_string()),
         };
-        Self { code, reason, goodbye: None, silent: false }
+        Self { code, reason, goodbye: None, silent: false, is_cut: false }
     }
 
     fn from_cause(cause: Cause) -> Self {
         match cause {
             Cause::Deleted => Self::new(CloseCode::Normal, "Connection Closed Normally"),
             Cause::Orphaned => Self::going_away(),
+            Cause::Lost => Self { is_cut: true, ..Self::lost() },
             Cause::Stopping => Self { silent: true, ..Self::going_away() },
         }
     }

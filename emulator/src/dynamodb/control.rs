@@ -1,11 +1,13 @@
 //! Table operations: the engine's, and those that it does not have.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dynoxide::Database;
 use dynoxide::actions::describe_table::DescribeTableRequest;
-use serde::Deserialize;
+use dynoxide::actions::list_tables::ListTablesRequest;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -13,6 +15,7 @@ use super::Account;
 use super::answer::Failure;
 use super::decode::{decode, table_of};
 use crate::iam::{Kind, Policy, PolicySource};
+use crate::store::{StoreError, write_whole};
 
 type Outcome = Result<String, Failure>;
 
@@ -23,25 +26,78 @@ const RECOVERY_DAYS_MAX: u32 = 35;
 const WARM_READ_UNITS: u32 = 12_000;
 const WARM_WRITE_UNITS: u32 = 4_000;
 
+/// Beside the tables in a data directory.
+const FILE: &str = "tables.json";
+
 /// What is known of tables beside the engine.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Control {
     recovery: HashMap<String, Recovery>,
     /// By resource ARN.
     policies: HashMap<String, ResourcePolicy>,
+    #[serde(skip)]
+    file: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug)]
+impl Control {
+    /// # Errors
+    /// When the directory has a file of it that cannot be read.
+    pub(super) fn open(dir: Option<&Path>) -> Result<Self, StoreError> {
+        let Some(path) = dir.map(|dir| dir.join(FILE)) else { return Ok(Self::default()) };
+        let known = match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map_err(|error| StoreError::Foreign { path: path.clone(), reason: error.to_string() })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::default(),
+            Err(source) => return Err(StoreError::Io { what: "read", path, source }),
+        };
+        Ok(Self { file: Some(path), ..known })
+    }
+
+    /// Called after each change, before it is acknowledged.
+    fn save(&self) -> Result<(), Failure> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let text = serde_json::to_vec(self).map_err(|_| Failure::internal())?;
+        write_whole(path, &text).map_err(|error| {
+            tracing::error!(%error, "what is known of tables was not kept");
+            Failure::internal()
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Recovery {
     days: u32,
     enabled_at_ms: i64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Document", into = "Document")]
 struct ResourcePolicy {
     document: String,
     revision: String,
     rules: Arc<Policy>,
+}
+
+/// A policy as it stands in the file.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    document: String,
+    revision: String,
+}
+
+impl From<ResourcePolicy> for Document {
+    fn from(policy: ResourcePolicy) -> Self {
+        Self { document: policy.document, revision: policy.revision }
+    }
+}
+
+impl TryFrom<Document> for ResourcePolicy {
+    type Error = String;
+
+    fn try_from(Document { document, revision }: Document) -> Result<Self, String> {
+        let rules = Policy::parse(&document, Kind::Resource).map_err(|error| error.to_string())?;
+        Ok(Self { document, revision, rules: Arc::new(rules) })
+    }
 }
 
 /// The policies of tables and their indexes, as IAM asks for them.
@@ -100,7 +156,7 @@ impl Account {
             "DeleteResourcePolicy" => self.delete_policy(&decode(operation, body)?),
             _ => {
                 let answer = self.call_engine(operation, &self.names.to_engine(body))?;
-                self.after_engine(operation, body);
+                self.after_engine(operation, body)?;
                 Ok(self.names.to_caller(&answer).into_owned())
             }
         }
@@ -137,23 +193,43 @@ impl Account {
     }
 
     /// Keeps the caps and the rest in step with the table.
-    fn after_engine(&self, operation: &str, body: &str) {
-        let Some(table) = table_of(body) else { return };
+    fn after_engine(&self, operation: &str, body: &str) -> Result<(), Failure> {
+        let Some(table) = table_of(body) else { return Ok(()) };
         let table = self.names.bare(&table);
         match operation {
-            "CreateTable" | "UpdateTable" => {
-                let request = DescribeTableRequest { table_name: table.to_owned() };
-                if let Ok(described) = self.database.describe_table(request) {
-                    self.throttle.configure(&described.table);
-                }
-            }
+            "CreateTable" | "UpdateTable" => self.configure_throttle(table.to_owned())?,
             "DeleteTable" => {
                 self.throttle.forget(table);
                 let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
                 control.recovery.remove(table);
                 control.policies.remove(&self.names.table_arn(table));
+                control.save()?;
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn configure_throttle(&self, table_name: String) -> dynoxide::Result<()> {
+        let described = self.database.describe_table(DescribeTableRequest { table_name })?;
+        self.throttle.configure(&described.table);
+        Ok(())
+    }
+
+    /// The caps of the tables that were there already.
+    pub(super) fn configure_throttles(&self) -> dynoxide::Result<()> {
+        let mut after = None;
+        loop {
+            let request =
+                ListTablesRequest { exclusive_start_table_name: after, ..ListTablesRequest::default() };
+            let listed = self.database.list_tables(request)?;
+            for table in listed.table_names {
+                self.configure_throttle(table)?;
+            }
+            match listed.last_evaluated_table_name {
+                None => return Ok(()),
+                next => after = next,
+            }
         }
     }
 
@@ -195,6 +271,7 @@ impl Account {
         } else {
             control.recovery.remove(table);
         }
+        control.save()?;
         drop(control);
         self.describe_backups(table)
     }
@@ -225,6 +302,7 @@ impl Account {
             .map_or_else(|| Uuid::new_v4().to_string(), |policy| policy.revision.clone());
         let policy = ResourcePolicy { document, revision: revision.clone(), rules: Arc::new(rules) };
         control.policies.insert(request.resource_arn, policy);
+        control.save()?;
         Ok(json!({ "RevisionId": revision }).to_string())
     }
 
@@ -240,7 +318,9 @@ impl Account {
         self.policy_table(&request.resource_arn)?;
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         check_revision(control.policies.get(&request.resource_arn), request.expected_revision_id.as_deref())?;
-        Ok(match control.policies.remove(&request.resource_arn) {
+        let removed = control.policies.remove(&request.resource_arn);
+        control.save()?;
+        Ok(match removed {
             Some(policy) => json!({"RevisionId": policy.revision}).to_string(),
             None => json!({}).to_string(),
         })

@@ -33,6 +33,8 @@ impl Fixture {
             metrics: Metrics::default(),
             logs: Logs::default(),
             random: Random::from_seed(7),
+            adversary: crate::adversary::Adversary::default(),
+            store: crate::store::Store::default(),
             iam: Iam::new(true),
         };
         let api = crate::engines::iam(&settings);

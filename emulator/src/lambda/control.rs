@@ -53,7 +53,7 @@ impl Lambda {
         };
         Arc::new(Version {
             pool: Pool::new(spec),
-            revision_id: uuid::Uuid::new_v4().to_string(),
+            revision_id: host.settings.random.uuid().to_string(),
             modified_ms: self.now_ms(),
         })
     }
@@ -326,7 +326,9 @@ pub(crate) fn update_configuration(lambda: &Lambda, call: &Call<'_>, name: &str)
     on_function(lambda, &function, |found, now_ms| {
         may_update(found, now_ms, input.revision_id.as_deref())?;
         let spec = &found.latest.pool.spec;
-        let config = updated(spec.config.clone(), &input)?;
+        let mut config = updated(spec.config.clone(), &input)?;
+        // Taking the variables away leaves no trace, which is what Terraform reads back.
+        config.environment = config.environment.filter(|variables| !variables.is_empty());
         let version = lambda.version(&function.name, LATEST, config, Arc::clone(&spec.code));
         found.next = Some((now_ms + SETTLE_MS, version));
         Ok(json(StatusCode::OK, &found.describe(now_ms)))

@@ -126,6 +126,10 @@ impl Lambda {
         self.inner.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn new_revision(&self) -> String {
+        self.inner.host.settings.random.uuid().to_string()
+    }
+
     fn now_ms(&self) -> i64 {
         self.inner.host.settings.clock.now_ms()
     }

@@ -30,8 +30,8 @@ impl Policy {
         json!({"Version": "2012-10-17", "Id": "default", "Statement": self.statements}).to_string()
     }
 
-    fn changed(&mut self) {
-        self.revision_id = uuid::Uuid::new_v4().to_string();
+    fn changed(&mut self, revision_id: String) {
+        self.revision_id = revision_id;
         self.rules = iam::Policy::parse(&self.document(), iam::Kind::Resource).ok().map(Arc::new);
     }
 
@@ -94,7 +94,7 @@ pub(crate) fn add(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
             });
         }
         policy.statements.push(statement);
-        policy.changed();
+        policy.changed(lambda.new_revision());
         Ok(json(StatusCode::CREATED, &json!({"Statement": text})))
     })
 }
@@ -154,7 +154,7 @@ pub(crate) fn remove(lambda: &Lambda, call: &Call<'_>, name: &str, sid: &str) ->
             LambdaError::not_found(format!("Statement {sid} is not found in resource policy."))
         })?;
         policy.statements.remove(position);
-        policy.changed();
+        policy.changed(lambda.new_revision());
         Ok(empty(StatusCode::NO_CONTENT))
     })
 }

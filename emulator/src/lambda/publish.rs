@@ -148,7 +148,7 @@ pub(crate) fn create_alias(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answ
         let made = Alias {
             version,
             description: input.description.unwrap_or_default(),
-            revision_id: uuid::Uuid::new_v4().to_string(),
+            revision_id: lambda.new_revision(),
         };
         let out = describe(&found.arn, &alias, &made);
         found.aliases.insert(alias, made);
@@ -195,7 +195,7 @@ pub(crate) fn update_alias(lambda: &Lambda, call: &Call<'_>, name: &str, alias: 
         }
         known.version = input.function_version.unwrap_or_else(|| known.version.clone());
         known.description = input.description.unwrap_or_else(|| known.description.clone());
-        known.revision_id = uuid::Uuid::new_v4().to_string();
+        known.revision_id = lambda.new_revision();
         Ok(json(StatusCode::OK, &describe(&arn, alias, known)))
     })
 }

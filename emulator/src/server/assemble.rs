@@ -14,11 +14,12 @@ use crate::sqs::account::Account;
 use crate::wire::{DataPlane, Service};
 
 /// Everything that answers on the port.
-#[derive(Default)]
 pub struct Assembly {
     pub services: Registry,
     /// Takes `/_aws/execute-api/`; None answers 404 there.
     pub execute_api: Option<Arc<dyn DataPlane>>,
+    /// The queues, whose messages come back once the queues themselves are back.
+    pub queues: Arc<Account>,
 }
 
 impl std::fmt::Debug for Assembly {
@@ -29,8 +30,8 @@ impl std::fmt::Debug for Assembly {
 
 /// Makes all services of one account. Runs inside the runtime, so a service may spawn its own tasks.
 pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
-    let mut assembly = Assembly::default();
-    let services = &mut assembly.services;
+    let mut registry = Registry::default();
+    let services = &mut registry;
     crate::engines::use_account(settings);
     services.add("iam", crate::engines::iam(settings));
     let cloudwatch = Arc::new(CloudWatch::new(settings));
@@ -58,12 +59,11 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     settings.iam.set_policy_source("lambda", Arc::<Lambda>::clone(&lambda));
     services.add("lambda", Arc::<Lambda>::clone(&lambda));
     let functions = Arc::<Lambda>::clone(&lambda);
-    let mappings = Arc::new(EventSourceMappings::new(settings.clone(), queues, functions));
+    let mappings = Arc::new(EventSourceMappings::new(settings.clone(), Arc::clone(&queues), functions));
     lambda.set_event_source_mappings(Arc::<EventSourceMappings>::clone(&mappings));
     // No caller signs for this name: it is here so that the pollers stop with the services, before Lambda does.
     services.add("event-source-mappings", mappings);
     let gateway = Gateway::new(settings, lambda);
     services.add("apigateway", Arc::new(gateway.clone()));
-    assembly.execute_api = Some(Arc::new(gateway));
-    Ok(assembly)
+    Ok(Assembly { services: registry, execute_api: Some(Arc::new(gateway)), queues })
 }

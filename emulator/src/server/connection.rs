@@ -15,6 +15,7 @@ use super::assemble::Assembly;
 use super::identify::{Clues, identify};
 use super::unknown::unknown_service;
 use crate::settings::Settings;
+use crate::store::replay::Gate;
 use crate::wire::{AwsRequest, AwsResponse};
 
 /// The largest body read for a service: a Lambda zip of 50 MB in base64, AWS's largest direct upload, with its JSON.
@@ -32,6 +33,7 @@ pub(super) struct Port {
     pub(super) assembly: Assembly,
     pub(super) settings: Settings,
     pub(super) seed: u64,
+    pub(super) gate: Gate,
 }
 
 impl Port {
@@ -92,7 +94,7 @@ impl Port {
             return denied;
         }
         match self.assembly.services.get(&request.service) {
-            Some(service) => service.handle(request).await,
+            Some(service) => self.gate.call(&self.settings, service, request).await,
             None => unknown_service(&request),
         }
     }
@@ -109,7 +111,8 @@ impl Port {
             "version": env!("CARGO_PKG_VERSION"),
             "services": self.assembly.services.names().collect::<Vec<_>>(),
             "seed": self.seed,
-            "persistence": "memory",
+            "persistence": if self.settings.store.dir().is_some() { "directory" } else { "memory" },
+            "adversary": self.settings.adversary.show(),
             "region": &*self.settings.region,
             "account_id": &*self.settings.account_id,
             "pid": std::process::id(),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +15,14 @@ use tokio::task::JoinHandle;
 
 use super::assemble::assemble;
 use super::connection::Port;
+use crate::adversary::Adversary;
 use crate::clock::Clock;
 use crate::iam::Iam;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::settings::{Random, Settings};
+use crate::store::replay::{Gate, ReplayError, replay};
+use crate::store::{Identity, Store, StoreError};
 
 /// How long a refused accept (out of file descriptors) waits before the next try.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -34,6 +38,10 @@ pub struct Options {
     pub seed: u64,
     /// Whether the policies of roles are enforced on the calls of functions.
     pub iam: bool,
+    /// Do, by this seed, what AWS may do and a laptop never shows.
+    pub adversary: Option<u64>,
+    /// Keep everything that was acknowledged here; None: in memory only.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -45,6 +53,8 @@ impl Default for Options {
             clock: Clock::System,
             seed: 0,
             iam: true,
+            adversary: None,
+            data_dir: None,
         }
     }
 }
@@ -58,6 +68,10 @@ pub enum StartError {
     Tables(#[source] dynoxide::DynoxideError),
     #[error("failed to prepare the place where functions run")]
     Functions(#[source] io::Error),
+    #[error("failed to open the data directory")]
+    Store(#[from] StoreError),
+    #[error("failed to bring back what the data directory holds")]
+    Replay(#[from] ReplayError),
 }
 
 /// The emulator as a library.
@@ -70,18 +84,37 @@ impl Emulator {
     /// # Errors
     /// When the port is taken or an engine does not open.
     pub async fn start(options: Options) -> Result<Running, StartError> {
-        let listen = |source| StartError::Listen { port: options.port, source };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.map_err(listen)?;
+        let store = options.data_dir.as_deref().map_or_else(|| Ok(Store::default()), Store::open)?;
+        let known = store.dir().map_or(Ok(None), Identity::read)?;
+        // URLs that were handed out name the port.
+        let wanted = known.as_ref().filter(|_| options.port == 0).map_or(options.port, |known| known.port);
+        let listen = |source| StartError::Listen { port: wanted, source };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let settings = settings_for(&options, address);
-        let port = Arc::new(Port { assembly: assemble(&settings)?, settings, seed: options.seed });
+        let settings = settings_for(&options, address, store);
+        claim(&settings, known.as_ref(), address.port())?;
+        let assembly = assemble(&settings)?;
+        replay(&settings, &assembly.services).await?;
+        assembly.queues.restore().await?;
+        let port = Arc::new(Port { assembly, settings, seed: options.seed, gate: Gate::default() });
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, Arc::clone(&port), stopped));
         Ok(Running { port, stop, accepting })
     }
 }
 
-fn settings_for(options: &Options, address: SocketAddr) -> Settings {
+/// A directory belongs to one account, region and port: ARNs and URLs in it name them.
+fn claim(settings: &Settings, known: Option<&Identity>, port: u16) -> Result<(), StoreError> {
+    let Some(dir) = settings.store.dir() else { return Ok(()) };
+    let ours =
+        Identity { account_id: settings.account_id.to_string(), region: settings.region.to_string(), port };
+    match known {
+        Some(known) => known.check(&ours),
+        None => ours.write(dir),
+    }
+}
+
+fn settings_for(options: &Options, address: SocketAddr, store: Store) -> Settings {
     let metrics = Metrics::default();
     Settings {
         account_id: options.account_id.as_str().into(),
@@ -92,6 +125,8 @@ fn settings_for(options: &Options, address: SocketAddr) -> Settings {
         metrics,
         random: Random::from_seed(options.seed),
         iam: Iam::new(options.iam),
+        adversary: Adversary::from_seed(options.adversary),
+        store,
     }
 }
 
@@ -121,6 +156,7 @@ impl Running {
         // A panic of the accept loop was reported when it happened, and the services must end all the same.
         drop(self.accepting.await);
         self.port.assembly.services.shutdown().await;
+        self.port.settings.store.close();
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use rand::RngExt as _;
 use uuid::Uuid;
 
 use super::attributes::Attributes;
@@ -11,8 +10,9 @@ use super::error::{ErrorKind, SqsError};
 use super::handle::QueueHandle;
 use super::measure;
 use super::moves::Moves;
-use super::queue::{ReceiveRules, Received};
+use super::queue::{Queue, ReceiveRules, Received};
 use super::service::check_policy;
+use super::trail::Trail;
 use crate::iam::{self, PolicySource};
 use crate::settings::Settings;
 
@@ -59,8 +59,7 @@ impl Account {
     /// An id from the seeded source: as unique as a random UUID, and the same again for the same seed.
     #[must_use]
     pub fn new_id(&self) -> Uuid {
-        let bytes = self.settings.random.with(|random| random.random::<[u8; 16]>());
-        uuid::Builder::from_random_bytes(bytes).into_uuid()
+        self.settings.random.uuid()
     }
 
     #[must_use]
@@ -130,8 +129,11 @@ impl Account {
         self.check_not_just_deleted(name, now_ms)?;
         let attributes = Attributes::default().with(changes)?;
         self.check_redrive(&self.arn(name), &attributes, changes)?;
-        let incarnation = self.settings.random.with(|random| random.random::<u64>());
-        let queue = QueueHandle::new(name, self.arn(name), incarnation, now_ms, attributes, tags);
+        let incarnation = self.settings.random.seed();
+        let trail = Trail::new(self.settings.store.messages(), incarnation);
+        let queue = Queue::new(self.settings.adversary.clone(), trail);
+        let queue =
+            QueueHandle::new(name, self.arn(name), incarnation, now_ms, attributes, tags).holding(queue);
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(existing) = queues.get(name) {
             let existing = Arc::clone(existing);
@@ -254,11 +256,13 @@ impl Account {
         let outcome = queue.receive(now_ms, rules).ok_or_else(SqsError::queue_does_not_exist)?;
         let moved = !outcome.dead_letters.is_empty();
         if let (Some((_, target)), true) = (redrive, moved) {
+            let left: Vec<_> = outcome.dead_letters.iter().filter_map(|letter| letter.left).collect();
             let letters = outcome.dead_letters.into_iter().map(|mut letter| {
                 letter.dead_letter_source = Some(Arc::clone(&queue.arn));
                 (letter, 0)
             });
             target.put(now_ms, letters);
+            queue.lock().queue.departed(left);
         }
         if outcome.over_limit && short {
             let message = "Too many messages in flight, limit is 120000.";

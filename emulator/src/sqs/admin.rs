@@ -21,6 +21,7 @@ use super::responses::{
     SourceQueueUrls, Tags,
 };
 use super::service::{Caller, permitted_queue};
+use crate::adversary::{Act, STALE_MS_MAX};
 
 /// AWS quota: a queue may be purged once in 60 seconds.
 const PURGE_INTERVAL_MS: i64 = 60_000;
@@ -63,7 +64,7 @@ pub fn get_queue_attributes(
     if let Some(unknown) = wanted.iter().find(|name| !is_attribute(name)) {
         return Err(SqsError::unknown_attribute(unknown));
     }
-    let mut attributes = all_attributes(account, &queue);
+    let mut attributes = shown_attributes(account, &queue);
     attributes.retain(|name, _| wanted.iter().any(|wanted| wanted == name || wanted == "All"));
     Ok(QueueAttributes { attributes })
 }
@@ -94,6 +95,22 @@ fn is_attribute(name: &str) -> bool {
         "VisibilityTimeout",
     ];
     NAMES.contains(&name)
+}
+
+/// Fresh, unless an adversary answers again what it answered a moment ago.
+fn shown_attributes(account: &Account, queue: &QueueHandle) -> BTreeMap<&'static str, String> {
+    let adversary = &account.settings.adversary;
+    if !adversary.is_on() {
+        return all_attributes(account, queue);
+    }
+    let now_ms = account.now_ms();
+    let last = queue.lock().shown.clone().filter(|(at_ms, _)| now_ms - at_ms <= STALE_MS_MAX);
+    if let Some((_, stale)) = last.filter(|_| adversary.strikes(Act::StaleAttributes).is_some()) {
+        return stale;
+    }
+    let fresh = all_attributes(account, queue);
+    queue.lock().shown = Some((now_ms, fresh.clone()));
+    fresh
 }
 
 fn all_attributes(account: &Account, queue: &QueueHandle) -> BTreeMap<&'static str, String> {

@@ -25,6 +25,7 @@ pub enum ErrorKind {
     BatchEntryIdsNotDistinct,
     BatchRequestTooLong,
     EmptyBatchRequest,
+    InternalFailure,
     InvalidAction,
     InvalidAddress,
     InvalidAttributeName,
@@ -61,6 +62,9 @@ impl ErrorKind {
             }
             Self::EmptyBatchRequest => {
                 (SQS, "EmptyBatchRequest", "AWS.SimpleQueueService.EmptyBatchRequest", BAD)
+            }
+            Self::InternalFailure => {
+                (CORAL, "InternalFailure", "InternalFailure", StatusCode::INTERNAL_SERVER_ERROR)
             }
             Self::InvalidAction => (CORAL, "UnknownOperationException", "InvalidAction", BAD),
             Self::InvalidAddress => (SQS, "InvalidAddress", "InvalidAddress", BAD),

@@ -30,6 +30,8 @@ pub struct State {
     pub tags: BTreeMap<String, String>,
     pub modified_ms: i64,
     pub purged_ms: Option<i64>,
+    /// What GetQueueAttributes answered last, and when; only an adversary remembers it.
+    pub shown: Option<(i64, BTreeMap<&'static str, String>)>,
     /// Set once, by DeleteQueue: whoever still holds the handle learns it here.
     pub deleted: bool,
 }
@@ -50,6 +52,7 @@ impl QueueHandle {
             tags,
             modified_ms: now_ms,
             purged_ms: None,
+            shown: None,
             deleted: false,
         };
         Self {
@@ -70,6 +73,13 @@ impl QueueHandle {
     #[must_use]
     pub fn attributes(&self) -> Arc<Attributes> {
         Arc::clone(&self.lock().attributes)
+    }
+
+    /// Replaces the messages of a queue that nobody knows yet.
+    #[must_use]
+    pub fn holding(self, queue: Queue) -> Self {
+        self.lock().queue = queue;
+        self
     }
 
     /// Puts messages in and wakes a waiter. False when the queue was deleted meanwhile.
@@ -140,7 +150,12 @@ impl QueueHandle {
     /// The handle that a received message is known by.
     #[must_use]
     pub fn receipt(&self, received: &Received) -> Receipt {
-        Receipt { queue: self.incarnation, key: received.key, receive_count: received.receive_count }
+        Receipt {
+            queue: self.incarnation,
+            key: received.key,
+            receive_count: received.receive_count,
+            is_copy: received.is_copy,
+        }
     }
 
     /// Reads a receipt handle; None for garbage and for handles of other queues.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::{ErrorKind, SqsError};
 
@@ -28,13 +28,13 @@ pub struct WireAttribute {
 }
 
 /// A checked attribute. Binary values are kept as bytes: that is what counts for size and digest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attribute {
     pub data_type: String,
     pub value: AttributeValue,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AttributeValue {
     /// `String` and `Number`.
     Text(String),
@@ -45,7 +45,7 @@ pub enum AttributeValue {
 pub type Attributes = BTreeMap<String, Attribute>;
 
 /// Everything of a message that does not change after it was sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     pub body: String,
     pub body_md5: String,

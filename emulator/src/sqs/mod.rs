@@ -18,8 +18,10 @@ pub mod queue;
 pub mod receipt;
 pub mod requests;
 pub mod responses;
+mod restore;
 pub mod send;
 pub mod service;
+pub mod trail;
 
 pub use error::{ErrorKind, SqsError};
 pub use message::{Attribute, AttributeValue, Attributes, Content};

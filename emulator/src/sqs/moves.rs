@@ -231,9 +231,13 @@ fn step(account: &Arc<Account>, source: &QueueHandle, task: &Task) -> (usize, Op
             queue.put(now_ms, [(again, 0)])
         });
         if !sent {
-            source.put(now_ms, std::iter::once(parcel).chain(parcels).map(|parcel| (parcel, 0)));
+            let back: Vec<Parcel> = std::iter::once(parcel).chain(parcels).collect();
+            let left: Vec<_> = back.iter().filter_map(|parcel| parcel.left).collect();
+            source.put(now_ms, back.into_iter().map(|parcel| (parcel, 0)));
+            source.lock().queue.departed(left);
             return (moved, Some(Status::Failed("CouldNotDetermineMessageSource")));
         }
+        source.lock().queue.departed(parcel.left);
         moved += 1;
     }
     (moved, None)

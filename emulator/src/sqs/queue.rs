@@ -2,13 +2,18 @@
 //!
 //! Every operation costs at most the logarithm of the backlog: messages that may be received wait in `ready` by rank,
 //! those that may not yet in `hidden` by the time at which they may, and `messages` holds each once, oldest first.
+//! An adversary may repeat, reorder and delete late, as AWS may; a trail keeps what must survive the process. Both are
+//! off by default.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::message::Content;
+use super::trail::{Hidden, Kept, Trail};
+use crate::adversary::{Act, Adversary, DUPLICATE_WITHIN_MS, OVERTAKES_MAX};
 
 /// AWS quota: messages of a standard queue that were received and not yet deleted.
 pub const IN_FLIGHT_MAX: usize = 120_000;
@@ -23,7 +28,7 @@ const AGE_SCAN_MAX: usize = 1_000;
 const POISON_RECEIVES: u32 = 3;
 
 /// A message's place in its queue: unique, and ordered by the time that retention counts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     pub sent_ms: i64,
     pub sequence: u64,
@@ -39,6 +44,8 @@ pub struct Parcel {
     pub first_receive_ms: Option<i64>,
     /// The ARN of the queue that gave the message up.
     pub dead_letter_source: Option<Arc<str>>,
+    /// Its place in the queue that it is leaving, until [`Queue::departed`] says that it has arrived elsewhere.
+    pub left: Option<Key>,
 }
 
 impl Parcel {
@@ -51,6 +58,7 @@ impl Parcel {
             receive_count: 0,
             first_receive_ms: None,
             dead_letter_source: None,
+            left: None,
         }
     }
 }
@@ -66,6 +74,8 @@ pub struct Received {
     pub dead_letter_source: Option<Arc<str>>,
     /// When it may be received again, unless deleted or changed.
     pub visible_at_ms: i64,
+    /// A second delivery of a message that is in flight: the same receive, under a handle of its own.
+    pub is_copy: bool,
 }
 
 /// The rules of one receive.
@@ -116,6 +126,18 @@ struct Message {
     place: Place,
     arrived_ms: i64,
     received_ms: i64,
+    afterlife: Afterlife,
+}
+
+/// Whether a message was deleted, and what is left of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Afterlife {
+    #[default]
+    Living,
+    /// One server has not heard of the delete: it will deliver its copy once.
+    Lingering,
+    /// It has. The next time that the message would be received it is dropped.
+    Spent,
 }
 
 #[derive(Debug, Default)]
@@ -126,12 +148,22 @@ pub struct Queue {
     delayed: usize,
     sequence_next: u64,
     rank_next: u64,
+    /// When a message that is in flight is delivered a second time; empty without an adversary.
+    echoes: BTreeSet<(i64, Key)>,
+    adversary: Adversary,
+    trail: Trail,
 }
 
 impl Queue {
+    #[must_use]
+    pub fn new(adversary: Adversary, trail: Trail) -> Self {
+        Self { adversary, trail, ..Self::default() }
+    }
+
     /// Puts a message in; with a delay it cannot be received before that has passed.
-    pub fn put(&mut self, now_ms: i64, parcel: Parcel, delay_ms: i64) {
+    pub fn put(&mut self, now_ms: i64, mut parcel: Parcel, delay_ms: i64) {
         self.settle(now_ms);
+        parcel.left = None;
         let key = Key { sent_ms: parcel.sent_ms, sequence: self.sequence_next };
         self.sequence_next += 1;
         let place = if delay_ms > 0 {
@@ -142,7 +174,9 @@ impl Queue {
         } else {
             self.enlist(key)
         };
-        let message = Message { parcel, place, arrived_ms: now_ms, received_ms: now_ms };
+        let afterlife = Afterlife::Living;
+        let message = Message { parcel, place, arrived_ms: now_ms, received_ms: now_ms, afterlife };
+        self.trail.put(|| message.kept(key));
         self.messages.insert(key, Box::new(message));
     }
 
@@ -150,22 +184,58 @@ impl Queue {
     pub fn receive(&mut self, now_ms: i64, rules: ReceiveRules) -> ReceiveOutcome {
         self.settle(now_ms);
         let mut outcome = ReceiveOutcome::default();
+        self.deliver_again(now_ms, rules.messages_max, &mut outcome.received);
         while outcome.received.len() < rules.messages_max
             && outcome.dead_letters.len() < DEAD_LETTERS_PER_RECEIVE_MAX
         {
-            let Some((&rank, &key)) = self.ready.first_key_value() else { break };
+            let Some((rank, key)) = self.next_ready() else { break };
             if self.hidden.len() - self.delayed >= IN_FLIGHT_MAX {
                 outcome.over_limit = outcome.received.is_empty();
                 break;
             }
             self.ready.remove(&rank);
-            if self.has_used_up(key, rules.receives_max) {
-                outcome.dead_letters.extend(self.messages.remove(&key).map(|message| message.parcel));
+            if self.is_over(key, rules.receives_max) {
+                self.messages.remove(&key);
+            } else if self.has_used_up(key, rules.receives_max) {
+                outcome.dead_letters.extend(self.messages.remove(&key).map(|message| message.leave(key)));
             } else {
                 outcome.received.extend(self.hand_out(key, now_ms, rules.visibility_ms));
             }
         }
         outcome
+    }
+
+    /// The first of the line, or one that the adversary lets overtake it.
+    fn next_ready(&self) -> Option<(u64, Key)> {
+        let overtakes = (self.ready.len() > 1).then(|| self.adversary.strikes(Act::Reorder)).flatten();
+        let ahead = overtakes.and_then(|dice| usize::try_from(1 + dice % OVERTAKES_MAX).ok());
+        let overtaking = ahead.and_then(|ahead| self.ready.iter().nth(ahead));
+        overtaking.or_else(|| self.ready.first_key_value()).map(|(rank, key)| (*rank, *key))
+    }
+
+    /// Messages in flight that the adversary delivers once more. Nothing of their state changes: the count of receives
+    /// is approximate on AWS, and no message may be given up because of a copy.
+    fn deliver_again(&mut self, now_ms: i64, messages_max: usize, received: &mut Vec<Received>) {
+        while received.len() < messages_max {
+            let Some(&(due_ms, key)) = self.echoes.first() else { return };
+            if due_ms > now_ms {
+                return;
+            }
+            self.echoes.pop_first();
+            let in_flight = self.messages.get(&key).filter(|message| {
+                matches!(message.place, Place::InFlight { .. }) && message.afterlife == Afterlife::Living
+            });
+            received.extend(in_flight.map(|message| Received { is_copy: true, ..message.received(key) }));
+        }
+    }
+
+    /// Deleted before, and delivered once more since; or its copy would exceed the limit, which no delivery may.
+    fn is_over(&self, key: Key, receives_max: Option<u32>) -> bool {
+        match self.messages.get(&key).map(|message| message.afterlife) {
+            Some(Afterlife::Spent) => true,
+            Some(Afterlife::Lingering) => self.has_used_up(key, receives_max),
+            Some(Afterlife::Living) | None => false,
+        }
     }
 
     fn has_used_up(&self, key: Key, receives_max: Option<u32>) -> bool {
@@ -179,17 +249,16 @@ impl Queue {
         message.place = Place::InFlight { until_ms };
         message.received_ms = now_ms;
         message.parcel.receive_count += 1;
-        let first_receive_ms = *message.parcel.first_receive_ms.get_or_insert(now_ms);
+        message.parcel.first_receive_ms.get_or_insert(now_ms);
+        if message.afterlife == Afterlife::Lingering {
+            message.afterlife = Afterlife::Spent;
+        } else if let Some(dice) = self.adversary.strikes(Act::DuplicateDelivery) {
+            let after_ms = i64::try_from(1 + dice % DUPLICATE_WITHIN_MS).unwrap_or(1);
+            self.echoes.insert((now_ms + after_ms, key));
+        }
         self.hidden.insert((until_ms, key));
-        Some(Received {
-            key,
-            id: message.parcel.id,
-            content: Arc::clone(&message.parcel.content),
-            receive_count: message.parcel.receive_count,
-            first_receive_ms,
-            dead_letter_source: message.parcel.dead_letter_source.clone(),
-            visible_at_ms: until_ms,
-        })
+        self.trail.hidden(|| message.hidden(key, until_ms));
+        Some(message.received(key))
     }
 
     /// Makes a message visible `timeout_ms` from now. A handle that has run out or was superseded still works on a
@@ -221,32 +290,96 @@ impl Queue {
             Place::Delayed { .. } => return Err(VisibilityError::Gone),
         }
         message.place = Place::InFlight { until_ms };
+        self.trail.hidden(|| message.hidden(key, until_ms));
         self.hidden.insert((until_ms, key));
         self.settle(now_ms);
         Ok(())
     }
 
     /// Deletes the message if `receive_count` names its latest receive. "If you don't provide the most recent receipt
-    /// handle, the request succeeds, but the message might not be deleted": here it never is.
+    /// handle, the request succeeds, but the message might not be deleted": here it never is. A count above the known one
+    /// is of a receive that a crash forgot.
     pub fn delete(&mut self, key: Key, receive_count: u32) -> bool {
-        match self.messages.get(&key) {
-            Some(message) if message.parcel.receive_count == receive_count => self.remove(key).is_some(),
-            _ => false,
+        let Some(message) = self.messages.get_mut(&key) else { return false };
+        if message.parcel.receive_count > receive_count {
+            return false;
         }
+        if message.afterlife == Afterlife::Living && self.adversary.strikes(Act::LateDelete).is_some() {
+            message.afterlife = Afterlife::Lingering;
+            self.trail.removed(key);
+            return true;
+        }
+        self.remove(key).is_some()
     }
 
     /// Takes up to `messages_max` visible messages out, for a message move task. Not a receive.
     pub fn take(&mut self, now_ms: i64, messages_max: usize) -> Vec<Parcel> {
         self.settle(now_ms);
-        let keys: Vec<Key> = self.ready.values().take(messages_max).copied().collect();
-        keys.into_iter().filter_map(|key| self.remove(key)).map(|message| message.parcel).collect()
+        let keys: Vec<(u64, Key)> =
+            self.ready.iter().take(messages_max).map(|(rank, key)| (*rank, *key)).collect();
+        let mut parcels = Vec::with_capacity(keys.len());
+        for (rank, key) in keys {
+            self.ready.remove(&rank);
+            let message = self.messages.remove(&key);
+            let living = message.filter(|message| message.afterlife == Afterlife::Living);
+            parcels.extend(living.map(|message| message.leave(key)));
+        }
+        parcels
+    }
+
+    /// Parcels that left this queue are safe in another one. Said only then: a crash between the two must find the
+    /// message in at least one of them.
+    pub fn departed(&self, keys: impl IntoIterator<Item = Key>) {
+        keys.into_iter().for_each(|key| self.trail.removed(key));
+    }
+
+    /// Messages after `after` in the order of keys, as the trail keeps them: for a checkpoint, bit by bit.
+    pub fn keep_again(&self, after: Option<Key>, messages_max: usize) -> Option<Key> {
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let mut last = None;
+        for (key, message) in self.messages.range((from, std::ops::Bound::Unbounded)).take(messages_max) {
+            if message.afterlife == Afterlife::Living {
+                self.trail.put(|| message.kept(*key));
+            }
+            last = Some(*key);
+        }
+        last
+    }
+
+    /// The number that the next message gets, which no earlier one may have had.
+    #[must_use]
+    pub const fn sequence_next(&self) -> u64 {
+        self.sequence_next
+    }
+
+    /// Puts back what an earlier process kept.
+    pub fn restore(&mut self, sequence_next: u64, messages: impl IntoIterator<Item = Kept<Content>>) {
+        self.sequence_next = self.sequence_next.max(sequence_next);
+        for kept in messages {
+            let key = kept.key;
+            let until_ms = kept.hidden.until_ms;
+            let place = match (until_ms > 0, kept.hidden.receive_count) {
+                (false, _) => self.enlist(key),
+                (true, 0) => {
+                    self.delayed += 1;
+                    Place::Delayed { until_ms }
+                }
+                (true, _) => Place::InFlight { until_ms },
+            };
+            if until_ms > 0 {
+                self.hidden.insert((until_ms, key));
+            }
+            self.messages.insert(key, Box::new(Message::from_kept(kept, place)));
+        }
     }
 
     /// Removes everything, whatever its state.
     pub fn purge(&mut self) {
+        self.trail.purged();
+        let (adversary, trail) = (std::mem::take(&mut self.adversary), std::mem::take(&mut self.trail));
         let (sequence_next, rank_next) = (self.sequence_next, self.rank_next);
         // Handles of purged messages must not come to name new ones, so the sequence goes on.
-        *self = Self { sequence_next, rank_next, ..Self::default() };
+        *self = Self { sequence_next, rank_next, ..Self::new(adversary, trail) };
     }
 
     /// Drops the messages that are older than the retention period and returns how many.
@@ -274,7 +407,9 @@ impl Queue {
     /// When the next hidden message becomes visible.
     #[must_use]
     pub fn next_visible_ms(&self) -> Option<i64> {
-        self.hidden.first().map(|(until_ms, _)| *until_ms)
+        let hidden = self.hidden.first().map(|(until_ms, _)| *until_ms);
+        let echo = self.echoes.first().map(|(due_ms, _)| *due_ms);
+        hidden.into_iter().chain(echo).min()
     }
 
     /// Age of the oldest message, looking past those that were received too often to count.
@@ -315,6 +450,7 @@ impl Queue {
 
     fn remove(&mut self, key: Key) -> Option<Box<Message>> {
         let message = self.messages.remove(&key)?;
+        self.trail.removed(key);
         match message.place {
             Place::Ready { rank } => {
                 self.ready.remove(&rank);
@@ -328,5 +464,68 @@ impl Queue {
             }
         }
         Some(message)
+    }
+}
+
+impl Message {
+    fn received(&self, key: Key) -> Received {
+        let visible_at_ms = match self.place {
+            Place::InFlight { until_ms } | Place::Delayed { until_ms } => until_ms,
+            Place::Ready { .. } => self.received_ms,
+        };
+        Received {
+            key,
+            id: self.parcel.id,
+            content: Arc::clone(&self.parcel.content),
+            receive_count: self.parcel.receive_count,
+            first_receive_ms: self.parcel.first_receive_ms.unwrap_or(self.received_ms),
+            dead_letter_source: self.parcel.dead_letter_source.clone(),
+            visible_at_ms,
+            is_copy: false,
+        }
+    }
+
+    fn leave(self, key: Key) -> Parcel {
+        Parcel { left: Some(key), ..self.parcel }
+    }
+
+    const fn hidden(&self, key: Key, until_ms: i64) -> Hidden {
+        Hidden {
+            key,
+            receive_count: self.parcel.receive_count,
+            first_receive_ms: self.parcel.first_receive_ms,
+            received_ms: self.received_ms,
+            until_ms,
+        }
+    }
+
+    fn kept(&self, key: Key) -> Kept<&Content> {
+        let until_ms = match self.place {
+            Place::Ready { .. } => 0,
+            Place::InFlight { until_ms } | Place::Delayed { until_ms } => until_ms,
+        };
+        Kept {
+            key,
+            id: self.parcel.id.as_u64_pair(),
+            content: &self.parcel.content,
+            arrived_ms: self.arrived_ms,
+            dead_letter_source: self.parcel.dead_letter_source.as_deref().map(str::to_owned),
+            hidden: self.hidden(key, until_ms),
+        }
+    }
+
+    fn from_kept(kept: Kept<Content>, place: Place) -> Self {
+        let (high, low) = kept.id;
+        let parcel = Parcel {
+            id: Uuid::from_u64_pair(high, low),
+            content: Arc::new(kept.content),
+            sent_ms: kept.key.sent_ms,
+            receive_count: kept.hidden.receive_count,
+            first_receive_ms: kept.hidden.first_receive_ms,
+            dead_letter_source: kept.dead_letter_source.map(Into::into),
+            left: None,
+        };
+        let (arrived_ms, received_ms) = (kept.arrived_ms, kept.hidden.received_ms);
+        Self { parcel, place, arrived_ms, received_ms, afterlife: Afterlife::Living }
     }
 }

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::message::Content;
-use super::queue::{Counts, Key, Parcel, Queue, ReceiveRules, VisibilityError};
+use super::queue::{Counts, Key, Parcel, Queue, ReceiveRules, Received, VisibilityError};
+use super::trail::Trail;
+use crate::adversary::Adversary;
 
 const RECEIVES_MAX: u32 = 3;
 const RETENTION_MS: i64 = 60_000;
@@ -266,4 +268,75 @@ fn no_more_than_120000_messages_are_in_flight() {
     let outcome = queue.receive(0, rules);
     assert!(outcome.over_limit && outcome.received.is_empty());
     assert_eq!(queue.counts(0).visible, 1);
+}
+
+/// What a consumer sees of a queue that has an adversary.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    order: Vec<Uuid>,
+    copies: usize,
+    /// Messages that came once more after they had been deleted.
+    late: usize,
+    overtaken: usize,
+}
+
+/// Puts messages in and consumes until nothing is left. Every other message is left alone at its first delivery and
+/// comes back by its timeout.
+fn consume(adversary: Adversary, messages: u128, receives_max: Option<u32>) -> Seen {
+    const VISIBILITY_MS: i64 = 2_000;
+    let mut queue = Queue::new(adversary, Trail::default());
+    for n in 0..messages {
+        queue.put(0, Parcel::new(Uuid::from_u128(n), content(), 0), 0);
+    }
+    let rules = ReceiveRules { messages_max: 10, visibility_ms: VISIBILITY_MS, receives_max };
+    let (mut seen, mut deleted, mut now_ms) = (Seen::default(), BTreeMap::<Uuid, usize>::new(), 0);
+    while queue.counts(now_ms) != Counts::default() {
+        let outcome = queue.receive(now_ms, rules);
+        assert!(outcome.dead_letters.is_empty(), "no act gives a message up");
+        for received in &outcome.received {
+            assert!(receives_max.is_none_or(|max| received.receive_count <= max), "received too often");
+            if let Some(again) = deleted.get_mut(&received.id) {
+                *again += 1;
+            }
+            seen.copies += usize::from(received.is_copy);
+            seen.overtaken += usize::from(seen.order.last().is_some_and(|last| *last > received.id));
+            seen.order.push(received.id);
+        }
+        let left_alone =
+            |one: &&Received| one.id.as_u128() % 2 == 1 && one.receive_count == 1 && !one.is_copy;
+        for received in outcome.received.iter().filter(|one| !left_alone(one)) {
+            queue.delete(received.key, received.receive_count);
+            deleted.entry(received.id).or_default();
+        }
+        now_ms += if outcome.received.is_empty() { VISIBILITY_MS } else { 100 };
+        assert!(now_ms < 10_000_000, "the queue never became empty");
+    }
+    assert_eq!(deleted.len() as u128, messages, "every message was delivered and deleted");
+    seen.late = deleted.values().filter(|again| **again > 0).count();
+    assert!(deleted.values().all(|again| *again <= 1), "a deleted message came more than once");
+    seen
+}
+
+#[test]
+fn an_adversary_repeats_reorders_and_deletes_late_and_loses_nothing() {
+    for seed in 0..20 {
+        let seen = consume(Adversary::from_seed(Some(seed)), 2_000, None);
+        assert!(seen.copies > 0 && seen.late > 0 && seen.overtaken > 0, "seed {seed}: {seen:?}");
+    }
+}
+
+#[test]
+fn an_adversary_never_exceeds_the_limit_of_receives() {
+    for seed in 0..20 {
+        consume(Adversary::from_seed(Some(seed)), 2_000, Some(2));
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_deliveries_and_none_gives_each_once_per_timeout() {
+    let run = |seed| consume(Adversary::from_seed(seed), 500, None);
+    assert_eq!(run(Some(5)), run(Some(5)));
+    assert_ne!(run(Some(5)).order, run(Some(6)).order);
+    let calm = run(None);
+    assert_eq!((calm.copies, calm.late, calm.order.len()), (0, 0, 750));
 }

@@ -7,6 +7,8 @@ use super::queue::Key;
 
 /// Bytes of a decoded handle: queue, sent time, sequence, receive count, check sum.
 const HANDLE_BYTES: usize = 8 + 8 + 8 + 4 + 4;
+/// Marks the handle of a second delivery. No count comes near it: a message lives 14 days.
+const COPY_BIT: u32 = 1 << 31;
 const FNV_OFFSET: u32 = 0x811c_9dc5;
 const FNV_PRIME: u32 = 0x0100_0193;
 
@@ -18,6 +20,8 @@ pub struct Receipt {
     pub key: Key,
     /// The value of the receive count that this receive set: a later receive supersedes the handle.
     pub receive_count: u32,
+    /// "Each time you receive a message, you get a different receipt handle": so does a second delivery.
+    pub is_copy: bool,
 }
 
 impl Receipt {
@@ -27,7 +31,8 @@ impl Receipt {
         bytes[0..8].copy_from_slice(&self.queue.to_be_bytes());
         bytes[8..16].copy_from_slice(&self.key.sent_ms.to_be_bytes());
         bytes[16..24].copy_from_slice(&self.key.sequence.to_be_bytes());
-        bytes[24..28].copy_from_slice(&self.receive_count.to_be_bytes());
+        let copy = if self.is_copy { COPY_BIT } else { 0 };
+        bytes[24..28].copy_from_slice(&(self.receive_count | copy).to_be_bytes());
         let sum = check_sum(&bytes[..28]);
         bytes[28..].copy_from_slice(&sum.to_be_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
@@ -42,13 +47,15 @@ impl Receipt {
         if length != HANDLE_BYTES || check_sum(content).to_be_bytes() != sum {
             return None;
         }
+        let receive_count = u32::from_be_bytes(content[24..28].try_into().ok()?);
         Some(Self {
             queue: u64::from_be_bytes(content[0..8].try_into().ok()?),
             key: Key {
                 sent_ms: i64::from_be_bytes(content[8..16].try_into().ok()?),
                 sequence: u64::from_be_bytes(content[16..24].try_into().ok()?),
             },
-            receive_count: u32::from_be_bytes(content[24..28].try_into().ok()?),
+            receive_count: receive_count & !COPY_BIT,
+            is_copy: receive_count & COPY_BIT != 0,
         })
     }
 }
@@ -62,12 +69,19 @@ fn check_sum(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    const RECEIPT: Receipt =
-        Receipt { queue: 7, key: Key { sent_ms: 1_700_000_000_000, sequence: 3 }, receive_count: 2 };
+    const RECEIPT: Receipt = Receipt {
+        queue: 7,
+        key: Key { sent_ms: 1_700_000_000_000, sequence: 3 },
+        receive_count: 2,
+        is_copy: false,
+    };
 
     #[test]
     fn a_handle_survives_the_round_trip() {
         assert_eq!(Receipt::decode(&RECEIPT.encode()), Some(RECEIPT));
+        let copy = Receipt { is_copy: true, ..RECEIPT };
+        assert_eq!(Receipt::decode(&copy.encode()), Some(copy));
+        assert_ne!(copy.encode(), RECEIPT.encode());
     }
 
     #[test]

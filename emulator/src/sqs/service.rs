@@ -11,8 +11,19 @@ use super::error::{ErrorKind, SqsError};
 use super::handle::QueueHandle;
 use super::query;
 use super::{admin, consume, send};
+use crate::store::JournalFailed;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
+/// The operations whose success tells the caller that messages are or are no longer there.
+const CHANGES_MESSAGES: [&str; 7] = [
+    "SendMessage",
+    "SendMessageBatch",
+    "DeleteMessage",
+    "DeleteMessageBatch",
+    "ChangeMessageVisibility",
+    "ChangeMessageVisibilityBatch",
+    "PurgeQueue",
+];
 const JSON: &str = "application/x-amz-json-1.0";
 const TARGET_PREFIX: &str = "AmazonSQS.";
 /// AWS quota: entries of one batch request.
@@ -46,6 +57,7 @@ impl Sqs {
     pub fn start(settings: crate::settings::Settings) -> Self {
         let account = Arc::new(Account::new(settings));
         tokio::spawn(super::measure::sample_depths(Arc::downgrade(&account)));
+        tokio::spawn(super::restore::keep_small(Arc::downgrade(&account)));
         Self { account }
     }
 
@@ -65,8 +77,20 @@ impl Sqs {
         } else {
             request.access_key_id
         };
-        let answer = self.dispatch(&operation, &codec, &Caller { sender_id }).await;
+        let mut answer = self.dispatch(&operation, &codec, &Caller { sender_id }).await;
+        if answer.is_ok() && self.committed(&operation).await.is_err() {
+            let message = "The data directory cannot be written.";
+            answer = Err(SqsError::new(ErrorKind::InternalFailure, message));
+        }
         answer.unwrap_or_else(|error| codec.refuse(&error, self.account.new_id()))
+    }
+
+    /// Nothing is acknowledged before it is safe. A receive promises nothing: a crash may deliver the message again.
+    async fn committed(&self, operation: &str) -> Result<(), JournalFailed> {
+        match self.account.settings.store.messages() {
+            Some(journal) if CHANGES_MESSAGES.contains(&operation) => journal.committed().await,
+            _ => Ok(()),
+        }
     }
 
     async fn dispatch(
@@ -169,8 +193,9 @@ impl Codec {
         match self {
             Self::Json(_) => {
                 let body = serde_json::json!({ "__type": error.kind.json_type(), "message": error.message });
+                let fault = if error.kind.status().is_server_error() { "Receiver" } else { "Sender" };
                 AwsResponse::new(error.kind.status(), JSON, body.to_string())
-                    .with_header("x-amzn-query-error", &format!("{};Sender", error.kind.query_code()))
+                    .with_header("x-amzn-query-error", &format!("{};{fault}", error.kind.query_code()))
             }
             Self::Query { .. } => query::refuse(error, request_id),
         }

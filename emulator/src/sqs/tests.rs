@@ -7,11 +7,13 @@ use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
 use super::Sqs;
+use crate::adversary::Adversary;
 use crate::clock::{Clock, ManualClock};
 use crate::iam::Iam;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::settings::{Random, Settings};
+use crate::store::Store;
 use crate::wire::{AwsRequest, AwsResponse, Service as _};
 
 const START_MS: i64 = 1_800_000_000_000;
@@ -27,6 +29,8 @@ pub(crate) fn settings() -> (Settings, Arc<ManualClock>) {
         logs: Logs::default(),
         random: Random::from_seed(7),
         iam: Iam::new(false),
+        adversary: Adversary::default(),
+        store: Store::default(),
     };
     (settings, hand)
 }

@@ -5,8 +5,9 @@ use std::io::{Cursor, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aws_config::{BehaviorVersion, Region};
 use aws_sdk_lambda::Client;
-use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_lambda::config::Credentials;
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime, State};
@@ -27,15 +28,18 @@ pub(crate) struct Account {
 impl Account {
     /// With or without the policies of roles being enforced.
     pub(crate) async fn start(iam: bool) -> Self {
-        let running = Emulator::start(Options { iam, ..Options::default() }).await.unwrap();
-        let config = aws_sdk_lambda::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
+        Self::on(Emulator::start(Options { iam, ..Options::default() }).await.unwrap()).await
+    }
+
+    pub(crate) async fn on(running: Running) -> Self {
+        let config = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
             .endpoint_url(running.endpoint())
             .credentials_provider(Credentials::new("AKIATEST", "secret", None, None, "test"))
-            .retry_config(aws_sdk_lambda::config::retry::RetryConfig::disabled())
-            .build();
-        Self { lambda: Client::from_conf(config), running }
+            .retry_config(aws_config::retry::RetryConfig::disabled())
+            .load()
+            .await;
+        Self { lambda: Client::new(&config), running }
     }
 
     /// Creates a function and waits until it can be invoked.

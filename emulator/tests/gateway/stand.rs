@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use emulator::adversary::Adversary;
 use emulator::apigateway::Gateway;
 use emulator::clock::{Clock, ManualClock};
 use emulator::iam::Iam;
@@ -12,6 +13,7 @@ use emulator::invoke::{Invoke, InvokeOutcome, InvokeRequest};
 use emulator::logs::Logs;
 use emulator::metrics::Metrics;
 use emulator::settings::{Random, Settings};
+use emulator::store::Store;
 use emulator::wire::{AwsRequest, BoxFuture, DataPlane, Service};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -85,6 +87,8 @@ impl Stand {
             logs: Logs::default(),
             random: Random::from_seed(7),
             iam: Iam::new(false),
+            adversary: Adversary::default(),
+            store: Store::default(),
         };
         let functions = Arc::new(Functions {
             function: Box::new(function),

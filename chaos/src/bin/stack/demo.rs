@@ -16,23 +16,32 @@ const DEMOS: &str = "target/demo";
 const EXPERIMENTS_LIMIT: Duration = Duration::from_secs(1800);
 const RUNS: &str = "runs";
 
+/// The directory of this demo's stack.
+pub(crate) fn directory() -> PathBuf {
+    Path::new(DEMOS).join(std::process::id().to_string())
+}
+
 /// Exits as the experiments did; whatever happened, nothing is left running.
-pub(crate) fn run(steps: &Steps, seed: Option<u64>, experiments: &[PathBuf]) -> Result<ExitCode, StackError> {
-    let workdir = Workdir::at(&Path::new(DEMOS).join(std::process::id().to_string()))?;
-    let outcome = lifecycle::up(steps, &workdir).and_then(|_| drive(steps, &workdir, seed, experiments));
+pub(crate) fn run(
+    steps: &Steps,
+    workdir: &Workdir,
+    seed: Option<u64>,
+    experiments: &[PathBuf],
+) -> Result<ExitCode, StackError> {
+    let outcome = lifecycle::up(steps, workdir).and_then(|_| drive(steps, workdir, seed, experiments));
     match outcome {
         Ok(code) => {
-            lifecycle::destroy(steps, &workdir).inspect_err(|_| lifecycle::abandon(&workdir))?;
+            lifecycle::destroy(steps, workdir).inspect_err(|_| lifecycle::abandon(workdir))?;
             Ok(ExitCode::from(code))
         }
         Err(StackError::Interrupted) => {
             // The account lives in the emulator's memory: ending it leaves nothing to destroy.
-            lifecycle::abandon(&workdir);
+            lifecycle::abandon(workdir);
             workdir.remove()?;
             Err(StackError::Interrupted)
         }
         Err(error) => {
-            lifecycle::abandon(&workdir);
+            lifecycle::abandon(workdir);
             Err(error)
         }
     }

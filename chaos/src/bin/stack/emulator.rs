@@ -73,6 +73,9 @@ pub(crate) fn start(steps: &Steps, workdir: &Workdir) -> Result<Ready, StackErro
     steps.of(name, |progress| {
         let mut command = Command::new(program("emulator")?);
         command.args(["up", "--port", "0", "--ready-file"]).arg(workdir.ready_file());
+        if let Some(seed) = workdir.adversary() {
+            command.args(["--adversary", &seed.to_string()]);
+        }
         // A group of its own: Ctrl-C must not end it before the stack on it has been destroyed.
         command.stdin(Stdio::null()).process_group(0);
         let fail = |reason: String| StackError::step(name, reason, &log);

@@ -12,12 +12,13 @@ mod interrupt;
 mod lifecycle;
 mod mirror;
 mod package;
+mod sdks;
 mod steps;
 mod terraform;
 mod verify;
 mod workdir;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +46,9 @@ struct Arguments {
     /// Where the stack keeps its files; its description is written beside it as `<dir>.json`.
     #[arg(long, global = true, default_value = "target/stack")]
     dir: PathBuf,
+    /// Gives the emulator a legal adversary with this seed (see docs/emulator.md).
+    #[arg(long, global = true, value_name = "SEED")]
+    adversary: Option<u64>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -72,17 +76,21 @@ enum Verb {
     Bench,
     /// `terraform fmt -check`, `validate` and `test` of every module and environment.
     Verify,
+    /// Drive the emulator with boto3 and the AWS CLI, fetched from the Python registry.
+    TestSdks,
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, StackError> {
     let steps = Steps::new(Interrupts::listen()?);
+    let at = |dir: &Path| Workdir::at(dir).map(|workdir| workdir.with_adversary(arguments.adversary));
     match arguments.verb {
         Verb::Package => lifecycle::zips().map(|_| ExitCode::SUCCESS),
-        Verb::Up => lifecycle::up_and_stay(&steps, &Workdir::at(&arguments.dir)?),
+        Verb::Up => lifecycle::up_and_stay(&steps, &at(&arguments.dir)?),
         Verb::Plan => lifecycle::plan(&steps, &Workdir::at(&arguments.dir)?),
         Verb::Down => lifecycle::down(&steps, &Workdir::at(&arguments.dir)?),
-        Verb::Demo { seed, experiments } => demo::run(&steps, seed, &experiments),
+        Verb::Demo { seed, experiments } => demo::run(&steps, &at(&demo::directory())?, seed, &experiments),
         Verb::Bench => bench::run(&steps),
         Verb::Verify => verify::run(&steps),
+        Verb::TestSdks => sdks::run(&steps),
     }
 }

@@ -8,13 +8,23 @@ use crate::error::StackError;
 #[derive(Clone, Debug)]
 pub(crate) struct Workdir {
     dir: PathBuf,
+    /// The seed of the adversary of the emulator that is started here.
+    adversary: Option<u64>,
 }
 
 impl Workdir {
     /// Absolute, because Terraform runs elsewhere.
     pub(crate) fn at(dir: &Path) -> Result<Self, StackError> {
         let dir = std::path::absolute(dir).map_err(StackError::io("resolve", dir))?;
-        Ok(Self { dir })
+        Ok(Self { dir, adversary: None })
+    }
+
+    pub(crate) fn with_adversary(self, adversary: Option<u64>) -> Self {
+        Self { adversary, ..self }
+    }
+
+    pub(crate) fn adversary(&self) -> Option<u64> {
+        self.adversary
     }
 
     pub(crate) fn create(&self) -> Result<(), StackError> {

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::environment::{self, Environment, Job, Sandbox};
 use super::host::Spec;
+use crate::adversary::Act;
 
 /// An environment that waits at `/next`.
 #[derive(Debug)]
@@ -79,9 +80,15 @@ impl Pool {
         let receiver = {
             let mut state = self.state();
             while let Some(idle) = state.idle.pop() {
-                if !idle.job.is_closed() {
-                    return Ok(idle);
+                if idle.job.is_closed() {
+                    continue;
                 }
+                // AWS may end an environment whenever it likes, also the warm one that was counted on.
+                if self.spec.host.settings.adversary.strikes(Act::ColdStart).is_some() {
+                    idle.environment.end();
+                    break;
+                }
+                return Ok(idle);
             }
             let (waiter, receiver) = oneshot::channel();
             state.waiting.push_back(waiter);

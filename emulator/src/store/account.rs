@@ -1,0 +1,105 @@
+//! Whose directory it is, and that only one emulator uses it.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+
+/// Grows by one when an older emulator could not read the files.
+const FORMAT: u32 = 1;
+
+/// What ARNs and URLs are made of: what was kept names it everywhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub account_id: String,
+    pub region: String,
+    pub port: u16,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    format: u32,
+    #[serde(flatten)]
+    identity: Identity,
+}
+
+/// The kernel gives the lock back when the process ends, however it ends.
+pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
+    let path = dir.join("lock");
+    let mut options = OpenOptions::new();
+    let file = options.create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(StoreError::io("open", &path))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => StoreError::Locked { dir: dir.to_path_buf() },
+        errno => StoreError::Io { what: "lock", path, source: errno.into() },
+    })
+}
+
+impl Identity {
+    /// Of the directory, if it has one.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn read(dir: &Path) -> Result<Option<Self>, StoreError> {
+        let path = dir.join("account.json");
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StoreError::Io { what: "read", path, source }),
+        };
+        let foreign = |reason| StoreError::Foreign { path: path.clone(), reason };
+        let written: Written = serde_json::from_slice(&text).map_err(|error| foreign(error.to_string()))?;
+        if written.format != FORMAT {
+            return Err(foreign(format!("format {}, this emulator reads {FORMAT}", written.format)));
+        }
+        Ok(Some(written.identity))
+    }
+
+    /// Writes it whole or not at all.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<(), StoreError> {
+        let text = serde_json::to_vec(&Written { format: FORMAT, identity: self.clone() });
+        let text =
+            text.map_err(|error| StoreError::Foreign { path: dir.to_path_buf(), reason: error.to_string() })?;
+        write_whole(&dir.join("account.json"), &text)
+    }
+
+    /// # Errors
+    /// Names the first member in which the two differ.
+    pub fn check(&self, asked_for: &Self) -> Result<(), StoreError> {
+        let members = [
+            ("account", self.account_id.clone(), asked_for.account_id.clone()),
+            ("region", self.region.clone(), asked_for.region.clone()),
+            ("port", self.port.to_string(), asked_for.port.to_string()),
+        ];
+        for (what, made_for, asked_for) in members {
+            if made_for != asked_for {
+                return Err(StoreError::Mismatch { what, made_for, asked_for });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file that is either the old or the new one, after any crash.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let partial = path.with_extension("partial");
+    let mut file = File::create(&partial).map_err(StoreError::io("create", &partial))?;
+    file.write_all(bytes).map_err(StoreError::io("write", &partial))?;
+    file.sync_all().map_err(StoreError::io("sync", &partial))?;
+    std::fs::rename(&partial, path).map_err(StoreError::io("rename", &partial))?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// A new name in a directory is durable only when the directory is.
+pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    let opened = File::open(dir).and_then(|dir| dir.sync_all());
+    opened.map_err(StoreError::io("sync", dir))
+}

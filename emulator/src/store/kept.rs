@@ -1,0 +1,179 @@
+//! Which calls are kept and made again: all that change what Terraform and the SDKs configure.
+//!
+//! Messages and items have stores of their own. What only runs (invocations, experiments, metrics, log events) is not kept.
+
+use http::Method;
+
+use crate::wire::AwsRequest;
+
+/// Of the services that name their operation: what is kept.
+const NAMED: &[(&str, &[&str])] = &[
+    (
+        "sqs",
+        &[
+            "CreateQueue",
+            "DeleteQueue",
+            "SetQueueAttributes",
+            "TagQueue",
+            "UntagQueue",
+            "AddPermission",
+            "RemovePermission",
+        ],
+    ),
+    (
+        "monitoring",
+        &[
+            "PutMetricAlarm",
+            "PutCompositeAlarm",
+            "DeleteAlarms",
+            "EnableAlarmActions",
+            "DisableAlarmActions",
+            "PutDashboard",
+            "DeleteDashboards",
+            "TagResource",
+            "UntagResource",
+        ],
+    ),
+    (
+        "logs",
+        &[
+            "CreateLogGroup",
+            "DeleteLogGroup",
+            "PutRetentionPolicy",
+            "DeleteRetentionPolicy",
+            "TagResource",
+            "UntagResource",
+            "TagLogGroup",
+            "UntagLogGroup",
+        ],
+    ),
+    (
+        "ssm",
+        &[
+            "PutParameter",
+            "DeleteParameter",
+            "DeleteParameters",
+            "LabelParameterVersion",
+            "AddTagsToResource",
+            "RemoveTagsFromResource",
+        ],
+    ),
+];
+
+/// Operations of IAM that only read.
+const IAM_READS: &[&str] = &["Get", "List", "Simulate", "Generate"];
+
+/// The services whose method tells.
+const BY_METHOD: &[&str] = &["lambda", "apigateway", "scheduler", "fis", "s3"];
+
+/// Whether a restart must know of this call.
+#[must_use]
+pub fn is_kept(request: &AwsRequest) -> bool {
+    let service = request.service.as_str();
+    if service == "iam" {
+        return operation(request).is_some_and(|name| !IAM_READS.iter().any(|read| name.starts_with(read)));
+    }
+    if let Some((_, kept)) = NAMED.iter().find(|(name, _)| *name == service) {
+        return operation(request).is_some_and(|name| kept.contains(&&*name));
+    }
+    BY_METHOD.contains(&service) && changes(request)
+}
+
+fn changes(request: &AwsRequest) -> bool {
+    if matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return false;
+    }
+    let path = request.path.as_str();
+    match request.service.as_str() {
+        "lambda" => {
+            !(path.ends_with("/invocations")
+                || path.contains("/invoke-async")
+                || path.ends_with("/response-streaming-invocations"))
+        }
+        // An experiment ends with its process, and the safety lever with it.
+        "fis" => path.starts_with("/experimentTemplates") || path.starts_with("/tags"),
+        _ => true,
+    }
+}
+
+/// The operation, where the protocol names it: in a header, in the path, or in the form.
+#[must_use]
+pub fn operation(request: &AwsRequest) -> Option<String> {
+    if let Some(target) = request.header("x-amz-target") {
+        return target.rsplit('.').next().map(str::to_owned);
+    }
+    if let Some((_, name)) = request.path.split_once("/operation/") {
+        return Some(name.to_owned());
+    }
+    let form = std::str::from_utf8(&request.body).unwrap_or_default();
+    let fields = request.query.split('&').chain(form.split('&'));
+    fields.into_iter().find_map(|field| field.strip_prefix("Action=")).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(service: &str, method: Method, path: &str, body: &str) -> AwsRequest {
+        AwsRequest {
+            method,
+            path: path.to_owned(),
+            query: String::new(),
+            headers: http::HeaderMap::new(),
+            body: body.to_owned().into(),
+            service: service.to_owned(),
+            region: "us-east-1".to_owned(),
+            access_key_id: String::new(),
+        }
+    }
+
+    fn target(service: &str, operation: &str) -> AwsRequest {
+        let mut request = call(service, Method::POST, "/", "{}");
+        request.headers.insert("x-amz-target", format!("Any.{operation}").parse().unwrap());
+        request
+    }
+
+    #[test]
+    fn what_configures_is_kept_whatever_its_protocol() {
+        let kept = [
+            target("sqs", "CreateQueue"),
+            call("sqs", Method::POST, "/", "Version=2012-11-05&Action=SetQueueAttributes"),
+            call("iam", Method::POST, "/", "Action=CreateRole&Version=2010-05-08"),
+            call(
+                "monitoring",
+                Method::POST,
+                "/service/GraniteServiceVersion20100801/operation/PutMetricAlarm",
+                "",
+            ),
+            target("logs", "PutRetentionPolicy"),
+            call("lambda", Method::POST, "/2015-03-31/functions", ""),
+            call("lambda", Method::PUT, "/2017-10-31/functions/f/concurrency", ""),
+            call("apigateway", Method::PATCH, "/v2/apis/abc", ""),
+            call("fis", Method::POST, "/experimentTemplates", ""),
+            call("s3", Method::PUT, "/bucket/key", ""),
+            call("scheduler", Method::POST, "/schedules/s", ""),
+        ];
+        for request in kept {
+            assert!(is_kept(&request), "{request:?}");
+        }
+    }
+
+    #[test]
+    fn what_reads_or_only_runs_is_not() {
+        let not_kept = [
+            target("sqs", "SendMessage"),
+            target("sqs", "GetQueueAttributes"),
+            call("iam", Method::POST, "/", "Action=GetRole&Version=2010-05-08"),
+            call("sts", Method::POST, "/", "Action=AssumeRole"),
+            target("logs", "PutLogEvents"),
+            target("monitoring", "PutMetricData"),
+            call("lambda", Method::POST, "/2015-03-31/functions/f/invocations", ""),
+            call("lambda", Method::GET, "/2015-03-31/functions/f", ""),
+            call("fis", Method::POST, "/experiments", ""),
+            target("dynamodb", "CreateTable"),
+        ];
+        for request in not_kept {
+            assert!(!is_kept(&request), "{request:?}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The calls that were kept: recorded when they succeed, and made again at the next start.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, mpsc};
+
+use super::kept::{is_kept, operation};
+use super::{Journal, REQUESTS_BYTES_MAX, StoreError};
+use crate::repeatable;
+use crate::server::Registry;
+use crate::settings::Settings;
+use crate::wire::{AwsRequest, AwsResponse, Service};
+
+/// Records read ahead of the calls.
+const READ_AHEAD: usize = 16;
+
+/// What stands before the body in a record, as JSON behind its length.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    at_ms: i64,
+    seed: u64,
+    service: String,
+    region: String,
+    access_key_id: String,
+    method: String,
+    path: String,
+    query: String,
+    headers: Vec<(String, String)>,
+}
+
+/// Why the state of an earlier process could not be made again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error("failed to read the calls that were kept")]
+    Store(#[from] StoreError),
+    #[error("a call that was kept cannot be read: {0}")]
+    Record(String),
+    #[error("call {number} that was kept, {what}, was refused when made again: {status} {body}")]
+    Refused { number: usize, what: String, status: StatusCode, body: String },
+}
+
+/// Lets calls through, one that changes something at a time, so that the order of the records is the order of the changes.
+#[derive(Debug, Default)]
+pub struct Gate {
+    turn: Arc<Mutex<()>>,
+}
+
+impl Gate {
+    /// The service's answer. Where there is a data directory, an answer that says that something changed is given only
+    /// once that is on disk.
+    pub async fn call(
+        &self,
+        settings: &Settings,
+        service: &Arc<dyn Service>,
+        request: AwsRequest,
+    ) -> AwsResponse {
+        let Some(journal) = settings.store.requests().filter(|_| is_kept(&request)) else {
+            return service.handle(request).await;
+        };
+        if journal.file_bytes() > REQUESTS_BYTES_MAX {
+            return refused("the data directory holds as many calls as it may: begin a new one");
+        }
+        let (turn, journal) = (Arc::clone(&self.turn), journal.clone());
+        let (settings, service) = (settings.clone(), Arc::clone(service));
+        // On a task of its own: a caller that hangs up must not leave a change without its record.
+        let call = tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            record(&journal, &settings, &*service, request).await
+        });
+        call.await.unwrap_or_else(|_| refused("the call broke off"))
+    }
+}
+
+async fn record(
+    journal: &Journal,
+    settings: &Settings,
+    service: &dyn Service,
+    request: AwsRequest,
+) -> AwsResponse {
+    let (seed, at_ms) = (settings.random.seed(), settings.clock.now_ms());
+    let bytes = match encode(&request, at_ms, seed) {
+        Ok(bytes) => bytes,
+        Err(error) => return refused(&error.to_string()),
+    };
+    let answer = repeatable::scope(seed, Some(at_ms), service.handle(request)).await;
+    if !answer.status.is_success() {
+        return answer;
+    }
+    journal.append(&bytes);
+    match journal.committed().await {
+        Ok(()) => answer,
+        Err(failed) => refused(&failed.to_string()),
+    }
+}
+
+fn refused(message: &str) -> AwsResponse {
+    let body = serde_json::json!({ "__type": "InternalFailure", "message": message });
+    AwsResponse::new(StatusCode::INTERNAL_SERVER_ERROR, "application/json", body.to_string())
+}
+
+/// Makes every kept call again, in order, each at its own time and with its own random choices. Returns how many.
+///
+/// # Errors
+/// A record that cannot be read, or a call that does not succeed as it did.
+pub async fn replay(settings: &Settings, services: &Registry) -> Result<usize, ReplayError> {
+    let Some(journal) = settings.store.requests().cloned() else { return Ok(0) };
+    let (records, mut next) = mpsc::channel::<Vec<u8>>(READ_AHEAD);
+    let reading = tokio::task::spawn_blocking(move || {
+        // A receiver that is gone has met an error of its own.
+        journal.read(|record| records.blocking_send(record.to_vec()).map_err(|_| "abandoned".to_owned()))
+    });
+    let mut made = 0;
+    while let Some(record) = next.recv().await {
+        made += 1;
+        make_again(services, &record, made).await?;
+    }
+    reading.await.map_err(|error| ReplayError::Record(error.to_string()))??;
+    Ok(made)
+}
+
+async fn make_again(services: &Registry, record: &[u8], number: usize) -> Result<(), ReplayError> {
+    let (head, request) = decode(record).map_err(ReplayError::Record)?;
+    let what = format!(
+        "{} {} {}",
+        head.service,
+        request.method,
+        operation(&request).unwrap_or_else(|| request.path.clone())
+    );
+    let service = services
+        .get(&head.service)
+        .ok_or_else(|| ReplayError::Record(format!("{what}: there is no such service")))?;
+    let answer = repeatable::scope(head.seed, Some(head.at_ms), service.handle(request)).await;
+    if answer.status.is_success() {
+        return Ok(());
+    }
+    let body = String::from_utf8_lossy(&answer.body).into_owned();
+    Err(ReplayError::Refused { number, what, status: answer.status, body })
+}
+
+fn encode(request: &AwsRequest, at_ms: i64, seed: u64) -> Result<Vec<u8>, serde_json::Error> {
+    let headers = request.headers.iter().filter(|(name, _)| **name != AUTHORIZATION);
+    let headers = headers
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let head = serde_json::to_vec(&Head {
+        at_ms,
+        seed,
+        service: request.service.clone(),
+        region: request.region.clone(),
+        access_key_id: request.access_key_id.clone(),
+        method: request.method.to_string(),
+        path: request.path.clone(),
+        query: request.query.clone(),
+        headers: headers.collect(),
+    })?;
+    let mut bytes = u32::try_from(head.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
+    bytes.extend(head);
+    bytes.extend(&request.body);
+    Ok(bytes)
+}
+
+fn decode(record: &[u8]) -> Result<(Head, AwsRequest), String> {
+    let (length, rest) = record.split_first_chunk().ok_or("too short")?;
+    let (head, body) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or("too short")?;
+    let head: Head = serde_json::from_slice(head).map_err(|error| error.to_string())?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in &head.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
+        headers.append(name, HeaderValue::from_str(value).map_err(|error| error.to_string())?);
+    }
+    let request = AwsRequest {
+        method: Method::from_bytes(head.method.as_bytes()).map_err(|error| error.to_string())?,
+        path: head.path.clone(),
+        query: head.query.clone(),
+        headers,
+        body: Bytes::copy_from_slice(body),
+        service: head.service.clone(),
+        region: head.region.clone(),
+        access_key_id: head.access_key_id.clone(),
+    };
+    Ok((head, request))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_reads_back_as_it_was_without_its_signature() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-target", HeaderValue::from_static("AmazonSQS.CreateQueue"));
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("AWS4-HMAC-SHA256 Credential=..."));
+        let request = AwsRequest {
+            method: Method::POST,
+            path: "/a%20b".to_owned(),
+            query: "x=1".to_owned(),
+            headers,
+            body: Bytes::from_static(b"\0\xffbody"),
+            service: "sqs".to_owned(),
+            region: "us-east-1".to_owned(),
+            access_key_id: "AKID".to_owned(),
+        };
+        let (head, again) = decode(&encode(&request, 5, 9).unwrap()).unwrap();
+        assert_eq!((head.at_ms, head.seed), (5, 9));
+        assert_eq!((again.method, again.path, again.query), (request.method, request.path, request.query));
+        assert_eq!((again.body, again.access_key_id), (request.body, request.access_key_id));
+        assert_eq!(again.headers.len(), 1);
+        assert_eq!(again.headers["x-amz-target"], "AmazonSQS.CreateQueue");
+    }
+
+    #[test]
+    fn garbage_is_refused_and_never_a_panic() {
+        for bad in [&b""[..], b"\x01", b"\xff\xff\xff\xff", b"\x02\0\0\0{}", b"\x02\0\0\0[]rest"] {
+            assert!(decode(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+"""S3, IAM, STS, SSM, and the control plane of API Gateway."""
+
+import json
+
+from common import ACCOUNT, EmulatorTest, aws, client, name
+
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+        ],
+    }
+)
+ALLOW = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}]}
+)
+
+
+class S3(EmulatorTest):
+    def test_objects_are_put_listed_read_and_deleted(self):
+        s3 = client("s3")
+        bucket = name("bucket")
+        s3.create_bucket(Bucket=bucket)
+        s3.put_object(Bucket=bucket, Key="a/b c.txt", Body=b"content", ContentType="text/plain")
+        found = s3.get_object(Bucket=bucket, Key="a/b c.txt")
+        self.assertEqual((found["Body"].read(), found["ContentType"]), (b"content", "text/plain"))
+        self.assertEqual(s3.head_object(Bucket=bucket, Key="a/b c.txt")["ContentLength"], 7)
+        listed = s3.list_objects_v2(Bucket=bucket, Prefix="a/")["Contents"]
+        self.assertEqual([one["Key"] for one in listed], ["a/b c.txt"])
+        shown = aws("s3api", "list-objects-v2", "--bucket", bucket)
+        self.assertEqual(shown["Contents"][0]["Size"], 7)
+        self.refused("NoSuchKey", 404, s3.get_object, Bucket=bucket, Key="none")
+        s3.delete_object(Bucket=bucket, Key="a/b c.txt")
+        s3.delete_bucket(Bucket=bucket)
+
+
+class Iam(EmulatorTest):
+    def test_a_role_has_policies_and_tags(self):
+        iam = client("iam")
+        role = name("role")
+        tags = [{"Key": "k", "Value": "v"}]
+        made = iam.create_role(RoleName=role, AssumeRolePolicyDocument=TRUST, Tags=tags)["Role"]
+        self.assertEqual(made["Arn"], f"arn:aws:iam::{ACCOUNT}:role/{role}")
+        iam.put_role_policy(RoleName=role, PolicyName="p", PolicyDocument=ALLOW)
+        # botocore decodes the document, which IAM gives percent-encoded.
+        self.assertEqual(iam.get_role_policy(RoleName=role, PolicyName="p")["PolicyDocument"], json.loads(ALLOW))
+        self.assertEqual(iam.get_role(RoleName=role)["Role"]["Tags"], tags)
+        policy = iam.create_policy(PolicyName=name("policy"), PolicyDocument=ALLOW)["Policy"]["Arn"]
+        iam.attach_role_policy(RoleName=role, PolicyArn=policy)
+        attached = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+        self.assertEqual([one["PolicyArn"] for one in attached], [policy])
+        self.assertEqual(aws("iam", "get-role", "--role-name", role)["Role"]["RoleName"], role)
+        iam.detach_role_policy(RoleName=role, PolicyArn=policy)
+        iam.delete_policy(PolicyArn=policy)
+        iam.delete_role_policy(RoleName=role, PolicyName="p")
+        iam.delete_role(RoleName=role)
+        self.refused("NoSuchEntity", 404, iam.get_role, RoleName=role)
+
+    def test_the_caller_is_of_the_account(self):
+        self.assertEqual(client("sts").get_caller_identity()["Account"], ACCOUNT)
+        self.assertEqual(aws("sts", "get-caller-identity")["Account"], ACCOUNT)
+
+
+class Ssm(EmulatorTest):
+    def test_a_parameter_is_put_and_read(self):
+        ssm = client("ssm")
+        parameter = name("/p")
+        ssm.put_parameter(Name=parameter, Value="v", Type="String")
+        self.assertEqual(ssm.get_parameter(Name=parameter)["Parameter"]["Value"], "v")
+        ssm.delete_parameter(Name=parameter)
+
+
+class Gateway(EmulatorTest):
+    def test_an_api_with_route_and_stage(self):
+        gateway = client("apigatewayv2")
+        api = gateway.create_api(Name="a", ProtocolType="HTTP", Tags={"k": "v"})["ApiId"]
+        integration = gateway.create_integration(
+            ApiId=api,
+            IntegrationType="AWS_PROXY",
+            IntegrationUri=f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:f",
+            PayloadFormatVersion="2.0",
+        )["IntegrationId"]
+        gateway.create_route(ApiId=api, RouteKey="GET /x", Target=f"integrations/{integration}")
+        gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
+        [route] = gateway.get_routes(ApiId=api)["Items"]
+        self.assertEqual(route["RouteKey"], "GET /x")
+        self.assertEqual(gateway.get_api(ApiId=api)["Tags"], {"k": "v"})
+        self.assertEqual(aws("apigatewayv2", "get-stages", "--api-id", api)["Items"][0]["StageName"], "$default")
+        self.refused("NotFoundException", 404, gateway.get_route, ApiId=api, RouteId="none")
+        gateway.delete_api(ApiId=api)
+        self.refused("NotFoundException", 404, gateway.get_api, ApiId=api)

@@ -1,0 +1,119 @@
+"""CloudWatch and its logs, FIS."""
+
+import datetime
+import json
+
+from common import EmulatorTest, aws, client, name
+
+
+class CloudWatch(EmulatorTest):
+    def setUp(self):
+        self.metrics = client("cloudwatch")
+
+    def test_metrics_are_put_and_read(self):
+        namespace = name("N")
+        now = datetime.datetime.now(datetime.timezone.utc)
+        dimensions = [{"Name": "d", "Value": "v"}]
+        data = {"MetricName": "m", "Dimensions": dimensions, "Value": 3.0, "Unit": "Count", "Timestamp": now}
+        self.metrics.put_metric_data(Namespace=namespace, MetricData=[data])
+        [listed] = self.metrics.list_metrics(Namespace=namespace)["Metrics"]
+        self.assertEqual((listed["MetricName"], listed["Dimensions"]), ("m", dimensions))
+        window = {"StartTime": now - datetime.timedelta(minutes=5), "EndTime": now + datetime.timedelta(minutes=5)}
+        metric = {"Namespace": namespace, "MetricName": "m", "Dimensions": dimensions}
+        points = self.metrics.get_metric_statistics(Period=60, Statistics=["Sum"], **metric, **window)["Datapoints"]
+        self.assertEqual([point["Sum"] for point in points], [3.0])
+        query = {"Id": "a", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}}
+        found = self.metrics.get_metric_data(MetricDataQueries=[query], **window)["MetricDataResults"]
+        self.assertEqual((found[0]["Values"], found[0]["StatusCode"]), ([3.0], "Complete"))
+
+    def test_an_alarm_has_its_life(self):
+        alarm = name("alarm")
+        self.metrics.put_metric_alarm(
+            AlarmName=alarm,
+            Namespace="N",
+            MetricName="m",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1.0,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="notBreaching",
+        )
+        [found] = self.metrics.describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
+        self.assertEqual((found["Threshold"], found["TreatMissingData"]), (1.0, "notBreaching"))
+        self.metrics.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="test")
+        shown = aws("cloudwatch", "describe-alarms", "--alarm-names", alarm)
+        self.assertEqual(shown["MetricAlarms"][0]["AlarmName"], alarm)
+        self.metrics.delete_alarms(AlarmNames=[alarm])
+        self.assertEqual(self.metrics.describe_alarms(AlarmNames=[alarm])["MetricAlarms"], [])
+
+
+class Logs(EmulatorTest):
+    def test_a_group_holds_events_in_streams(self):
+        logs = client("logs")
+        group = name("/group")
+        logs.create_log_group(logGroupName=group, tags={"k": "v"})
+        logs.put_retention_policy(logGroupName=group, retentionInDays=7)
+        logs.create_log_stream(logGroupName=group, logStreamName="s")
+        now_ms = int(datetime.datetime.now(datetime.timezone.utc).timestamp() * 1000)
+        events = [{"timestamp": now_ms, "message": "one"}, {"timestamp": now_ms + 1, "message": "two"}]
+        logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=events)
+        found = logs.get_log_events(logGroupName=group, logStreamName="s", startFromHead=True)["events"]
+        self.assertEqual([event["message"] for event in found], ["one", "two"])
+        [shown] = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+        self.assertEqual(shown["retentionInDays"], 7)
+        self.assertEqual(logs.list_tags_for_resource(resourceArn=shown["arn"].removesuffix(":*"))["tags"], {"k": "v"})
+        refused = {"logGroupName": name("/none"), "logStreamName": "s"}
+        self.refused("ResourceNotFoundException", 400, logs.get_log_events, **refused)
+        listed = aws("logs", "describe-log-groups", "--log-group-name-prefix", group)
+        self.assertEqual(listed["logGroups"][0]["logGroupName"], group)
+        logs.delete_log_group(logGroupName=group)
+
+
+class Fis(EmulatorTest):
+    def setUp(self):
+        self.fis = client("fis")
+
+    def template(self, actions, targets=None):
+        return self.fis.create_experiment_template(
+            clientToken=name("token"),
+            description="d",
+            roleArn="arn:aws:iam::123456789012:role/fis",
+            stopConditions=[{"source": "none"}],
+            targets=targets or {},
+            actions=actions,
+        )["experimentTemplate"]
+
+    def test_an_experiment_runs_to_its_end(self):
+        wait = {"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}}
+        template = self.template({"w": wait})
+        experiment = self.fis.start_experiment(experimentTemplateId=template["id"])["experiment"]
+        status = lambda: self.fis.get_experiment(id=experiment["id"])["experiment"]["state"]["status"]
+        self.eventually(lambda: status() == "running", "the experiment runs")
+        shown = aws("fis", "get-experiment", "--id", experiment["id"])
+        self.assertEqual(shown["experiment"]["id"], experiment["id"])
+        self.fis.stop_experiment(id=experiment["id"])
+        self.eventually(lambda: status() == "stopped", "the experiment stops")
+        self.fis.delete_experiment_template(id=template["id"])
+
+    def test_what_aws_rejects_is_rejected(self):
+        parameters = {"service": "sqs", "operations": "SendMessage", "percentage": "100", "duration": "PT1M"}
+        action = {
+            "actionId": "aws:fis:inject-api-throttle-error",
+            "parameters": parameters,
+            "targets": {"Roles": "roles"},
+        }
+        roles = {
+            "roles": {
+                "resourceType": "aws:iam:role",
+                "resourceArns": ["arn:aws:iam::123456789012:role/any"],
+                "selectionMode": "ALL",
+            }
+        }
+        with self.assertRaises(self.fis.exceptions.ValidationException):
+            self.template({"a": action}, roles)
+        with self.assertRaises(self.fis.exceptions.ResourceNotFoundException):
+            self.template({"a": {"actionId": "aws:fis:none", "parameters": {}}})
+        with self.assertRaises(self.fis.exceptions.ResourceNotFoundException):
+            self.fis.get_experiment_template(id="EXT000000000")
+        self.assertTrue(json.dumps(self.fis.list_actions()["actions"]))
