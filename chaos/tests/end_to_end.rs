@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 
+mod contract;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -108,6 +110,7 @@ async fn a_stack_comes_up_is_judged_catches_a_broken_worker_and_goes_down() {
     the_description_names_every_part(&stack.description());
     assert_eq!(stack.planned_changes(), Some(0), "the second plan must be empty");
     bad_input_gets_a_typed_problem(&stack).await;
+    contract::holds(&stack.description()).await;
     the_stock_service_passes(&stack);
     a_worker_that_drops_tasks_is_caught(&stack).await;
     assert_eq!(stack.planned_changes(), Some(0), "putting the stock worker back must leave no drift");

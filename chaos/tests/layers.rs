@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 const FUNCTIONS: [&str; 6] =
     ["submit-task", "list-tasks", "process-task", "websocket", "audit-dead-letters", "authorizer"];
+/// Judges answers by the published documents; for tests of either side.
+const JUDGE: &str = "contract";
 const HARNESS: [&str; 3] = ["emulator", "loadtest", "chaos"];
 
 #[derive(Deserialize)]
@@ -65,7 +67,7 @@ impl Layers {
 
 #[test]
 fn every_package_has_a_layer() {
-    let known = ["task-core", "task-aws"].into_iter().chain(FUNCTIONS).chain(HARNESS);
+    let known = ["task-core", "task-aws", JUDGE].into_iter().chain(FUNCTIONS).chain(HARNESS);
     let named: Vec<String> = Layers::read().0.into_keys().collect();
     assert_eq!(named, known.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
 }
@@ -83,8 +85,20 @@ fn the_service_never_depends_on_its_harness() {
 fn a_function_depends_on_no_other_function() {
     let layers = Layers::read();
     for function in FUNCTIONS {
-        assert_eq!(layers.ours_below(function), BTreeSet::from(["task-aws", "task-core"]), "{function}");
+        let mut below = layers.ours_below(function);
+        below.remove(JUDGE);
+        assert_eq!(below, BTreeSet::from(["task-aws", "task-core"]), "{function}");
+        let is_judged = |dependency: &Dependency| dependency.name == JUDGE && dependency.kind.is_none();
+        assert!(
+            !layers.dependencies(function).iter().any(is_judged),
+            "{function} ships the judge of its tests"
+        );
     }
+    assert_eq!(
+        layers.ours_below(JUDGE),
+        BTreeSet::new(),
+        "a judge that shares code with what it judges sees nothing"
+    );
     assert_eq!(layers.ours_below("task-aws"), BTreeSet::from(["task-core"]));
     assert_eq!(layers.ours_below("task-core"), BTreeSet::new());
 }

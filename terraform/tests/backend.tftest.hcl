@@ -77,6 +77,7 @@ run "each_function_may_do_exactly_what_its_calls_need" {
       submit-task = {
         "dynamodb:GetItem" = ["arn:tasks-table"]
         "dynamodb:PutItem" = ["arn:tasks-table"]
+        "dynamodb:Query"   = ["arn:tasks-table/index/owner-index"]
         "sqs:SendMessage"  = ["arn:aws:sqs:eu-central-1:123456789012:test-tasks"]
       }
       list-tasks = {

@@ -1,11 +1,10 @@
 //! One audit, with pushes of what it marks.
 
-use std::time::Duration;
-
 use lambda_runtime::{Context, Diagnostic};
 use task_aws::connections::DynamoConnections;
 use task_aws::env::{self, ConfigError, Env};
 use task_aws::pushes;
+use task_aws::sdk;
 use task_aws::sockets::Sockets;
 use task_aws::sqs::SqsDeadLetters;
 use task_aws::system::SystemClock;
@@ -13,7 +12,6 @@ use task_aws::tasks::DynamoTasks;
 use task_aws::telemetry::WideEvent;
 use task_core::audit::{AuditSummary, Auditor};
 use task_core::notify::Notifier;
-use task_core::ports::Clock as _;
 use task_core::{EpochMs, limits};
 
 #[derive(Debug)]
@@ -26,8 +24,8 @@ pub(crate) struct Function {
 
 impl Function {
     pub(crate) fn from_env(env: &impl Env) -> Result<Self, ConfigError> {
-        let sdk = task_aws::sdk::config(env)?;
-        let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
+        let sdk = sdk::config(env)?;
+        let dynamodb = sdk::dynamodb(&sdk);
         let tasks = env::required(env, env::ENV_TASKS_TABLE)?;
         let connections = env::required(env, env::ENV_CONNECTIONS_TABLE)?;
         Ok(Self {
@@ -39,12 +37,16 @@ impl Function {
     }
 
     pub(crate) async fn audit(&self, context: &Context) -> Result<AuditSummary, Diagnostic> {
-        let mut wide = WideEvent::begin("audit-dead-letters", &context.request_id);
+        let mut wide =
+            WideEvent::begin("audit-dead-letters", &context.request_id, context.xray_trace_id.as_deref());
         let deadline = EpochMs(context.deadline);
         let (changes, changed) = pushes::channel();
-        let notifier = Notifier::new(self.connections.clone(), self.sockets.clone());
-        let time_limit =
-            Duration::from_millis(deadline.minus(limits::ANSWER_MARGIN).since(SystemClock.now()).0);
+        let notifier = Notifier {
+            connections: self.connections.clone(),
+            pusher: self.sockets.clone(),
+            clock: SystemClock,
+        };
+        let push_until = deadline.minus(limits::ANSWER_MARGIN);
         let audit = async {
             let auditor = Auditor {
                 store: self.tasks.clone(),
@@ -55,7 +57,7 @@ impl Function {
             };
             auditor.audit(deadline).await
         };
-        let (summary, pushed) = tokio::join!(audit, pushes::push_all(notifier, changed, time_limit));
+        let (summary, pushed) = tokio::join!(audit, notifier.notify(changed, push_until));
         let summary = summary.map_err(|error| Diagnostic {
             error_type: "DeadLettersUnavailable".to_owned(),
             error_message: error.to_string(),
@@ -65,8 +67,7 @@ impl Function {
         wide.count("already_final", u64::from(summary.already_final));
         wide.count("malformed", u64::from(summary.malformed));
         wide.count("deferred", u64::from(summary.deferred));
-        wide.count("pushes", u64::from(pushed.sent));
-        wide.count("push_failures", u64::from(pushed.failed));
+        wide.pushes(pushed);
         Ok(summary)
     }
 }

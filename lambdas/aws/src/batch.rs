@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use task_core::EpochMs;
-use task_core::process::{Delivery, Done, Failed, HandleDelivery, Handled};
+use task_core::process::{Delivery, Done, Ended, Failed, HandleDelivery, Handled};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::event::{BatchItemFailure, SqsBatchResponse, SqsRecord};
-use crate::telemetry::WideEvent;
+use crate::telemetry::{WideEvent, owner_hash, trace_id};
 
 /// Records under way at once. AWS: a batch may hold 10,000; an environment has 1,024 file descriptors.
 const RECORDS_IN_FLIGHT_MAX: usize = 32;
@@ -22,69 +23,102 @@ impl From<SqsRecord> for Delivery {
             receipt: record.receipt_handle,
             body: record.body,
             receive_count: count.unwrap_or(1),
+            trace: record.attributes.aws_trace_header,
         }
     }
 }
 
-/// How each record ended, by message id.
-pub async fn run_batch<H>(
-    handler: Arc<H>,
-    records: Vec<SqsRecord>,
-    deadline: EpochMs,
-) -> Vec<(String, Handled)>
+/// How one record ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordEnd {
+    pub message_id: String,
+    pub ended: Ended,
+}
+
+/// How each record ended, in any order.
+pub async fn run_batch<H>(handler: Arc<H>, records: Vec<SqsRecord>, deadline: EpochMs) -> Vec<RecordEnd>
 where
     H: HandleDelivery + Send + Sync + 'static,
 {
     let mut under_way = JoinSet::new();
     let mut message_ids = HashMap::new();
-    let mut ended = Vec::with_capacity(records.len());
+    let mut ends = Vec::with_capacity(records.len());
     for record in records {
         if under_way.len() >= RECORDS_IN_FLIGHT_MAX {
-            collect(&mut under_way, &mut message_ids, &mut ended).await;
+            collect(&mut under_way, &mut message_ids, &mut ends).await;
         }
         let delivery = Delivery::from(record);
         let message_id = delivery.message_id.clone();
         let handler = Arc::clone(&handler);
-        let task = under_way.spawn(async move { handler.handle(&delivery, deadline).await });
+        let work = async move {
+            let ended = handler.handle(&delivery, deadline).await;
+            if let Handled::Failed(failed) = ended.handled {
+                log_failure(&delivery, &ended, failed);
+            }
+            ended
+        };
+        // Spawned work knows nothing of the invocation's span by itself.
+        let task = under_way.spawn(work.in_current_span());
         message_ids.insert(task.id(), message_id);
     }
-    while collect(&mut under_way, &mut message_ids, &mut ended).await {}
-    ended
+    while collect(&mut under_way, &mut message_ids, &mut ends).await {}
+    ends
 }
 
 async fn collect(
-    under_way: &mut JoinSet<Handled>,
+    under_way: &mut JoinSet<Ended>,
     message_ids: &mut HashMap<tokio::task::Id, String>,
-    ended: &mut Vec<(String, Handled)>,
+    ends: &mut Vec<RecordEnd>,
 ) -> bool {
     let Some(joined) = under_way.join_next_with_id().await else {
         return false;
     };
-    let (task, handled) = match joined {
-        Ok((task, handled)) => (task, handled),
+    let (task, ended) = match joined {
+        Ok((task, ended)) => (task, ended),
         Err(error) => {
             tracing::error!(is_panic = error.is_panic(), "a delivery did not end by itself");
-            (error.id(), Handled::Failed(Failed::Abandoned))
+            (error.id(), Handled::Failed(Failed::Abandoned).into())
         }
     };
     if let Some(message_id) = message_ids.remove(&task) {
-        ended.push((message_id, handled));
+        ends.push(RecordEnd { message_id, ended });
     }
     true
 }
 
-pub fn response(ended: &[(String, Handled)]) -> SqsBatchResponse {
-    let failed = ended.iter().filter(|(_, handled)| matches!(handled, Handled::Failed(_)));
+/// One line for each message that stays, so that a task can be followed through its failures. Success is only counted.
+fn log_failure(delivery: &Delivery, ended: &Ended, failed: Failed) {
+    let about = ended.about.as_ref();
+    tracing::warn!(
+        task.id = about.map(|about| about.task_id.to_string()),
+        task.attempts = about.map(|about| about.attempts),
+        owner_hash = about.map(|about| owner_hash(&about.owner)),
+        trace_id = delivery.trace.as_deref().map(trace_id),
+        message.id = delivery.message_id,
+        message.receive_count = delivery.receive_count,
+        outcome = metric(Handled::Failed(failed)),
+        "a message stays on the queue"
+    );
+}
+
+pub fn response(ends: &[RecordEnd]) -> SqsBatchResponse {
+    let failed = ends.iter().filter(|end| matches!(end.ended.handled, Handled::Failed(_)));
     let batch_item_failures =
-        failed.map(|(message_id, _)| BatchItemFailure { item_identifier: message_id.clone() }).collect();
+        failed.map(|end| BatchItemFailure { item_identifier: end.message_id.clone() }).collect();
     SqsBatchResponse { batch_item_failures }
 }
 
 /// Counts the ends under the names that alarms and experiments use.
-pub fn count(ended: &[(String, Handled)], event: &mut WideEvent) {
-    event.count("deliveries", ended.len() as u64);
-    for (_, handled) in ended {
-        event.count(metric(*handled), 1);
+pub fn count(ends: &[RecordEnd], event: &mut WideEvent) {
+    event.count("deliveries", ends.len() as u64);
+    for RecordEnd { ended, .. } in ends {
+        event.count(metric(ended.handled), 1);
+        let attempts = ended.about.as_ref().map_or(0, |about| about.attempts);
+        event.count("attempts", u64::from(attempts > 0));
+        if matches!(ended.handled, Handled::Done(Done::Succeeded) | Handled::Failed(Failed::DeadLettered)) {
+            // Over `succeeded` and `dead_lettered` this is the amplification: attempts per task that came to its end.
+            event.count("attempts_of_ended", u64::from(attempts));
+        }
     }
 }
 
@@ -116,16 +150,17 @@ mod tests {
     }
 
     impl HandleDelivery for Obedient {
-        async fn handle(&self, delivery: &Delivery, _deadline: EpochMs) -> Handled {
+        async fn handle(&self, delivery: &Delivery, _deadline: EpochMs) -> Ended {
             let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
             self.under_way_max.fetch_max(under_way, Ordering::SeqCst);
             tokio::task::yield_now().await;
             self.under_way.fetch_sub(1, Ordering::SeqCst);
-            match delivery.body.as_str() {
+            let handled = match delivery.body.as_str() {
                 "panic" => panic!("asked to"),
                 "fail" => Handled::Failed(Failed::Retried),
                 _ => Handled::Done(Done::Succeeded),
-            }
+            };
+            handled.into()
         }
     }
 
@@ -137,27 +172,85 @@ mod tests {
     #[tokio::test]
     async fn a_panic_fails_its_own_record_and_no_other() {
         let records = vec![record("a", "panic"), record("b", "succeed"), record("c", "fail")];
-        let mut ended = run_batch(Arc::new(Obedient::default()), records, EpochMs(0)).await;
-        ended.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut ends = run_batch(Arc::new(Obedient::default()), records, EpochMs(0)).await;
+        ends.sort_by(|one, other| one.message_id.cmp(&other.message_id));
         let expected = [
-            ("a".to_owned(), Handled::Failed(Failed::Abandoned)),
-            ("b".to_owned(), Handled::Done(Done::Succeeded)),
-            ("c".to_owned(), Handled::Failed(Failed::Retried)),
-        ];
-        assert_eq!(ended, expected);
-        let answer = serde_json::to_value(response(&ended)).unwrap();
+            ("a", Handled::Failed(Failed::Abandoned)),
+            ("b", Handled::Done(Done::Succeeded)),
+            ("c", Handled::Failed(Failed::Retried)),
+        ]
+        .map(|(id, handled)| RecordEnd { message_id: id.to_owned(), ended: handled.into() });
+        assert_eq!(ends, expected);
+        let answer = serde_json::to_value(response(&ends)).unwrap();
         let kept =
             serde_json::json!({"batchItemFailures": [{"itemIdentifier": "a"}, {"itemIdentifier": "c"}]});
         assert_eq!(answer, kept);
+    }
+
+    /// Where a subscriber writes, kept.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Fails, and knows whose task it was.
+    struct Failing;
+
+    impl HandleDelivery for Failing {
+        async fn handle(&self, _delivery: &Delivery, _deadline: EpochMs) -> Ended {
+            let about = task_core::process::About {
+                task_id: "0193b0e2-7c00-7000-8000-000000000001".parse().unwrap(),
+                owner: task_core::Owner::parse("alice@example.com").unwrap(),
+                attempts: 2,
+            };
+            Ended { handled: Handled::Failed(Failed::Retried), about: Some(about) }
+        }
+    }
+
+    #[test]
+    fn a_failure_is_logged_with_its_ids_and_without_body_or_owner() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let env = HashMap::<&'static str, &'static str>::new();
+        let subscriber = crate::logging::subscriber(&env, move || writer.clone());
+        let record = serde_json::json!({
+            "messageId": "m-1", "receiptHandle": "secret-receipt", "body": "secret-body",
+            "attributes": {"ApproximateReceiveCount": "3", "AWSTraceHeader": "Root=1-2-3;Parent=4"},
+        });
+        let records = vec![serde_json::from_value(record).unwrap()];
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            runtime.block_on(run_batch(Arc::new(Failing), records, EpochMs(0)))
+        });
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let expected = serde_json::json!({
+            "level": "WARN", "task.id": "0193b0e2-7c00-7000-8000-000000000001", "task.attempts": 2,
+            "message.id": "m-1", "message.receive_count": 3, "trace_id": "1-2-3", "outcome": "retried",
+        });
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&line[name], value, "{name} in {line:#}");
+        }
+        assert_eq!(line["owner_hash"].as_str().map(str::len), Some(16));
+        assert!(!text.contains("secret") && !text.contains("alice"), "{text}");
     }
 
     #[tokio::test]
     async fn a_large_batch_runs_side_by_side_within_its_bound_and_ends_every_record_once() {
         let handler = Arc::new(Obedient::default());
         let records = (0..1_000).map(|n| record(&n.to_string(), "succeed")).collect();
-        let ended = run_batch(Arc::clone(&handler), records, EpochMs(0)).await;
-        let ids: std::collections::HashSet<_> = ended.iter().map(|(id, _)| id).collect();
-        assert_eq!((ended.len(), ids.len()), (1_000, 1_000));
+        let ends = run_batch(Arc::clone(&handler), records, EpochMs(0)).await;
+        let ids: std::collections::HashSet<_> = ends.iter().map(|end| &end.message_id).collect();
+        assert_eq!((ends.len(), ids.len()), (1_000, 1_000));
         assert_eq!(handler.under_way_max.load(Ordering::SeqCst), RECORDS_IN_FLIGHT_MAX);
     }
 }

@@ -84,11 +84,16 @@ pub const ENV_DEAD_LETTER_QUEUE_URL: &str = "DEAD_LETTER_QUEUE_URL";
 pub const ENV_MAX_RECEIVE_COUNT: &str = "MAX_RECEIVE_COUNT";
 pub const ENV_QUEUE_VISIBILITY_SECONDS: &str = "QUEUE_VISIBILITY_SECONDS";
 pub const ENV_WEBSOCKET_MANAGEMENT_ENDPOINT: &str = "WEBSOCKET_MANAGEMENT_ENDPOINT";
+pub const ENV_TASKS_IN_FLIGHT_PER_OWNER_MAX: &str = "TASKS_IN_FLIGHT_PER_OWNER_MAX";
 pub const ENV_ALLOW_TEST_TASKS: &str = "ALLOW_TEST_TASKS";
 
 /// Shards of the owner index. Raising the number keeps older tasks listed only if their shards stay within it.
 pub fn owner_index_shards(env: &impl Env) -> Result<u16, ConfigError> {
     number(env, ENV_OWNER_INDEX_SHARDS, 1..=task_core::limits::OWNER_INDEX_SHARDS_MAX)
+}
+
+pub fn tasks_in_flight_per_owner_max(env: &impl Env) -> Result<u32, ConfigError> {
+    number(env, ENV_TASKS_IN_FLIGHT_PER_OWNER_MAX, 1..=task_core::limits::TASKS_IN_FLIGHT_PER_OWNER_MAX)
 }
 
 pub fn kinds_allowed(env: &impl Env) -> Result<task_core::kind::KindsAllowed, ConfigError> {

@@ -113,6 +113,8 @@ pub struct SqsAttributes {
     pub approximate_receive_count: Option<String>,
     #[serde(default)]
     pub sent_timestamp: Option<String>,
+    #[serde(default, rename = "AWSTraceHeader")]
+    pub aws_trace_header: Option<String>,
 }
 
 /// AWS: a wrong name or an unknown id here fails the whole batch.

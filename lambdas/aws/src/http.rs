@@ -42,7 +42,7 @@ impl HttpResponse {
     pub fn refused(refusal: &Refusal, request_id: &str) -> Self {
         let problem = refusal.kind.problem(refusal.detail.clone(), request_id);
         let mut response = Self::with_type(problem.status, &problem, CONTENT_TYPE_PROBLEM, request_id);
-        if problem.status == 503 {
+        if refusal.kind.is_temporary() {
             response.headers.insert("retry-after", limits::RETRY_AFTER_SECONDS.to_string());
         }
         response

@@ -7,6 +7,7 @@ pub mod event;
 pub mod exec_wrapper;
 pub mod http;
 mod item;
+pub mod logging;
 pub mod pushes;
 pub mod sdk;
 pub mod sockets;

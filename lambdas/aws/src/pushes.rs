@@ -1,9 +1,8 @@
-//! Pushing while tasks are worked on, without holding them up.
+//! The way of changes from the work on tasks to the pushing, which goes on beside it.
 
-use std::time::Duration;
-
-use task_core::notify::{Notifier, PushReport};
-use task_core::ports::{Change, Changes, Connections, Pusher};
+use futures_util::Stream;
+use futures_util::stream;
+use task_core::ports::{Change, Changes};
 use tokio::sync::mpsc;
 
 /// Takes the changes of one batch. Unbounded, because a batch makes only a few changes per message.
@@ -17,28 +16,8 @@ impl Changes for ChangeSender {
     }
 }
 
-pub fn channel() -> (ChangeSender, mpsc::UnboundedReceiver<Change>) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    (ChangeSender(sender), receiver)
-}
-
-/// Pushes until all senders are gone. What gathers while one round is under way makes up the next, so that a change that
-/// was overtaken meanwhile is not sent.
-pub async fn push_all<N: Connections, P: Pusher>(
-    mut notifier: Notifier<N, P>,
-    mut changes: mpsc::UnboundedReceiver<Change>,
-    time_limit: Duration,
-) -> PushReport {
-    let mut report = PushReport::default();
-    let rounds = async {
-        let mut round = Vec::new();
-        while changes.recv_many(&mut round, usize::MAX).await > 0 {
-            report.add(notifier.notify(std::mem::take(&mut round)).await);
-        }
-    };
-    if tokio::time::timeout(time_limit, rounds).await.is_err() {
-        tracing::warn!(time_limit_ms = time_limit.as_millis(), "pushing ended at its time limit");
-        report.failed += 1;
-    }
-    report
+/// The stream ends when the sender is dropped with the work.
+pub fn channel() -> (ChangeSender, impl Stream<Item = Change> + Unpin) {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    (ChangeSender(sender), stream::poll_fn(move |context| receiver.poll_recv(context)))
 }

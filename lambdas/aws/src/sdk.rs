@@ -1,18 +1,21 @@
 //! One SDK configuration for all clients, and what an SDK error means.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::http::HttpResponse;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents, SharedCredentialsProvider};
+use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use task_core::error::{PortError, Symptom, classify};
+use task_core::limits;
 
 use crate::env::{ConfigError, Env, required};
 
@@ -71,6 +74,53 @@ pub(crate) fn one_attempt(timeout: Duration) -> (RetryConfig, TimeoutConfig) {
 
 pub(crate) const SEND_TIMEOUT: Duration = ATTEMPT_TIMEOUT;
 
+/// Terraform's shortest function timeout: one operation with its second attempt, and the answer after it, fit into it.
+const FUNCTION_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+const _: () = assert!(
+    OPERATION_TIMEOUT.as_millis() + limits::ANSWER_MARGIN.0 as u128 <= FUNCTION_TIMEOUT_MIN.as_millis()
+);
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// Attempts of calls to AWS that this process has made, the SDK's own second attempts included.
+pub fn calls() -> u64 {
+    CALLS.load(Ordering::Relaxed)
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CountCalls;
+
+impl Intercept for CountCalls {
+    fn name(&self) -> &'static str {
+        "CountCalls"
+    }
+
+    fn read_before_attempt(
+        &self,
+        _context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(config).interceptor(CountCalls);
+    aws_sdk_dynamodb::Client::from_conf(config.build())
+}
+
+/// Whether nobody was there to take the request. Only what is certain counts: of a connection that broke, and of one that
+/// was closed without an answer, nobody knows what had arrived.
+fn is_unreached(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    std::iter::successors(Some(error), |error| (*error).source()).any(|error| {
+        let io = error.downcast_ref::<std::io::Error>();
+        io.is_some_and(|io| matches!(io.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable))
+    })
+}
+
 /// Names the operation and what the failure means. The detail is for the log and carries no payload.
 pub(crate) fn port_error<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> PortError
 where
@@ -88,9 +138,12 @@ where
         }
         SdkError::TimeoutError(_) => (Symptom::NoAnswer, "timeout".to_owned()),
         SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
+            Some(connector) if connector.is_user() || is_unreached(connector) => {
+                (Symptom::NotSent, "no connection".to_owned())
+            }
             Some(connector) if connector.is_timeout() => (Symptom::NoAnswer, "timeout".to_owned()),
-            Some(connector) if connector.is_io() => (Symptom::NoAnswer, "broken connection".to_owned()),
-            _ => (Symptom::NotSent, "no connection".to_owned()),
+            // Whatever else went wrong on the way may have done so after the request had left.
+            _ => (Symptom::NoAnswer, "broken connection".to_owned()),
         },
         _ => (Symptom::NotSent, "the request could not be built".to_owned()),
     };

@@ -8,7 +8,7 @@ use task_core::ConnectionId;
 use task_core::error::PortError;
 use task_core::ports::{Pushed, Pusher};
 
-use crate::sdk::{PUSH_TIMEOUT, one_attempt, port_error};
+use crate::sdk::{CountCalls, PUSH_TIMEOUT, one_attempt, port_error};
 
 #[derive(Clone, Debug)]
 pub struct Sockets {
@@ -22,7 +22,8 @@ impl Sockets {
         let config = aws_sdk_apigatewaymanagement::config::Builder::from(config)
             .endpoint_url(endpoint)
             .retry_config(retry)
-            .timeout_config(timeouts);
+            .timeout_config(timeouts)
+            .interceptor(CountCalls);
         Self::with_client(Client::from_conf(config.build()))
     }
 

@@ -7,7 +7,7 @@ use task_core::DurationMs;
 use task_core::error::PortError;
 use task_core::ports::{DeadLetter, DeadLetters, TaskQueue, Visibility};
 
-use crate::sdk::{SEND_TIMEOUT, one_attempt, port_error};
+use crate::sdk::{CountCalls, SEND_TIMEOUT, one_attempt, port_error};
 
 /// AWS: at most 10 messages per receive.
 const RECEIVE_MAX: i32 = 10;
@@ -27,7 +27,10 @@ pub struct SqsTasks {
 impl SqsTasks {
     pub fn new(config: &SdkConfig, queue_url: impl Into<String>) -> Self {
         let (retry, timeouts) = one_attempt(SEND_TIMEOUT);
-        let config = aws_sdk_sqs::config::Builder::from(config).retry_config(retry).timeout_config(timeouts);
+        let config = aws_sdk_sqs::config::Builder::from(config)
+            .retry_config(retry)
+            .timeout_config(timeouts)
+            .interceptor(CountCalls);
         Self::with_client(Client::from_conf(config.build()), queue_url)
     }
 
@@ -78,7 +81,10 @@ impl SqsDeadLetters {
         // Long polling answers after its wait, which the usual timeout would cut off.
         let wait = std::time::Duration::from_secs(u64::from(PEEK_WAIT_SECONDS.unsigned_abs()));
         let (retry, timeouts) = one_attempt(wait + SEND_TIMEOUT);
-        let config = aws_sdk_sqs::config::Builder::from(config).retry_config(retry).timeout_config(timeouts);
+        let config = aws_sdk_sqs::config::Builder::from(config)
+            .retry_config(retry)
+            .timeout_config(timeouts)
+            .interceptor(CountCalls);
         Self::with_client(Client::from_conf(config.build()), queue_url)
     }
 

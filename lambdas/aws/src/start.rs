@@ -4,7 +4,7 @@ use std::future::Future;
 use std::process::ExitCode;
 
 use crate::env::{ConfigError, ProcessEnv};
-use crate::exec_wrapper;
+use crate::{exec_wrapper, logging};
 
 /// `EX_USAGE` of sysexits: the configuration is wrong, and starting again will not help.
 const EXIT_CONFIG: u8 = 64;
@@ -26,7 +26,8 @@ where
 {
     // First of all: exec(2) replaces the process, so nothing may have been started yet.
     exec_wrapper::wrap_if_asked(&ProcessEnv);
-    lambda_runtime::tracing::init_default_subscriber();
+    // Fails only when there is one already, and there is none this early.
+    let _set = tracing::subscriber::set_global_default(logging::subscriber(&ProcessEnv, std::io::stdout));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -3,13 +3,16 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
-use task_core::TaskId;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Select};
+use futures_util::future::try_join_all;
 use task_core::error::PortError;
 use task_core::limits;
 use task_core::list::SortKey;
-use task_core::ports::{Created, OwnerIndex, ShardPage, ShardQuery, Swapped, TaskStore};
+use task_core::ports::{Created, Extended, OpenTasks, OwnerIndex, ShardPage, ShardQuery, Swapped, TaskStore};
 use task_core::record::TaskRecord;
+use task_core::state::Lease;
+use task_core::wire::Status;
+use task_core::{Owner, TaskId};
 
 use crate::item::{Item, from_item, owner_shard, result_text, to_item};
 use crate::sdk::port_error;
@@ -114,6 +117,9 @@ fn update_of(before: &TaskRecord, after: &TaskRecord) -> Update {
         Some(lease) => update.only_if("lease_token", string(lease.token)),
         None => update.only_if_absent("lease_token"),
     }
+    if let (Some(taken_over), Some(_)) = (before.state.lease(), after.state.lease()) {
+        update.only_if("lease_until_ms", number(taken_over.until.0));
+    }
     update.set("status", string(after.state.status()));
     update.set("version", number(after.version));
     update.set("attempts", number(after.attempts));
@@ -198,6 +204,28 @@ impl TaskStore for DynamoTasks {
         }
     }
 
+    async fn extend(&self, id: TaskId, lease: Lease) -> Result<Extended, PortError> {
+        let outcome = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("task_id", string(id))
+            .update_expression("SET lease_until_ms = :until")
+            // The end of an attempt removes the token, and a takeover replaces it.
+            .condition_expression("lease_token = :token")
+            .expression_attribute_values(":until", number(lease.until.0))
+            .expression_attribute_values(":token", string(lease.token))
+            .send()
+            .await;
+        match outcome {
+            Ok(_) => Ok(Extended::Yes),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Extended::Lost),
+                _ => Err(port_error("UpdateItem lease", &error)),
+            },
+        }
+    }
+
     async fn saw_delivery(&self, id: TaskId, receive_count: u32) -> Result<(), PortError> {
         let outcome = self
             .client
@@ -252,6 +280,36 @@ impl OwnerIndex for DynamoTasks {
         let records =
             output.items.unwrap_or_default().into_iter().map(from_item).collect::<Result<_, _>>()?;
         Ok(ShardPage { records, stopped_at })
+    }
+}
+
+impl OpenTasks for DynamoTasks {
+    async fn open(&self, owner: &Owner) -> Result<u32, PortError> {
+        let counts = try_join_all((0..self.shards).map(|shard| self.open_in(owner, shard))).await?;
+        Ok(counts.into_iter().fold(0, u32::saturating_add))
+    }
+}
+
+impl DynamoTasks {
+    /// One page: newest first, since what is open is nearly always new.
+    async fn open_in(&self, owner: &Owner, shard: u16) -> Result<u32, PortError> {
+        let output = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(OWNER_INDEX)
+            .select(Select::Count)
+            .key_condition_expression("owner_shard = :shard")
+            .filter_expression("#status IN (:queued, :running)")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":shard", string(owner_shard(owner, shard)))
+            .expression_attribute_values(":queued", string(Status::Queued))
+            .expression_attribute_values(":running", string(Status::Running))
+            .scan_index_forward(false)
+            .send()
+            .await
+            .map_err(|error| port_error("Query open tasks", &error))?;
+        Ok(u32::try_from(output.count).unwrap_or_default())
     }
 }
 

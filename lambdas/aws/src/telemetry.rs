@@ -8,13 +8,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use task_core::notify::PushReport;
 use task_core::ports::Clock as _;
 use task_core::{EpochMs, Owner};
 
+use crate::sdk;
 use crate::system::SystemClock;
 
 /// AWS: alarms and dashboards find our metrics by this name.
 pub const NAMESPACE: &str = "Tasks";
+
+/// Enough to find one owner's lines, and nothing that names the owner.
+pub fn owner_hash(owner: &Owner) -> String {
+    const BYTES: usize = 8;
+    task_core::idempotency::hex(&Sha256::digest(owner.as_str())[..BYTES])
+}
+
+/// The trace in an X-Ray header: `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=…;Sampled=1`.
+pub fn trace_id(header: &str) -> &str {
+    header.split(';').find_map(|part| part.trim().strip_prefix("Root=")).unwrap_or(header)
+}
 
 static IS_WARM: AtomicBool = AtomicBool::new(false);
 
@@ -23,18 +36,24 @@ static IS_WARM: AtomicBool = AtomicBool::new(false);
 pub struct WideEvent {
     function: &'static str,
     started_at: EpochMs,
+    calls_before: u64,
     metrics: BTreeMap<&'static str, (&'static str, u64)>,
     fields: BTreeMap<&'static str, Value>,
 }
 
 impl WideEvent {
-    pub fn begin(function: &'static str, request_id: &str) -> Self {
+    /// `trace` is the X-Ray header that the invocation came with.
+    pub fn begin(function: &'static str, request_id: &str, trace: Option<&str>) -> Self {
         let mut event = Self {
             function,
             started_at: SystemClock.now(),
+            calls_before: sdk::calls(),
             metrics: BTreeMap::new(),
             fields: BTreeMap::from([("request_id", Value::from(request_id))]),
         };
+        if let Some(trace) = trace {
+            event.field("trace_id", trace_id(trace));
+        }
         let is_cold = !IS_WARM.swap(true, Ordering::Relaxed);
         event.count("cold_start", u64::from(is_cold));
         event
@@ -52,11 +71,14 @@ impl WideEvent {
         self.fields.insert(name, value.into());
     }
 
-    /// Enough to find one owner's lines, and nothing that names the owner.
     pub fn owner(&mut self, owner: &Owner) {
-        const BYTES: usize = 8;
-        let digest = Sha256::digest(owner.as_str());
-        self.field("owner_hash", task_core::idempotency::hex(&digest[..BYTES]));
+        self.field("owner_hash", owner_hash(owner));
+    }
+
+    pub fn pushes(&mut self, report: PushReport) {
+        self.count("pushes", u64::from(report.sent));
+        self.count("pushes_gone", u64::from(report.gone));
+        self.count("push_failures", u64::from(report.failed));
     }
 
     fn to_line(&self, now: EpochMs) -> Value {
@@ -82,6 +104,8 @@ impl Drop for WideEvent {
     fn drop(&mut self) {
         let now = SystemClock.now();
         self.milliseconds("duration_ms", now.since(self.started_at).0);
+        // An environment has one invocation at a time, so the difference is this one's.
+        self.count("dependency_calls", sdk::calls().saturating_sub(self.calls_before));
         println!("{}", self.to_line(now));
     }
 }
@@ -92,7 +116,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_defined_and_is_a_root_member() {
-        let mut event = WideEvent::begin("submit-task", "r-1");
+        let mut event = WideEvent::begin("submit-task", "r-1", Some("Root=1-2-3;Parent=4;Sampled=1"));
         event.count("accepted", 1);
         event.count("accepted", 1);
         event.milliseconds("queue_age_ms", 7);
@@ -103,6 +127,7 @@ mod tests {
         assert!(defined.iter().all(|metric| line[metric["Name"].as_str().unwrap()].is_u64()));
         assert_eq!(line["accepted"], 2);
         assert_eq!(line["request_id"], "r-1");
+        assert_eq!(line["trace_id"], "1-2-3");
         assert!(!line.to_string().contains("alice"));
     }
 }

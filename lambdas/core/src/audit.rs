@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use futures_util::future::join_all;
 use serde::Serialize;
 
+use crate::deadline::within;
 use crate::error::PortError;
 use crate::id::TaskId;
 use crate::limits;
@@ -47,29 +48,35 @@ enum Finding {
 impl<S: TaskStore, D: DeadLetters, C: Clock, N: Changes> Auditor<S, D, C, N> {
     /// Peeks until nothing new is found, or `deadline` is near.
     pub async fn audit(&self, deadline: EpochMs) -> Result<AuditSummary, PortError> {
+        let answer_by = deadline.minus(limits::ANSWER_MARGIN);
         let mut summary = AuditSummary::default();
         let mut met = HashSet::new();
         for _ in 0..limits::AUDIT_ROUNDS_MAX {
             if self.clock.now() >= deadline.minus(limits::AUDIT_ROUND_TIME) {
                 break;
             }
-            let mut letters = self.dead_letters.peek(limits::AUDIT_VISIBILITY).await?;
+            let peek = within(&self.clock, answer_by, self.dead_letters.peek(limits::AUDIT_VISIBILITY));
+            let Some(letters) = peek.await else { break };
+            let mut letters = letters?;
             letters.retain(|letter| met.insert(letter.message_id.clone()));
             if letters.is_empty() {
                 break;
             }
-            for finding in join_all(letters.iter().map(|letter| self.examine(letter))).await {
+            for finding in join_all(letters.iter().map(|letter| self.examine(letter, answer_by))).await {
                 summary.add(&finding);
             }
         }
         Ok(summary)
     }
 
-    async fn examine(&self, letter: &DeadLetter) -> Finding {
+    async fn examine(&self, letter: &DeadLetter, answer_by: EpochMs) -> Finding {
         let Ok(message) = QueueMessage::parse(&letter.body) else {
             return Finding::Malformed;
         };
-        self.mark(&message).await.unwrap_or(Finding::Deferred)
+        match within(&self.clock, answer_by, self.mark(&message)).await {
+            Some(Ok(finding)) => finding,
+            Some(Err(_)) | None => Finding::Deferred,
+        }
     }
 
     async fn mark(&self, message: &QueueMessage) -> Result<Finding, PortError> {

@@ -3,6 +3,7 @@
 //! This package cannot see AWS, tokio or a clock: everything outside comes in through [`ports`], so that every
 //! promise can be tested against in-memory ports, at any moment of failure, from a seed.
 
+pub mod admission;
 pub mod audit;
 pub mod connection;
 mod deadline;

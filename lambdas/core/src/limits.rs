@@ -21,6 +21,20 @@ pub const CONNECTION_ID_BYTES_MAX: usize = 128;
 /// Bytes of a cursor: a moment and an id in base64 are 68. AWS: as for the headers, 10,240 bytes.
 pub const CURSOR_BYTES_MAX: usize = 128;
 
+/// For how long an environment goes by one count of an owner's open tasks.
+pub const ADMISSION_WINDOW: DurationMs = DurationMs::from_seconds(10);
+
+/// Submissions of one owner that one environment admits per window without counting. Most owners never come to a count. AWS: a
+/// count reads at most one page of 1 MB per shard of the index, 128 read units.
+pub const ADMISSION_UNCOUNTED_MAX: u32 = 100;
+
+/// Owners that an environment remembers at once: about 1 MB of its memory, of which Lambda gives at least 128 MB.
+pub const ADMISSION_OWNERS_MAX: usize = 10_000;
+
+/// Highest limit that may be configured: what a count of one page per shard can see. AWS: 1 MB per page; our smallest record
+/// is about 600 bytes, and 64 shards are the most.
+pub const TASKS_IN_FLIGHT_PER_OWNER_MAX: u32 = 100_000;
+
 /// Tasks of one page. AWS: a DynamoDB query page is at most 1 MB, and a Lambda response 6 MB.
 pub const PAGE_TASKS_MAX: u16 = 100;
 
@@ -47,6 +61,13 @@ pub const CONNECTIONS_PER_OWNER_MAX: u16 = 50;
 /// Pushes in flight at once. AWS: a Lambda environment has 1,024 file descriptors.
 pub const PUSHES_IN_FLIGHT_MAX: usize = 32;
 
+/// Pushes to one connection that may fail in one batch before the rest of the batch passes it by: a client that does not
+/// read must not cost the others their time. It catches up with `watch`.
+pub const PUSH_FAILURES_PER_CONNECTION_MAX: u32 = 2;
+
+/// How long pushes may go on when the work of a batch is done: until then the batch is not answered.
+pub const PUSH_GRACE: DurationMs = DurationMs(600);
+
 /// Bytes of a message from a WebSocket client. AWS: 128 KB; no message of ours needs more than this.
 pub const CLIENT_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
@@ -60,11 +81,27 @@ pub const RECORD_TTL: DurationMs = DurationMs::from_days(30);
 /// Age at which a connection row expires. AWS: a WebSocket lasts 2 hours at most.
 pub const CONNECTION_TTL: DurationMs = DurationMs::from_seconds(2 * 60 * 60 + 300);
 
+/// How long a lease lasts without a heartbeat, unless the function ends before: so long is a task held up by a worker that
+/// died. AWS: a function runs for up to 15 minutes, which would be too long to wait.
+pub const LEASE_TIME: DurationMs = DurationMs::from_seconds(15);
+
+/// How often a worker at long work extends its lease: two heartbeats may fail before the lease ends.
+pub const HEARTBEAT_EVERY: DurationMs = DurationMs::from_seconds(5);
+
 /// What a lease lasts beyond the function's deadline: the clocks of two machines differ, and Lambda kills at the deadline.
+/// A message comes back this much after its lease, for the same reason.
 pub const LEASE_MARGIN: DurationMs = DurationMs(500);
+
+/// Time kept free after the work, to record how it ended.
+pub const SETTLE_MARGIN: DurationMs = DurationMs(250);
 
 /// Time kept free before the function's deadline, so that a batch is answered and not killed.
 pub const ANSWER_MARGIN: DurationMs = DurationMs(100);
+
+/// Calls through ports that one delivery may make, heartbeats apart: a read, the rounds of the claim, the end of the
+/// attempt, one change of visibility. The SDK makes at most two attempts of each. This and the receives bound what one
+/// task can cost in an outage.
+pub const CALLS_PER_DELIVERY_MAX: u32 = 1 + SWAP_ROUNDS_MAX + 1 + 1;
 
 /// First ceiling of the back-off of a failed attempt; doubles with every receive.
 pub const BACKOFF_BASE: DurationMs = DurationMs::from_seconds(1);

@@ -1,13 +1,26 @@
 //! Telling an owner's connections about changes. Never fails a task.
+//!
+//! Each connection has its own outbox and at most one push under way, so that a client that does not read holds up nobody
+//! but itself. What waits in an outbox is overtaken by what is newer: a client drops a push whose version is not above
+//! what it has.
 
-use std::collections::HashMap;
+mod outbox;
 
-use futures_util::{StreamExt as _, stream};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::task::Poll;
 
+use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::stream::{FuturesUnordered, Stream, StreamExt as _};
+
+use crate::deadline::within;
+use crate::error::PortError;
 use crate::id::{ConnectionId, Owner, TaskId};
 use crate::limits;
-use crate::ports::{Change, Connections, Pushed, Pusher};
-use crate::wire::ServerMessage;
+use crate::ports::{Change, Clock, Connections, Pushed, Pusher};
+use crate::time::EpochMs;
+use crate::wire::{ServerMessage, Task};
+use outbox::{Message, Outboxes, Parcel};
 
 /// What became of the pushes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,109 +28,209 @@ pub struct PushReport {
     pub sent: u32,
     /// Connections that were closed; their rows are removed.
     pub gone: u32,
+    /// Refused, unanswered, or given up.
     pub failed: u32,
 }
 
-impl PushReport {
-    pub const fn add(&mut self, other: Self) {
-        self.sent += other.sent;
-        self.gone += other.gone;
-        self.failed += other.failed;
-    }
-}
-
 /// Pushes for one batch: asks for each owner's connections once.
-#[derive(Debug)]
-pub struct Notifier<N, P> {
-    connections: N,
-    pusher: P,
-    known: HashMap<Owner, Vec<ConnectionId>>,
+#[derive(Clone, Debug)]
+pub struct Notifier<N, P, C> {
+    pub connections: N,
+    pub pusher: P,
+    pub clock: C,
 }
 
-enum PushEnd {
-    Sent,
-    Gone { owner: Owner, connection: ConnectionId },
-    Failed,
+/// What the notifier waited for.
+enum Step {
+    Found { owner: Owner, connections: Result<Vec<ConnectionId>, PortError> },
+    Pushed { parcel: Parcel, outcome: Result<Pushed, PortError> },
 }
 
-impl<N: Connections, P: Pusher> Notifier<N, P> {
-    pub fn new(connections: N, pusher: P) -> Self {
-        Self { connections, pusher, known: HashMap::new() }
-    }
+enum Next {
+    Step(Step),
+    Change(Change),
+    /// No further change will come.
+    Closed,
+    /// And nothing is left to be done.
+    Done,
+}
 
-    /// Pushes the newest of the changes of each task.
-    pub async fn notify(&mut self, changes: Vec<Change>) -> PushReport {
-        let mut report = PushReport::default();
-        let mut pushes = Vec::new();
-        for change in newest_per_task(changes) {
-            let Ok(message) = serde_json::to_string(&ServerMessage::Task { task: change.task }) else {
-                report.failed += 1;
-                continue;
-            };
-            let Some(connections) = self.connections_of(&change.owner).await else {
-                report.failed += 1;
-                continue;
-            };
-            let message = std::sync::Arc::new(message);
-            pushes.extend(connections.iter().cloned().map(|to| (change.owner.clone(), to, message.clone())));
+/// The connections of an owner, as far as they are known.
+enum Audience {
+    /// Being asked for; the newest change of each task waits.
+    Asked(BTreeMap<TaskId, Arc<Message>>),
+    Known(Vec<ConnectionId>),
+}
+
+/// One batch's pushes.
+struct Round<'a, N, P, C> {
+    notifier: &'a Notifier<N, P, C>,
+    under_way: FuturesUnordered<BoxFuture<'a, Step>>,
+    audiences: HashMap<Owner, Audience>,
+    outboxes: Outboxes,
+    report: PushReport,
+    is_open: bool,
+}
+
+impl<N: Connections, P: Pusher, C: Clock> Notifier<N, P, C> {
+    /// Pushes what comes out of `changes`. Ends when all is pushed, at most [`limits::PUSH_GRACE`] after the last change,
+    /// and in any case at `deadline`.
+    pub async fn notify<S>(&self, changes: S, deadline: EpochMs) -> PushReport
+    where
+        S: Stream<Item = Change> + Unpin,
+    {
+        let mut changes = changes;
+        let mut round = Round {
+            notifier: self,
+            under_way: FuturesUnordered::new(),
+            audiences: HashMap::new(),
+            outboxes: Outboxes::default(),
+            report: PushReport::default(),
+            is_open: true,
+        };
+        within(&self.clock, deadline, round.until_closed(&mut changes)).await;
+        let end = self.clock.now().plus(limits::PUSH_GRACE).min(deadline);
+        within(&self.clock, end, round.until_done(&mut changes)).await;
+        round.report_with_what_is_left()
+    }
+}
+
+impl<N: Connections, P: Pusher, C: Clock> Round<'_, N, P, C> {
+    async fn until_closed<S: Stream<Item = Change> + Unpin>(&mut self, changes: &mut S) {
+        while self.is_open {
+            let next = self.next(changes).await;
+            self.take(next);
         }
-        let ends: Vec<PushEnd> = stream::iter(pushes)
-            .map(|(owner, connection, message)| self.push(owner, connection, message))
-            .buffer_unordered(limits::PUSHES_IN_FLIGHT_MAX)
-            .collect()
-            .await;
-        report.add(self.count(ends));
-        report
     }
 
-    async fn connections_of(&mut self, owner: &Owner) -> Option<&[ConnectionId]> {
-        if !self.known.contains_key(owner) {
-            let connections = self.connections.of_owner(owner).await.ok()?;
-            self.known.insert(owner.clone(), connections);
-        }
-        self.known.get(owner).map(Vec::as_slice)
-    }
-
-    async fn push(&self, owner: Owner, connection: ConnectionId, message: std::sync::Arc<String>) -> PushEnd {
-        match self.pusher.push(&connection, &message).await {
-            Ok(Pushed::Sent) => PushEnd::Sent,
-            Ok(Pushed::Gone) => {
-                // When the removal fails the row goes with the next push, or by its time to live.
-                let _later = self.connections.remove(&owner, &connection).await;
-                PushEnd::Gone { owner, connection }
+    async fn until_done<S: Stream<Item = Change> + Unpin>(&mut self, changes: &mut S) {
+        loop {
+            match self.next(changes).await {
+                Next::Done => return,
+                next => self.take(next),
             }
-            Err(_) => PushEnd::Failed,
         }
     }
 
-    fn count(&mut self, ends: Vec<PushEnd>) -> PushReport {
-        let mut report = PushReport::default();
-        for end in ends {
-            match end {
-                PushEnd::Sent => report.sent += 1,
-                PushEnd::Failed => report.failed += 1,
-                PushEnd::Gone { owner, connection } => {
-                    report.gone += 1;
-                    if let Some(known) = self.known.get_mut(&owner) {
-                        known.retain(|other| *other != connection);
-                    }
+    /// Changes first: what is newer overtakes what waits.
+    async fn next<S: Stream<Item = Change> + Unpin>(&mut self, changes: &mut S) -> Next {
+        std::future::poll_fn(|context| {
+            if self.is_open
+                && let Poll::Ready(change) = changes.poll_next_unpin(context)
+            {
+                return Poll::Ready(change.map_or(Next::Closed, Next::Change));
+            }
+            match self.under_way.poll_next_unpin(context) {
+                Poll::Ready(Some(step)) => Poll::Ready(Next::Step(step)),
+                Poll::Ready(None) if !self.is_open => Poll::Ready(Next::Done),
+                // With nothing under way the next change wakes us.
+                Poll::Ready(None) | Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    fn take(&mut self, next: Next) {
+        match next {
+            Next::Change(change) => self.changed(change),
+            Next::Step(Step::Found { owner, connections }) => self.found(owner, connections),
+            Next::Step(Step::Pushed { parcel, outcome }) => self.pushed(parcel, outcome),
+            Next::Closed | Next::Done => self.is_open = false,
+        }
+        self.start_pushes();
+    }
+
+    fn changed(&mut self, change: Change) {
+        let Some(message) = message(change.task) else {
+            self.report.failed += 1;
+            return;
+        };
+        match self.audiences.get_mut(&change.owner) {
+            Some(Audience::Known(connections)) => {
+                for connection in connections {
+                    self.outboxes.put(&change.owner, connection, Arc::clone(&message));
                 }
             }
-        }
-        report
-    }
-}
-
-/// A client drops a push that is not newer than what it has, so an overtaken change need not be sent.
-fn newest_per_task(changes: Vec<Change>) -> Vec<Change> {
-    let mut newest: HashMap<TaskId, Change> = HashMap::with_capacity(changes.len());
-    for change in changes {
-        match newest.get(&change.task.id) {
-            Some(known) if known.task.version >= change.task.version => {}
-            _ => {
-                newest.insert(change.task.id, change);
+            Some(Audience::Asked(waiting)) => outbox::put_newest(waiting, message),
+            None => {
+                let waiting = BTreeMap::from([(message.task_id, message)]);
+                self.audiences.insert(change.owner.clone(), Audience::Asked(waiting));
+                let connections = &self.notifier.connections;
+                let ask = async move {
+                    let connections = connections.of_owner(&change.owner).await;
+                    Step::Found { owner: change.owner, connections }
+                };
+                self.under_way.push(ask.boxed());
             }
         }
     }
-    newest.into_values().collect()
+
+    fn found(&mut self, owner: Owner, connections: Result<Vec<ConnectionId>, PortError>) {
+        let Some(Audience::Asked(waiting)) = self.audiences.remove(&owner) else { return };
+        // Forgotten when it failed, so that the next change asks again.
+        let Ok(connections) = connections else {
+            self.report.failed += count(waiting.len());
+            return;
+        };
+        for connection in &connections {
+            for message in waiting.values() {
+                self.outboxes.put(&owner, connection, Arc::clone(message));
+            }
+        }
+        self.audiences.insert(owner, Audience::Known(connections));
+    }
+
+    fn pushed(&mut self, parcel: Parcel, outcome: Result<Pushed, PortError>) {
+        match outcome {
+            Ok(Pushed::Sent) => self.report.sent += 1,
+            Ok(Pushed::Gone) => {
+                self.report.gone += 1;
+                if let Some(Audience::Known(known)) = self.audiences.get_mut(&parcel.owner) {
+                    known.retain(|connection| *connection != parcel.connection);
+                }
+                self.outboxes.close(&parcel.connection);
+                return;
+            }
+            Err(_) => {
+                self.report.failed += 1;
+                self.outboxes.failed(&parcel.connection);
+            }
+        }
+        self.outboxes.idle(&parcel.connection);
+    }
+
+    fn start_pushes(&mut self) {
+        while self.under_way.len() < limits::PUSHES_IN_FLIGHT_MAX {
+            let Some(parcel) = self.outboxes.take() else { return };
+            self.under_way.push(push(self.notifier, parcel).boxed());
+        }
+    }
+
+    fn report_with_what_is_left(self) -> PushReport {
+        let asked = self.audiences.values().map(|audience| match audience {
+            Audience::Asked(waiting) => waiting.len(),
+            Audience::Known(_) => 0,
+        });
+        let left = self.outboxes.left() + asked.sum::<usize>();
+        PushReport { failed: self.report.failed + count(left), ..self.report }
+    }
+}
+
+async fn push<N: Connections, P: Pusher, C: Clock>(notifier: &Notifier<N, P, C>, parcel: Parcel) -> Step {
+    let outcome = notifier.pusher.push(&parcel.connection, &parcel.message.text).await;
+    if outcome == Ok(Pushed::Gone) {
+        // When the removal fails the row goes with the next push, or by its time to live.
+        let _later = notifier.connections.remove(&parcel.owner, &parcel.connection).await;
+    }
+    Step::Pushed { parcel, outcome }
+}
+
+fn message(task: Task) -> Option<Arc<Message>> {
+    let (task_id, version) = (task.id, task.version);
+    let text = serde_json::to_string(&ServerMessage::Task { task }).ok()?;
+    Some(Arc::new(Message { task_id, version, text }))
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -7,6 +7,7 @@ use crate::error::PortError;
 use crate::id::{ConnectionId, Owner, TaskId};
 use crate::list::SortKey;
 use crate::record::TaskRecord;
+use crate::state::Lease;
 use crate::time::{DurationMs, EpochMs};
 use crate::wire::{Status, Task};
 
@@ -45,18 +46,30 @@ pub enum Swapped {
     Conflict(Option<Box<TaskRecord>>),
 }
 
+/// Outcome of extending a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extended {
+    Yes,
+    /// Another worker has taken over, or the task has ended.
+    Lost,
+}
+
 pub trait TaskStore: Sync {
     /// Sees every write that was acknowledged before.
     fn get(&self, id: TaskId) -> impl Future<Output = Result<Option<TaskRecord>, PortError>> + Send;
 
     fn create(&self, record: &TaskRecord) -> impl Future<Output = Result<Created, PortError>> + Send;
 
-    /// Replaces `before` by `after` if the stored record still is `before`, by version, request and lease.
+    /// Replaces `before` by `after` if the stored record still is `before`, by version, request and lease token; where
+    /// one lease takes over another, by the lease's end too, so that a heartbeat in between is not overlooked.
     fn swap(
         &self,
         before: &TaskRecord,
         after: &TaskRecord,
     ) -> impl Future<Output = Result<Swapped, PortError>> + Send;
+
+    /// Moves the end of the lease with this token, and nothing else: not a move, so it makes no version.
+    fn extend(&self, id: TaskId, lease: Lease) -> impl Future<Output = Result<Extended, PortError>> + Send;
 
     /// Raises `deliveries` to `receive_count` without a change of state.
     fn saw_delivery(
@@ -86,6 +99,11 @@ pub struct ShardQuery<'a> {
 
 pub trait OwnerIndex: Sync {
     fn shard(&self, query: ShardQuery<'_>) -> impl Future<Output = Result<ShardPage, PortError>> + Send;
+}
+
+pub trait OpenTasks: Sync {
+    /// How many tasks of the owner have not come to an end, of the newest that one look can see.
+    fn open(&self, owner: &Owner) -> impl Future<Output = Result<u32, PortError>> + Send;
 }
 
 pub trait TaskQueue: Sync {

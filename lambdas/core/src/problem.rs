@@ -16,6 +16,7 @@ pub enum ProblemKind {
     UnknownKind,
     InvalidPayload,
     IdempotencyKeyReused,
+    TooManyInFlight,
     QueueUnavailable,
     OutcomeUnknown,
     StoreUnavailable,
@@ -23,6 +24,26 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    pub const ALL: [Self; 17] = [
+        Self::MalformedRequest,
+        Self::InvalidCursor,
+        Self::InvalidLimit,
+        Self::InvalidStatus,
+        Self::InvalidIdempotencyKey,
+        Self::Unauthenticated,
+        Self::TaskNotFound,
+        Self::RouteNotFound,
+        Self::BodyTooLarge,
+        Self::UnknownKind,
+        Self::InvalidPayload,
+        Self::IdempotencyKeyReused,
+        Self::TooManyInFlight,
+        Self::QueueUnavailable,
+        Self::OutcomeUnknown,
+        Self::StoreUnavailable,
+        Self::MalformedMessage,
+    ];
+
     /// Stable name, title and status.
     const fn row(self) -> (&'static str, &'static str, u16) {
         match self {
@@ -42,6 +63,7 @@ impl ProblemKind {
             Self::IdempotencyKeyReused => {
                 ("idempotency-key-reused", "The Idempotency-Key was used with another body", 422)
             }
+            Self::TooManyInFlight => ("too-many-in-flight", "Too many tasks have not come to an end", 429),
             Self::QueueUnavailable => ("queue-unavailable", "The task was not accepted", 503),
             Self::OutcomeUnknown => ("outcome-unknown", "It is not known whether the task was accepted", 503),
             Self::StoreUnavailable => ("store-unavailable", "Tasks cannot be read now", 503),
@@ -55,6 +77,11 @@ impl ProblemKind {
 
     pub const fn status(self) -> u16 {
         self.row().2
+    }
+
+    /// Worth trying again, later.
+    pub const fn is_temporary(self) -> bool {
+        matches!(self.status(), 429 | 503)
     }
 
     pub fn problem(self, detail: impl Into<String>, request_id: &str) -> Problem {

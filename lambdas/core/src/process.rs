@@ -3,24 +3,22 @@
 //! Delivery is at least once; the effect is exactly once, because every move of a record is a compare-and-swap and the move
 //! to `succeeded` counts the effect. The record is only read when the usual guess fails.
 
-use std::panic::AssertUnwindSafe;
-
-use futures_util::FutureExt as _;
-use serde_json::Value;
+mod attempt;
+mod claim;
 
 use crate::deadline::within;
 use crate::error::{ErrorClass, PortError};
-use crate::id::LeaseToken;
-use crate::idempotency::fresh_lease_token;
-use crate::kind::{AttemptError, Job, KindsAllowed};
+use crate::id::{Owner, TaskId};
+use crate::kind::KindsAllowed;
 use crate::limits;
 use crate::message::QueueMessage;
-use crate::ports::{Change, Changes, Clock, Created, Random, Swapped, TaskStore, Visibility};
+use crate::ports::{Change, Changes, Clock, Random, TaskStore, Visibility};
 use crate::record::TaskRecord;
 use crate::retry::{backoff, outage_backoff};
-use crate::state::{Event, Judge, Lease, Refused, TaskState};
+use crate::state::Refused;
 use crate::time::{DurationMs, EpochMs};
-use crate::wire::TaskError;
+
+use claim::NotClaimed;
 
 /// One message as the event source mapping hands it over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +28,33 @@ pub struct Delivery {
     pub body: String,
     /// Counts from 1.
     pub receive_count: u32,
+    /// X-Ray header that the submission put on the message.
+    pub trace: Option<String>,
 }
 
-/// How a delivery ended. Every delivery ends in exactly one of the two.
+/// How a delivery ended, and what it was about as far as that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub handled: Handled,
+    /// Absent when the message is not one of ours.
+    pub about: Option<About>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    pub task_id: TaskId,
+    pub owner: Owner,
+    /// Of the whole task, with this one; 0 when the task was not claimed here.
+    pub attempts: u32,
+}
+
+impl From<Handled> for Ended {
+    fn from(handled: Handled) -> Self {
+        Self { handled, about: None }
+    }
+}
+
+/// Every delivery ends in exactly one of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handled {
     /// The message is to be deleted.
@@ -70,7 +92,7 @@ pub enum Failed {
 
 /// Handles one delivery. Implemented by [`Worker`], and by what wraps it in tests.
 pub trait HandleDelivery: Sync {
-    fn handle(&self, delivery: &Delivery, deadline: EpochMs) -> impl Future<Output = Handled> + Send;
+    fn handle(&self, delivery: &Delivery, deadline: EpochMs) -> impl Future<Output = Ended> + Send;
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,34 +114,6 @@ pub struct Worker<S, V, C, R, N> {
     pub policy: Policy,
 }
 
-/// What is known of the record before the claim.
-enum Known {
-    /// A guess: as submit writes it. A first delivery is nearly always right about it and saves a read.
-    Assumed(Box<TaskRecord>),
-    Stored(Box<TaskRecord>),
-    Absent,
-}
-
-/// Why there is nothing to work on.
-enum NotClaimed {
-    Refused(Refused),
-    Superseded,
-    Dependency(PortError),
-    Contended,
-}
-
-impl From<PortError> for NotClaimed {
-    fn from(error: PortError) -> Self {
-        Self::Dependency(error)
-    }
-}
-
-/// A won claim.
-struct Claimed {
-    record: TaskRecord,
-    lease: Lease,
-}
-
 impl<S, V, C, R, N> HandleDelivery for Worker<S, V, C, R, N>
 where
     S: TaskStore + Send,
@@ -128,15 +122,18 @@ where
     R: Random + Send,
     N: Changes + Send,
 {
-    async fn handle(&self, delivery: &Delivery, deadline: EpochMs) -> Handled {
+    async fn handle(&self, delivery: &Delivery, deadline: EpochMs) -> Ended {
+        let answer_by = deadline.minus(limits::ANSWER_MARGIN);
         let Ok(message) = QueueMessage::parse(&delivery.body) else {
-            self.show_after(delivery, DurationMs::ZERO).await;
-            return Handled::Failed(Failed::Malformed);
+            within(&self.clock, answer_by, self.show_after(delivery, DurationMs::ZERO)).await;
+            return Handled::Failed(Failed::Malformed).into();
         };
-        match self.claim(&message, delivery.receive_count, deadline).await {
-            Ok(claimed) => self.attempt(delivery, claimed, deadline).await,
-            Err(refusal) => self.not_claimed(&message, delivery, refusal).await,
-        }
+        let mut attempts = 0;
+        let deliver = self.deliver(&message, delivery, deadline, &mut attempts);
+        // A call that hangs costs its own task this delivery, and not the whole batch its answer.
+        let handled = within(&self.clock, answer_by, deliver).await;
+        let about = About { task_id: message.task_id, owner: message.owner, attempts };
+        Ended { handled: handled.unwrap_or(Handled::Failed(Failed::Abandoned)), about: Some(about) }
     }
 }
 
@@ -148,71 +145,20 @@ where
     R: Random,
     N: Changes,
 {
-    async fn claim(
+    async fn deliver(
         &self,
         message: &QueueMessage,
-        receive_count: u32,
+        delivery: &Delivery,
         deadline: EpochMs,
-    ) -> Result<Claimed, NotClaimed> {
-        // Beyond the deadline this worker is dead: Lambda kills it. So nobody waits longer than that for a lost lease.
-        let lease =
-            Lease { token: fresh_lease_token(&self.random), until: deadline.plus(limits::LEASE_MARGIN) };
-        let mut known = if receive_count <= 1 {
-            Known::Assumed(Box::new(TaskRecord::queued(message)))
-        } else {
-            self.stored(message).await?
-        };
-        for _ in 0..limits::SWAP_ROUNDS_MAX {
-            let after = self.claimed(message, &known, lease, receive_count)?;
-            let found = match &known {
-                Known::Assumed(before) | Known::Stored(before) => self.store.swap(before, &after).await?,
-                Known::Absent => match self.store.create(&after).await? {
-                    Created::New => Swapped::Done,
-                    Created::Exists(stored) => Swapped::Conflict(Some(stored)),
-                },
-            };
-            known = match found {
-                Swapped::Done => return Ok(Claimed { record: after, lease }),
-                // The write was retried below us and met itself.
-                Swapped::Conflict(Some(stored)) if is_same_move(&stored, &after) => {
-                    return Ok(Claimed { record: *stored, lease });
-                }
-                Swapped::Conflict(Some(stored)) => Known::Stored(stored),
-                Swapped::Conflict(None) => Known::Absent,
-            };
-        }
-        Err(NotClaimed::Contended)
-    }
-
-    async fn stored(&self, message: &QueueMessage) -> Result<Known, PortError> {
-        Ok(match self.store.get(message.task_id).await? {
-            Some(record) => Known::Stored(Box::new(record)),
-            None => Known::Absent,
-        })
-    }
-
-    fn claimed(
-        &self,
-        message: &QueueMessage,
-        known: &Known,
-        lease: Lease,
-        receive_count: u32,
-    ) -> Result<TaskRecord, NotClaimed> {
-        let created;
-        let before = match known {
-            Known::Assumed(record) | Known::Stored(record) => record,
-            Known::Absent => {
-                created = TaskRecord::queued(message);
-                &created
+        attempts: &mut u32,
+    ) -> Handled {
+        match self.claim(message, delivery.receive_count, deadline).await {
+            Ok(claimed) => {
+                *attempts = claimed.record.attempts;
+                self.attempt(delivery, claimed, deadline).await
             }
-        };
-        if before.request_hash != message.request_hash || before.owner != message.owner {
-            return Err(NotClaimed::Superseded);
+            Err(refusal) => self.not_claimed(message, delivery, refusal).await,
         }
-        let mut after =
-            before.advance(&Event::Claim(lease), self.clock.now()).map_err(NotClaimed::Refused)?;
-        after.deliveries = before.deliveries.max(receive_count);
-        Ok(after)
     }
 
     async fn not_claimed(&self, message: &QueueMessage, delivery: &Delivery, refusal: NotClaimed) -> Handled {
@@ -233,98 +179,25 @@ where
                 self.show_after(delivery, backoff(receive_count, &self.random)).await;
                 Handled::Failed(Failed::LeaseHeld)
             }
-            NotClaimed::Dependency(error) => self.dependency_failed(delivery, &error, None).await,
+            NotClaimed::Dependency(error) => self.dependency_failed(delivery, &error, DurationMs::ZERO).await,
         }
     }
 
-    async fn attempt(&self, delivery: &Delivery, claimed: Claimed, deadline: EpochMs) -> Handled {
-        self.tell(&claimed.record);
-        let work_until = deadline.minus(limits::ANSWER_MARGIN);
-        let work = AssertUnwindSafe(self.run(&claimed.record)).catch_unwind();
-        let outcome = match within(&self.clock, work_until, work).await {
-            Some(Ok(outcome)) => outcome,
-            Some(Err(_panic)) => Err(retryable("panicked", "the attempt panicked")),
-            None => Err(retryable("out_of_time", "the attempt did not end in the time it had")),
-        };
-        match outcome {
-            Ok(result) => self.succeed(delivery, claimed, result).await,
-            Err(error) => self.fail(delivery, claimed, &error).await,
-        }
-    }
-
-    async fn run(&self, record: &TaskRecord) -> Result<Value, AttemptError> {
-        let job = Job::parse(&record.kind, &record.payload, self.policy.kinds).map_err(|error| {
-            AttemptError::Permanent(TaskError { kind: "invalid_task".into(), message: error.to_string() })
-        })?;
-        job.run(record.attempts, &self.clock).await
-    }
-
-    async fn succeed(&self, delivery: &Delivery, claimed: Claimed, result: Value) -> Handled {
-        let event = Event::Succeed { token: claimed.lease.token, result };
-        match self.settle(&claimed.record, &event).await {
-            Ok(Settled::Moved) => Handled::Done(Done::Succeeded),
-            Ok(Settled::Lost(Refused::AlreadySucceeded)) => Handled::Done(Done::AlreadySucceeded),
-            Ok(Settled::Lost(_)) => {
-                self.show_after(delivery, backoff(delivery.receive_count, &self.random)).await;
-                Handled::Failed(Failed::LeaseHeld)
-            }
-            Err(error) => self.dependency_failed(delivery, &error, Some(claimed.lease)).await,
-        }
-    }
-
-    async fn fail(&self, delivery: &Delivery, claimed: Claimed, error: &AttemptError) -> Handled {
-        let is_last = delivery.receive_count >= self.policy.max_receive_count;
-        let is_permanent = matches!(error, AttemptError::Permanent(_));
-        let settled = self.settle(&claimed.record, &failure(claimed.lease.token, error, is_last)).await;
-        let delay = match &settled {
-            // Nothing holds it up any more, and nothing is gained by waiting: on to the next receive or the redrive.
-            Ok(_) if is_permanent || is_last => DurationMs::ZERO,
-            Ok(_) => backoff(delivery.receive_count, &self.random),
-            // The record still shows our lease; coming back sooner would only use up a receive.
-            Err(_) => backoff(delivery.receive_count, &self.random).max(self.remaining(claimed.lease)),
-        };
-        self.show_after(delivery, delay).await;
-        Handled::Failed(match settled {
-            Err(error) => Failed::Dependency(error.class),
-            Ok(Settled::Lost(_)) => Failed::LeaseHeld,
-            Ok(Settled::Moved) if is_last => Failed::DeadLettered,
-            Ok(Settled::Moved) if is_permanent => Failed::Refused,
-            Ok(Settled::Moved) => Failed::Retried,
-        })
-    }
-
-    /// Ends an attempt with `event`. Lost when another worker has taken over.
-    async fn settle(&self, claimed: &TaskRecord, event: &Event) -> Result<Settled, PortError> {
-        let after = match claimed.advance(event, self.clock.now()) {
-            Ok(after) => after,
-            Err(refused) => return Ok(Settled::Lost(refused)),
-        };
-        match self.store.swap(claimed, &after).await? {
-            Swapped::Done => {}
-            Swapped::Conflict(Some(stored)) if is_same_move(&stored, &after) => {}
-            Swapped::Conflict(Some(stored)) if matches!(stored.state, TaskState::Succeeded { .. }) => {
-                return Ok(Settled::Lost(Refused::AlreadySucceeded));
-            }
-            Swapped::Conflict(_) => return Ok(Settled::Lost(Refused::LeaseLost)),
-        }
-        self.tell(&after);
-        Ok(Settled::Moved)
-    }
-
+    /// `lease_left` is how long the record may still show our lease, because its end could not be written.
     async fn dependency_failed(
         &self,
         delivery: &Delivery,
         error: &PortError,
-        lease: Option<Lease>,
+        lease_left: DurationMs,
     ) -> Handled {
         let pause = outage_backoff(delivery.receive_count, self.policy.visibility, &self.random);
-        let lease_left = lease.map_or(DurationMs::ZERO, |lease| self.remaining(lease));
         self.show_after(delivery, pause.max(lease_left)).await;
         Handled::Failed(Failed::Dependency(error.class))
     }
 
-    fn remaining(&self, lease: Lease) -> DurationMs {
-        lease.until.since(self.clock.now())
+    /// At most: heartbeats may have moved the end that was taken at the claim.
+    fn lease_left(&self, deadline: EpochMs) -> DurationMs {
+        self.lease_end(deadline).since(self.clock.now())
     }
 
     /// Best effort: when it fails the queue's own visibility timeout brings the message back.
@@ -337,28 +210,7 @@ where
     }
 }
 
-enum Settled {
-    Moved,
-    Lost(Refused),
-}
-
 /// Whether `stored` is what we meant to write: a lost answer and a retried write look like a lost race.
 fn is_same_move(stored: &TaskRecord, after: &TaskRecord) -> bool {
     stored.version == after.version && stored.state == after.state && stored.updated_at == after.updated_at
-}
-
-fn retryable(kind: &str, message: &str) -> AttemptError {
-    AttemptError::Retryable(TaskError { kind: kind.into(), message: message.into() })
-}
-
-fn failure(token: LeaseToken, error: &AttemptError, is_last: bool) -> Event {
-    let mut error = error.error().clone();
-    if let Some((end, _)) = error.message.char_indices().nth(limits::ERROR_MESSAGE_CHARS_MAX) {
-        error.message.truncate(end);
-    }
-    if is_last {
-        Event::DeadLetter { judge: Judge::Holder(token), error }
-    } else {
-        Event::GiveBack { token, error }
-    }
 }

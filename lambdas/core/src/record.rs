@@ -89,6 +89,8 @@ impl TaskRecord {
         // Clocks of two workers differ; a record never goes back in time.
         next.updated_at = now.max(self.updated_at);
         match event {
+            // Told to the store by its own call, without a version; here for completeness of the one function.
+            Event::Extend(_) => return Ok(Self { state, ..self.clone() }),
             Event::Claim(_) => next.attempts = self.attempts.saturating_add(1),
             Event::Succeed { .. } => {
                 next.completions = self.completions.saturating_add(1);

@@ -51,6 +51,8 @@ pub enum Judge {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     Claim(Lease),
+    /// The holder is still at it.
+    Extend(Lease),
     Succeed {
         token: LeaseToken,
         result: Value,
@@ -83,6 +85,10 @@ pub enum Refused {
 pub fn apply(state: &TaskState, event: &Event, now: EpochMs) -> Result<TaskState, Refused> {
     match event {
         Event::Claim(lease) => claim(state, lease, now),
+        Event::Extend(lease) => {
+            let held = held_by(state, lease.token)?;
+            Ok(TaskState::Running(Lease { until: lease.until.max(held.until), ..*lease }))
+        }
         Event::Succeed { token, result } => {
             held_by(state, *token)?;
             Ok(TaskState::Succeeded { result: result.clone() })
@@ -104,10 +110,10 @@ fn claim(state: &TaskState, lease: &Lease, now: EpochMs) -> Result<TaskState, Re
     }
 }
 
-fn held_by(state: &TaskState, token: LeaseToken) -> Result<(), Refused> {
+fn held_by(state: &TaskState, token: LeaseToken) -> Result<&Lease, Refused> {
     match state {
         // An expired lease that nobody took over still counts: the token fences, not the clock.
-        TaskState::Running(held) if held.token == token => Ok(()),
+        TaskState::Running(held) if held.token == token => Ok(held),
         TaskState::Succeeded { .. } => Err(Refused::AlreadySucceeded),
         TaskState::Running(_) | TaskState::Queued | TaskState::DeadLettered => Err(Refused::LeaseLost),
     }
@@ -115,7 +121,9 @@ fn held_by(state: &TaskState, token: LeaseToken) -> Result<(), Refused> {
 
 fn dead_letter(state: &TaskState, judge: Judge, now: EpochMs) -> Result<TaskState, Refused> {
     match (judge, state) {
-        (Judge::Holder(token), _) => held_by(state, token)?,
+        (Judge::Holder(token), _) => {
+            held_by(state, token)?;
+        }
         (Judge::Auditor, TaskState::Succeeded { .. }) => return Err(Refused::AlreadySucceeded),
         (Judge::Auditor, TaskState::DeadLettered) => return Err(Refused::AlreadyDeadLettered),
         (Judge::Auditor, TaskState::Running(held)) if now < held.until => {

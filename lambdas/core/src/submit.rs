@@ -3,6 +3,9 @@
 //! The message is the durable form. When the put fails the worker creates the record from the message, so there is no
 //! dual write to lose, and only the send decides whether the task was accepted.
 
+use futures_util::future::join;
+
+use crate::admission::{Admission, Admitted};
 use crate::deadline::within;
 use crate::error::{ErrorClass, PortError};
 use crate::id::{IdempotencyKey, Owner, RequestHash, TaskId};
@@ -10,7 +13,7 @@ use crate::idempotency::{fresh_task_id, named_task_id, request_hash};
 use crate::kind::{Job, KindError, KindsAllowed};
 use crate::limits;
 use crate::message::{QueueMessage, SCHEMA};
-use crate::ports::{Clock, Created, Random, TaskQueue, TaskStore};
+use crate::ports::{Clock, Created, OpenTasks, Random, TaskQueue, TaskStore};
 use crate::record::TaskRecord;
 use crate::time::EpochMs;
 use crate::wire::NewTask;
@@ -25,6 +28,7 @@ pub struct Submit<S, Q, C, R> {
     pub clock: C,
     pub random: R,
     pub kinds: KindsAllowed,
+    pub admission: Admission,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +66,9 @@ pub enum SubmitError {
     #[error("the Idempotency-Key was used with another body")]
     KeyReused,
     /// Nothing was accepted.
+    #[error("too many tasks have not come to an end; at most {max} may be in flight")]
+    TooManyInFlight { max: u32 },
+    /// Nothing was accepted.
     #[error("the queue refused the task")]
     Refused(#[source] PortError),
     /// No answer came; a retry with the same Idempotency-Key is safe.
@@ -69,7 +76,7 @@ pub enum SubmitError {
     OutcomeUnknown,
 }
 
-impl<S: TaskStore, Q: TaskQueue, C: Clock, R: Random> Submit<S, Q, C, R> {
+impl<S: TaskStore + OpenTasks, Q: TaskQueue, C: Clock, R: Random> Submit<S, Q, C, R> {
     pub async fn submit(&self, submission: Submission<'_>) -> Result<Submitted, SubmitError> {
         let NewTask { kind, payload } = submission.new_task;
         Job::parse(kind, payload, self.kinds)?;
@@ -83,7 +90,7 @@ impl<S: TaskStore, Q: TaskQueue, C: Clock, R: Random> Submit<S, Q, C, R> {
         }
         let message = self.message(submission, hash);
         let body = body(&message)?;
-        self.send(&body, submission.trace, answer_by).await?;
+        self.admit_and_send(submission, &body, answer_by).await?;
         self.record(message, answer_by).await
     }
 
@@ -106,6 +113,25 @@ impl<S: TaskStore, Q: TaskQueue, C: Clock, R: Random> Submit<S, Q, C, R> {
             payload: submission.new_task.payload.clone(),
             created_at_ms: now,
             request_hash,
+        }
+    }
+
+    async fn admit_and_send(
+        &self,
+        submission: Submission<'_>,
+        body: &str,
+        answer_by: EpochMs,
+    ) -> Result<(), SubmitError> {
+        let Submission { owner, trace, .. } = submission;
+        match self.admission.ask(owner, self.clock.now()) {
+            Admitted::Yes => self.send(body, trace, answer_by).await,
+            Admitted::AndCount => {
+                let count = within(&self.clock, answer_by, self.store.open(owner));
+                let (sent, counted) = join(self.send(body, trace, answer_by), count).await;
+                self.admission.counted(owner, counted.and_then(Result::ok));
+                sent
+            }
+            Admitted::No => Err(SubmitError::TooManyInFlight { max: self.admission.in_flight_max() }),
         }
     }
 

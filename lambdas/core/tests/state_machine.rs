@@ -31,10 +31,11 @@ fn any_state() -> impl Strategy<Value = TaskState> {
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
-    (0_u8..5, 0_u8..3).prop_map(|(which, number)| match which {
+    (0_u8..6, 0_u8..3).prop_map(|(which, number)| match which {
         0 => Event::Claim(Lease { token: token(number), until: EpochMs(3_000) }),
         1 => Event::Succeed { token: token(number), result: json!(1) },
         2 => Event::GiveBack { token: token(number), error: error() },
+        4 => Event::Extend(Lease { token: token(number), until: EpochMs(3_000) }),
         3 => Event::DeadLetter { judge: Judge::Holder(token(number)), error: error() },
         _ => Event::DeadLetter { judge: Judge::Auditor, error: error() },
     })
@@ -46,6 +47,7 @@ fn model(state: &TaskState, event: &Event) -> Option<Status> {
     let is_free = state.lease().is_none_or(|lease| lease.until <= NOW);
     match event {
         Event::Claim(_) => (state.status() != Status::Succeeded && is_free).then_some(Status::Running),
+        Event::Extend(lease) => held(&lease.token).then_some(Status::Running),
         Event::Succeed { token, .. } => held(token).then_some(Status::Succeeded),
         Event::GiveBack { token, .. } => held(token).then_some(Status::Queued),
         Event::DeadLetter { judge: Judge::Holder(token), .. } => held(token).then_some(Status::DeadLettered),
@@ -69,6 +71,13 @@ proptest! {
         let succeeded = TaskState::Succeeded { result: json!(1) };
         prop_assert!(apply(&succeeded, &event, NOW).is_err());
     }
+}
+
+#[test]
+fn a_heartbeat_never_shortens_a_lease() {
+    let held = TaskState::Running(Lease { token: token(1), until: EpochMs(3_000) });
+    let earlier = Event::Extend(Lease { token: token(1), until: EpochMs(2_000) });
+    assert_eq!(apply(&held, &earlier, NOW), Ok(held));
 }
 
 #[test]

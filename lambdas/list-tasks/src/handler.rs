@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use lambda_runtime::Context;
 use task_aws::event::HttpEvent;
 use task_aws::http::{HttpResponse, Refusal};
 use task_aws::telemetry::WideEvent;
@@ -18,9 +19,10 @@ pub(crate) async fn answer<S: TaskStore, I: OwnerIndex>(
     index: &I,
     shards: u16,
     event: &HttpEvent,
+    context: &Context,
 ) -> Result<HttpResponse, Infallible> {
     let request_id = &event.request_context.request_id;
-    let mut wide = WideEvent::begin("list-tasks", request_id);
+    let mut wide = WideEvent::begin("list-tasks", request_id, context.xray_trace_id.as_deref());
     let answered = match event.route_key.as_str() {
         "GET /tasks" => page(index, shards, event, &mut wide).await,
         "GET /tasks/{id}" => one(store, event, &mut wide).await,
@@ -102,3 +104,7 @@ fn not_found() -> Refusal {
 fn unavailable(error: &PortError) -> Refusal {
     Refusal::new(ProblemKind::StoreUnavailable, format!("reading failed ({}); try again", error.class))
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use lambda_runtime::{LambdaEvent, service_fn};
 use task_aws::env::{self, ProcessEnv};
 use task_aws::event::HttpEvent;
+use task_aws::sdk;
 use task_aws::start::{self, StartError};
 use task_aws::tasks::DynamoTasks;
 
@@ -16,13 +17,13 @@ fn main() -> ExitCode {
 }
 
 async fn serve(env: ProcessEnv) -> Result<(), StartError> {
-    let sdk = task_aws::sdk::config(&env)?;
+    let sdk = sdk::config(&env)?;
     let table = env::required(&env, env::ENV_TASKS_TABLE)?;
     let shards = env::owner_index_shards(&env)?;
-    let tasks = Arc::new(DynamoTasks::new(aws_sdk_dynamodb::Client::new(&sdk), table, shards));
+    let tasks = Arc::new(DynamoTasks::new(sdk::dynamodb(&sdk), table, shards));
     let serve = service_fn(move |event: LambdaEvent<HttpEvent>| {
         let tasks = Arc::clone(&tasks);
-        async move { handler::answer(&*tasks, &*tasks, shards, &event.payload).await }
+        async move { handler::answer(&*tasks, &*tasks, shards, &event.payload, &event.context).await }
     });
     Ok(lambda_runtime::run(serve).await?)
 }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use lambda_runtime::Context;
 use task_aws::batch;
@@ -10,6 +9,7 @@ use task_aws::connections::DynamoConnections;
 use task_aws::env::{self, ConfigError, Env};
 use task_aws::event::{SqsBatchResponse, SqsEvent};
 use task_aws::pushes::{self, ChangeSender};
+use task_aws::sdk;
 use task_aws::sockets::Sockets;
 use task_aws::sqs::SqsTasks;
 use task_aws::system::{SystemClock, SystemRandom};
@@ -41,8 +41,8 @@ pub(crate) struct Function {
 
 impl Function {
     pub(crate) fn from_env(env: &impl Env) -> Result<Self, ConfigError> {
-        let sdk = task_aws::sdk::config(env)?;
-        let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
+        let sdk = sdk::config(env)?;
+        let dynamodb = sdk::dynamodb(&sdk);
         let tasks = env::required(env, env::ENV_TASKS_TABLE)?;
         let connections = env::required(env, env::ENV_CONNECTIONS_TABLE)?;
         let visibility_seconds =
@@ -72,23 +72,24 @@ impl Function {
         event: SqsEvent,
         context: &Context,
     ) -> Result<SqsBatchResponse, Infallible> {
-        let mut wide = WideEvent::begin("process-task", &context.request_id);
+        let mut wide =
+            WideEvent::begin("process-task", &context.request_id, context.xray_trace_id.as_deref());
         wide.milliseconds("queue_age_ms", queue_age(&event, SystemClock.now()).0);
         let deadline = EpochMs(context.deadline);
         let (changes, changed) = pushes::channel();
         let worker = self.worker(changes);
-        let notifier = Notifier::new(self.connections.clone(), self.sockets.clone());
-        let time_limit =
-            Duration::from_millis(deadline.minus(limits::ANSWER_MARGIN).since(SystemClock.now()).0);
-        let (ended, pushed) = tokio::join!(
+        let notifier = Notifier {
+            connections: self.connections.clone(),
+            pusher: self.sockets.clone(),
+            clock: SystemClock,
+        };
+        let (ends, pushed) = tokio::join!(
             batch::run_batch(Arc::new(worker), event.records, deadline),
-            pushes::push_all(notifier, changed, time_limit),
+            notifier.notify(changed, deadline.minus(limits::ANSWER_MARGIN)),
         );
-        batch::count(&ended, &mut wide);
-        wide.count("pushes", u64::from(pushed.sent));
-        wide.count("pushes_gone", u64::from(pushed.gone));
-        wide.count("push_failures", u64::from(pushed.failed));
-        Ok(batch::response(&ended))
+        batch::count(&ends, &mut wide);
+        wide.pushes(pushed);
+        Ok(batch::response(&ends))
     }
 
     #[cfg(not(feature = "sabotage"))]

@@ -12,7 +12,7 @@ use task_core::EpochMs;
 use task_core::id::TaskId;
 use task_core::message::QueueMessage;
 use task_core::ports::TaskStore;
-use task_core::process::{Delivery, Done, HandleDelivery, Handled};
+use task_core::process::{Delivery, Done, Ended, HandleDelivery, Handled};
 use task_core::wire::Status;
 
 pub(crate) use ports::{SabotagedChanges, SabotagedStore, SabotagedVisibility};
@@ -106,19 +106,22 @@ where
     S: TaskStore + Send,
     D: Delete + Send,
 {
-    async fn handle(&self, delivery: &Delivery, deadline: EpochMs) -> Handled {
+    async fn handle(&self, delivery: &Delivery, deadline: EpochMs) -> Ended {
         match self.mode {
             Some(Sabotage::Drop { one_in }) if is_dropped(&delivery.body, one_in) => {
-                return Handled::Done(Done::Succeeded);
+                return Handled::Done(Done::Succeeded).into();
             }
             Some(Sabotage::LoseOnRedrive) if self.is_redriven(&delivery.body).await => {
-                return Handled::Done(Done::Succeeded);
+                return Handled::Done(Done::Succeeded).into();
             }
             Some(Sabotage::AckBeforeEffect) => self.delete.delete(&delivery.receipt).await,
             _ => {}
         }
-        let handled = self.inner.handle(delivery, deadline).await;
-        if self.mode == Some(Sabotage::SwallowPoison) { Handled::Done(Done::Succeeded) } else { handled }
+        let ended = self.inner.handle(delivery, deadline).await;
+        if self.mode == Some(Sabotage::SwallowPoison) {
+            return Ended { handled: Handled::Done(Done::Succeeded), ..ended };
+        }
+        ended
     }
 }
 

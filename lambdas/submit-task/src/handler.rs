@@ -7,7 +7,7 @@ use task_aws::event::HttpEvent;
 use task_aws::http::{HttpResponse, Refusal};
 use task_aws::telemetry::WideEvent;
 use task_core::kind::KindError;
-use task_core::ports::{Clock, Random, TaskQueue, TaskStore};
+use task_core::ports::{Clock, OpenTasks, Random, TaskQueue, TaskStore};
 use task_core::problem::ProblemKind;
 use task_core::submit::{Submission, Submit, SubmitError, Submitted};
 use task_core::wire::{HEADER_IDEMPOTENCY_KEY, NewTask};
@@ -19,13 +19,13 @@ pub(crate) async fn answer<S, Q, C, R>(
     context: &Context,
 ) -> Result<HttpResponse, Infallible>
 where
-    S: TaskStore,
+    S: TaskStore + OpenTasks,
     Q: TaskQueue,
     C: Clock,
     R: Random,
 {
     let request_id = &event.request_context.request_id;
-    let mut wide = WideEvent::begin("submit-task", request_id);
+    let mut wide = WideEvent::begin("submit-task", request_id, context.xray_trace_id.as_deref());
     Ok(match accept(submit, event, context, &mut wide).await {
         Ok(submitted) => {
             let is_new = matches!(submitted, Submitted::Accepted(_));
@@ -47,7 +47,7 @@ async fn accept<S, Q, C, R>(
     wide: &mut WideEvent,
 ) -> Result<Submitted, Refusal>
 where
-    S: TaskStore,
+    S: TaskStore + OpenTasks,
     Q: TaskQueue,
     C: Clock,
     R: Random,
@@ -90,6 +90,7 @@ fn refusal(error: SubmitError) -> Refusal {
         SubmitError::Kind(KindError::Payload(_)) => ProblemKind::InvalidPayload,
         SubmitError::TooLarge { .. } => ProblemKind::BodyTooLarge,
         SubmitError::KeyReused => ProblemKind::IdempotencyKeyReused,
+        SubmitError::TooManyInFlight { .. } => ProblemKind::TooManyInFlight,
         SubmitError::Refused(_) => {
             return Refusal::new(ProblemKind::QueueUnavailable, "nothing was accepted; try again");
         }
@@ -100,3 +101,7 @@ fn refusal(error: SubmitError) -> Refusal {
     };
     Refusal::new(kind, error.to_string())
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

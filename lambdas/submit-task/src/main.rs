@@ -11,10 +11,12 @@ use std::sync::Arc;
 use lambda_runtime::{LambdaEvent, service_fn};
 use task_aws::env::{self, ProcessEnv};
 use task_aws::event::HttpEvent;
+use task_aws::sdk;
 use task_aws::sqs::SqsTasks;
 use task_aws::start::{self, StartError};
 use task_aws::system::{SystemClock, SystemRandom};
 use task_aws::tasks::DynamoTasks;
+use task_core::admission::Admission;
 use task_core::submit::Submit;
 
 fn main() -> ExitCode {
@@ -22,14 +24,15 @@ fn main() -> ExitCode {
 }
 
 async fn serve(env: ProcessEnv) -> Result<(), StartError> {
-    let sdk = task_aws::sdk::config(&env)?;
+    let sdk = sdk::config(&env)?;
     let table = env::required(&env, env::ENV_TASKS_TABLE)?;
     let submit = Arc::new(Submit {
-        store: DynamoTasks::new(aws_sdk_dynamodb::Client::new(&sdk), table, env::owner_index_shards(&env)?),
+        store: DynamoTasks::new(sdk::dynamodb(&sdk), table, env::owner_index_shards(&env)?),
         queue: SqsTasks::new(&sdk, env::url(&env, env::ENV_TASKS_QUEUE_URL)?),
         clock: SystemClock,
         random: SystemRandom,
         kinds: env::kinds_allowed(&env)?,
+        admission: Admission::new(env::tasks_in_flight_per_owner_max(&env)?),
     });
     let serve = service_fn(move |event: LambdaEvent<HttpEvent>| {
         let submit = Arc::clone(&submit);

@@ -21,9 +21,13 @@ pub(crate) struct Socket<S, N, C> {
 }
 
 impl<S: TaskStore, N: Connections, C: Clock> Socket<S, N, C> {
-    pub(crate) async fn answer(&self, event: &SocketEvent) -> Result<SocketResponse, Infallible> {
+    pub(crate) async fn answer(
+        &self,
+        event: &SocketEvent,
+        trace: Option<&str>,
+    ) -> Result<SocketResponse, Infallible> {
         let context = &event.request_context;
-        let mut wide = WideEvent::begin("websocket", &context.request_id);
+        let mut wide = WideEvent::begin("websocket", &context.request_id, trace);
         let owner = context.authorizer.as_ref().and_then(AuthorizerContext::owner);
         let connection = ConnectionId::parse(context.connection_id.clone());
         let (Some(owner), Ok(connection)) = (owner, connection) else {
@@ -62,3 +66,7 @@ fn done(outcome: Result<(), PortError>) -> SocketResponse {
 const fn status(status_code: u16) -> SocketResponse {
     SocketResponse { status_code, body: None }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

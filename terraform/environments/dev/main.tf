@@ -22,6 +22,7 @@ module "task_backend" {
   token_issuer   = var.token_issuer
   token_audience = var.token_audience
   token_jwks     = var.token_jwks
+  token_jwks_url = var.token_jwks_url
 
   worker_timeout_seconds = var.worker_timeout_seconds
   worker_concurrency_max = var.worker_concurrency_max

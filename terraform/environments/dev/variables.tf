@@ -41,8 +41,15 @@ variable "token_audience" {
 }
 
 variable "token_jwks" {
-  description = "JWKS document (JSON) with the public keys of the issuer."
+  description = "JWKS document (JSON) with the public keys of the issuer. Either this or token_jwks_url."
   type        = string
+  default     = null
+}
+
+variable "token_jwks_url" {
+  description = "Where the issuer publishes its JWKS document, with https://. Either this or token_jwks."
+  type        = string
+  default     = null
 }
 
 variable "worker_timeout_seconds" {

@@ -53,6 +53,9 @@ module "task_backend" {
   throttling_rate_limit  = var.throttling_rate_limit
   throttling_burst_limit = var.throttling_burst_limit
 
+  # So high that a backlog which an experiment makes on purpose is not taken for a flood.
+  tasks_in_flight_per_owner_max = 100000
+
   owner_index_shards = var.owner_index_shards
   allow_test_tasks   = var.allow_test_tasks
   fault_injection    = var.fault_injection

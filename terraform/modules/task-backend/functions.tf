@@ -18,6 +18,8 @@ module "submit_task" {
     TASKS_QUEUE_URL    = module.task_queue.planned_tasks_url
     OWNER_INDEX_SHARDS = tostring(var.owner_index_shards)
     ALLOW_TEST_TASKS   = tostring(var.allow_test_tasks)
+
+    TASKS_IN_FLIGHT_PER_OWNER_MAX = tostring(var.tasks_in_flight_per_owner_max)
   }
 
   statements = [
@@ -30,6 +32,11 @@ module "submit_task" {
       sid       = "RecordAcceptedTasksAndFindRepeatedOnes"
       actions   = ["dynamodb:PutItem", "dynamodb:GetItem"]
       resources = [module.task_table.tasks.arn]
+    },
+    {
+      sid       = "CountTheOpenTasksOfAnOwner"
+      actions   = ["dynamodb:Query"]
+      resources = [module.task_table.tasks.owner_index_arn]
     },
   ]
 }
@@ -212,7 +219,7 @@ module "audit_dead_letters" {
   ]
 }
 
-# Holds no permission but its logs: it verifies tokens against a public key that it was given.
+# Holds no permission but its logs: it verifies tokens against public keys.
 module "authorizer" {
   source = "../function"
 
@@ -226,9 +233,12 @@ module "authorizer" {
   tracing_enabled    = var.tracing_enabled
   fault_injection    = local.fault_injection
 
-  environment = {
-    TOKEN_ISSUER   = var.token_issuer
-    TOKEN_AUDIENCE = var.token_audience
-    TOKEN_JWKS     = var.token_jwks
-  }
+  environment = merge(
+    {
+      TOKEN_ISSUER   = var.token_issuer
+      TOKEN_AUDIENCE = var.token_audience
+    },
+    var.token_jwks == null ? {} : { TOKEN_JWKS = var.token_jwks },
+    var.token_jwks_url == null ? {} : { TOKEN_JWKS_URL = var.token_jwks_url },
+  )
 }

@@ -83,6 +83,17 @@ variable "owner_index_shards" {
   }
 }
 
+variable "tasks_in_flight_per_owner_max" {
+  description = "About how many tasks of one owner may be queued or running before further ones are refused with 429. Counted now and then, so that a burst may pass it."
+  type        = number
+  default     = 5000
+
+  validation {
+    condition     = var.tasks_in_flight_per_owner_max >= 1 && var.tasks_in_flight_per_owner_max <= 100000
+    error_message = "tasks_in_flight_per_owner_max must be 1 to 100000, what a count can see."
+  }
+}
+
 variable "token_issuer" {
   description = "Expected `iss` of bearer tokens."
   type        = string
@@ -104,11 +115,17 @@ variable "token_audience" {
 }
 
 variable "token_jwks" {
-  description = "JWKS document (JSON) with the public keys that tokens are verified against. Public keys only."
+  description = "JWKS document (JSON) with the public keys that tokens are verified against. Public keys only. For a stack with a key pair of its own; else token_jwks_url."
   type        = string
+  default     = null
 
   validation {
-    condition     = try(length(jsondecode(var.token_jwks).keys) > 0, false)
+    condition     = (var.token_jwks == null) != (var.token_jwks_url == null)
+    error_message = "Give either token_jwks or token_jwks_url."
+  }
+
+  validation {
+    condition     = var.token_jwks == null || try(length(jsondecode(var.token_jwks).keys) > 0, false)
     error_message = "token_jwks must be a JWKS document with at least one key: {\"keys\":[...]}."
   }
 
@@ -119,8 +136,19 @@ variable "token_jwks" {
 
   validation {
     # Lambda takes 4 KB of environment variables in all.
-    condition     = length(var.token_jwks) <= 3072
+    condition     = try(length(var.token_jwks), 0) <= 3072
     error_message = "token_jwks must be at most 3072 characters, to fit Lambda's 4 KB of environment variables."
+  }
+}
+
+variable "token_jwks_url" {
+  description = "Where the token issuer publishes its keys, for example https://issuer/.well-known/jwks.json. Fetched by the authorizer, kept, and fetched again for new keys."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.token_jwks_url == null || startswith(coalesce(var.token_jwks_url, "-"), "https://")
+    error_message = "token_jwks_url must begin with https://: whoever can change the document on its way can make up owners."
   }
 }
 

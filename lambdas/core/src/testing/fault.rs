@@ -7,6 +7,7 @@ use crate::error::{ErrorClass, PortError};
 use crate::id::{ConnectionId, Owner, TaskId};
 use crate::ports::*;
 use crate::record::TaskRecord;
+use crate::state::Lease;
 use crate::testing::memory::{SeededRandom, give_way};
 use crate::time::{DurationMs, EpochMs};
 
@@ -25,6 +26,23 @@ pub enum Fault {
     CrashBefore,
     /// The process dies after the call.
     CrashAfter,
+    /// Nothing happened, and no answer ever comes.
+    HangBefore,
+    /// It happened, and no answer ever comes.
+    HangAfter,
+}
+
+impl Fault {
+    pub const ALL: [Self; 8] = [
+        Self::Refuse(ErrorClass::Transient),
+        Self::Refuse(ErrorClass::Throttled),
+        Self::Refuse(ErrorClass::Permanent),
+        Self::LoseAnswer,
+        Self::CrashBefore,
+        Self::CrashAfter,
+        Self::HangBefore,
+        Self::HangAfter,
+    ];
 }
 
 /// Which call, counted from 0 over all ports, fails how.
@@ -43,6 +61,10 @@ impl Faults {
 
     pub fn none(seed: u64) -> Self {
         Self::at(seed, [])
+    }
+
+    pub fn are_planned(&self) -> bool {
+        !self.planned.is_empty()
     }
 
     pub fn calls(&self) -> u64 {
@@ -77,6 +99,11 @@ impl Faults {
                 call.await?;
                 std::panic::panic_any(Crash)
             }
+            Some(Fault::HangBefore) => std::future::pending().await,
+            Some(Fault::HangAfter) => {
+                call.await?;
+                std::future::pending().await
+            }
         }
     }
 }
@@ -101,8 +128,24 @@ impl<P: TaskStore> TaskStore for Faulty<'_, P> {
         self.faults.run("swap", self.inner.swap(before, after)).await
     }
 
+    async fn extend(&self, id: TaskId, lease: Lease) -> Result<Extended, PortError> {
+        self.faults.run("extend", self.inner.extend(id, lease)).await
+    }
+
     async fn saw_delivery(&self, id: TaskId, receive_count: u32) -> Result<(), PortError> {
         self.faults.run("saw_delivery", self.inner.saw_delivery(id, receive_count)).await
+    }
+}
+
+impl<P: OwnerIndex> OwnerIndex for Faulty<'_, P> {
+    async fn shard(&self, query: ShardQuery<'_>) -> Result<ShardPage, PortError> {
+        self.faults.run("shard", self.inner.shard(query)).await
+    }
+}
+
+impl<P: OpenTasks> OpenTasks for Faulty<'_, P> {
+    async fn open(&self, owner: &Owner) -> Result<u32, PortError> {
+        self.faults.run("open", self.inner.open(owner)).await
     }
 }
 

@@ -1,8 +1,9 @@
 //! All ports over one in-memory world, with the clock in the test's hands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 use crate::error::PortError;
 use crate::id::{ConnectionId, Owner, TaskId};
@@ -10,31 +11,95 @@ use crate::limits;
 use crate::list::SortKey;
 use crate::ports::*;
 use crate::record::TaskRecord;
+use crate::state::{Event, Lease, apply};
 use crate::time::{DurationMs, EpochMs};
 
-/// A clock that stands still until someone sleeps or the test moves it.
+/// A clock that stands still until the test moves it, or until [`ManualClock::block_on`] has nothing else left to do.
 #[derive(Debug)]
-pub struct ManualClock(AtomicU64);
+pub struct ManualClock {
+    now: AtomicU64,
+    sleepers: Mutex<BTreeMap<(EpochMs, u64), Waker>>,
+    sleeps: AtomicU64,
+}
 
 impl ManualClock {
     pub const fn new(now: EpochMs) -> Self {
-        Self(AtomicU64::new(now.0))
+        Self { now: AtomicU64::new(now.0), sleepers: Mutex::new(BTreeMap::new()), sleeps: AtomicU64::new(0) }
     }
 
     pub fn advance(&self, duration: DurationMs) {
-        self.0.fetch_add(duration.0, Ordering::SeqCst);
+        self.now.fetch_add(duration.0, Ordering::SeqCst);
+        let now = Clock::now(&self);
+        let mut sleepers = locked(&self.sleepers);
+        while let Some(first) = sleepers.first_entry().filter(|first| first.key().0 <= now) {
+            first.remove().wake();
+        }
+    }
+
+    /// Runs `future`. When nothing in it can go on, the clock jumps to the next moment that something in it waits for, so
+    /// that a wait of hours takes no time.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let mut future = std::pin::pin!(future);
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&woken));
+        loop {
+            woken.0.store(false, Ordering::SeqCst);
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return output;
+            }
+            if !woken.0.load(Ordering::SeqCst) {
+                self.jump();
+            }
+        }
+    }
+
+    fn jump(&self) {
+        let next = locked(&self.sleepers).keys().next().map(|(due, _)| *due);
+        let due = next.expect("something in the future waits, and time is all that it can wait for");
+        self.advance(due.since(Clock::now(&self)));
+    }
+}
+
+struct Woken(AtomicBool);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// One wait; forgotten by the clock when it is given up.
+struct Sleep<'a> {
+    clock: &'a ManualClock,
+    key: (EpochMs, u64),
+}
+
+impl Future for Sleep<'_> {
+    type Output = ();
+
+    fn poll(self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.clock.now() >= self.key.0 {
+            return Poll::Ready(());
+        }
+        locked(&self.clock.sleepers).insert(self.key, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep<'_> {
+    fn drop(&mut self) {
+        locked(&self.clock.sleepers).remove(&self.key);
     }
 }
 
 impl Clock for &ManualClock {
     fn now(&self) -> EpochMs {
-        EpochMs(self.0.load(Ordering::SeqCst))
+        EpochMs(self.now.load(Ordering::SeqCst))
     }
 
-    /// Sleeping is over once every other future of its race has had a turn.
     async fn sleep(&self, duration: DurationMs) {
-        give_way().await;
-        self.advance(duration);
+        let number = self.sleeps.fetch_add(1, Ordering::SeqCst);
+        Sleep { clock: self, key: (Clock::now(self).plus(duration), number) }.await;
     }
 }
 
@@ -43,24 +108,13 @@ pub(crate) async fn give_way() {
     let mut has_yielded = false;
     std::future::poll_fn(|context| {
         if std::mem::replace(&mut has_yielded, true) {
-            std::task::Poll::Ready(())
+            Poll::Ready(())
         } else {
             context.waker().wake_by_ref();
-            std::task::Poll::Pending
+            Poll::Pending
         }
     })
     .await;
-}
-
-/// Runs a future whose waits are all of this module's making: none needs a real wake-up.
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = std::pin::pin!(future);
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    loop {
-        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-    }
 }
 
 /// `SplitMix64`: the same numbers for the same seed, on every machine and version.
@@ -119,6 +173,11 @@ impl Memory {
     pub fn record(&self, id: TaskId) -> Option<TaskRecord> {
         locked(&self.records).get(&id).cloned()
     }
+
+    /// What was peeked at is visible again, as after its visibility timeout.
+    pub fn show_dead_letters(&self) {
+        locked(&self.peeked).clear();
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -142,17 +201,26 @@ impl TaskStore for &Memory {
     async fn swap(&self, before: &TaskRecord, after: &TaskRecord) -> Result<Swapped, PortError> {
         let mut records = locked(&self.records);
         match records.get_mut(&before.id) {
-            Some(stored)
-                if stored.version == before.version
-                    && stored.request_hash == before.request_hash
-                    && stored.created_at == before.created_at
-                    && stored.state.lease() == before.state.lease() =>
-            {
-                *stored = after.clone();
+            Some(stored) if is_as_thought(stored, before, after) => {
+                let deliveries = stored.deliveries.max(after.deliveries);
+                *stored = TaskRecord { deliveries, ..after.clone() };
                 Ok(Swapped::Done)
             }
             stored => Ok(Swapped::Conflict(stored.map(|stored| Box::new(stored.clone())))),
         }
+    }
+
+    async fn extend(&self, id: TaskId, lease: Lease) -> Result<Extended, PortError> {
+        let mut records = locked(&self.records);
+        let Some(stored) = records.get_mut(&id) else { return Ok(Extended::Lost) };
+        let extended = apply(&stored.state, &Event::Extend(lease), lease.until);
+        Ok(match extended {
+            Ok(state) => {
+                stored.state = state;
+                Extended::Yes
+            }
+            Err(_) => Extended::Lost,
+        })
     }
 
     async fn saw_delivery(&self, id: TaskId, receive_count: u32) -> Result<(), PortError> {
@@ -161,6 +229,17 @@ impl TaskStore for &Memory {
         }
         Ok(())
     }
+}
+
+/// As the condition of the DynamoDB adapter.
+fn is_as_thought(stored: &TaskRecord, before: &TaskRecord, after: &TaskRecord) -> bool {
+    let token = |record: &TaskRecord| record.state.lease().map(|lease| lease.token);
+    let is_takeover = token(before).is_some() && token(after).is_some();
+    stored.version == before.version
+        && stored.request_hash == before.request_hash
+        && stored.created_at == before.created_at
+        && token(stored) == token(before)
+        && (!is_takeover || stored.state.lease() == before.state.lease())
 }
 
 impl OwnerIndex for (&Memory, u16) {
@@ -177,6 +256,15 @@ impl OwnerIndex for (&Memory, u16) {
         records.truncate(usize::from(query.limit));
         let stopped_at = if has_more { records.last().map(SortKey::of) } else { None };
         Ok(ShardPage { records, stopped_at })
+    }
+}
+
+impl OpenTasks for &Memory {
+    async fn open(&self, owner: &Owner) -> Result<u32, PortError> {
+        let records = locked(&self.records);
+        let open =
+            records.values().filter(|record| record.owner == *owner && !record.state.status().is_final());
+        Ok(u32::try_from(open.count()).unwrap_or(u32::MAX))
     }
 }
 

@@ -4,4 +4,4 @@ mod fault;
 mod memory;
 
 pub use fault::{Crash, Fault, Faults, Faulty};
-pub use memory::{ManualClock, Memory, SeededRandom, SentMessage, block_on};
+pub use memory::{ManualClock, Memory, SeededRandom, SentMessage};

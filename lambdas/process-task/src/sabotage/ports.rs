@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use task_core::DurationMs;
 use task_core::error::PortError;
 use task_core::id::TaskId;
-use task_core::ports::{Change, Changes, Created, Swapped, TaskStore, Visibility};
+use task_core::ports::{Change, Changes, Created, Extended, Swapped, TaskStore, Visibility};
 use task_core::record::{HistoryEntry, TaskRecord};
+use task_core::state::Lease;
 use task_core::wire::Status;
 
 use super::{Sabotage, hash};
@@ -64,6 +65,10 @@ impl<S: TaskStore> TaskStore for SabotagedStore<S> {
             self.inner.swap(after, &completed_again(after)).await?;
         }
         Ok(swapped)
+    }
+
+    async fn extend(&self, id: TaskId, lease: Lease) -> Result<Extended, PortError> {
+        self.inner.extend(id, lease).await
     }
 
     async fn saw_delivery(&self, id: TaskId, receive_count: u32) -> Result<(), PortError> {

@@ -13,7 +13,7 @@ use task_core::message::SCHEMA;
 use task_core::process::{Failed, Policy, Worker};
 use task_core::record::TaskRecord;
 use task_core::state::TaskState;
-use task_core::testing::{ManualClock, Memory, SeededRandom, block_on};
+use task_core::testing::{ManualClock, Memory, SeededRandom};
 use task_core::{DurationMs, Owner};
 
 use super::*;
@@ -76,8 +76,9 @@ impl Bench {
             receipt: "r".into(),
             body: message.to_body().unwrap(),
             receive_count: 2,
+            trace: None,
         };
-        block_on(sabotaged.handle(&delivery, EpochMs(1_800_000_010_000)))
+        self.clock.block_on(sabotaged.handle(&delivery, EpochMs(1_800_000_010_000))).handled
     }
 
     fn store(&self, message: &QueueMessage, state: TaskState) {

@@ -1,0 +1,212 @@
+//! The table of tasks.
+
+use serde_json::{Value, json};
+use task_aws::sdk;
+use task_aws::tasks::DynamoTasks;
+use task_core::error::ErrorClass;
+use task_core::idempotency::request_hash;
+use task_core::list::SortKey;
+use task_core::message::{QueueMessage, SCHEMA};
+use task_core::ports::{
+    Created, Extended, OpenTasks as _, OwnerIndex as _, ShardQuery, Swapped, TaskStore as _,
+};
+use task_core::record::TaskRecord;
+use task_core::state::{Event, Lease};
+use task_core::wire::Status;
+use task_core::{EpochMs, LeaseToken, Owner};
+
+use crate::replay::{Replay, Reply, error, ok};
+
+const ID: &str = "0193b0e2-7c00-7000-8000-000000000001";
+const SHARDS: u16 = 2;
+
+fn queued() -> TaskRecord {
+    let payload = json!({"text": "a"});
+    TaskRecord::queued(&QueueMessage {
+        schema: SCHEMA,
+        task_id: ID.parse().unwrap(),
+        owner: Owner::parse("alice").unwrap(),
+        kind: "digest".into(),
+        request_hash: request_hash("digest", &payload),
+        payload,
+        created_at_ms: EpochMs(1_000),
+    })
+}
+
+fn lease(number: u8, until: u64) -> Lease {
+    let token: LeaseToken = format!("00000000-0000-4000-8000-0000000000{number:02}").parse().unwrap();
+    Lease { token, until: EpochMs(until) }
+}
+
+fn running() -> TaskRecord {
+    queued().advance(&Event::Claim(lease(1, 5_000)), EpochMs(2_000)).unwrap()
+}
+
+/// The item of [`running`], as the table has it.
+fn item() -> Value {
+    json!({
+        "task_id": {"S": ID}, "owner": {"S": "alice"}, "owner_shard": {"S": "alice#1"},
+        "owner_sort": {"S": format!("0000000001000#{ID}")}, "kind": {"S": "digest"}, "payload": {"S": r#"{"text":"a"}"#},
+        "status": {"S": "running"}, "version": {"N": "2"}, "attempts": {"N": "1"}, "deliveries": {"N": "0"},
+        "completions": {"N": "0"}, "lease_token": {"S": lease(1, 0).token.to_string()}, "lease_until_ms": {"N": "5000"},
+        "created_at_ms": {"N": "1000"}, "updated_at_ms": {"N": "2000"},
+        "request_hash": {"S": queued().request_hash.to_string()},
+        "history": {"L": [{"S": "1 queued 1000"}, {"S": "2 running 2000"}]}, "expires_at_seconds": {"N": "2592002"},
+    })
+}
+
+fn conflict(item: Option<Value>) -> Reply {
+    let mut body =
+        json!({"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", "message": "m"});
+    if let Some(item) = item {
+        body["Item"] = item;
+    }
+    Reply::Answer { status: 400, body }
+}
+
+fn tasks(replay: &Replay) -> DynamoTasks {
+    DynamoTasks::new(sdk::dynamodb(&replay.sdk), "tasks", SHARDS)
+}
+
+#[tokio::test]
+async fn a_claim_is_one_update_under_a_condition_on_what_the_record_was() {
+    let replay = Replay::start([ok(json!({}))]).await;
+    assert_eq!(tasks(&replay).swap(&queued(), &running()).await, Ok(Swapped::Done));
+    let body = replay.only_body();
+    assert_eq!(replay.asked()[0].0, "UpdateItem");
+    assert_eq!(
+        body["ConditionExpression"],
+        "#version = :if_version AND #request_hash = :if_request_hash AND #created_at_ms = :if_created_at_ms \
+         AND attribute_not_exists(#lease_token)"
+    );
+    assert_eq!(body["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
+    assert_eq!(body["ExpressionAttributeValues"][":version"]["N"], "2");
+    assert_eq!(body["ExpressionAttributeValues"][":history"]["L"][0]["S"], "2 running 2000");
+}
+
+#[tokio::test]
+async fn a_takeover_also_asks_for_the_end_of_the_lease_that_it_takes_over() {
+    let replay = Replay::start([ok(json!({}))]).await;
+    let taken_over = running().advance(&Event::Claim(lease(2, 9_000)), EpochMs(6_000)).unwrap();
+    assert_eq!(tasks(&replay).swap(&running(), &taken_over).await, Ok(Swapped::Done));
+    let condition = replay.only_body()["ConditionExpression"].as_str().unwrap().to_owned();
+    assert!(
+        condition.ends_with("#lease_token = :if_lease_token AND #lease_until_ms = :if_lease_until_ms"),
+        "{condition}"
+    );
+}
+
+#[tokio::test]
+async fn a_lost_race_says_what_the_record_is_now() {
+    let replay = Replay::start([conflict(Some(item())), conflict(None)]).await;
+    let swapped = tasks(&replay).swap(&queued(), &running()).await;
+    assert_eq!(swapped, Ok(Swapped::Conflict(Some(Box::new(running())))));
+    assert_eq!(tasks(&replay).swap(&queued(), &running()).await, Ok(Swapped::Conflict(None)));
+}
+
+#[tokio::test]
+async fn a_record_that_exists_is_not_made_again() {
+    let replay = Replay::start([ok(json!({})), conflict(Some(item()))]).await;
+    assert_eq!(tasks(&replay).create(&queued()).await, Ok(Created::New));
+    assert_eq!(tasks(&replay).create(&queued()).await, Ok(Created::Exists(Box::new(running()))));
+    assert_eq!(replay.asked()[0].1["ConditionExpression"], "attribute_not_exists(task_id)");
+}
+
+#[tokio::test]
+async fn what_is_written_is_what_is_read() {
+    let replay = Replay::start([ok(json!({})), ok(json!({"Item": item()}))]).await;
+    let tasks = tasks(&replay);
+    tasks.create(&running()).await.unwrap();
+    let shards = replay.asked()[0].1["Item"]["owner_shard"].clone();
+    let mut written = replay.asked()[0].1["Item"].clone();
+    written["owner_shard"] = item()["owner_shard"].clone();
+    assert_eq!(written, item());
+    assert!(shards["S"].as_str().unwrap().starts_with("alice#"));
+    assert_eq!(tasks.get(running().id).await, Ok(Some(running())));
+}
+
+#[tokio::test]
+async fn a_heartbeat_touches_the_lease_alone_and_only_while_it_is_held() {
+    let replay = Replay::start([ok(json!({})), conflict(None)]).await;
+    let tasks = tasks(&replay);
+    assert_eq!(tasks.extend(running().id, lease(1, 9_000)).await, Ok(Extended::Yes));
+    assert_eq!(tasks.extend(running().id, lease(1, 9_000)).await, Ok(Extended::Lost));
+    let asked = &replay.asked()[0].1;
+    assert_eq!(asked["UpdateExpression"], "SET lease_until_ms = :until");
+    assert_eq!(asked["ConditionExpression"], "lease_token = :token");
+}
+
+#[tokio::test]
+async fn failures_are_classed_by_what_they_mean_and_tried_twice_at_most() {
+    let throttled = || error(400, "com.amazon.coral.availability#ThrottlingException");
+    let cases: [(fn() -> Reply, ErrorClass, usize); 6] = [
+        (|| error(400, "com.amazon.coral.availability#ThrottlingException"), ErrorClass::Throttled, 2),
+        (
+            || error(400, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"),
+            ErrorClass::Throttled,
+            2,
+        ),
+        (|| error(500, "com.amazonaws.dynamodb.v20120810#InternalServerError"), ErrorClass::Unknown, 2),
+        (|| error(503, "ServiceUnavailable"), ErrorClass::Transient, 2),
+        (|| error(400, "com.amazon.coral.validate#ValidationException"), ErrorClass::Permanent, 1),
+        (|| error(400, "com.amazon.coral.service#AccessDeniedException"), ErrorClass::Permanent, 1),
+    ];
+    for (reply, class, attempts) in cases {
+        let replay = Replay::start([reply(), reply()]).await;
+        let failed = tasks(&replay).swap(&queued(), &running()).await.unwrap_err();
+        assert_eq!((failed.class, replay.asked().len()), (class, attempts), "{failed}");
+    }
+    // One throttle is made up for.
+    let replay = Replay::start([throttled(), ok(json!({}))]).await;
+    assert_eq!(tasks(&replay).swap(&queued(), &running()).await, Ok(Swapped::Done));
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_and_a_retry_that_meets_itself_show_the_own_write() {
+    let replay = Replay::start([Reply::Hangup, conflict(Some(item()))]).await;
+    let swapped = tasks(&replay).swap(&queued(), &running()).await;
+    assert_eq!(swapped, Ok(Swapped::Conflict(Some(Box::new(running())))));
+}
+
+#[tokio::test]
+async fn silence_is_no_refusal_and_ends_before_the_shortest_deadline() {
+    let replay = Replay::start([Reply::Silence, Reply::Silence]).await;
+    let began = std::time::Instant::now();
+    let failed = tasks(&replay).get(running().id).await.unwrap_err();
+    assert_eq!(failed.class, ErrorClass::Unknown);
+    assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn an_item_that_cannot_be_read_is_an_error_and_no_panic() {
+    let mut broken = item();
+    broken["history"] = json!({"L": [{"S": "nonsense"}]});
+    let replay = Replay::start([ok(json!({"Item": broken}))]).await;
+    assert_eq!(tasks(&replay).get(running().id).await.unwrap_err().class, ErrorClass::Permanent);
+}
+
+#[tokio::test]
+async fn a_page_of_a_shard_says_where_it_stopped() {
+    let key = json!({"task_id": {"S": ID}, "owner_shard": {"S": "alice#0"}, "owner_sort": {"S": format!("0000000001000#{ID}")}});
+    let replay = Replay::start([ok(json!({"Items": [item()], "Count": 1, "LastEvaluatedKey": key}))]).await;
+    let owner = Owner::parse("alice").unwrap();
+    let query =
+        ShardQuery { owner: &owner, shard: 0, before: None, status: Some(Status::Running), limit: 20 };
+    let page = tasks(&replay).shard(query).await.unwrap();
+    assert_eq!(page.records, [running()]);
+    assert_eq!(page.stopped_at, Some(SortKey::of(&running())));
+    let body = replay.only_body();
+    assert_eq!(
+        (body["IndexName"].as_str(), body["ScanIndexForward"].as_bool()),
+        (Some("owner-index"), Some(false))
+    );
+    // The limit counts what is examined, the filter what is shown.
+    assert_eq!(body["Limit"], 1_000);
+}
+
+#[tokio::test]
+async fn open_tasks_are_counted_over_all_shards_without_reading_them() {
+    let replay = Replay::start([ok(json!({"Count": 3})), ok(json!({"Count": 4}))]).await;
+    assert_eq!(tasks(&replay).open(&Owner::parse("alice").unwrap()).await, Ok(7));
+    assert!(replay.asked().iter().all(|(operation, body)| operation == "Query" && body["Select"] == "COUNT"));
+}

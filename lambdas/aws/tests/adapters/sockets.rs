@@ -1,0 +1,55 @@
+//! Pushes and connections.
+
+use serde_json::json;
+use task_aws::connections::DynamoConnections;
+use task_aws::sdk;
+use task_aws::sockets::Sockets;
+use task_core::error::ErrorClass;
+use task_core::ports::{Connections as _, Pushed, Pusher as _};
+use task_core::{ConnectionId, EpochMs, Owner};
+
+use crate::replay::{Replay, Reply, error, ok};
+
+fn sockets(replay: &Replay) -> Sockets {
+    Sockets::new(&replay.sdk, &format!("{}/live", replay.sdk.endpoint_url().unwrap()))
+}
+
+fn connection() -> ConnectionId {
+    ConnectionId::parse("XDmENcnwIE0CFEQ=").unwrap()
+}
+
+#[tokio::test]
+async fn a_closed_connection_is_gone_and_everything_else_that_fails_is_not() {
+    let replay = Replay::start([ok(json!({}))]).await;
+    assert_eq!(sockets(&replay).push(&connection(), "{}").await, Ok(Pushed::Sent));
+    assert_eq!(replay.asked()[0].0, "/live/@connections/XDmENcnwIE0CFEQ%3D");
+    let replay = Replay::start([error(410, "GoneException")]).await;
+    assert_eq!(sockets(&replay).push(&connection(), "{}").await, Ok(Pushed::Gone));
+    let cases: [(fn() -> Reply, ErrorClass); 4] = [
+        (|| error(429, "LimitExceededException"), ErrorClass::Throttled),
+        (|| error(403, "ForbiddenException"), ErrorClass::Permanent),
+        (|| error(500, "InternalServerError"), ErrorClass::Unknown),
+        (|| Reply::Silence, ErrorClass::Unknown),
+    ];
+    for (reply, class) in cases {
+        let replay = Replay::start([reply()]).await;
+        let failed = sockets(&replay).push(&connection(), "{}").await.unwrap_err();
+        assert_eq!((failed.class, replay.asked().len()), (class, 1), "{failed}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_expires_by_itself_and_is_read_consistently() {
+    let row = json!({"connection_id": {"S": connection().as_str()}});
+    let replay = Replay::start([ok(json!({})), ok(json!({"Items": [row], "Count": 1})), ok(json!({}))]).await;
+    let connections = DynamoConnections::new(sdk::dynamodb(&replay.sdk), "connections");
+    let owner = Owner::parse("alice").unwrap();
+    connections.add(&owner, &connection(), EpochMs(1_000)).await.unwrap();
+    assert_eq!(connections.of_owner(&owner).await, Ok(vec![connection()]));
+    connections.remove(&owner, &connection()).await.unwrap();
+    let asked = replay.asked();
+    // Two hours, the longest that a connection lasts, and five minutes.
+    assert_eq!(asked[0].1["Item"]["expires_at_seconds"]["N"], "7501");
+    assert_eq!((&asked[1].1["ConsistentRead"], &asked[1].1["Limit"]), (&json!(true), &json!(50)));
+    assert_eq!(asked[2].0, "DeleteItem");
+}

@@ -1,0 +1,82 @@
+//! Whole lives of tasks under faults: submissions, deliveries, audits, redrives and clients, in which calls are refused,
+//! answers are lost, calls hang and processes die, from a seed. Then the faults end, and every promise must hold.
+
+use crate::world::{World, silence_expected_crashes};
+use futures_util::future::join;
+use proptest::prelude::*;
+use task_core::DurationMs;
+use task_core::ports::Clock as _;
+
+/// One step of a history, under faults.
+async fn live(world: &World) {
+    match world.roll(8) {
+        0..=2 => world.submit_any(&world.faults()).await,
+        3 => {
+            let client = usize::try_from(world.roll(2)).unwrap();
+            world.connect(client, &world.faults()).await;
+        }
+        4 => world.audit(&world.faults()).await,
+        5 if world.roll(3) == 0 => world.redrive(),
+        _ => {
+            // Two environments at once, the second a little later.
+            let second = async {
+                (&world.clock).sleep(DurationMs(world.roll(world.function_time.0 * 2))).await;
+                world.work(&world.faults()).await;
+            };
+            join(async { world.work(&world.faults()).await }, second).await;
+        }
+    }
+    world.clock.advance(DurationMs(world.roll(world.visibility().0)));
+}
+
+fn any_history(seed: u64, function_time: DurationMs) {
+    silence_expected_crashes();
+    let world = World::with_function_time(seed, function_time);
+    world.add_clients();
+    world.clock.block_on(async {
+        for _ in 0..16 {
+            live(&world).await;
+        }
+        world.heal().await;
+        world.check();
+        world.redrive();
+        world.heal().await;
+        world.check();
+    });
+    world.check_only_poison_is_dead();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 384, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn under_any_faults_nothing_acknowledged_is_lost_and_every_effect_is_single(seed in any::<u64>()) {
+        any_history(seed, DurationMs::from_seconds(1));
+    }
+
+    /// A function of a minute outlives its leases: heartbeats, takeovers, and workers that come back too late.
+    #[test]
+    fn long_work_with_heartbeats_keeps_the_same_promises(seed in any::<u64>()) {
+        any_history(seed, DurationMs::from_seconds(60));
+    }
+}
+
+/// Nobody asks here: what a connected client knows, it was told.
+#[test]
+fn without_faults_a_connected_client_hears_the_end_of_every_task() {
+    for seed in 0..32 {
+        let world = World::new(seed);
+        world.add_clients();
+        world.clock.block_on(async {
+            world.reconnect_all().await;
+            for _ in 0..10 {
+                world.submit_any(&world.no_faults()).await;
+            }
+            while !world.queue.lock().unwrap().is_empty() {
+                world.work(&world.no_faults()).await;
+                world.clock.advance(DurationMs::from_seconds(1));
+            }
+        });
+        world.check();
+    }
+}

@@ -1,0 +1,245 @@
+//! Every use case, with every fault at every one of its calls, so that no step escapes by chance.
+
+use crate::world::{World, silence_expected_crashes};
+use serde_json::{Value, json};
+use task_core::testing::{Fault, Faults};
+use task_core::wire::NewTask;
+use task_core::{DurationMs, Owner, limits};
+
+/// What comes before, without faults, and then the step that is broken.
+struct Scenario {
+    name: &'static str,
+    function_time: DurationMs,
+    before: fn(&World),
+    step: fn(&World, &Faults),
+}
+
+const SECOND: DurationMs = DurationMs::from_seconds(1);
+
+fn submit(world: &World, key: Option<&str>, kind: &str, payload: Value, faults: &Faults) {
+    let new_task = NewTask { kind: kind.to_owned(), payload };
+    let alice = Owner::parse("alice").unwrap();
+    world.clock.block_on(world.submit(&alice, key, &new_task, faults));
+}
+
+fn submitted(world: &World, kind: &str, payload: Value) {
+    submit(world, None, kind, payload, &Faults::none(0));
+}
+
+fn work(world: &World, faults: &Faults) {
+    world.clock.block_on(world.work(faults));
+}
+
+fn connected(world: &World) {
+    world.add_clients();
+    world.clock.block_on(world.reconnect_all());
+}
+
+/// Receives until the next one is the last.
+fn until_the_last_receive(world: &World) {
+    for _ in 1..crate::world::MAX_RECEIVE_COUNT {
+        work(world, &Faults::none(0));
+        world.clock.advance(world.visibility());
+    }
+}
+
+fn until_dead(world: &World) {
+    until_the_last_receive(world);
+    work(world, &Faults::none(0));
+    world.clock.advance(world.visibility());
+    work(world, &Faults::none(0));
+    assert_eq!(world.memory.dead_letters.lock().unwrap().len(), 1);
+}
+
+fn scenarios() -> Vec<Scenario> {
+    let short = |name, before, step| Scenario { name, function_time: SECOND, before, step };
+    vec![
+        short(
+            "a submission",
+            |_| {},
+            |world, faults| submit(world, None, "digest", json!({"text": "a"}), faults),
+        ),
+        short(
+            "a submission with a key",
+            |_| {},
+            |world, faults| {
+                submit(world, Some("k"), "digest", json!({"text": "a"}), faults);
+            },
+        ),
+        short(
+            "a repeated submission",
+            |world| submit(world, Some("k"), "digest", json!({"text": "a"}), &Faults::none(0)),
+            |world, faults| submit(world, Some("k"), "digest", json!({"text": "a"}), faults),
+        ),
+        short("a first delivery", |world| submitted(world, "digest", json!({"text": "a"})), work),
+        short(
+            "a first delivery, with clients that listen",
+            |world| {
+                connected(world);
+                submitted(world, "digest", json!({"text": "a"}));
+            },
+            work,
+        ),
+        short(
+            "a push to a connection that is gone",
+            |world| {
+                connected(world);
+                world
+                    .memory
+                    .closed
+                    .lock()
+                    .unwrap()
+                    .extend(world.clients.lock().unwrap()[0].connection.take());
+                submitted(world, "digest", json!({"text": "a"}));
+            },
+            work,
+        ),
+        short(
+            "a delivery without a record",
+            |world| {
+                submitted(world, "digest", json!({"text": "a"}));
+                world.memory.records.lock().unwrap().clear();
+            },
+            work,
+        ),
+        short(
+            "a delivery after the worker died",
+            |world| {
+                submitted(world, "digest", json!({"text": "a"}));
+                work(world, &Faults::at(0, [(0, Fault::CrashAfter)]));
+                world.clock.advance(world.visibility());
+            },
+            work,
+        ),
+        short(
+            "a delivery of what has succeeded",
+            |world| {
+                submitted(world, "digest", json!({"text": "a"}));
+                work(world, &Faults::at(0, [(1, Fault::CrashAfter)]));
+                world.clock.advance(world.visibility());
+            },
+            work,
+        ),
+        short("an attempt that fails", |world| submitted(world, "flaky", json!({"failures": 1})), work),
+        short("an attempt that fails for good", |world| submitted(world, "poison", json!({})), work),
+        short(
+            "the last attempt",
+            |world| {
+                submitted(world, "poison", json!({}));
+                until_the_last_receive(world);
+            },
+            work,
+        ),
+        short(
+            "an attempt that does not end",
+            |world| submitted(world, "sleep", json!({"duration_ms": 5_000})),
+            work,
+        ),
+        Scenario {
+            name: "long work with heartbeats",
+            function_time: DurationMs::from_seconds(60),
+            before: |world| submitted(world, "sleep", json!({"duration_ms": 40_000})),
+            step: work,
+        },
+        short(
+            "an audit",
+            |world| {
+                submitted(world, "poison", json!({}));
+                until_dead(world);
+                // As if the table had not answered any of the workers.
+                world.memory.records.lock().unwrap().clear();
+                connected(world);
+            },
+            |world, faults| world.clock.block_on(world.audit(faults)),
+        ),
+        short(
+            "a delivery after a redrive",
+            |world| {
+                submitted(world, "poison", json!({}));
+                until_dead(world);
+                world.clock.block_on(world.heal());
+                world.redrive();
+            },
+            work,
+        ),
+        short("a handshake", World::add_clients, |world, faults| {
+            world.clock.block_on(world.connect(0, faults))
+        }),
+        short(
+            "a question on the socket",
+            |world| {
+                connected(world);
+                submitted(world, "digest", json!({"text": "a"}));
+            },
+            |world, faults| {
+                let id = *world.acknowledged.lock().unwrap().first().unwrap();
+                world.clock.block_on(world.watch(0, id, faults));
+            },
+        ),
+    ]
+}
+
+fn run(scenario: &Scenario, seed: u64, faults: &Faults) {
+    let world = World::with_function_time(seed, scenario.function_time);
+    (scenario.before)(&world);
+    (scenario.step)(&world, faults);
+    world.clock.block_on(world.heal());
+    world.check();
+}
+
+#[test]
+fn a_fault_at_any_single_step_of_any_use_case_loses_nothing() {
+    silence_expected_crashes();
+    for scenario in scenarios() {
+        let counted = Faults::none(0);
+        run(&scenario, 0, &counted);
+        assert!(counted.calls() > 0, "{} makes no call", scenario.name);
+        // A fault early may make a use case call more often, hence some more steps than without.
+        for step in 0..counted.calls() + 4 {
+            for fault in Fault::ALL {
+                eprintln!("{}: {fault:?} at call {step}", scenario.name);
+                run(&scenario, step, &Faults::at(step, [(step, fault)]));
+            }
+        }
+    }
+}
+
+/// Two faults in a row reach the ways that one fault opens.
+#[test]
+fn two_faults_in_one_delivery_lose_nothing() {
+    silence_expected_crashes();
+    for scenario in scenarios().into_iter().filter(|scenario| scenario.name.contains("deliver")) {
+        for (first, second) in (0..5).flat_map(|first| (first + 1..6).map(move |second| (first, second))) {
+            for (one, other) in Fault::ALL.iter().flat_map(|one| Fault::ALL.map(|other| (*one, other))) {
+                run(&scenario, first, &Faults::at(first, [(first, one), (second, other)]));
+            }
+        }
+    }
+}
+
+/// The amplification of an outage: however the calls of one delivery fail, it makes no more of them than this.
+#[test]
+fn one_delivery_makes_a_bounded_number_of_calls() {
+    silence_expected_crashes();
+    for scenario in scenarios() {
+        // Heartbeats and clients come on top, and are bounded by limits of their own.
+        if !scenario.name.contains("deliver") && !scenario.name.contains("attempt")
+            || scenario.name.contains("clients")
+        {
+            continue;
+        }
+        for (step, fault) in (0..8).flat_map(|step| Fault::ALL.map(|fault| (step, fault))) {
+            let world = World::with_function_time(step, scenario.function_time);
+            (scenario.before)(&world);
+            let faults = Faults::at(step, (step..8).map(|call| (call, fault)));
+            (scenario.step)(&world, &faults);
+            let pushes = 1; // The look-up of the owner's connections.
+            assert!(
+                faults.calls() <= u64::from(limits::CALLS_PER_DELIVERY_MAX) + pushes,
+                "{}: {} calls",
+                scenario.name,
+                faults.calls()
+            );
+        }
+    }
+}

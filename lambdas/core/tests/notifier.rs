@@ -1,0 +1,175 @@
+//! Pushes: concurrent, bounded, newest only, and no connection at the expense of another.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::stream;
+use serde_json::json;
+use task_core::error::{ErrorClass, PortError};
+use task_core::idempotency::{fresh_task_id, request_hash};
+use task_core::message::{QueueMessage, SCHEMA};
+use task_core::notify::{Notifier, PushReport};
+use task_core::ports::{Change, Clock as _, Connections as _, Pushed, Pusher};
+use task_core::record::TaskRecord;
+use task_core::testing::{ManualClock, Memory, SeededRandom};
+use task_core::wire::{ServerMessage, Task};
+use task_core::{ConnectionId, DurationMs, EpochMs, Owner, Version, limits};
+
+/// What a push to a connection is like.
+#[derive(Clone, Copy)]
+enum Line {
+    Quick,
+    Slow(DurationMs),
+    Broken,
+    Gone,
+}
+
+/// Connections by their line, and what came over them when.
+struct Lines {
+    clock: ManualClock,
+    lines: BTreeMap<ConnectionId, Line>,
+    sent: Mutex<Vec<(ConnectionId, Task, EpochMs)>>,
+    under_way: AtomicUsize,
+    under_way_max: AtomicUsize,
+}
+
+impl Lines {
+    fn new(lines: impl IntoIterator<Item = (String, Line)>) -> Self {
+        Self {
+            clock: ManualClock::new(EpochMs(0)),
+            lines: lines.into_iter().map(|(id, line)| (ConnectionId::parse(id).unwrap(), line)).collect(),
+            sent: Mutex::default(),
+            under_way: AtomicUsize::new(0),
+            under_way_max: AtomicUsize::new(0),
+        }
+    }
+
+    fn got(&self, id: &str) -> Vec<(Task, EpochMs)> {
+        let sent = self.sent.lock().unwrap();
+        let to = sent.iter().filter(|(connection, _, _)| connection.as_str() == id);
+        to.map(|(_, task, at)| (task.clone(), *at)).collect()
+    }
+
+    async fn carry(&self, connection: &ConnectionId, message: &str) -> Result<Pushed, PortError> {
+        match self.lines[connection] {
+            Line::Quick => (&self.clock).sleep(DurationMs(1)).await,
+            Line::Slow(time) => (&self.clock).sleep(time).await,
+            Line::Broken => {
+                let detail = "broken".to_owned();
+                return Err(PortError { operation: "push", class: ErrorClass::Unknown, detail });
+            }
+            Line::Gone => return Ok(Pushed::Gone),
+        }
+        let ServerMessage::Task { task } = serde_json::from_str(message).unwrap() else {
+            panic!("not a task")
+        };
+        self.sent.lock().unwrap().push((connection.clone(), task, (&self.clock).now()));
+        Ok(Pushed::Sent)
+    }
+}
+
+impl Pusher for &Lines {
+    async fn push(&self, connection: &ConnectionId, message: &str) -> Result<Pushed, PortError> {
+        let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        self.under_way_max.fetch_max(under_way, Ordering::SeqCst);
+        let outcome = self.carry(connection, message).await;
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        outcome
+    }
+}
+
+fn alice() -> Owner {
+    Owner::parse("alice").unwrap()
+}
+
+/// The first state of a new task.
+fn change(random: &SeededRandom) -> Change {
+    let payload = json!({"text": "a"});
+    let record = TaskRecord::queued(&QueueMessage {
+        schema: SCHEMA,
+        task_id: fresh_task_id(EpochMs(0), random),
+        owner: alice(),
+        kind: "digest".into(),
+        request_hash: request_hash("digest", &payload),
+        payload,
+        created_at_ms: EpochMs(0),
+    });
+    Change { owner: alice(), task: record.to_wire() }
+}
+
+fn notify(lines: &Lines, memory: &Memory, changes: Vec<Change>, time: DurationMs) -> PushReport {
+    let clock = &lines.clock;
+    let notifier = Notifier { connections: memory, pusher: lines, clock };
+    clock.block_on(async {
+        for connection in lines.lines.keys() {
+            memory.add(&alice(), connection, clock.now()).await.unwrap();
+        }
+        notifier.notify(stream::iter(changes), clock.now().plus(time)).await
+    })
+}
+
+const MINUTE: DurationMs = DurationMs::from_seconds(60);
+
+#[test]
+fn a_slow_connection_holds_up_nobody_but_itself() {
+    let slow = Line::Slow(DurationMs(500));
+    let lines = Lines::new([("quick".to_owned(), Line::Quick), ("slow".to_owned(), slow)]);
+    let random = SeededRandom::new(1);
+    let changes: Vec<_> = (0..20).map(|_| change(&random)).collect();
+    let report = notify(&lines, &Memory::default(), changes, MINUTE);
+    let quick = lines.got("quick");
+    assert_eq!(quick.len(), 20);
+    assert!(quick.iter().all(|(_, at)| at.0 <= 20), "the quick one waited: {quick:?}");
+    // And the slow one cannot stretch the batch: what it did not take in time is given up.
+    assert!((&lines.clock).now().0 <= limits::PUSH_GRACE.0 + 20);
+    assert_eq!(report.sent + report.failed, 40);
+}
+
+#[test]
+fn a_broken_connection_is_passed_by_and_a_gone_one_is_forgotten() {
+    let lines = Lines::new([
+        ("broken".to_owned(), Line::Broken),
+        ("gone".to_owned(), Line::Gone),
+        ("quick".to_owned(), Line::Quick),
+    ]);
+    let (random, memory) = (SeededRandom::new(1), Memory::default());
+    let changes: Vec<_> = (0..10).map(|_| change(&random)).collect();
+    let report = notify(&lines, &memory, changes, MINUTE);
+    assert_eq!(report, PushReport { sent: 10, gone: 1, failed: 10 });
+    let left = memory.connections.lock().unwrap();
+    let left: Vec<&str> = left.iter().map(|(_, connection)| connection.as_str()).collect();
+    assert_eq!(left, ["broken", "quick"]);
+}
+
+#[test]
+fn pushes_run_side_by_side_within_their_bound() {
+    let count = usize::from(limits::CONNECTIONS_PER_OWNER_MAX);
+    let lines = Lines::new((0..count).map(|n| (format!("c{n:03}"), Line::Slow(DurationMs(10)))));
+    let random = SeededRandom::new(1);
+    let report = notify(&lines, &Memory::default(), vec![change(&random)], MINUTE);
+    assert_eq!(report.sent as usize, count);
+    assert_eq!(lines.under_way_max.load(Ordering::SeqCst), limits::PUSHES_IN_FLIGHT_MAX);
+    assert_eq!((&lines.clock).now(), EpochMs(20), "two rounds of ten milliseconds");
+}
+
+#[test]
+fn a_state_that_was_overtaken_is_not_sent() {
+    let lines = Lines::new([("quick".to_owned(), Line::Quick)]);
+    let first = change(&SeededRandom::new(1));
+    let mut second = first.clone();
+    second.task.version = Version(2);
+    let report = notify(&lines, &Memory::default(), vec![first, second], MINUTE);
+    assert_eq!(report.sent, 1);
+    assert_eq!(lines.got("quick")[0].0.version, Version(2));
+}
+
+#[test]
+fn pushing_ends_at_its_deadline_and_counts_what_it_gave_up() {
+    let lines = Lines::new([("slow".to_owned(), Line::Slow(MINUTE))]);
+    let random = SeededRandom::new(1);
+    let changes = vec![change(&random), change(&random)];
+    let report = notify(&lines, &Memory::default(), changes, DurationMs(100));
+    assert_eq!(report, PushReport { sent: 0, gone: 0, failed: 2 });
+    assert_eq!((&lines.clock).now(), EpochMs(100));
+}

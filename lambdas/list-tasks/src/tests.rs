@@ -1,0 +1,148 @@
+//! `GET /tasks` and `GET /tasks/{id}` as API Gateway calls them, held to the published contract.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
+use contract::{Answer, HttpContract, Producer};
+use serde_json::{Value, json};
+use task_core::error::ErrorClass;
+use task_core::idempotency::{fresh_task_id, request_hash};
+use task_core::message::{QueueMessage, SCHEMA};
+use task_core::record::TaskRecord;
+use task_core::state::TaskState;
+use task_core::testing::{Fault, Faults, Faulty, ManualClock, Memory, SeededRandom};
+use task_core::{EpochMs, Owner, TaskId};
+
+use super::*;
+
+const SHARDS: u16 = 4;
+
+struct Bench {
+    memory: Memory,
+    clock: ManualClock,
+    random: SeededRandom,
+    contract: HttpContract,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self {
+            memory: Memory::default(),
+            clock: ManualClock::new(EpochMs(1_800_000_000_000)),
+            random: SeededRandom::new(7),
+            contract: HttpContract::default(),
+        }
+    }
+}
+
+impl Bench {
+    fn store(&self, owner: &str, at_ms: u64, state: TaskState) -> TaskId {
+        let payload = json!({"text": "a"});
+        let created_at_ms = EpochMs(at_ms);
+        let message = QueueMessage {
+            schema: SCHEMA,
+            task_id: fresh_task_id(created_at_ms, &self.random),
+            owner: Owner::parse(owner).unwrap(),
+            kind: "digest".into(),
+            request_hash: request_hash("digest", &payload),
+            payload,
+            created_at_ms,
+        };
+        let record = TaskRecord { state, ..TaskRecord::queued(&message) };
+        self.memory.records.lock().unwrap().insert(record.id, record.clone());
+        record.id
+    }
+
+    fn get(&self, route: &str, id: Option<&str>, query: &[(&str, &str)], faults: &Faults) -> (u16, Value) {
+        let event = json!({
+            "version": "2.0", "routeKey": route,
+            "pathParameters": id.map_or(json!({}), |id| json!({"id": id})),
+            "queryStringParameters": query.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+            "requestContext": {"requestId": "r-1", "authorizer": {"lambda": {"sub": "alice"}}},
+        });
+        let event: HttpEvent = serde_json::from_value(event).unwrap();
+        let store = Faulty { inner: &self.memory, faults };
+        let index = Faulty { inner: (&self.memory, SHARDS), faults };
+        let context = Context::default();
+        let answered = answer(&store, &index, SHARDS, &event, &context);
+        let response = self.clock.block_on(answered).unwrap();
+        let headers = response.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let answer =
+            Answer { status: response.status_code, headers: headers.collect(), body: response.body.clone() };
+        self.contract.check(route, &answer).unwrap();
+        assert_eq!(response.headers["x-request-id"], "r-1");
+        (response.status_code, serde_json::from_str(&response.body).unwrap())
+    }
+
+    fn page(&self, query: &[(&str, &str)]) -> (u16, Value) {
+        self.get("GET /tasks", None, query, &Faults::none(0))
+    }
+
+    /// All pages, as a client walks them.
+    fn walk(&self, query: &[(&str, &str)]) -> Vec<String> {
+        let (mut ids, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let mut query = query.to_vec();
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let (status, page) = self.page(&query);
+            assert_eq!(status, 200);
+            let tasks = page["tasks"].as_array().unwrap();
+            ids.extend(tasks.iter().map(|task| task["id"].as_str().unwrap().to_owned()));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return ids,
+            }
+        }
+    }
+}
+
+#[test]
+fn every_documented_answer_is_given_and_looks_as_documented() {
+    let bench = Bench::default();
+    let id = bench.store("alice", 1, TaskState::Succeeded { result: json!({"sha256": "00"}) }).to_string();
+    let outage = || Faults::at(0, (0..8).map(|call| (call, Fault::Refuse(ErrorClass::Transient))));
+    assert_eq!(bench.page(&[]).0, 200);
+    for query in
+        [("limit", "0"), ("limit", "101"), ("limit", "x"), ("cursor", "nonsense"), ("status", "lost")]
+    {
+        assert_eq!(bench.page(&[query]).0, 400, "{query:?}");
+    }
+    assert_eq!(bench.get("GET /tasks", None, &[], &outage()).0, 503);
+    let one = "GET /tasks/{id}";
+    assert_eq!(bench.get(one, Some(&id), &[], &Faults::none(0)).0, 200);
+    assert_eq!(bench.get(one, Some("nonsense"), &[], &Faults::none(0)).0, 404);
+    assert_eq!(bench.get(one, Some(&id), &[], &outage()).0, 503);
+    assert_eq!(bench.contract.unseen(&["GET /tasks", one], Producer::Service), Vec::<String>::new());
+}
+
+#[test]
+fn another_owners_task_is_not_there() {
+    let bench = Bench::default();
+    let id = bench.store("bob", 1, TaskState::Queued).to_string();
+    let (status, problem) = bench.get("GET /tasks/{id}", Some(&id), &[], &Faults::none(0));
+    assert_eq!((status, problem["type"].as_str()), (404, Some("urn:task:problem:task-not-found")));
+    assert_eq!(bench.page(&[]).1["tasks"], json!([]));
+}
+
+#[test]
+fn pages_walk_every_task_once_newest_first_whatever_their_size() {
+    let bench = Bench::default();
+    // Several in the same millisecond, spread over shards by their ids.
+    let mut expected: Vec<(u64, String)> =
+        (0..60).map(|n| (n / 3, bench.store("alice", n / 3, TaskState::Queued).to_string())).collect();
+    bench.store("bob", 5, TaskState::Queued);
+    expected.sort();
+    let expected: Vec<String> = expected.into_iter().rev().map(|(_, id)| id).collect();
+    for limit in ["1", "7", "100"] {
+        assert_eq!(bench.walk(&[("limit", limit)]), expected, "limit {limit}");
+    }
+}
+
+#[test]
+fn a_status_filter_shows_only_that_status() {
+    let bench = Bench::default();
+    for at in 0..10 {
+        bench.store("alice", at, TaskState::Queued);
+    }
+    let dead = bench.store("alice", 3, TaskState::DeadLettered).to_string();
+    assert_eq!(bench.walk(&[("status", "dead_lettered"), ("limit", "2")]), [dead]);
+}

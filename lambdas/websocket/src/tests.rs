@@ -1,0 +1,118 @@
+//! The WebSocket routes as API Gateway calls them, held to the published contract.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
+use contract::SocketContract;
+use serde_json::{Value, json};
+use task_core::error::ErrorClass;
+use task_core::idempotency::request_hash;
+use task_core::limits;
+use task_core::message::{QueueMessage, SCHEMA};
+use task_core::record::TaskRecord;
+use task_core::testing::{Fault, Faults, Faulty, ManualClock, Memory};
+use task_core::{EpochMs, TaskId};
+
+use super::*;
+
+struct Bench {
+    memory: Memory,
+    clock: ManualClock,
+    contract: SocketContract,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self {
+            memory: Memory::default(),
+            clock: ManualClock::new(EpochMs(1_800_000_000_000)),
+            contract: SocketContract::default(),
+        }
+    }
+}
+
+impl Bench {
+    fn call(&self, route: &str, owner: Option<&str>, body: Option<&str>, faults: &Faults) -> SocketResponse {
+        let mut event = json!({
+            "requestContext": {"routeKey": route, "connectionId": "c1=", "requestId": "r-1"}, "body": body,
+        });
+        if let Some(owner) = owner {
+            event["requestContext"]["authorizer"] = json!({"principalId": owner, "sub": owner});
+        }
+        let event: SocketEvent = serde_json::from_value(event).unwrap();
+        let socket = Socket {
+            store: Faulty { inner: &self.memory, faults },
+            connections: Faulty { inner: &self.memory, faults },
+            clock: &self.clock,
+        };
+        self.clock.block_on(socket.answer(&event, None)).unwrap()
+    }
+
+    /// Sends a message; the answer is held to the contract.
+    fn ask(&self, body: &str, faults: &Faults) -> Value {
+        let response = self.call("$default", Some("alice"), Some(body), faults);
+        assert_eq!(response.status_code, 200);
+        let text = response.body.unwrap();
+        self.contract.check_sent(&text).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn store(&self, owner: &str) -> TaskId {
+        let payload = json!({"text": "a"});
+        let record = TaskRecord::queued(&QueueMessage {
+            schema: SCHEMA,
+            task_id: "0193b0e2-7c00-7000-8000-000000000001".parse().unwrap(),
+            owner: Owner::parse(owner).unwrap(),
+            kind: "digest".into(),
+            request_hash: request_hash("digest", &payload),
+            payload,
+            created_at_ms: EpochMs(1),
+        });
+        self.memory.records.lock().unwrap().insert(record.id, record.clone());
+        record.id
+    }
+}
+
+#[test]
+fn every_documented_message_is_understood_and_every_answer_looks_as_documented() {
+    let bench = Bench::default();
+    let id = bench.store("alice");
+    let (ping, watch) =
+        (r#"{"action":"ping"}"#.to_owned(), json!({"action": "watch", "task_id": id}).to_string());
+    bench.contract.check_received(&ping).unwrap();
+    bench.contract.check_received(&watch).unwrap();
+    assert_eq!(bench.ask(&ping, &Faults::none(0)), json!({"type": "pong"}));
+    assert_eq!(bench.ask(&watch, &Faults::none(0))["task"]["id"], json!(id));
+    let oversize = json!({"action": "x".repeat(limits::CLIENT_MESSAGE_BYTES_MAX)}).to_string();
+    for (body, problem) in [
+        ("{", "malformed-message"),
+        (r#"{"action":"shout"}"#, "malformed-message"),
+        (&oversize, "body-too-large"),
+    ] {
+        let answer = bench.ask(body, &Faults::none(0));
+        assert_eq!(answer["problem"]["type"], format!("urn:task:problem:{problem}"));
+    }
+    let outage = Faults::at(0, [(0, Fault::Refuse(ErrorClass::Throttled))]);
+    assert_eq!(bench.ask(&watch, &outage)["problem"]["type"], "urn:task:problem:store-unavailable");
+    assert_eq!(bench.contract.unseen(), Vec::<String>::new());
+}
+
+#[test]
+fn another_owners_task_cannot_be_watched() {
+    let bench = Bench::default();
+    let watch = json!({"action": "watch", "task_id": bench.store("bob")}).to_string();
+    assert_eq!(bench.ask(&watch, &Faults::none(0))["problem"]["type"], "urn:task:problem:task-not-found");
+}
+
+#[test]
+fn a_handshake_is_remembered_or_refused_and_never_half() {
+    let bench = Bench::default();
+    let rows = || bench.memory.connections.lock().unwrap().len();
+    assert_eq!(bench.call("$connect", None, None, &Faults::none(0)).status_code, 401);
+    let outage = Faults::at(0, [(0, Fault::Refuse(ErrorClass::Transient))]);
+    assert_eq!(bench.call("$connect", Some("alice"), None, &outage).status_code, 503);
+    assert_eq!(rows(), 0);
+    assert_eq!(bench.call("$connect", Some("alice"), None, &Faults::none(0)).status_code, 200);
+    assert_eq!(rows(), 1);
+    assert_eq!(bench.call("$disconnect", Some("alice"), None, &Faults::none(0)).status_code, 200);
+    assert_eq!(rows(), 0);
+}
