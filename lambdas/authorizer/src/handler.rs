@@ -1,14 +1,16 @@
 //! Both authorizer events, and the answer that each API wants.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 
+use lambda_runtime::Diagnostic;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use task_aws::telemetry::WideEvent;
 use task_core::Owner;
+use task_core::ports::Clock;
 
-use crate::token::Verifier;
+use crate::keys::FetchJwks;
+use crate::token::{Disbelief, Verifier};
 
 /// HTTP API, format 2.0, or WebSocket `REQUEST`, which alone has `methodArn`.
 #[derive(Debug, Deserialize)]
@@ -48,13 +50,14 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-pub(crate) fn answer(
-    verifier: &Verifier,
+pub(crate) async fn answer<F: FetchJwks, C: Clock>(
+    verifier: &Verifier<F, C>,
     event: &AuthorizerEvent,
     request_id: &str,
-) -> Result<Value, Infallible> {
-    let mut wide = WideEvent::begin("authorizer", request_id);
-    let owner = verifier.owner(event.token());
+    trace: Option<&str>,
+) -> Result<Value, Diagnostic> {
+    let mut wide = WideEvent::begin("authorizer", request_id, trace);
+    let owner = verifier.owner(event.token()).await;
     match &owner {
         Ok(owner) => {
             wide.count("authorized", 1);
@@ -64,6 +67,13 @@ pub(crate) fn answer(
             wide.count("refused", 1);
             wide.field("reason", disbelief.to_string());
         }
+    }
+    if owner == Err(Disbelief::NoKeys) {
+        // Not a refusal: API Gateway would cache that, and honest clients would look for the fault in their token.
+        return Err(Diagnostic {
+            error_type: "NoKeys".to_owned(),
+            error_message: Disbelief::NoKeys.to_string(),
+        });
     }
     let owner = owner.ok();
     Ok(match &event.method_arn {

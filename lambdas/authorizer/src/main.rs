@@ -1,6 +1,7 @@
 //! The one authorizer for both APIs.
 
 mod handler;
+mod keys;
 mod token;
 
 use std::process::ExitCode;
@@ -18,7 +19,10 @@ async fn serve(env: ProcessEnv) -> Result<(), StartError> {
     let verifier = Arc::new(token::Verifier::from_env(&env)?);
     let serve = service_fn(move |event: LambdaEvent<handler::AuthorizerEvent>| {
         let verifier = Arc::clone(&verifier);
-        async move { handler::answer(&verifier, &event.payload, &event.context.request_id) }
+        async move {
+            let trace = event.context.xray_trace_id.as_deref();
+            handler::answer(&verifier, &event.payload, &event.context.request_id, trace).await
+        }
     });
     Ok(lambda_runtime::run(serve).await?)
 }

@@ -1,33 +1,34 @@
 //! Which tokens are believed.
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonwebtoken::{Validation, decode, decode_header};
 use serde::Deserialize;
 use task_aws::env::{ConfigError, Env, required};
+use task_aws::fetch::{Fetch, FetchLimits};
+use task_aws::system::SystemClock;
 use task_core::Owner;
+use task_core::ports::Clock;
+
+use crate::keys::{FetchJwks, Key, KeyRing, Keys};
 
 const ENV_TOKEN_ISSUER: &str = "TOKEN_ISSUER";
 const ENV_TOKEN_AUDIENCE: &str = "TOKEN_AUDIENCE";
 const ENV_TOKEN_JWKS: &str = "TOKEN_JWKS";
+const ENV_TOKEN_JWKS_URL: &str = "TOKEN_JWKS_URL";
 
 /// AWS: request line and headers of an HTTP API are together 10,240 bytes.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
-struct Key {
-    id: Option<String>,
-    decoding: DecodingKey,
-    validation: Validation,
-}
+/// AWS: API Gateway waits 10 s for an authorizer, and Terraform gives it 5 s.
+const JWKS_LIMITS: FetchLimits = FetchLimits { time: Duration::from_secs(2), bytes: 64 * 1024 };
 
 /// Verifies tokens against keys that were parsed once.
-pub(crate) struct Verifier {
-    keys: Vec<Key>,
-}
-
-impl std::fmt::Debug for Verifier {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Verifier").field("keys", &self.keys.len()).finish()
-    }
+pub(crate) struct Verifier<F, C> {
+    issuer: String,
+    audience: String,
+    keys: KeyRing<F, C>,
 }
 
 /// Why a token is not believed. For the log; the client learns only that it was refused.
@@ -47,6 +48,9 @@ pub(crate) enum Disbelief {
     Invalid,
     #[error("the subject is not a possible owner")]
     BadSubject,
+    /// Not the token's fault.
+    #[error("there are no keys to verify it with")]
+    NoKeys,
 }
 
 #[derive(Deserialize)]
@@ -54,71 +58,70 @@ struct Claims {
     sub: String,
 }
 
-impl Verifier {
+impl Verifier<Fetch, SystemClock> {
     pub(crate) fn from_env(env: &impl Env) -> Result<Self, ConfigError> {
-        let issuer = required(env, ENV_TOKEN_ISSUER)?;
-        let audience = required(env, ENV_TOKEN_AUDIENCE)?;
-        let jwks = required(env, ENV_TOKEN_JWKS)?;
-        let invalid = |expected: String| ConfigError::Invalid {
-            key: ENV_TOKEN_JWKS,
-            // Public keys: nothing in them is secret, but the text is long.
-            value: jwks.chars().take(80).collect(),
-            expected,
+        let given = |key| env.get(key).filter(|value| !value.is_empty());
+        let keys = match (given(ENV_TOKEN_JWKS), given(ENV_TOKEN_JWKS_URL)) {
+            (Some(document), None) => configured(&document)?,
+            (None, Some(url)) => KeyRing::fetched(Fetch::new(secure(url)?, JWKS_LIMITS), SystemClock),
+            (None, None) => return Err(ConfigError::Missing { key: "one of TOKEN_JWKS and TOKEN_JWKS_URL" }),
+            (Some(_), Some(value)) => {
+                let expected = "expected it or TOKEN_JWKS, not both".into();
+                return Err(ConfigError::Invalid { key: ENV_TOKEN_JWKS_URL, value, expected });
+            }
         };
-        let set: JwkSet = serde_json::from_str(&jwks)
-            .map_err(|error| invalid(format!("expected a JWKS document: {error}")))?;
-        let keys: Vec<Key> = set
-            .keys
-            .iter()
-            .map(|jwk| key(jwk, &issuer, &audience))
-            .collect::<Option<_>>()
-            .ok_or_else(|| invalid("expected Ed25519 or RSA signature keys".into()))?;
-        if keys.is_empty() {
-            return Err(invalid("expected at least one key".into()));
-        }
-        Ok(Self { keys })
+        let issuer = required(env, ENV_TOKEN_ISSUER)?;
+        Ok(Self { issuer, audience: required(env, ENV_TOKEN_AUDIENCE)?, keys })
     }
+}
 
-    pub(crate) fn owner(&self, token: Option<&str>) -> Result<Owner, Disbelief> {
+fn configured<F, C>(document: &str) -> Result<KeyRing<F, C>, ConfigError> {
+    let keys = Keys::configured(document).map_err(|error| ConfigError::Invalid {
+        key: ENV_TOKEN_JWKS,
+        // Public keys: nothing in them is secret, but the text is long.
+        value: document.chars().take(80).collect(),
+        expected: error.to_string(),
+    })?;
+    Ok(KeyRing::Configured(Arc::new(keys)))
+}
+
+/// Whoever can change the document on its way can make up owners. Within one machine nobody stands between.
+fn secure(url: String) -> Result<String, ConfigError> {
+    let is_local = ["http://127.0.0.1:", "http://localhost:"].iter().any(|local| url.starts_with(local));
+    if url.starts_with("https://") || is_local {
+        return Ok(url);
+    }
+    let expected = "expected a URL that begins with https://".into();
+    Err(ConfigError::Invalid { key: ENV_TOKEN_JWKS_URL, value: url, expected })
+}
+
+impl<F: FetchJwks, C: Clock> Verifier<F, C> {
+    pub(crate) async fn owner(&self, token: Option<&str>) -> Result<Owner, Disbelief> {
         let token = token.filter(|token| !token.is_empty()).ok_or(Disbelief::Missing)?;
         if token.len() > TOKEN_BYTES_MAX {
             return Err(Disbelief::TooLong);
         }
         // `none` is no algorithm of the library and fails here.
         let header = decode_header(token).map_err(|_| Disbelief::NotAToken)?;
-        let key = self.key(header.kid.as_deref()).ok_or(Disbelief::UnknownKey)?;
-        if !key.validation.algorithms.contains(&header.alg) {
+        let keys = self.keys.keys_for(header.kid.as_deref()).await.ok_or(Disbelief::NoKeys)?;
+        let key = keys.find(header.kid.as_deref()).ok_or(Disbelief::UnknownKey)?;
+        if header.alg != key.algorithm {
             return Err(Disbelief::WrongAlgorithm);
         }
-        let claims =
-            decode::<Claims>(token, &key.decoding, &key.validation).map_err(|_| Disbelief::Invalid)?.claims;
+        let verified = decode::<Claims>(token, &key.decoding, &self.validation(key));
+        let claims = verified.map_err(|_| Disbelief::Invalid)?.claims;
         Owner::parse(claims.sub).map_err(|_| Disbelief::BadSubject)
     }
 
-    /// By its id. A token without one is tried only where there is no choice.
-    fn key(&self, id: Option<&str>) -> Option<&Key> {
-        match (id, self.keys.as_slice()) {
-            (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id)),
-            (None, [only]) => Some(only),
-            (None, _) => None,
-        }
+    fn validation(&self, key: &Key) -> Validation {
+        let mut validation = Validation::new(key.algorithm);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&[&self.audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        validation.validate_nbf = true;
+        validation.leeway = 0;
+        validation
     }
-}
-
-/// The key decides the algorithm; what the token claims only has to agree. RFC 8725, section 3.1.
-fn key(jwk: &Jwk, issuer: &str, audience: &str) -> Option<Key> {
-    let algorithm = match &jwk.algorithm {
-        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
-        AlgorithmParameters::RSA(_) => Algorithm::RS256,
-        _ => return None,
-    };
-    let mut validation = Validation::new(algorithm);
-    validation.set_issuer(&[issuer]);
-    validation.set_audience(&[audience]);
-    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    validation.validate_nbf = true;
-    validation.leeway = 0;
-    Some(Key { id: jwk.common.key_id.clone(), decoding: DecodingKey::from_jwk(jwk).ok()?, validation })
 }
 
 #[cfg(test)]
@@ -129,14 +132,16 @@ mod tests {
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use jsonwebtoken::{EncodingKey, Header, encode};
+    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     use serde_json::{Value, json};
+    use task_core::EpochMs;
+    use task_core::testing::ManualClock;
 
     use super::*;
 
     struct Issuer {
         encoding: EncodingKey,
-        verifier: Verifier,
+        verifier: Verifier<Fetch, SystemClock>,
         public: Vec<u8>,
     }
 
@@ -179,7 +184,11 @@ mod tests {
                 claims[name] = value.clone();
             }
             let token = encode(&header(Algorithm::EdDSA), &claims, &self.encoding).unwrap();
-            self.verifier.owner(Some(&token))
+            self.believes(&token)
+        }
+
+        fn believes(&self, token: &str) -> Result<Owner, Disbelief> {
+            ManualClock::new(EpochMs(0)).block_on(self.verifier.owner(Some(token)))
         }
     }
 
@@ -210,11 +219,11 @@ mod tests {
         let parts: Vec<&str> = token.split('.').collect();
         let body = URL_SAFE_NO_PAD.encode(claims().to_string().replace("alice", "mallory"));
         let tampered = format!("{}.{body}.{}", parts[0], parts[2]);
-        assert_eq!(issuer.verifier.owner(Some(&tampered)), Err(Disbelief::Invalid));
+        assert_eq!(issuer.believes(&tampered), Err(Disbelief::Invalid));
         let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","kid":"k1"}"#);
         let unsigned = format!("{none}.{}.", parts[1]);
-        assert_eq!(issuer.verifier.owner(Some(&unsigned)), Err(Disbelief::NotAToken));
-        assert_eq!(issuer.verifier.owner(None), Err(Disbelief::Missing));
+        assert_eq!(issuer.believes(&unsigned), Err(Disbelief::NotAToken));
+        assert_eq!(issuer.believes(""), Err(Disbelief::Missing));
     }
 
     /// The public key as an HMAC secret is the oldest trick against a verifier that believes the token's algorithm.
@@ -223,7 +232,7 @@ mod tests {
         let issuer = issuer();
         let forged =
             encode(&header(Algorithm::HS256), &claims(), &EncodingKey::from_secret(&issuer.public)).unwrap();
-        assert_eq!(issuer.verifier.owner(Some(&forged)), Err(Disbelief::WrongAlgorithm));
+        assert_eq!(issuer.believes(&forged), Err(Disbelief::WrongAlgorithm));
     }
 
     #[test]
@@ -231,6 +240,65 @@ mod tests {
         let issuer = issuer();
         let header = Header { kid: Some("k2".into()), ..Header::new(Algorithm::EdDSA) };
         let token = encode(&header, &claims(), &issuer.encoding).unwrap();
-        assert_eq!(issuer.verifier.owner(Some(&token)), Err(Disbelief::UnknownKey));
+        assert_eq!(issuer.believes(&token), Err(Disbelief::UnknownKey));
+    }
+
+    /// RS256, signed by hand: the library wants RSA keys in a form that the generator does not give.
+    #[test]
+    fn rsa_tokens_are_believed_and_an_rsa_key_verifies_nothing_else() {
+        use aws_lc_rs::rsa::{KeyPair, KeySize};
+        use aws_lc_rs::signature::RSA_PKCS1_SHA256;
+
+        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        // RFC 8017: SEQUENCE { INTEGER n, INTEGER 65537 }, and n of 2,048 bits has a leading zero.
+        let public = pair.public_key().as_ref().to_vec();
+        let modulus = &public[9..public.len() - 5];
+        assert_eq!(modulus.len(), 256);
+        let jwks = json!({"keys": [{
+            "kty": "RSA", "kid": "r1", "alg": "RS256", "e": "AQAB", "n": URL_SAFE_NO_PAD.encode(modulus),
+        }]});
+        let jwks: &'static str = Box::leak(jwks.to_string().into_boxed_str());
+        let env = HashMap::from([
+            (ENV_TOKEN_ISSUER, "https://issuer"),
+            (ENV_TOKEN_AUDIENCE, "tasks"),
+            (ENV_TOKEN_JWKS, jwks),
+        ]);
+        let verifier = Verifier::from_env(&env).unwrap();
+        let token = |algorithm: &str| {
+            let header = URL_SAFE_NO_PAD.encode(json!({"alg": algorithm, "kid": "r1"}).to_string());
+            let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims().to_string()));
+            let mut signature = vec![0; pair.public_modulus_len()];
+            let random = aws_lc_rs::rand::SystemRandom::new();
+            pair.sign(&RSA_PKCS1_SHA256, &random, signed.as_bytes(), &mut signature).unwrap();
+            format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+        };
+        let verdict =
+            |algorithm: &str| ManualClock::new(EpochMs(0)).block_on(verifier.owner(Some(&token(algorithm))));
+        assert_eq!(verdict("RS256").unwrap().as_str(), "alice");
+        for other in ["RS512", "PS256", "HS256", "EdDSA"] {
+            assert_eq!(verdict(other), Err(Disbelief::WrongAlgorithm), "{other}");
+        }
+        assert_eq!(verdict("none"), Err(Disbelief::NotAToken));
+    }
+
+    #[test]
+    fn a_token_beyond_the_size_of_a_header_is_not_even_read() {
+        assert_eq!(issuer().believes(&"x".repeat(TOKEN_BYTES_MAX + 1)), Err(Disbelief::TooLong));
+    }
+
+    #[test]
+    fn keys_come_from_one_place_and_over_no_open_line() {
+        let base = [(ENV_TOKEN_ISSUER, "i"), (ENV_TOKEN_AUDIENCE, "a")];
+        let refused = |more: &[(&'static str, &'static str)]| {
+            let env: HashMap<_, _> = base.iter().chain(more).copied().collect();
+            Verifier::from_env(&env).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert!(refused(&[]).contains("TOKEN_JWKS_URL"));
+        assert!(refused(&[(ENV_TOKEN_JWKS_URL, "http://issuer/jwks")]).contains("https://"));
+        assert!(
+            refused(&[(ENV_TOKEN_JWKS_URL, "https://issuer/jwks"), (ENV_TOKEN_JWKS, "{}")])
+                .contains("not both")
+        );
+        assert_eq!(refused(&[(ENV_TOKEN_JWKS_URL, "https://issuer/jwks")]), "");
     }
 }

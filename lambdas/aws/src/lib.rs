@@ -5,6 +5,7 @@ pub mod connections;
 pub mod env;
 pub mod event;
 pub mod exec_wrapper;
+pub mod fetch;
 pub mod http;
 mod item;
 pub mod logging;

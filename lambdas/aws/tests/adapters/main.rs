@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 
 mod dynamodb;
+mod fetch;
 mod replay;
 mod sockets;
 mod sqs;

@@ -1,0 +1,310 @@
+//! The keys that tokens are verified with: a document that was configured, or one that is fetched and kept.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde_json::Value;
+use task_aws::fetch::{Fetch, FetchError};
+use task_core::ports::Clock;
+use task_core::{DurationMs, EpochMs};
+
+/// Keys of one document. Issuers keep two or three; more would only be work for whoever sends tokens at us.
+const KEYS_MAX: usize = 32;
+
+/// NIST SP 800-131A: RSA below 2,048 bits is disallowed.
+const RSA_BYTES_MIN: usize = 256;
+
+/// Age at which a fetched document is fetched again.
+const FRESH: DurationMs = DurationMs::from_seconds(10 * 60);
+
+/// Age beyond which a fetched document is believed no more, however often fetching has failed since: a key that the issuer
+/// withdrew must not live on for ever.
+const STALE_MAX: DurationMs = DurationMs::from_seconds(24 * 60 * 60);
+
+/// Least time between two fetches. Anyone can make up key ids; none of them may turn us against the issuer.
+const FETCH_EVERY_MIN: DurationMs = DurationMs::from_seconds(30);
+
+pub(crate) struct Key {
+    id: Option<String>,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) decoding: DecodingKey,
+}
+
+pub(crate) struct Keys(Vec<Key>);
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Keys").field(&self.0.len()).finish()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidKeys {
+    #[error("expected a JWKS document: {{\"keys\": [...]}}")]
+    NotJwks,
+    #[error("expected Ed25519 keys, or RSA keys of 2048 bits or more, for signatures")]
+    Unusable,
+    #[error("expected 1 to {KEYS_MAX} keys")]
+    Count,
+}
+
+impl Keys {
+    /// Every key must be usable: whoever configured it meant it.
+    pub(crate) fn configured(document: &str) -> Result<Self, InvalidKeys> {
+        let all = documented(document.as_bytes())?;
+        let usable: Vec<Key> = all.iter().filter_map(usable).collect();
+        if usable.len() < all.len() {
+            return Err(InvalidKeys::Unusable);
+        }
+        Self::counted(usable)
+    }
+
+    /// An issuer may also publish keys of kinds that are not for us.
+    fn fetched(document: &[u8]) -> Result<Self, InvalidKeys> {
+        Self::counted(documented(document)?.iter().filter_map(usable).collect())
+    }
+
+    fn counted(keys: Vec<Key>) -> Result<Self, InvalidKeys> {
+        if (1..=KEYS_MAX).contains(&keys.len()) { Ok(Self(keys)) } else { Err(InvalidKeys::Count) }
+    }
+
+    /// By its id. A token without one is tried only where there is no choice.
+    pub(crate) fn find(&self, id: Option<&str>) -> Option<&Key> {
+        match (id, self.0.as_slice()) {
+            (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id)),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+}
+
+fn documented(document: &[u8]) -> Result<Vec<Value>, InvalidKeys> {
+    let mut document: Value = serde_json::from_slice(document).map_err(|_| InvalidKeys::NotJwks)?;
+    match document["keys"].take() {
+        Value::Array(keys) => Ok(keys),
+        _ => Err(InvalidKeys::NotJwks),
+    }
+}
+
+/// The key decides the algorithm; what a token claims only has to agree. RFC 8725, section 3.1.
+fn usable(jwk: &Value) -> Option<Key> {
+    let jwk: Jwk = serde_json::from_value(jwk.clone()).ok()?;
+    if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
+        return None;
+    }
+    let (algorithm, name) = match &jwk.algorithm {
+        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        }
+        AlgorithmParameters::RSA(rsa) if URL_SAFE_NO_PAD.decode(&rsa.n).ok()?.len() >= RSA_BYTES_MIN => {
+            (Algorithm::RS256, KeyAlgorithm::RS256)
+        }
+        _ => return None,
+    };
+    if jwk.common.key_algorithm.is_some_and(|declared| declared != name) {
+        return None;
+    }
+    Some(Key { id: jwk.common.key_id.clone(), algorithm, decoding: DecodingKey::from_jwk(&jwk).ok()? })
+}
+
+/// Where a document comes from.
+pub(crate) trait FetchJwks: Send + Sync {
+    fn fetch(&self) -> impl Future<Output = Result<Vec<u8>, FetchError>> + Send;
+}
+
+impl FetchJwks for Fetch {
+    async fn fetch(&self) -> Result<Vec<u8>, FetchError> {
+        self.get().await
+    }
+}
+
+#[derive(Default)]
+struct Kept {
+    keys: Option<(Arc<Keys>, EpochMs)>,
+    asked_at: Option<EpochMs>,
+}
+
+pub(crate) enum KeyRing<F, C> {
+    Configured(Arc<Keys>),
+    Fetched(Fetched<F, C>),
+}
+
+pub(crate) struct Fetched<F, C> {
+    fetch: F,
+    clock: C,
+    kept: Mutex<Kept>,
+}
+
+impl<F: FetchJwks, C: Clock> KeyRing<F, C> {
+    pub(crate) fn fetched(fetch: F, clock: C) -> Self {
+        Self::Fetched(Fetched { fetch, clock, kept: Mutex::default() })
+    }
+
+    /// Keys among which that of `id` is, if there is one. `None` when there are no keys to be had.
+    pub(crate) async fn keys_for(&self, id: Option<&str>) -> Option<Arc<Keys>> {
+        match self {
+            Self::Configured(keys) => Some(Arc::clone(keys)),
+            Self::Fetched(fetched) => fetched.keys_for(id).await,
+        }
+    }
+}
+
+impl<F: FetchJwks, C: Clock> Fetched<F, C> {
+    async fn keys_for(&self, id: Option<&str>) -> Option<Arc<Keys>> {
+        let now = self.clock.now();
+        let (keys, age) = self.believed(now).unzip();
+        let is_known = keys.as_ref().is_some_and(|keys| keys.find(id).is_some());
+        // An unknown id may be that of a new key: keys are rotated.
+        if (is_known && age.is_some_and(|age| age < FRESH)) || !self.may_ask(now) {
+            return keys;
+        }
+        match self.fetch.fetch().await.map(|document| Keys::fetched(&document)) {
+            Ok(Ok(keys)) => self.kept().keys = Some((Arc::new(keys), now)),
+            Ok(Err(error)) => tracing::error!(%error, "the fetched key document is of no use"),
+            Err(error) => tracing::error!(%error, "failed to fetch the key document"),
+        }
+        self.believed(now).map(|(keys, _)| keys)
+    }
+
+    fn believed(&self, now: EpochMs) -> Option<(Arc<Keys>, DurationMs)> {
+        let kept = self.kept();
+        let (keys, fetched_at) = kept.keys.as_ref()?;
+        let age = now.since(*fetched_at);
+        (age < STALE_MAX).then(|| (Arc::clone(keys), age))
+    }
+
+    fn may_ask(&self, now: EpochMs) -> bool {
+        let mut kept = self.kept();
+        let may = kept.asked_at.is_none_or(|asked_at| now.since(asked_at) >= FETCH_EVERY_MIN);
+        if may {
+            kept.asked_at = Some(now);
+        }
+        may
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+    use task_core::testing::ManualClock;
+
+    use super::*;
+
+    /// Publishes one key, under an id that the test may change.
+    struct Issuer {
+        id: Mutex<&'static str>,
+        is_up: Mutex<bool>,
+        fetches: AtomicUsize,
+    }
+
+    impl FetchJwks for &Issuer {
+        async fn fetch(&self) -> Result<Vec<u8>, FetchError> {
+            self.fetches.fetch_add(1, Ordering::SeqCst);
+            if !*self.is_up.lock().unwrap() {
+                return Err(FetchError::Status(503));
+            }
+            let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": *self.id.lock().unwrap(),
+                "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+            let other = json!({"kty": "EC", "crv": "P-256", "kid": "ec", "x": "AA", "y": "AA"});
+            Ok(json!({"keys": [other, key, {"kty": "unheard-of"}]}).to_string().into_bytes())
+        }
+    }
+
+    fn issuer() -> Issuer {
+        Issuer { id: Mutex::new("k1"), is_up: Mutex::new(true), fetches: AtomicUsize::new(0) }
+    }
+
+    struct Bench<'a> {
+        ring: KeyRing<&'a Issuer, &'a ManualClock>,
+        clock: &'a ManualClock,
+    }
+
+    impl Bench<'_> {
+        /// Whether there are keys, and whether `id` is among them.
+        fn ask(&self, id: &str) -> (bool, bool) {
+            let keys = self.clock.block_on(self.ring.keys_for(Some(id)));
+            (keys.is_some(), keys.is_some_and(|keys| keys.find(Some(id)).is_some()))
+        }
+    }
+
+    fn with(test: impl FnOnce(&Issuer, &Bench<'_>)) {
+        let (issuer, clock) = (issuer(), ManualClock::new(EpochMs(1_000_000)));
+        let ring = KeyRing::fetched(&issuer, &clock);
+        test(&issuer, &Bench { ring, clock: &clock });
+    }
+
+    #[test]
+    fn a_document_is_fetched_once_while_it_is_fresh() {
+        with(|issuer, bench| {
+            for _ in 0..100 {
+                assert_eq!(bench.ask("k1"), (true, true));
+            }
+            assert_eq!(issuer.fetches.load(Ordering::SeqCst), 1);
+            bench.clock.advance(FRESH);
+            assert_eq!(bench.ask("k1"), (true, true));
+            assert_eq!(issuer.fetches.load(Ordering::SeqCst), 2);
+        });
+    }
+
+    #[test]
+    fn a_new_key_is_found_and_made_up_ids_do_not_turn_us_against_the_issuer() {
+        with(|issuer, bench| {
+            bench.ask("k1");
+            *issuer.id.lock().unwrap() = "k2";
+            bench.clock.advance(FETCH_EVERY_MIN);
+            assert_eq!(bench.ask("k2"), (true, true));
+            for _ in 0..1_000 {
+                assert_eq!(bench.ask("made-up"), (true, false));
+            }
+            assert_eq!(issuer.fetches.load(Ordering::SeqCst), 2);
+        });
+    }
+
+    #[test]
+    fn while_the_issuer_is_down_known_keys_go_on_and_not_for_ever() {
+        with(|issuer, bench| {
+            bench.ask("k1");
+            *issuer.is_up.lock().unwrap() = false;
+            bench.clock.advance(FRESH);
+            assert_eq!(bench.ask("k1"), (true, true));
+            bench.clock.advance(STALE_MAX);
+            assert_eq!(bench.ask("k1"), (false, false));
+        });
+    }
+
+    #[test]
+    fn without_any_document_there_are_no_keys_until_there_is_one() {
+        with(|issuer, bench| {
+            *issuer.is_up.lock().unwrap() = false;
+            assert_eq!(bench.ask("k1"), (false, false));
+            *issuer.is_up.lock().unwrap() = true;
+            assert_eq!(bench.ask("k1"), (false, false), "not asked again at once");
+            bench.clock.advance(FETCH_EVERY_MIN);
+            assert_eq!(bench.ask("k1"), (true, true));
+        });
+    }
+
+    #[test]
+    fn a_configured_document_must_be_usable_as_a_whole() {
+        let ed25519 =
+            json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        let short_rsa = json!({"kty": "RSA", "n": "AQAB".repeat(40), "e": "AQAB"});
+        let with = |keys: Value| Keys::configured(&json!({"keys": keys}).to_string()).err();
+        assert_eq!(with(json!([ed25519])), None);
+        assert_eq!(with(json!([ed25519, short_rsa])), Some(InvalidKeys::Unusable));
+        let mut for_encryption = ed25519.clone();
+        for_encryption["use"] = "enc".into();
+        assert_eq!(with(json!([for_encryption])), Some(InvalidKeys::Unusable));
+        assert_eq!(with(json!([])), Some(InvalidKeys::Count));
+        assert_eq!(Keys::configured("{").err(), Some(InvalidKeys::NotJwks));
+    }
+}
