@@ -1,5 +1,7 @@
 //! Pushes: concurrent, bounded, newest only, and no connection at the expense of another.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

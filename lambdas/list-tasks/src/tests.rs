@@ -1,7 +1,5 @@
 //! `GET /tasks` and `GET /tasks/{id}` as API Gateway calls them, held to the published contract.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
-
 use contract::{Answer, HttpContract, Producer};
 use serde_json::{Value, json};
 use task_core::error::ErrorClass;

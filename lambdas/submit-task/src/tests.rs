@@ -1,7 +1,5 @@
 //! `POST /tasks` as API Gateway calls it, held to the published contract in every answer it can give.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
-
 use contract::{Answer, HttpContract, Producer};
 use serde_json::{Value, json};
 use task_aws::http::HttpResponse;

@@ -1,7 +1,5 @@
 //! The WebSocket routes as API Gateway calls them, held to the published contract.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
-
 use contract::SocketContract;
 use serde_json::{Value, json};
 use task_core::error::ErrorClass;

@@ -20,6 +20,9 @@ use crate::replay::{Replay, Reply, error, ok};
 const ID: &str = "0193b0e2-7c00-7000-8000-000000000001";
 const SHARDS: u16 = 2;
 
+/// What is answered, what it means, and how many attempts the SDK makes.
+type Case = (fn() -> Reply, ErrorClass, usize);
+
 fn queued() -> TaskRecord {
     let payload = json!({"text": "a"});
     TaskRecord::queued(&QueueMessage {
@@ -139,7 +142,7 @@ async fn a_heartbeat_touches_the_lease_alone_and_only_while_it_is_held() {
 #[tokio::test]
 async fn failures_are_classed_by_what_they_mean_and_tried_twice_at_most() {
     let throttled = || error(400, "com.amazon.coral.availability#ThrottlingException");
-    let cases: [(fn() -> Reply, ErrorClass, usize); 6] = [
+    let cases: [Case; 6] = [
         (|| error(400, "com.amazon.coral.availability#ThrottlingException"), ErrorClass::Throttled, 2),
         (
             || error(400, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"),

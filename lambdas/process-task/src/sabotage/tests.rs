@@ -1,7 +1,5 @@
 //! Each mode does the wrong that its name says, and nothing is wrong without a mode.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
-
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
