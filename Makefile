@@ -32,8 +32,9 @@ test: build ## Every test: Rust, Terraform, and the end-to-end test with its pos
 	@$(BUILD_SABOTAGED)
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then $(CARGO) nextest run --workspace --locked; else $(CARGO) test --workspace --locked; fi
 	@$(STACK) verify
+	@$(STACK) test-provider
 	@$(CARGO) test --workspace --locked --test end_to_end -- --ignored
-	@echo "make test: Rust tests, Terraform fmt + validate + test, and the end-to-end test with its positive control all passed"
+	@echo "make test: Rust tests, Terraform fmt + validate + test, the provider against the emulator, and the end-to-end test with its positive control all passed"
 
 lint: tools ## Formatting, clippy with warnings as errors, and the direction of dependencies
 	@$(CARGO) fmt --all --check

@@ -1,6 +1,7 @@
 //! Services on which we add no behaviour, served by engines of others through one adapter.
 
 mod adapter;
+mod object_tags;
 mod public_parameters;
 mod role_tags;
 
@@ -12,6 +13,7 @@ use winterbaume_ssm::SsmService;
 use winterbaume_sts::StsService;
 
 use self::adapter::{Engine, Scope};
+use self::object_tags::ObjectTags;
 use self::public_parameters::PublicParameters;
 use self::role_tags::RoleTags;
 use crate::iam::IamApi;
@@ -28,7 +30,8 @@ pub fn use_account(settings: &Settings) {
 pub fn iam(settings: &Settings) -> Arc<dyn Service> {
     let engine = Arc::new(IamService::new());
     let stored = Arc::clone(&engine);
-    let front = Arc::new(RoleTags::new(Engine::new("iam", Scope::Global, stored)));
+    let front = Engine::new("iam", Scope::Global, stored);
+    let front = Arc::new(RoleTags::new(front, Arc::clone(&engine), &settings.account_id));
     Arc::new(IamApi::new(settings.iam.clone(), engine, front))
 }
 
@@ -39,7 +42,7 @@ pub fn sts() -> Arc<dyn Service> {
 
 #[must_use]
 pub fn s3() -> Arc<dyn Service> {
-    Arc::new(Engine::new("s3", Scope::Regional, Arc::new(S3Service::new())))
+    Arc::new(ObjectTags::new(Engine::new("s3", Scope::Regional, Arc::new(S3Service::new()))))
 }
 
 /// SSM with the public parameters that AWS keeps in every account.

@@ -3,8 +3,8 @@
 //! Only with an adversary is the past remembered at all. A late GetItem answers with the item as it was before its last
 //! write; a late Query or Scan does not yet show items that were just put. Batches and transactions of reads are never late.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dynoxide::actions::describe_table::DescribeTableRequest;
 use serde_json::{Map, Value, json};
@@ -16,13 +16,18 @@ use crate::adversary::{Act, STALE_MS_MAX};
 /// Writes that are remembered at most; the oldest is forgotten first.
 const WRITES_MAX: usize = 10_000;
 
+/// The operations whose items are remembered.
+const WRITES: [&str; 4] = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"];
+
 /// Recent writes, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Past {
-    writes: Mutex<VecDeque<Write>>,
+    writes: Mutex<VecDeque<Arc<Write>>>,
+    /// The names of the key attributes, by table: asked of the engine once.
+    keys: Mutex<HashMap<String, Vec<String>>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Write {
     at_ms: i64,
     table: String,
@@ -37,22 +42,33 @@ impl Account {
         if !self.settings.adversary.is_on() {
             return;
         }
+        if matches!(operation, "CreateTable" | "DeleteTable") {
+            self.past.keys.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        if !WRITES.contains(&operation) {
+            return;
+        }
         let Ok(request) = serde_json::from_str::<Value>(body) else { return };
         let now_ms = self.settings.clock.now_ms();
         for (table, item) in written(operation, &request) {
             let Some(key) = self.key_of(table, item) else { continue };
             let before = self.item(table, &key);
             let table = self.names.bare(table).to_owned();
-            self.past.add(Write { at_ms: now_ms, table, key, before });
+            self.past.add(Arc::new(Write { at_ms: now_ms, table, key, before }));
         }
     }
 
     /// The key attributes of an item or key; None where the table or one of them is missing.
     fn key_of(&self, table: &str, item: &Value) -> Option<Map<String, Value>> {
-        let request = DescribeTableRequest { table_name: self.names.bare(table).to_owned() };
-        let schema = self.database.describe_table(request).ok()?.table.key_schema;
-        let member = |name: String| item.get(&name).map(|value| (name.clone(), value.clone()));
-        schema.into_iter().map(|element| member(element.attribute_name)).collect()
+        let table = self.names.bare(table);
+        let mut keys = self.past.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if !keys.contains_key(table) {
+            let request = DescribeTableRequest { table_name: table.to_owned() };
+            let schema = self.database.describe_table(request).ok()?.table.key_schema;
+            let names = schema.into_iter().map(|element| element.attribute_name).collect();
+            keys.insert(table.to_owned(), names);
+        }
+        keys[table].iter().map(|name| Some((name.clone(), item.get(name)?.clone()))).collect()
     }
 
     fn item(&self, table: &str, key: &Map<String, Value>) -> Option<Value> {
@@ -88,7 +104,7 @@ impl Account {
             let wanted = request["Key"].as_object()?;
             // The oldest of them: a replica may be behind by more than one write.
             let write = recent.into_iter().find(|write| write.key == *wanted)?;
-            return strikes().then(|| match write.before {
+            return strikes().then(|| match &write.before {
                 Some(item) => json!({ "Item": item }).to_string(),
                 None => json!({}).to_string(),
             });
@@ -96,7 +112,8 @@ impl Account {
         let mut shown: Value = serde_json::from_str(answer).ok()?;
         let items = shown["Items"].as_array_mut()?;
         let is_new = |item: &Value| {
-            let is_of = |write: &&Write| write.key.iter().all(|(name, value)| item.get(name) == Some(value));
+            let is_of =
+                |write: &&Arc<Write>| write.key.iter().all(|(name, value)| item.get(name) == Some(value));
             recent.iter().find(is_of).is_some_and(|write| write.before.is_none())
         };
         if !items.iter().any(is_new) || !strikes() {
@@ -130,7 +147,7 @@ fn written<'a>(operation: &str, request: &'a Value) -> Vec<(&'a str, &'a Value)>
 }
 
 impl Past {
-    fn add(&self, write: Write) {
+    fn add(&self, write: Arc<Write>) {
         let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         while writes.front().is_some_and(|old| write.at_ms - old.at_ms > STALE_MS_MAX)
             || writes.len() >= WRITES_MAX
@@ -140,9 +157,9 @@ impl Past {
         writes.push_back(write);
     }
 
-    fn of_table(&self, table: &str, now_ms: i64) -> Vec<Write> {
+    fn of_table(&self, table: &str, now_ms: i64) -> Vec<Arc<Write>> {
         let writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = |write: &&Write| now_ms - write.at_ms <= STALE_MS_MAX && write.table == table;
+        let recent = |write: &&Arc<Write>| now_ms - write.at_ms <= STALE_MS_MAX && write.table == table;
         writes.iter().filter(recent).cloned().collect()
     }
 }

@@ -280,7 +280,7 @@ async fn configure(client: &reqwest::Client, endpoint: &str) -> Configured {
         Some(r#"{"stageName":"$default","autoDeploy":true}"#),
     )
     .await;
-    make("iam", "/", "Action=CreateRole&Version=2010-05-08&RoleName=r&AssumeRolePolicyDocument=%7B%7D").await;
+    make("iam", "/", "Action=CreateRole&Version=2010-05-08&RoleName=r&AssumeRolePolicyDocument=%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22sts%3AAssumeRole%22%2C%22Principal%22%3A%7B%22Service%22%3A%22fis.amazonaws.com%22%7D%7D%5D%7D").await;
     make("s3", "/bucket", "").await;
     make("s3", "/bucket/key", "content").await;
     let template = r#"{"clientToken":"c","description":"d","roleArn":"arn:aws:iam::123456789012:role/r","stopConditions":[{"source":"none"}],"actions":{"w":{"actionId":"aws:fis:wait","parameters":{"duration":"PT1M"}}}}"#;

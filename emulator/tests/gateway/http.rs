@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::stand::{DEADLINE, START_MS, Stand, answered, uri};
 
 /// An HTTP API with one route to `work`, on the stage `$default`.
-async fn api(stand: &Stand, key: &str, route: Value, integration: Value) -> (String, String) {
+pub(crate) async fn api(stand: &Stand, key: &str, route: Value, integration: Value) -> (String, String) {
     let api = stand.create("/v2/apis", json!({"name": "tasks", "protocolType": "HTTP"}), "apiId").await;
     let target = stand.integration(&api, "work", integration).await;
     stand.route(&api, key, &target, route).await;

@@ -55,6 +55,18 @@ def name(prefix):
     return f"{prefix}-{uuid.uuid4().hex[:8]}"
 
 
+def role():
+    """A role that functions and experiments may take, and that may do everything."""
+    iam = client("iam")
+    service = {"Service": ["lambda.amazonaws.com", "fis.amazonaws.com"]}
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": service}
+    allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    policy = lambda statement: json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    made = iam.create_role(RoleName=name("role"), AssumeRolePolicyDocument=policy(trust))["Role"]
+    iam.put_role_policy(RoleName=made["RoleName"], PolicyName="all", PolicyDocument=policy(allow))
+    return made["Arn"]
+
+
 def package():
     """A deployment package with the bootstrap."""
     buffer = io.BytesIO()

@@ -3,9 +3,7 @@
 import base64
 import json
 
-from common import EmulatorTest, aws, client, name, package
-
-ROLE = "arn:aws:iam::123456789012:role/any"
+from common import EmulatorTest, aws, client, name, package, role
 
 
 class Lambda(EmulatorTest):
@@ -15,7 +13,7 @@ class Lambda(EmulatorTest):
         cls.function = name("f")
         cls.functions.create_function(
             FunctionName=cls.function,
-            Role=ROLE,
+            Role=role(),
             Runtime="provided.al2023",
             Handler="bootstrap",
             Code={"ZipFile": package()},

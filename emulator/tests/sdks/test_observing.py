@@ -3,7 +3,7 @@
 import datetime
 import json
 
-from common import EmulatorTest, aws, client, name
+from common import EmulatorTest, aws, client, name, role
 
 
 class CloudWatch(EmulatorTest):
@@ -78,7 +78,7 @@ class Fis(EmulatorTest):
         return self.fis.create_experiment_template(
             clientToken=name("token"),
             description="d",
-            roleArn="arn:aws:iam::123456789012:role/fis",
+            roleArn=role(),
             stopConditions=[{"source": "none"}],
             targets=targets or {},
             actions=actions,

@@ -48,6 +48,16 @@ impl Ready {
         Some(kib / 1024.0)
     }
 
+    /// SIGKILL, as a crash would be: returns once the process is gone.
+    pub(crate) fn kill(&self) {
+        let pid = Pid::from_raw(self.pid);
+        kill(pid, Signal::SIGKILL).ok();
+        let until = Instant::now() + STOP_LIMIT;
+        while alive(pid) && Instant::now() < until {
+            std::thread::park_timeout(LOOK_INTERVAL);
+        }
+    }
+
     /// SIGTERM, then SIGKILL for whatever of its process group is left after the limit.
     pub(crate) fn stop(&self) {
         let pid = Pid::from_raw(self.pid);
@@ -75,6 +85,9 @@ pub(crate) fn start(steps: &Steps, workdir: &Workdir) -> Result<Ready, StackErro
         command.args(["up", "--port", "0", "--ready-file"]).arg(workdir.ready_file());
         if let Some(seed) = workdir.adversary() {
             command.args(["--adversary", &seed.to_string()]);
+        }
+        if let Some(dir) = workdir.data_dir() {
+            command.arg("--data-dir").arg(dir);
         }
         // A group of its own: Ctrl-C must not end it before the stack on it has been destroyed.
         command.stdin(Stdio::null()).process_group(0);

@@ -12,6 +12,7 @@ mod interrupt;
 mod lifecycle;
 mod mirror;
 mod package;
+mod provider;
 mod sdks;
 mod steps;
 mod terraform;
@@ -78,6 +79,8 @@ enum Verb {
     Verify,
     /// Drive the emulator with boto3 and the AWS CLI, fetched from the Python registry.
     TestSdks,
+    /// Judge the emulator by the real Terraform provider: create, change in place, kill, plan again, destroy.
+    TestProvider,
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, StackError> {
@@ -92,5 +95,6 @@ fn run(arguments: Arguments) -> Result<ExitCode, StackError> {
         Verb::Bench => bench::run(&steps),
         Verb::Verify => verify::run(&steps),
         Verb::TestSdks => sdks::run(&steps),
+        Verb::TestProvider => provider::run(&steps),
     }
 }

@@ -10,17 +10,28 @@ pub(crate) struct Workdir {
     dir: PathBuf,
     /// The seed of the adversary of the emulator that is started here.
     adversary: Option<u64>,
+    /// Whether that emulator keeps its state on disk.
+    keeps_state: bool,
 }
 
 impl Workdir {
     /// Absolute, because Terraform runs elsewhere.
     pub(crate) fn at(dir: &Path) -> Result<Self, StackError> {
         let dir = std::path::absolute(dir).map_err(StackError::io("resolve", dir))?;
-        Ok(Self { dir, adversary: None })
+        Ok(Self { dir, adversary: None, keeps_state: false })
     }
 
     pub(crate) fn with_adversary(self, adversary: Option<u64>) -> Self {
         Self { adversary, ..self }
+    }
+
+    pub(crate) fn keeping_state(self) -> Self {
+        Self { keeps_state: true, ..self }
+    }
+
+    /// Where the emulator keeps its state, if it does.
+    pub(crate) fn data_dir(&self) -> Option<PathBuf> {
+        self.keeps_state.then(|| self.dir.join("data"))
     }
 
     pub(crate) fn adversary(&self) -> Option<u64> {

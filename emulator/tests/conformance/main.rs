@@ -1,0 +1,71 @@
+//! What AWS does and the emulator must do: one body per behaviour, run against the emulator by default and against AWS on
+//! request.
+//!
+//! `CONFORMANCE_AWS_ACCOUNTS=123456789012 cargo test --test conformance -- --ignored`, with credentials in the environment,
+//! runs the same bodies in that account. Nothing is touched in an account that is not on the list. Everything that is
+//! created has a name beginning with `conformance-` and is deleted again.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
+mod functions;
+mod gateway;
+mod queues;
+mod tables;
+mod world;
+
+/// Each behaviour as two tests: `emulator::…` and, ignored by default, `aws::…`.
+macro_rules! behaviours {
+    ($($module:ident { $($name:ident)* })*) => {
+        mod emulator {
+            $(mod $module {
+                $(#[tokio::test]
+                async fn $name() {
+                    let world = crate::world::World::emulated().await;
+                    crate::$module::$name(&world).await;
+                    world.end().await;
+                })*
+            })*
+        }
+        mod aws {
+            $(mod $module {
+                $(#[tokio::test]
+                #[ignore = "needs AWS credentials and CONFORMANCE_AWS_ACCOUNTS"]
+                async fn $name() {
+                    let world = crate::world::World::aws().await;
+                    crate::$module::$name(&world).await;
+                    world.end().await;
+                })*
+            })*
+        }
+    };
+}
+
+behaviours! {
+    queues {
+        messages_go_through_in_batches_of_ten
+        errors_reach_the_caller_typed
+        limits_are_refused_in_the_words_of_aws
+        entries_of_a_batch_fail_alone
+        attributes_have_their_defaults
+        a_long_poll_wakes_at_once
+        a_message_moves_to_the_dead_letters_on_the_receive_beyond_the_limit
+        deleting_twice_succeeds_and_a_stale_visibility_change_does_not
+    }
+    functions {
+        what_does_not_exist_is_not_found
+        what_cannot_be_is_refused_at_creation
+        mappings_are_checked_when_they_are_made
+        templates_that_aws_rejects_are_rejected
+    }
+    tables {
+        conditions_fail_typed_and_change_nothing
+        transactions_say_why_each_item_was_cancelled
+        keys_are_validated
+        pages_end_with_the_last_item
+        what_is_not_there_is_not_found
+    }
+    gateway {
+        what_is_not_there_has_the_error_of_its_protocol
+        an_api_answers_404_where_it_has_no_route
+    }
+}
