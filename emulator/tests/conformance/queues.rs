@@ -61,7 +61,7 @@ pub(crate) async fn messages_go_through_in_batches_of_ten(world: &World) {
 pub(crate) async fn errors_reach_the_caller_typed(world: &World) {
     let sqs = Client::new(&world.config);
     let url = queue(world, &sqs, &[]).await;
-    let missing = format!("{}-none", url);
+    let missing = format!("{url}-none");
     let error = sqs.send_message().queue_url(&missing).message_body("x").send().await.unwrap_err();
     assert!(error.into_service_error().is_queue_does_not_exist());
     let error = sqs.delete_message().queue_url(&url).receipt_handle("garbage").send().await.unwrap_err();
