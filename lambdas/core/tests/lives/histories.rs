@@ -4,8 +4,12 @@
 use crate::world::{World, silence_expected_crashes};
 use futures_util::future::join;
 use proptest::prelude::*;
-use task_core::DurationMs;
+use serde_json::json;
+use task_core::error::ErrorClass;
 use task_core::ports::Clock as _;
+use task_core::testing::{Fault, Faults};
+use task_core::wire::NewTask;
+use task_core::{DurationMs, limits};
 
 /// One step of a history, under faults.
 async fn live(world: &World) {
@@ -79,4 +83,47 @@ fn without_faults_a_connected_client_hears_the_end_of_every_task() {
         });
         world.check();
     }
+}
+
+/// Its heartbeats fail, so a second delivery takes over; the first comes to its end, and then the second dies.
+#[test]
+fn a_worker_that_was_taken_over_acknowledges_nothing() {
+    silence_expected_crashes();
+    let world = World::with_function_time(1, DurationMs::from_seconds(60));
+    let refuse = Fault::Refuse(ErrorClass::Transient);
+    // The claim, then a heartbeat every five seconds for forty.
+    let first = Faults::at(1, (1..=7).map(|call| (call, refuse)));
+    // A read and the claim, then seven heartbeats of two calls each, and the record of the end.
+    let second = Faults::at(2, [(16, Fault::CrashBefore)]);
+    world.clock.block_on(async {
+        let sleep = NewTask { kind: "sleep".into(), payload: json!({"duration_ms": 40_000}) };
+        world.submit(&world.owner(), None, &sleep, &world.no_faults()).await;
+        let taking_over = async {
+            (&world.clock).sleep(DurationMs::from_seconds(20)).await;
+            world.queue.lock().unwrap().show_all(world.now());
+            world.work(&second).await;
+        };
+        join(world.work(&first), taking_over).await;
+        assert!(!world.queue.lock().unwrap().is_empty(), "the message of an unfinished task was deleted");
+        assert!(second.calls() > 16, "the second worker never came to its end");
+        world.heal().await;
+    });
+    world.check();
+}
+
+#[test]
+fn a_worker_that_dies_at_long_work_holds_its_task_for_seconds() {
+    silence_expected_crashes();
+    let world = World::with_function_time(1, DurationMs::from_seconds(60));
+    // The claim, the heartbeat, and what it tells the queue.
+    let faults = Faults::at(1, [(2, Fault::CrashAfter)]);
+    world.clock.block_on(async {
+        let sleep = NewTask { kind: "sleep".into(), payload: json!({"duration_ms": 40_000}) };
+        world.submit(&world.owner(), None, &sleep, &world.no_faults()).await;
+        world.work(&faults).await;
+    });
+    let shown_at = world.queue.lock().unwrap().messages.values().next().unwrap().visible_at;
+    assert_eq!(shown_at.since(world.now()).0, limits::LEASE_TIME.0 + limits::LEASE_MARGIN.0);
+    let record = world.memory.records.lock().unwrap().values().next().cloned().unwrap();
+    assert!(record.state.lease().unwrap().until < shown_at, "shown while the lease still holds");
 }

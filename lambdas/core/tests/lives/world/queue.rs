@@ -49,6 +49,11 @@ impl Queue {
         self.messages.remove(&key);
     }
 
+    /// SQS may deliver again what is being worked on.
+    pub(crate) fn show_all(&mut self, now: EpochMs) {
+        self.messages.values_mut().for_each(|message| message.visible_at = now);
+    }
+
     /// Picks messages as SQS may: visible ones, and, while there are faults, now and then one that is not.
     pub(crate) fn receive(&mut self, world: &World, faults: &Faults) -> Vec<(usize, Delivery)> {
         let now = world.now();
