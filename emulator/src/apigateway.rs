@@ -17,6 +17,7 @@ mod http_plane;
 mod http_response;
 mod identity;
 mod integration;
+mod jwt;
 mod live;
 mod management;
 mod measure;

@@ -18,6 +18,7 @@ pub mod lambda;
 pub mod logs;
 pub mod metrics;
 pub mod repeatable;
+pub mod scheduler;
 pub mod server;
 pub mod settings;
 pub mod sqs;

@@ -128,6 +128,35 @@ run "each_function_may_do_exactly_what_its_calls_need" {
     condition     = output.stack.fault_injection == null
     error_message = "Fault injection must be off unless asked for."
   }
+
+  assert {
+    condition = jsonencode(output.audit_schedule_role.may) == jsonencode({
+      "lambda:InvokeFunction" = ["arn:aws:lambda:eu-central-1:123456789012:function:some-function"]
+    })
+    error_message = "The auditor's schedule may invoke the auditor, and nothing else: ${jsonencode(output.audit_schedule_role)}"
+  }
+
+  assert {
+    condition     = one(module.audit_schedule[*].expression) == "rate(1 minute)"
+    error_message = "Dead letters must be looked at every minute by default."
+  }
+}
+
+run "the_auditors_schedule_can_be_switched_off" {
+  command = plan
+
+  module {
+    source = "./modules/task-backend"
+  }
+
+  variables {
+    audit_schedule = null
+  }
+
+  assert {
+    condition     = length(module.audit_schedule) == 0 && output.audit_schedule_role == null
+    error_message = "Without a schedule there must be neither a schedule nor its role."
+  }
 }
 
 run "the_stack_object_has_the_shape_that_its_readers_expect" {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::identity::IdentitySource;
+use super::jwt::JwtAuthorizer;
 use super::model::{self, Protocol};
 use super::record::ApiRecord;
 use super::router::{RouteKey, Router};
@@ -27,6 +28,8 @@ pub(super) struct Route {
     /// None: the route exists and leads nowhere.
     pub(super) integration: Option<Integration>,
     pub(super) authorizer: Option<Arc<Authorizer>>,
+    /// A token is asked for instead, and one of these scopes where there are any.
+    pub(super) tokens: Option<(JwtAuthorizer, Vec<String>)>,
     /// A WebSocket route whose function's answer goes back to the caller.
     pub(super) answers: bool,
 }
@@ -105,9 +108,16 @@ impl Route {
                 .and_then(|id| api.integrations.get(id))
                 .and_then(|stored| Integration::compile(&stored.settings)),
             authorizer: route.authorizer_id.as_deref().and_then(|id| authorizers.get(id)).cloned(),
+            tokens: tokens(api, route),
             answers: has_response && route.route_response_selection_expression.as_deref() == Some("$default"),
         }
     }
+}
+
+fn tokens(api: &ApiRecord, route: &model::Route) -> Option<(JwtAuthorizer, Vec<String>)> {
+    let stored = api.authorizers.get(route.authorizer_id.as_deref()?)?;
+    let authorizer = JwtAuthorizer::compile(&stored.settings)?;
+    Some((authorizer, route.authorization_scopes.clone().unwrap_or_default()))
 }
 
 impl Integration {

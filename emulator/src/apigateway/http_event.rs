@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::model::Texts;
 use super::query::{Joined, Query};
 use super::router::PathVariables;
-use super::stage_authorizer::{Context, Grant};
+use super::stage_authorizer::{Authorized, Grant};
 
 /// Headers of one hop: they are not the client's.
 const NOT_FORWARDED: [&str; 5] = ["connection", "keep-alive", "te", "transfer-encoding", "upgrade"];
@@ -92,7 +92,7 @@ struct ContextV2<'a> {
     account_id: &'a str,
     api_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    authorizer: Option<LambdaContext<'a>>,
+    authorizer: Option<Authorized<'a>>,
     domain_name: &'a str,
     domain_prefix: &'a str,
     http: HttpV2<'a>,
@@ -101,11 +101,6 @@ struct ContextV2<'a> {
     stage: &'a str,
     time: &'a str,
     time_epoch: i64,
-}
-
-#[derive(Serialize)]
-struct LambdaContext<'a> {
-    lambda: Context<'a>,
 }
 
 #[derive(Serialize)]
@@ -148,7 +143,7 @@ fn event_v2<'a>(facts: &'a Facts<'a>, grant: Option<&'a Grant>) -> EventV2<'a> {
         request_context: ContextV2 {
             account_id: facts.account_id,
             api_id: facts.api_id,
-            authorizer: grant.map(|grant| LambdaContext { lambda: grant.context() }),
+            authorizer: grant.map(Grant::context),
             domain_name: facts.domain_name,
             domain_prefix: facts.api_id,
             http: HttpV2 {

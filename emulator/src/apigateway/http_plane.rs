@@ -18,6 +18,7 @@ use super::http_event::{self, Body, Facts, Question};
 use super::http_log::Exchange;
 use super::identity::Sources;
 use super::integration::{Called, call};
+use super::jwt::Rejected;
 use super::live::{LiveApi, LiveStage};
 use super::names;
 use super::plane::Plane;
@@ -117,7 +118,9 @@ impl Served<'_> {
         let found = self.stage.definition.http.find(&head.method, self.routed);
         if let Some(cors) = &self.stage.cors
             && cors::is_preflight(&head.method, &head.headers)
-            && !found.as_ref().is_some_and(|(route, _)| route.authorizer.is_some() && route.key == "$default")
+            && !found.as_ref().is_some_and(|(route, _)| {
+                (route.authorizer.is_some() || route.tokens.is_some()) && route.key == "$default"
+            })
         {
             exchange.preflight = true;
             return cors::preflight(cors, &head.headers);
@@ -194,6 +197,18 @@ impl Served<'_> {
     }
 
     async fn authorized(&self, route: &Route, facts: &Facts<'_>) -> Result<Option<Grant>, Denied> {
+        if let Some((authorizer, scopes)) = &route.tokens {
+            let sources = Sources {
+                headers: facts.headers,
+                query: facts.query,
+                variables: facts.variables,
+                context: &[],
+            };
+            let token = sources.one(&authorizer.source);
+            let (keys, now_ms) = (&self.plane.keys, self.plane.settings.clock.now_ms());
+            let checked = authorizer.check(keys, token.as_deref(), scopes, now_ms).await;
+            return checked.map(|claims| Some(Grant::Token(claims))).map_err(Denied::Token);
+        }
         let Some(authorizer) = &route.authorizer else { return Ok(None) };
         let tail = format!("{}{}", facts.method, self.routed);
         let arn = names::execute_api_arn(&self.plane.settings, &self.stage.api_id, &self.stage.name, &tail);
@@ -278,6 +293,12 @@ fn refusal(denied: Denied) -> Reply {
         Denied::Unidentified => Reply::unauthorized(),
         Denied::Forbidden => Reply::forbidden(),
         Denied::Broken => Reply::internal_error(),
+        Denied::Token(rejected) => {
+            let forbidden = matches!(rejected, Rejected::Scope(_));
+            let mut reply = if forbidden { Reply::forbidden() } else { Reply::unauthorized() };
+            reply.set("www-authenticate", &rejected.challenge());
+            reply
+        }
     }
 }
 

@@ -47,6 +47,11 @@ impl Sources<'_> {
         sources.iter().map(|source| self.value(source).filter(|value| !value.is_empty())).collect()
     }
 
+    /// One value; None when it is missing or empty.
+    pub(super) fn one(&self, source: &IdentitySource) -> Option<String> {
+        self.value(source).filter(|value| !value.is_empty())
+    }
+
     fn value(&self, source: &IdentitySource) -> Option<String> {
         match source {
             IdentitySource::Header(name) => Some(self.headers.get(name.as_str())?.to_str().ok()?.to_owned()),

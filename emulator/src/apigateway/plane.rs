@@ -9,6 +9,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::connections::Connections;
+use super::jwt::KeyCache;
 use super::model::Protocol;
 use super::reply::Reply;
 use super::state::Live;
@@ -25,6 +26,8 @@ pub(super) struct Plane {
     pub(super) requests: TokenBucket,
     pub(super) new_connections: TokenBucket,
     pub(super) connections: Connections,
+    /// Of the issuers of JWT authorizers.
+    pub(super) keys: KeyCache,
 }
 
 impl Plane {
@@ -37,6 +40,7 @@ impl Plane {
             requests: TokenBucket::new(ACCOUNT_RATE_PER_SECOND, ACCOUNT_BURST, now_ms),
             new_connections: TokenBucket::new(NEW_CONNECTIONS_PER_SECOND, NEW_CONNECTIONS_PER_SECOND, now_ms),
             connections: Connections::default(),
+            keys: KeyCache::default(),
         }
     }
 

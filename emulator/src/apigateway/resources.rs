@@ -3,6 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
+use super::identity::IdentitySource;
+use super::jwt;
 use super::model::{
     Api, AuthorizationType, Authorizer, CorsConfiguration, Deployment, Integration, IntegrationResponse,
     Model, Protocol, Route, RouteResponse, RouteSettings, Stage,
@@ -264,7 +266,7 @@ impl Document for Authorizer {
         }
         match self.authorizer_type.as_str() {
             "REQUEST" => self.settle_request(api.protocol()),
-            "JWT" => bad("JWT authorizers are not supported here: use a REQUEST authorizer"),
+            "JWT" => self.settle_jwt(api.protocol()),
             other => bad(format!("Invalid authorizerType: {other}")),
         }
     }
@@ -281,12 +283,37 @@ impl Document for Authorizer {
 }
 
 impl Authorizer {
+    fn settle_jwt(&self, protocol: Protocol) -> Result<(), ApiError> {
+        if protocol == Protocol::WebSocket {
+            return bad("JWT authorizers are supported only for HTTP APIs");
+        }
+        let [source] = self.identity_source.as_slice() else {
+            return bad("A JWT authorizer takes exactly one identity source");
+        };
+        let parsed = IdentitySource::parse(source);
+        if !matches!(parsed, Some(IdentitySource::Header(_) | IdentitySource::Query(_))) {
+            return bad(format!("Invalid identity source for a JWT authorizer: {source}"));
+        }
+        let configuration = self.jwt_configuration.clone().unwrap_or_default();
+        let issuer = configuration.issuer.unwrap_or_default();
+        if configuration.audience.is_empty() {
+            return bad("A JWT authorizer needs at least one audience");
+        }
+        // AWS fetches the discovery document when the authorizer is made, from anywhere.
+        if jwt::is_loopback(&issuer) {
+            return Ok(());
+        }
+        bad(format!(
+            "Invalid issuer: {issuer}. Issuers are asked on this machine only: http://127.0.0.1:PORT"
+        ))
+    }
+
     fn settle_request(&mut self, protocol: Protocol) -> Result<(), ApiError> {
         if self.authorizer_uri.as_deref().and_then(lambda_function).is_none() {
             return bad("authorizerUri must name a Lambda function");
         }
         for source in &self.identity_source {
-            if super::identity::IdentitySource::parse(source).is_none() {
+            if IdentitySource::parse(source).is_none() {
                 return bad(format!("Invalid identity source: {source}"));
             }
         }

@@ -12,6 +12,7 @@ use super::authorizer_cache::cache_key;
 use super::definition::{AUTHORIZER_TIMEOUT, Authorizer};
 use super::identity::Sources;
 use super::integration::{Called, call};
+use super::jwt::{Claims, Rejected};
 use super::live::LiveStage;
 use super::names;
 use super::plane::Plane;
@@ -20,14 +21,16 @@ use crate::invoke::InvokeRequest;
 
 /// A request that an authorizer let through.
 #[derive(Debug)]
-pub(super) struct Grant {
-    verdict: Arc<Verdict>,
-    latency_ms: u64,
+pub(super) enum Grant {
+    Lambda { verdict: Arc<Verdict>, latency_ms: u64 },
+    Token(Claims),
 }
 
 /// Why a request goes no further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Denied {
+    /// A JWT authorizer refused. 401 or 403, with a challenge.
+    Token(Rejected),
     /// An identity source is missing: the authorizer was not even asked. 401.
     Unidentified,
     /// 403.
@@ -57,7 +60,11 @@ pub(super) async fn authorize(
             (verdict, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
         }
     };
-    if verdict.allows(arn, now_ms) { Ok(Grant { verdict, latency_ms }) } else { Err(Denied::Forbidden) }
+    if verdict.allows(arn, now_ms) {
+        Ok(Grant::Lambda { verdict, latency_ms })
+    } else {
+        Err(Denied::Forbidden)
+    }
 }
 
 async fn ask(
@@ -83,9 +90,12 @@ async fn ask(
 }
 
 impl Grant {
-    /// `requestContext.authorizer.lambda` of format 2.0.
-    pub(super) fn context(&self) -> Context<'_> {
-        Context(self.verdict.context.as_deref())
+    /// `requestContext.authorizer` of format 2.0.
+    pub(super) fn context(&self) -> Authorized<'_> {
+        match self {
+            Self::Lambda { verdict, .. } => Authorized::Lambda(Context(verdict.context.as_deref())),
+            Self::Token(claims) => Authorized::Jwt(claims),
+        }
     }
 
     /// `requestContext.authorizer` of format 1.0 and of WebSocket events.
@@ -95,16 +105,25 @@ impl Grant {
 
     /// One property, for access logs.
     pub(super) fn property(&self, name: &str) -> Option<String> {
-        if name == "principalId" {
-            return self.verdict.principal_id.clone();
+        match self {
+            Self::Lambda { verdict, .. } if name == "principalId" => verdict.principal_id.clone(),
+            Self::Lambda { verdict, .. } => members(verdict).get(name).map(text),
+            Self::Token(claims) => claims.text(name.strip_prefix("claims.")?),
         }
-        self.members().get(name).map(text)
     }
+}
 
-    fn members(&self) -> Map<String, Value> {
-        let context = self.verdict.context.as_ref();
-        context.and_then(|context| serde_json::from_str(context.get()).ok()).unwrap_or_default()
-    }
+fn members(verdict: &Verdict) -> Map<String, Value> {
+    let context = verdict.context.as_ref();
+    context.and_then(|context| serde_json::from_str(context.get()).ok()).unwrap_or_default()
+}
+
+/// `{"lambda": {...}}` or `{"jwt": {...}}`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Authorized<'a> {
+    Lambda(Context<'a>),
+    Jwt(&'a Claims),
 }
 
 fn text(value: &Value) -> String {
@@ -132,14 +151,18 @@ pub(super) struct Principal<'a>(&'a Grant);
 
 impl Serialize for Principal<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (verdict, latency_ms) = match self.0 {
+            Grant::Lambda { verdict, latency_ms } => (verdict, latency_ms),
+            Grant::Token(claims) => return claims.serialize(serializer),
+        };
         let mut map = serializer.serialize_map(None)?;
-        if let Some(principal) = &self.0.verdict.principal_id {
+        if let Some(principal) = &verdict.principal_id {
             map.serialize_entry("principalId", principal)?;
         }
-        for (name, value) in &self.0.members() {
+        for (name, value) in &members(verdict) {
             map.serialize_entry(name, &text(value))?;
         }
-        map.serialize_entry("integrationLatency", &self.0.latency_ms)?;
+        map.serialize_entry("integrationLatency", latency_ms)?;
         map.end()
     }
 }

@@ -152,7 +152,7 @@ async fn check_authorizer(
     let event = |_: &[String]| ws_event::authorizer(connection, moment, handshake, &arn);
     let grant =
         authorize(plane, stage, authorizer, &sources, &arn, event).await.map_err(|denied| match denied {
-            Denied::Unidentified => Reply::unauthorized(),
+            Denied::Unidentified | Denied::Token(_) => Reply::unauthorized(),
             Denied::Forbidden => Reply::forbidden(),
             Denied::Broken => Reply::internal_error(),
         })?;

@@ -1,7 +1,6 @@
 //! Asynchronous invocations: accepted at once, retried, and given up to a destination.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -9,11 +8,11 @@ use super::Lambda;
 use super::error::LambdaError;
 use super::event_config::EventConfig;
 use super::exec::timestamp;
-use super::invocation::{self, Finished, Request, trace_id};
+use super::invocation::{self, Finished, Request};
 use super::names::FunctionRef;
 use super::store::LATEST;
 use crate::iam::{Ask, Context, Denied, Session};
-use crate::wire::AwsRequest;
+use crate::sqs::post::post;
 
 /// AWS: "1 min before the second attempt, 2 min before the third".
 const RETRY_STEP_MS: i64 = 60_000;
@@ -32,6 +31,18 @@ struct Targets {
 }
 
 impl Lambda {
+    /// An event from another service of the account, which was judged there.
+    ///
+    /// # Errors
+    /// Code and text of the refusal.
+    pub fn invoke_event(&self, function: &str, payload: Bytes) -> Result<(), (String, String)> {
+        let unknown = || LambdaError::function_not_found(function);
+        let function = FunctionRef::parse(function).ok_or_else(unknown);
+        function
+            .and_then(|function| accept(self, Request::by_service(function, payload, self.now_ms())))
+            .map_err(|error| (error.code.to_owned(), error.message))
+    }
+
     /// That the function and its qualifier exist.
     pub(crate) fn known(&self, function: &FunctionRef) -> Result<(), LambdaError> {
         self.targets(function).map(drop)
@@ -194,48 +205,20 @@ async fn send(
         return;
     }
     match parts.as_slice() {
-        ["arn", _, "sqs", _, account, queue] => send_to_queue(lambda, account, queue, body, attributes).await,
+        ["arn", _, "sqs", ..] => {
+            let Some(sqs) = lambda.inner.peers.sqs.get() else { return };
+            let settings = &lambda.inner.host.settings;
+            if let Err(error) = post(&**sqs, settings, arn, &body, attributes).await {
+                tracing::warn!(%error, destination = arn, "a failed event could not be sent to its queue");
+            }
+        }
         ["arn", _, "lambda", ..] => {
             let Some(function) = FunctionRef::parse(arn) else { return };
-            let request = Request {
-                function,
-                payload: Bytes::from(body),
-                request_id: uuid::Uuid::new_v4().to_string(),
-                trace_id: trace_id(None, lambda.now_ms()),
-                client_context: None,
-                tail: false,
-            };
+            let request = Request::by_service(function, Bytes::from(body), lambda.now_ms());
             if let Err(error) = accept(lambda, request) {
                 tracing::warn!(%error, destination = arn, "a destination refused an event");
             }
         }
         _ => tracing::warn!(destination = arn, "the destination is of a kind that is not emulated"),
-    }
-}
-
-async fn send_to_queue(lambda: &Lambda, account: &str, queue: &str, body: String, attributes: Option<Value>) {
-    let Some(sqs) = lambda.inner.peers.sqs.get() else { return };
-    let settings = &lambda.inner.host.settings;
-    let mut message =
-        json!({"QueueUrl": format!("{}/{account}/{queue}", settings.endpoint), "MessageBody": body});
-    if let Some(attributes) = attributes {
-        message["MessageAttributes"] = attributes;
-    }
-    let mut headers = HeaderMap::new();
-    headers.insert("x-amz-target", HeaderValue::from_static("AmazonSQS.SendMessage"));
-    headers.insert("content-type", HeaderValue::from_static("application/x-amz-json-1.0"));
-    let request = AwsRequest {
-        method: Method::POST,
-        path: "/".into(),
-        query: String::new(),
-        headers,
-        body: Bytes::from(message.to_string()),
-        service: "sqs".into(),
-        region: settings.region.to_string(),
-        access_key_id: String::new(),
-    };
-    let response = sqs.handle(request).await;
-    if !response.status.is_success() {
-        tracing::warn!(status = %response.status, queue, "a failed event could not be sent to its queue");
     }
 }

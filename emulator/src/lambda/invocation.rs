@@ -31,6 +31,20 @@ pub(crate) struct Request {
     pub(crate) tail: bool,
 }
 
+impl Request {
+    /// An event that another service of the account makes.
+    pub(crate) fn by_service(function: FunctionRef, payload: Bytes, now_ms: i64) -> Self {
+        Self {
+            function,
+            payload,
+            request_id: uuid::Uuid::new_v4().to_string(),
+            trace_id: trace_id(None, now_ms),
+            client_context: None,
+            tail: false,
+        }
+    }
+}
+
 /// An invocation that holds its unit of concurrency.
 #[derive(Debug)]
 pub(crate) struct Admitted {

@@ -9,6 +9,7 @@ use crate::cloudwatch::CloudWatch;
 use crate::esm::EventSourceMappings;
 use crate::fis::Fis;
 use crate::lambda::{self, Lambda};
+use crate::scheduler::{AccountTargets, Scheduler};
 use crate::settings::Settings;
 use crate::sqs::account::Account;
 use crate::wire::{DataPlane, Service};
@@ -50,7 +51,7 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     let sqs: Arc<dyn Service> = Arc::new(sqs);
     services.add("sqs", Arc::clone(&sqs));
     let lambda = Lambda::new(settings.clone(), lambda::Options::default()).map_err(StartError::Functions)?;
-    lambda.set_sqs(sqs);
+    lambda.set_sqs(Arc::clone(&sqs));
     lambda.set_s3(s3);
     let fis = Fis::new(settings.clone(), lambda.clone());
     fis.set_alarms(cloudwatch);
@@ -58,6 +59,8 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     let lambda = Arc::new(lambda);
     settings.iam.set_policy_source("lambda", Arc::<Lambda>::clone(&lambda));
     services.add("lambda", Arc::<Lambda>::clone(&lambda));
+    let targets = AccountTargets::new(settings.clone(), Arc::<Lambda>::clone(&lambda), sqs);
+    services.add("scheduler", Arc::new(Scheduler::start(settings.clone(), Arc::new(targets))));
     let functions = Arc::<Lambda>::clone(&lambda);
     let mappings = Arc::new(EventSourceMappings::new(settings.clone(), Arc::clone(&queues), functions));
     lambda.set_event_source_mappings(Arc::<EventSourceMappings>::clone(&mappings));

@@ -44,6 +44,8 @@ const PATH_PREFIXES: &[(&str, &str)] = &[
     ("/2015-03-31/", "lambda"),
     ("/v2/apis", "apigateway"),
     ("/experimentTemplates", "fis"),
+    ("/schedules", "scheduler"),
+    ("/schedule-groups", "scheduler"),
 ];
 
 /// The service is the one that the signature was made for: `.../<region>/<service>/aws4_request`. An unsigned request

@@ -13,6 +13,7 @@ pub mod measure;
 pub mod message;
 pub mod moves;
 pub mod policy;
+pub mod post;
 pub mod query;
 pub mod queue;
 pub mod receipt;

@@ -4,5 +4,6 @@
 
 mod fuzz;
 mod http;
+mod jwt;
 mod stand;
 mod websocket;

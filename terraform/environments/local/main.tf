@@ -20,6 +20,7 @@ provider "aws" {
     lambda       = var.endpoint
     logs         = var.endpoint
     s3           = var.endpoint
+    scheduler    = var.endpoint
     sqs          = var.endpoint
     ssm          = var.endpoint
     sts          = var.endpoint
@@ -56,6 +57,7 @@ module "task_backend" {
   # So high that a backlog which an experiment makes on purpose is not taken for a flood.
   tasks_in_flight_per_owner_max = 100000
 
+  audit_schedule     = var.audit_schedule
   owner_index_shards = var.owner_index_shards
   allow_test_tasks   = var.allow_test_tasks
   fault_injection    = var.fault_injection

@@ -79,6 +79,12 @@ variable "throttling_burst_limit" {
   default     = 5000
 }
 
+variable "audit_schedule" {
+  description = "When audit-dead-letters runs by itself; null: only when it is invoked."
+  type        = string
+  default     = "rate(1 minute)"
+}
+
 variable "owner_index_shards" {
   description = "Over how many partitions the tasks of one owner spread."
   type        = number

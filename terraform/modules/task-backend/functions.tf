@@ -219,6 +219,18 @@ module "audit_dead_letters" {
   ]
 }
 
+# Dead letters are marked within the minute, and their owners told. Two audits at once do no harm: the second finds marked
+# what the first has marked.
+module "audit_schedule" {
+  source = "../function-schedule"
+  count  = var.audit_schedule == null ? 0 : 1
+
+  name         = "${var.name_prefix}-audit-dead-letters-schedule"
+  description  = "Looks into the dead-letter queue by the clock."
+  function_arn = module.audit_dead_letters.arn
+  expression   = var.audit_schedule
+}
+
 # Holds no permission but its logs: it verifies tokens against public keys.
 module "authorizer" {
   source = "../function"

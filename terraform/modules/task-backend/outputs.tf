@@ -54,6 +54,11 @@ output "stack" {
   }
 }
 
+output "audit_schedule_role" {
+  description = "The role that the auditor's schedule runs as, and what it may do; null without a schedule."
+  value       = one(module.audit_schedule[*].role)
+}
+
 output "roles" {
   description = "Each function's own role and what it may do, for review."
   value       = { for function, it in local.function_modules : function => it.role }

@@ -72,6 +72,12 @@ variable "audit_timeout_seconds" {
   default     = 60
 }
 
+variable "audit_schedule" {
+  description = "When audit-dead-letters runs by itself: rate(...), cron(...) or at(...). Null: only when it is invoked."
+  type        = string
+  default     = "rate(1 minute)"
+}
+
 variable "owner_index_shards" {
   description = "Over how many partitions the tasks of one owner spread. Reading a page asks each of them. Do not lower it while tasks exist: those of the higher shards would not be listed."
   type        = number

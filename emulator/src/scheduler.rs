@@ -1,0 +1,141 @@
+//! EventBridge Scheduler: schedules that really run, and deliver to functions and queues as their roles.
+
+mod cron;
+mod error;
+mod expression;
+mod operations;
+mod runner;
+mod schedule;
+mod targets;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::settings::Settings;
+use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
+use error::SchedulerError;
+use schedule::{Group, Schedule};
+pub use targets::AccountTargets;
+
+/// What a target said to a delivery that it did not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub code: String,
+    pub message: String,
+}
+
+/// What schedules deliver to: Lambda and SQS, or a stand-in of a test.
+pub trait Targets: Send + Sync + 'static {
+    /// An asynchronous invocation: taken is delivered.
+    ///
+    /// # Errors
+    /// When the event is not taken.
+    fn invoke(&self, function_arn: &str, payload: Bytes) -> Result<(), Refused>;
+
+    /// One message to a queue.
+    fn send<'a>(
+        &'a self,
+        queue_arn: &'a str,
+        body: &'a str,
+        attributes: Option<Value>,
+    ) -> BoxFuture<'a, Result<(), Refused>>;
+}
+
+/// The schedules of the account. Cheap to clone.
+#[derive(Clone)]
+pub struct Scheduler {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    targets: Arc<dyn Targets>,
+    state: Mutex<State>,
+    changed: Arc<Notify>,
+    stop: Arc<Notify>,
+}
+
+/// Group and name.
+type Key = (String, String);
+
+#[derive(Default)]
+struct State {
+    schedules: BTreeMap<Key, Schedule>,
+    groups: BTreeMap<String, Group>,
+    /// The client token that made a schedule.
+    tokens: BTreeMap<Key, String>,
+    revisions: u64,
+}
+
+impl State {
+    fn put(&mut self, key: Key, mut schedule: Schedule) {
+        self.revisions += 1;
+        schedule.revision = self.revisions;
+        self.schedules.insert(key, schedule);
+    }
+}
+
+impl std::fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scheduler").finish_non_exhaustive()
+    }
+}
+
+impl Scheduler {
+    /// Must be called within a tokio runtime: schedules run in the background for as long as a clone of this lives.
+    #[must_use]
+    pub fn start(settings: Settings, targets: Arc<dyn Targets>) -> Self {
+        let now_ms = settings.clock.now_ms();
+        let inner = Inner {
+            settings,
+            targets,
+            state: Mutex::default(),
+            changed: Arc::default(),
+            stop: Arc::default(),
+        };
+        let scheduler = Self { inner: Arc::new(inner) };
+        let arn = scheduler.arn("schedule-group", operations::DEFAULT_GROUP);
+        let default = Group { arn, created_ms: now_ms, tags: BTreeMap::new() };
+        scheduler.state().groups.insert(operations::DEFAULT_GROUP.to_owned(), default);
+        runner::start(&scheduler.inner);
+        scheduler
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.inner.settings.clock.now_ms()
+    }
+
+    fn arn(&self, kind: &str, name: &str) -> String {
+        let settings = &self.inner.settings;
+        format!("arn:aws:scheduler:{}:{}:{kind}/{name}", settings.region, settings.account_id)
+    }
+
+    /// Wakes the runner: something may be due earlier than it thought.
+    fn changed(&self) {
+        self.inner.changed.notify_one();
+    }
+}
+
+impl Service for Scheduler {
+    fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
+        let answer =
+            operations::route(self, &request).unwrap_or_else(|error: SchedulerError| error.response());
+        Box::pin(async { answer })
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        self.inner.stop.notify_one();
+        Box::pin(async {})
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! The REST operations.
+
+use http::StatusCode;
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Scheduler;
+use super::error::SchedulerError;
+use super::schedule::{Group, Input, Schedule, check_name};
+use crate::iam::Context;
+use crate::wire::{AwsRequest, AwsResponse};
+
+pub(super) const DEFAULT_GROUP: &str = "default";
+/// AWS default and maximum of a page.
+const PAGE_MAX: usize = 100;
+/// AWS quota: groups. The quota of a million schedules is beyond what a laptop should hold.
+const GROUPS_MAX: usize = 500;
+const SCHEDULES_MAX: usize = 10_000;
+pub(super) const SERVICE: &str = "scheduler.amazonaws.com";
+
+type Answer = Result<AwsResponse, SchedulerError>;
+
+pub(super) fn route(scheduler: &Scheduler, request: &AwsRequest) -> Answer {
+    let parts: Vec<String> = request
+        .path
+        .trim_matches('/')
+        .splitn(2, '/')
+        .map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned())
+        .collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    match (request.method.as_str(), parts.as_slice()) {
+        ("GET", ["schedules"]) => list(scheduler, request),
+        ("POST", ["schedules", name]) => create(scheduler, request, name),
+        ("GET", ["schedules", name]) => get(scheduler, request, name),
+        ("PUT", ["schedules", name]) => update(scheduler, request, name),
+        ("DELETE", ["schedules", name]) => delete(scheduler, request, name),
+        ("GET", ["schedule-groups"]) => list_groups(scheduler, request),
+        ("POST", ["schedule-groups", name]) => create_group(scheduler, request, name),
+        ("GET", ["schedule-groups", name]) => get_group(scheduler, name),
+        ("DELETE", ["schedule-groups", name]) => delete_group(scheduler, name),
+        (_, ["tags", arn]) => tags(scheduler, request, arn),
+        _ => {
+            tracing::warn!(http.method = %request.method, http.path = %request.path, "scheduler: the operation is not emulated");
+            Err(SchedulerError::UnknownOperation)
+        }
+    }
+}
+
+fn ok(body: &Value) -> Answer {
+    Ok(AwsResponse::new(StatusCode::OK, "application/json", body.to_string()))
+}
+
+fn parse<'a, T: Deserialize<'a>>(request: &'a AwsRequest) -> Result<T, SchedulerError> {
+    let body: &[u8] = if request.body.is_empty() { b"{}" } else { &request.body };
+    serde_json::from_slice(body)
+        .map_err(|error| SchedulerError::Validation(format!("The request is not valid: {error}")))
+}
+
+fn query(request: &AwsRequest, name: &str) -> Option<String> {
+    let pairs = request.query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs
+        .filter(|(key, _)| *key == name)
+        .map(|(_, value)| percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
+        .next()
+}
+
+fn group_of(request: &AwsRequest) -> String {
+    query(request, "groupName").unwrap_or_else(|| DEFAULT_GROUP.to_owned())
+}
+
+fn no_schedule(name: &str) -> SchedulerError {
+    SchedulerError::NotFound(format!("Schedule {name} does not exist."))
+}
+
+fn no_group(name: &str) -> SchedulerError {
+    SchedulerError::NotFound(format!("Schedule group {name} does not exist."))
+}
+
+/// "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
+fn check_role(scheduler: &Scheduler, schedule: &Schedule) -> Result<(), SchedulerError> {
+    let settings = &scheduler.inner.settings;
+    let pairs = source(&settings.account_id, &schedule.arn);
+    let context = Context::with(settings.clock.now_ms(), &pairs);
+    if settings.iam.may_assume(&schedule.target.role_arn, SERVICE, context) {
+        return Ok(());
+    }
+    Err(SchedulerError::Validation(
+        "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.".to_owned(),
+    ))
+}
+
+/// What a trust policy may ask about. "The source ARN is that of the schedule group" in AWS's own examples; both forms of
+/// condition hold for the schedule's.
+pub(super) fn source<'a>(account_id: &'a str, arn: &'a str) -> [(&'static str, &'a str); 2] {
+    [("aws:sourceaccount", account_id), ("aws:sourcearn", arn)]
+}
+
+fn create(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
+    let input: Input = parse(request)?;
+    let group = input.group_name.clone().unwrap_or_else(|| DEFAULT_GROUP.to_owned());
+    let key = (group.clone(), name.to_owned());
+    let token = input.client_token.clone();
+    let made = Schedule::new(
+        name,
+        &group,
+        scheduler.arn("schedule", &format!("{group}/{name}")),
+        input,
+        scheduler.now_ms(),
+    )?;
+    check_role(scheduler, &made)?;
+    let mut state = scheduler.state();
+    if !state.groups.contains_key(&group) {
+        return Err(no_group(&group));
+    }
+    if let Some(existing) = state.schedules.get(&key) {
+        // The same call again, as a client that lost the answer makes it.
+        if token.is_some() && state.tokens.get(&key) == token.as_ref() {
+            return ok(&json!({"ScheduleArn": existing.arn}));
+        }
+        return Err(SchedulerError::Conflict(format!("Schedule {name} already exists.")));
+    }
+    if state.schedules.len() >= SCHEDULES_MAX {
+        return Err(SchedulerError::Quota(format!(
+            "At most {SCHEDULES_MAX} schedules are kept by the emulator."
+        )));
+    }
+    let arn = made.arn.clone();
+    if let Some(token) = token {
+        state.tokens.insert(key.clone(), token);
+    }
+    state.put(key, made);
+    drop(state);
+    scheduler.changed();
+    ok(&json!({"ScheduleArn": arn}))
+}
+
+fn get(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
+    let state = scheduler.state();
+    let found =
+        state.schedules.get(&(group_of(request), name.to_owned())).ok_or_else(|| no_schedule(name))?;
+    ok(&found.show())
+}
+
+/// "EventBridge Scheduler uses all values, including empty values, specified in the request and overrides the existing
+/// schedule."
+fn update(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
+    let input: Input = parse(request)?;
+    let group = input.group_name.clone().unwrap_or_else(|| DEFAULT_GROUP.to_owned());
+    let key = (group.clone(), name.to_owned());
+    let arn = scheduler.arn("schedule", &format!("{group}/{name}"));
+    let mut made = Schedule::new(name, &group, arn, input, scheduler.now_ms())?;
+    check_role(scheduler, &made)?;
+    let mut state = scheduler.state();
+    made.created_ms = state.schedules.get(&key).ok_or_else(|| no_schedule(name))?.created_ms;
+    let arn = made.arn.clone();
+    state.put(key, made);
+    drop(state);
+    scheduler.changed();
+    ok(&json!({"ScheduleArn": arn}))
+}
+
+fn delete(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
+    let key = (group_of(request), name.to_owned());
+    let mut state = scheduler.state();
+    state.schedules.remove(&key).ok_or_else(|| no_schedule(name))?;
+    state.tokens.remove(&key);
+    ok(&json!({}))
+}
+
+fn list(scheduler: &Scheduler, request: &AwsRequest) -> Answer {
+    let (group, state_wanted) = (query(request, "ScheduleGroup"), query(request, "State"));
+    let prefix = query(request, "NamePrefix").unwrap_or_default();
+    let state = scheduler.state();
+    if let Some(group) = group.as_ref().filter(|group| !state.groups.contains_key(*group)) {
+        return Err(no_group(group));
+    }
+    let found = state.schedules.values().filter(|schedule| {
+        group.as_ref().is_none_or(|group| *group == schedule.group)
+            && schedule.name.starts_with(&prefix)
+            && state_wanted.as_ref().is_none_or(|wanted| wanted == schedule.state())
+    });
+    page(
+        "Schedules",
+        found.map(|one| (format!("{}/{}", one.group, one.name), one.summary())).collect(),
+        request,
+    )
+}
+
+/// The entries after the one in the token.
+fn page(member: &str, mut all: Vec<(String, Value)>, request: &AwsRequest) -> Answer {
+    let size = match query(request, "MaxResults").map(|text| text.parse::<usize>()) {
+        None => PAGE_MAX,
+        Some(Ok(size)) if (1..=PAGE_MAX).contains(&size) => size,
+        Some(_) => return Err(SchedulerError::Validation("MaxResults must be 1 to 100.".to_owned())),
+    };
+    if let Some(after) = query(request, "NextToken") {
+        all.retain(|(key, _)| *key > after);
+    }
+    let more = all.len() > size;
+    all.truncate(size);
+    let token = all.last().filter(|_| more).map(|(key, _)| key.clone());
+    let mut body = json!({ member: all.into_iter().map(|(_, value)| value).collect::<Vec<_>>() });
+    if let Some(token) = token {
+        body["NextToken"] = json!(token);
+    }
+    ok(&body)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct TagsInput {
+    tags: Vec<Tag>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tag {
+    key: String,
+    value: String,
+}
+
+fn create_group(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
+    check_name(name, "name")?;
+    let input: TagsInput = parse(request)?;
+    let mut state = scheduler.state();
+    if state.groups.contains_key(name) {
+        return Err(SchedulerError::Conflict(format!("Schedule group {name} already exists.")));
+    }
+    if state.groups.len() >= GROUPS_MAX {
+        return Err(SchedulerError::Quota(format!("At most {GROUPS_MAX} schedule groups are allowed.")));
+    }
+    let arn = scheduler.arn("schedule-group", name);
+    let tags = input.tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
+    state.groups.insert(name.to_owned(), Group { arn: arn.clone(), created_ms: scheduler.now_ms(), tags });
+    ok(&json!({"ScheduleGroupArn": arn}))
+}
+
+fn get_group(scheduler: &Scheduler, name: &str) -> Answer {
+    let state = scheduler.state();
+    ok(&state.groups.get(name).ok_or_else(|| no_group(name))?.show(name))
+}
+
+/// "Deleting a schedule group also deletes its schedules." The default group stays.
+fn delete_group(scheduler: &Scheduler, name: &str) -> Answer {
+    if name == DEFAULT_GROUP {
+        return Err(SchedulerError::Validation("The default schedule group cannot be deleted.".to_owned()));
+    }
+    let mut state = scheduler.state();
+    state.groups.remove(name).ok_or_else(|| no_group(name))?;
+    state.schedules.retain(|(group, _), _| group != name);
+    state.tokens.retain(|(group, _), _| group != name);
+    ok(&json!({}))
+}
+
+fn list_groups(scheduler: &Scheduler, request: &AwsRequest) -> Answer {
+    let prefix = query(request, "NamePrefix").unwrap_or_default();
+    let state = scheduler.state();
+    let found = state.groups.iter().filter(|(name, _)| name.starts_with(&prefix));
+    page("ScheduleGroups", found.map(|(name, group)| (name.clone(), group.show(name))).collect(), request)
+}
+
+/// Only groups have tags.
+fn tags(scheduler: &Scheduler, request: &AwsRequest, arn: &str) -> Answer {
+    let missing = || SchedulerError::NotFound(format!("Resource {arn} does not exist."));
+    let mut state = scheduler.state();
+    let group = state.groups.values_mut().find(|group| group.arn == arn).ok_or_else(missing)?;
+    match request.method.as_str() {
+        "GET" => {
+            let tags: Vec<Value> =
+                group.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+            return ok(&json!({"Tags": tags}));
+        }
+        "POST" => {
+            let input: TagsInput = parse(request)?;
+            group.tags.extend(input.tags.into_iter().map(|tag| (tag.key, tag.value)));
+        }
+        "DELETE" => {
+            let keys = request.query.split('&').filter_map(|pair| pair.strip_prefix("TagKeys="));
+            for key in keys {
+                group.tags.remove(percent_decode_str(key).decode_utf8_lossy().as_ref());
+            }
+        }
+        _ => return Err(SchedulerError::UnknownOperation),
+    }
+    ok(&json!({}))
+}

@@ -1,0 +1,238 @@
+//! Waits for the next schedule that is due, and delivers to its target, with retries, as the schedule's role.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use rand::RngExt;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::operations::{SERVICE, source};
+use super::schedule::Schedule;
+use super::{Inner, Refused, Scheduler};
+use crate::iam::{Ask, Context};
+use crate::metrics::Unit;
+
+/// How long it sleeps when nothing is due: a change wakes it.
+const IDLE_MS: i64 = 3_600_000;
+/// "EventBridge Scheduler uses exponential back-off": the first pause and the longest. AWS does not publish its own.
+const RETRY_FIRST_MS: i64 = 1_000;
+const RETRY_MAX_MS: i64 = 300_000;
+
+/// Until the service is gone.
+pub(super) async fn run(inner: Weak<Inner>) {
+    loop {
+        let Some(scheduler) = inner.upgrade().map(|inner| Scheduler { inner }) else { return };
+        for due in take_due(&scheduler) {
+            tokio::spawn(deliver(scheduler.clone(), due));
+        }
+        let wake_ms = next_due(&scheduler).unwrap_or_else(|| scheduler.now_ms() + IDLE_MS);
+        let clock = scheduler.inner.settings.clock.clone();
+        let (changed, stop) = (Arc::clone(&scheduler.inner.changed), Arc::clone(&scheduler.inner.stop));
+        // Not held while waiting: the runner ends with the service.
+        drop(scheduler);
+        tokio::select! {
+            // A change between the look and here has left its permit.
+            () = changed.notified() => {}
+            () = clock.sleep_until(wake_ms) => {}
+            () = stop.notified() => return,
+        }
+    }
+}
+
+fn next_due(scheduler: &Scheduler) -> Option<i64> {
+    scheduler.state().schedules.values().filter_map(|schedule| schedule.due_ms).min()
+}
+
+/// The schedules whose time has come, each set to its next one.
+fn take_due(scheduler: &Scheduler) -> Vec<Due> {
+    let now_ms = scheduler.now_ms();
+    let mut state = scheduler.state();
+    let mut all = Vec::new();
+    for schedule in state.schedules.values_mut() {
+        let Some(due_ms) = schedule.due_ms.filter(|due_ms| *due_ms <= now_ms) else { continue };
+        all.push(Due { schedule: schedule.clone(), due_ms });
+        schedule.advance(now_ms);
+    }
+    all
+}
+
+/// One run of one schedule.
+struct Due {
+    schedule: Schedule,
+    due_ms: i64,
+}
+
+/// Why a delivery was given up.
+struct Exhausted {
+    refused: Refused,
+    condition: &'static str,
+    retries: i64,
+}
+
+async fn deliver(scheduler: Scheduler, due: Due) {
+    let clock = scheduler.inner.settings.clock.clone();
+    let window_ms = due.schedule.window_ms();
+    if window_ms > 0 {
+        let late_ms = scheduler.inner.settings.random.with(|random| random.random_range(0..window_ms));
+        clock.sleep_until(due.due_ms + late_ms).await;
+    }
+    let execution = scheduler.inner.settings.random.with(|random| random.random::<[u8; 16]>());
+    let execution = uuid::Builder::from_random_bytes(execution).into_uuid();
+    if let Err(exhausted) = attempts(&scheduler, &due, execution).await {
+        give_up(&scheduler, &due, execution, &exhausted).await;
+    }
+    forget_if_done(&scheduler, &due.schedule);
+}
+
+async fn attempts(scheduler: &Scheduler, due: &Due, execution: Uuid) -> Result<(), Exhausted> {
+    let clock = &scheduler.inner.settings.clock;
+    let policy = &due.schedule.target.retry_policy;
+    let too_old_ms = clock.now_ms() + policy.maximum_event_age_in_seconds * 1_000;
+    let mut pause_ms = RETRY_FIRST_MS;
+    let mut retries = 0;
+    loop {
+        count(scheduler, &due.schedule, "InvocationAttemptCount");
+        let Err(refused) = attempt(scheduler, due, execution, retries + 1).await else { return Ok(()) };
+        count(scheduler, &due.schedule, "TargetErrorCount");
+        tracing::debug!(schedule.arn = due.schedule.arn, code = refused.code, "a target refused");
+        let exhausted = |condition, retries| Exhausted { refused, condition, retries };
+        if retries >= policy.maximum_retry_attempts {
+            return Err(exhausted("MaximumRetryAttempts", retries));
+        }
+        if clock.now_ms() + pause_ms > too_old_ms {
+            return Err(exhausted("MaximumEventAgeInSeconds", retries));
+        }
+        clock.sleep_until(clock.now_ms() + pause_ms).await;
+        pause_ms = (pause_ms * 2).min(RETRY_MAX_MS);
+        retries += 1;
+    }
+}
+
+async fn attempt(scheduler: &Scheduler, due: &Due, execution: Uuid, number: i64) -> Result<(), Refused> {
+    let target = &due.schedule.target;
+    let to_queue = target.arn.contains(":sqs:");
+    let action = if to_queue { "sqs:SendMessage" } else { "lambda:InvokeFunction" };
+    check(scheduler, &due.schedule, action, &target.arn)?;
+    let payload = payload(scheduler, due, execution, number);
+    if to_queue {
+        return scheduler.inner.targets.send(&target.arn, &payload, None).await;
+    }
+    scheduler.inner.targets.invoke(&target.arn, Bytes::from(payload))
+}
+
+/// The role must still trust the service, and allow the call.
+fn check(scheduler: &Scheduler, schedule: &Schedule, action: &str, resource: &str) -> Result<(), Refused> {
+    let settings = &scheduler.inner.settings;
+    let role_arn = &schedule.target.role_arn;
+    let pairs = source(&settings.account_id, &schedule.arn);
+    let trusted = settings.iam.may_assume(role_arn, SERVICE, Context::with(scheduler.now_ms(), &pairs));
+    if !trusted {
+        let message = format!("The role {role_arn} cannot be assumed.");
+        return Err(Refused { code: "AccessDeniedException".to_owned(), message });
+    }
+    let ask = Ask { action, resource, context: Context::at(scheduler.now_ms()) };
+    settings
+        .iam
+        .check_role(role_arn, &schedule.name, &ask)
+        .map_err(|denied| Refused { code: "AccessDeniedException".to_owned(), message: denied.to_string() })
+}
+
+/// The input with its context attributes, or "a default notification".
+fn payload(scheduler: &Scheduler, due: &Due, execution: Uuid, number: i64) -> String {
+    let settings = &scheduler.inner.settings;
+    let time = time(due.due_ms);
+    match &due.schedule.target.input {
+        Some(input) => input
+            .replace("<aws.scheduler.schedule-arn>", &due.schedule.arn)
+            .replace("<aws.scheduler.scheduled-time>", &time)
+            .replace("<aws.scheduler.execution-id>", &execution.to_string())
+            .replace("<aws.scheduler.attempt-number>", &number.to_string()),
+        None => json!({
+            "version": "0",
+            "id": execution.to_string(),
+            "detail-type": "Scheduled Event",
+            "source": "aws.scheduler",
+            "account": &*settings.account_id,
+            "time": time,
+            "region": &*settings.region,
+            "resources": [due.schedule.arn],
+            "detail": "{}",
+        })
+        .to_string(),
+    }
+}
+
+fn time(at_ms: i64) -> String {
+    let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+async fn give_up(scheduler: &Scheduler, due: &Due, execution: Uuid, exhausted: &Exhausted) {
+    count(scheduler, &due.schedule, "InvocationDroppedCount");
+    let Refused { code, message } = &exhausted.refused;
+    tracing::warn!(schedule.arn = due.schedule.arn, code, message, "a scheduled invocation was given up");
+    let Some(letters) = &due.schedule.target.dead_letter_config else { return };
+    let attribute = |value: &str| json!({"DataType": "String", "StringValue": value});
+    let attributes: Value = json!({
+        "ERROR_CODE": attribute(code),
+        "ERROR_MESSAGE": attribute(message),
+        "EXECUTION_ID": attribute(&execution.to_string()),
+        "EXHAUSTED_RETRY_CONDITION": attribute(exhausted.condition),
+        "IS_PAYLOAD_TRUNCATED": attribute("false"),
+        "RETRY_ATTEMPTS": attribute(&exhausted.retries.to_string()),
+        "SCHEDULED_TIME": attribute(&time(due.due_ms)),
+        "SCHEDULE_ARN": attribute(&due.schedule.arn),
+        "TARGET_ARN": attribute(&due.schedule.target.arn),
+    });
+    let body = payload(scheduler, due, execution, exhausted.retries + 1);
+    let sent = match check(scheduler, &due.schedule, "sqs:SendMessage", &letters.arn) {
+        Ok(()) => scheduler.inner.targets.send(&letters.arn, &body, Some(attributes)).await,
+        Err(refused) => Err(refused),
+    };
+    match sent {
+        Ok(()) => count(scheduler, &due.schedule, "InvocationsSentToDeadLetterCount"),
+        Err(refused) => {
+            count(scheduler, &due.schedule, "InvocationsFailedToBeSentToDeadLetterCount");
+            tracing::warn!(
+                schedule.arn = due.schedule.arn,
+                message = refused.message,
+                "the dead-letter queue refused"
+            );
+        }
+    }
+}
+
+/// "ActionAfterCompletion DELETE": once it will not run again. Not when it was changed meanwhile.
+fn forget_if_done(scheduler: &Scheduler, schedule: &Schedule) {
+    if !schedule.deletes_itself {
+        return;
+    }
+    let key = (schedule.group.clone(), schedule.name.clone());
+    let mut state = scheduler.state();
+    let done = state
+        .schedules
+        .get(&key)
+        .is_some_and(|now| now.revision == schedule.revision && now.due_ms.is_none());
+    if done {
+        state.schedules.remove(&key);
+        state.tokens.remove(&key);
+    }
+}
+
+fn count(scheduler: &Scheduler, schedule: &Schedule, metric: &str) {
+    let settings = &scheduler.inner.settings;
+    let dimensions = [("ScheduleGroup", schedule.group.as_str())];
+    settings.metrics.record(scheduler.now_ms(), "AWS/Scheduler", metric, &dimensions, 1.0, Unit::Count);
+}
+
+impl std::fmt::Debug for Due {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Due").field("schedule", &self.schedule.arn).field("due_ms", &self.due_ms).finish()
+    }
+}
+
+/// Held weakly by the runner, so that dropping the service ends it.
+pub(super) fn start(inner: &Arc<Inner>) {
+    tokio::spawn(run(Arc::downgrade(inner)));
+}

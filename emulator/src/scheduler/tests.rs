@@ -1,0 +1,260 @@
+//! Schedules on a clock that stands still until moved, and targets that remember.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use serde_json::json;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::iam::Iam;
+use crate::sqs::tests::settings;
+
+const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:audit";
+const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:letters";
+const ROLE: &str = "arn:aws:iam::123456789012:role/audit-schedule";
+/// Turns of the scheduler of tasks after which what has not happened will not.
+const TURNS_MAX: usize = 2_000;
+
+#[derive(Default)]
+struct Remembered {
+    invoked: Mutex<Vec<Value>>,
+    sent: Mutex<Vec<(Value, Option<Value>)>>,
+    /// So many invocations are refused first.
+    refusals: AtomicUsize,
+}
+
+impl Targets for Remembered {
+    fn invoke(&self, function_arn: &str, payload: Bytes) -> Result<(), Refused> {
+        assert_eq!(function_arn, FUNCTION);
+        let left = |left: usize| left.checked_sub(1);
+        if self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() {
+            let message = "Rate Exceeded.".to_owned();
+            return Err(Refused { code: "TooManyRequestsException".to_owned(), message });
+        }
+        self.invoked.lock().unwrap().push(serde_json::from_slice(&payload).unwrap());
+        Ok(())
+    }
+
+    fn send<'a>(
+        &'a self,
+        queue_arn: &'a str,
+        body: &'a str,
+        attributes: Option<Value>,
+    ) -> BoxFuture<'a, Result<(), Refused>> {
+        assert_eq!(queue_arn, QUEUE);
+        self.sent.lock().unwrap().push((serde_json::from_str(body).unwrap_or_default(), attributes));
+        Box::pin(async { Ok(()) })
+    }
+}
+
+struct Fixture {
+    scheduler: Scheduler,
+    targets: Arc<Remembered>,
+    hand: Arc<ManualClock>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self::with(Iam::new(false))
+    }
+
+    fn with(iam: Iam) -> Self {
+        let (settings, hand) = settings();
+        let targets = Arc::new(Remembered::default());
+        let scheduler = Scheduler::start(Settings { iam, ..settings }, Arc::<Remembered>::clone(&targets));
+        Self { scheduler, targets, hand }
+    }
+
+    async fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let request = AwsRequest {
+            method,
+            path: path.to_owned(),
+            query: query.to_owned(),
+            headers: HeaderMap::new(),
+            body: if body.is_null() { Bytes::new() } else { body.to_string().into() },
+            service: "scheduler".to_owned(),
+            region: "us-east-1".to_owned(),
+            access_key_id: String::new(),
+        };
+        let answer = self.scheduler.handle(request).await;
+        (answer.status.as_u16(), serde_json::from_slice(&answer.body).unwrap_or_default())
+    }
+
+    async fn create(&self, name: &str, body: &Value) {
+        let (status, answer) = self.call(Method::POST, &format!("/schedules/{name}"), body).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Lets everything happen that the time now allows.
+    async fn settle(&self) {
+        for _ in 0..TURNS_MAX {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn advance(&self, seconds: u64) {
+        self.hand.advance(Duration::from_secs(seconds));
+        self.settle().await;
+    }
+
+    fn invocations(&self) -> usize {
+        self.targets.invoked.lock().unwrap().len()
+    }
+}
+
+fn schedule(expression: &str, extra: Value) -> Value {
+    let mut body = json!({
+        "ScheduleExpression": expression,
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {"Arn": FUNCTION, "RoleArn": ROLE, "Input": "{\"by\":\"schedule\"}"},
+    });
+    body.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap());
+    body
+}
+
+#[tokio::test]
+async fn a_rate_invokes_at_once_and_then_at_its_beat() {
+    let fixture = Fixture::new();
+    fixture.create("audit", &schedule("rate(1 minute)", json!({}))).await;
+    fixture.settle().await;
+    assert_eq!(fixture.invocations(), 1);
+    fixture.advance(59).await;
+    assert_eq!(fixture.invocations(), 1);
+    fixture.advance(1).await;
+    assert_eq!(fixture.invocations(), 2);
+    fixture.advance(600).await;
+    assert_eq!(fixture.invocations(), 3, "what was missed is not made up for");
+    assert_eq!(fixture.targets.invoked.lock().unwrap()[0], json!({"by": "schedule"}));
+}
+
+#[tokio::test]
+async fn a_disabled_schedule_rests_until_it_is_enabled_and_a_deleted_one_for_ever() {
+    let fixture = Fixture::new();
+    fixture.create("audit", &schedule("rate(1 minute)", json!({"State": "DISABLED"}))).await;
+    fixture.advance(300).await;
+    assert_eq!(fixture.invocations(), 0);
+    let enabled = schedule("rate(1 minute)", json!({"State": "ENABLED"}));
+    assert_eq!(fixture.call(Method::PUT, "/schedules/audit", &enabled).await.0, 200);
+    fixture.advance(60).await;
+    assert!(fixture.invocations() >= 1);
+    let before = fixture.invocations();
+    assert_eq!(fixture.call(Method::DELETE, "/schedules/audit?groupName=default", &Value::Null).await.0, 200);
+    fixture.advance(300).await;
+    assert_eq!(fixture.invocations(), before);
+    assert_eq!(fixture.call(Method::GET, "/schedules/audit", &Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_one_time_schedule_runs_once_and_is_gone_if_it_was_told_so() {
+    let fixture = Fixture::new();
+    // The clock of the tests stands at 2027-01-15T08:00:00Z.
+    let body = schedule("at(2027-01-15T08:05:00)", json!({"ActionAfterCompletion": "DELETE"}));
+    fixture.create("once", &body).await;
+    fixture.advance(299).await;
+    assert_eq!(fixture.invocations(), 0);
+    fixture.advance(1).await;
+    assert_eq!(fixture.invocations(), 1);
+    assert_eq!(fixture.call(Method::GET, "/schedules/once", &Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_refused_delivery_is_tried_again_and_then_goes_to_the_dead_letter_queue() {
+    let fixture = Fixture::new();
+    let target = json!({
+        "Arn": FUNCTION, "RoleArn": ROLE, "RetryPolicy": {"MaximumRetryAttempts": 2, "MaximumEventAgeInSeconds": 3600},
+        "DeadLetterConfig": {"Arn": QUEUE}, "Input": "{\"attempt\":\"<aws.scheduler.attempt-number>\"}",
+    });
+    fixture.targets.refusals.store(2, Ordering::SeqCst);
+    fixture.create("audit", &schedule("rate(1 hour)", json!({"Target": target}))).await;
+    fixture.settle().await;
+    fixture.advance(10).await;
+    fixture.advance(10).await;
+    assert_eq!(
+        *fixture.targets.invoked.lock().unwrap(),
+        [json!({"attempt": "3"})],
+        "the third attempt was taken"
+    );
+    fixture.targets.refusals.store(usize::MAX, Ordering::SeqCst);
+    fixture.advance(3_600).await;
+    fixture.advance(10).await;
+    fixture.advance(10).await;
+    let sent = fixture.targets.sent.lock().unwrap();
+    let [(_, Some(attributes))] = sent.as_slice() else { panic!("{sent:?}") };
+    let attribute = |name: &str| attributes[name]["StringValue"].as_str().unwrap().to_owned();
+    assert_eq!(attribute("ERROR_CODE"), "TooManyRequestsException");
+    assert_eq!(attribute("EXHAUSTED_RETRY_CONDITION"), "MaximumRetryAttempts");
+    assert_eq!(attribute("RETRY_ATTEMPTS"), "2");
+    assert_eq!(attribute("TARGET_ARN"), FUNCTION);
+}
+
+#[tokio::test]
+async fn what_is_created_is_shown_whole_and_listed_by_group_and_state() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.call(Method::POST, "/schedule-groups/g", &json!({})).await.0, 200);
+    let body = schedule("cron(0 8 * * ? *)", json!({"GroupName": "g", "ScheduleExpressionTimezone": "UTC"}));
+    fixture.create("daily", &body).await;
+    let (status, shown) = fixture.call(Method::GET, "/schedules/daily?groupName=g", &Value::Null).await;
+    assert_eq!(status, 200);
+    for (member, value) in [
+        ("Arn", json!("arn:aws:scheduler:us-east-1:123456789012:schedule/g/daily")),
+        ("State", json!("ENABLED")),
+        ("ScheduleExpression", json!("cron(0 8 * * ? *)")),
+        ("ScheduleExpressionTimezone", json!("UTC")),
+        ("ActionAfterCompletion", json!("NONE")),
+        ("FlexibleTimeWindow", json!({"Mode": "OFF"})),
+    ] {
+        assert_eq!(shown[member], value, "{member}");
+    }
+    let policy = json!({"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185});
+    assert_eq!(shown["Target"]["RetryPolicy"], policy, "the provider sends back what it reads");
+    let listed = |path: &'static str| async { fixture.call(Method::GET, path, &Value::Null).await.1 };
+    assert_eq!(listed("/schedules?ScheduleGroup=g").await["Schedules"].as_array().unwrap().len(), 1);
+    assert_eq!(listed("/schedules?ScheduleGroup=default").await["Schedules"], json!([]));
+    assert_eq!(listed("/schedules?State=DISABLED").await["Schedules"], json!([]));
+    assert_eq!(fixture.call(Method::DELETE, "/schedule-groups/g", &Value::Null).await.0, 200);
+    assert_eq!(fixture.call(Method::GET, "/schedules/daily?groupName=g", &Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_with_a_typed_error() {
+    let fixture = Fixture::new();
+    let target = |change: Value| {
+        let mut target = json!({"Arn": FUNCTION, "RoleArn": ROLE});
+        target.as_object_mut().unwrap().extend(change.as_object().cloned().unwrap());
+        schedule("rate(1 minute)", json!({"Target": target}))
+    };
+    for bad in [
+        schedule("rate(1 second)", json!({})),
+        schedule("rate(1 minute)", json!({"State": "ON"})),
+        schedule("rate(1 minute)", json!({"FlexibleTimeWindow": {"Mode": "FLEXIBLE"}})),
+        schedule("rate(1 minute)", json!({"ScheduleExpressionTimezone": "Mars/Olympus"})),
+        target(json!({"Arn": "arn:aws:sns:us-east-1:123456789012:topic"})),
+        target(json!({"Input": "not json"})),
+        target(json!({"RetryPolicy": {"MaximumRetryAttempts": 186}})),
+        target(json!({"RetryPolicy": {"MaximumEventAgeInSeconds": 59}})),
+    ] {
+        let (status, answer) = fixture.call(Method::POST, "/schedules/audit", &bad).await;
+        assert_eq!(status, 400, "{bad}: {answer}");
+    }
+    fixture.create("audit", &schedule("rate(1 minute)", json!({}))).await;
+    let again = fixture.call(Method::POST, "/schedules/audit", &schedule("rate(1 minute)", json!({}))).await;
+    assert_eq!(again, (409, json!({"Message": "Schedule audit already exists."})));
+    let nowhere = schedule("rate(1 minute)", json!({"GroupName": "nowhere"}));
+    assert_eq!(fixture.call(Method::POST, "/schedules/other", &nowhere).await.0, 404);
+    assert_eq!(fixture.call(Method::DELETE, "/schedule-groups/default", &Value::Null).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_role_that_does_not_trust_the_service_is_refused_when_the_schedule_is_made() {
+    let fixture = Fixture::with(Iam::new(true));
+    let (status, answer) =
+        fixture.call(Method::POST, "/schedules/audit", &schedule("rate(1 minute)", json!({}))).await;
+    assert_eq!(status, 400);
+    assert_eq!(
+        answer["Message"],
+        "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
+    );
+}
