@@ -15,6 +15,7 @@ use crate::experiment::{self, Experiment};
 use crate::fault::release;
 use crate::journal::{self, Journal};
 use crate::plan::plan;
+use crate::preflight;
 use crate::report;
 use crate::run::{Halt, RunReport, Suite, run};
 
@@ -45,6 +46,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What must hold before a run: account, tags, alarms, safety lever, queues, clock. Only reads.
+    Preflight(RunArguments),
     /// Runs the experiments one after the other and judges them.
     Run(RunArguments),
     /// Puts back what a run that died left changed.
@@ -63,8 +66,11 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct RunArguments {
-    #[arg(required = true)]
+    #[arg(required_unless_present = "suite")]
     files: Vec<PathBuf>,
+    /// Every experiment file of this folder, by name; not those of folders in it.
+    #[arg(long)]
+    suite: Option<PathBuf>,
     #[arg(long, default_value = STACK_DEFAULT)]
     stack: PathBuf,
     /// Decides the tasks of the load; printed, so that a run can be repeated.
@@ -73,9 +79,19 @@ struct RunArguments {
     /// Folder for the folders of runs.
     #[arg(long, default_value = RUNS_DEFAULT)]
     out: PathBuf,
-    /// The account that may be touched; needed on AWS.
-    #[arg(long)]
-    account: Option<String>,
+    /// The account that may be touched; needed on AWS. Several are an allow-list.
+    #[arg(long, value_delimiter = ',')]
+    account: Vec<String>,
+}
+
+impl RunArguments {
+    fn experiments(&self) -> anyhow::Result<Vec<Experiment>> {
+        let mut files = self.files.clone();
+        if let Some(folder) = &self.suite {
+            files.extend(experiment::files_of(folder)?);
+        }
+        Ok(experiment::load(&files)?)
+    }
 }
 
 /// Runs the command. What is wrong with its input is told on standard error, and exits with 2.
@@ -100,6 +116,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
             let text = if json { serde_json::to_string_pretty(&plan)? } else { plan.to_string() };
             println!("{}", text.trim_end());
         }
+        Command::Preflight(arguments) => return preflight_command(&arguments),
         Command::Run(arguments) => return run_command(arguments),
         Command::Recover { run, account } => return runtime()?.block_on(recover(&run, account.as_deref())),
         Command::Report { run } => {
@@ -119,9 +136,9 @@ fn list(experiments: &[Experiment]) {
 }
 
 fn run_command(arguments: RunArguments) -> anyhow::Result<u8> {
-    let experiments = experiment::load(&arguments.files)?;
+    let experiments = arguments.experiments()?;
     let stack = Stack::load(&arguments.stack)?;
-    check_target(&stack, arguments.account.as_deref())?;
+    check_target(&stack, &arguments.account)?;
     // Resolves every fault, so that the last experiment's bad target is found before the first begins.
     plan(&experiments, &stack)?;
     let seed = arguments.seed.unwrap_or_else(|| rand::rng().random_range(1..SEED_MAX));
@@ -135,14 +152,29 @@ fn run_command(arguments: RunArguments) -> anyhow::Result<u8> {
     );
     let report = runtime()?.block_on(async {
         let cloud = Cloud::connect(stack.endpoint.as_deref(), &stack.region).await;
+        preflight::must_hold(&cloud, &stack, &experiments).await?;
         let suite = Suite { experiments, stack, cloud, seed, run_id, folder: folder.clone(), halt };
-        run(&suite).await
+        anyhow::Ok(run(&suite).await?)
     })?;
     report::write(&folder, &report)?;
     report::point_latest(&arguments.out, &report.run_id)?;
     print!("\n{}", report::table(&report));
     println!("report: {}", folder.join("report.html").display());
     Ok(report.exit_code())
+}
+
+fn preflight_command(arguments: &RunArguments) -> anyhow::Result<u8> {
+    let experiments = arguments.experiments()?;
+    let stack = Stack::load(&arguments.stack)?;
+    check_target(&stack, &arguments.account)?;
+    plan(&experiments, &stack)?;
+    let findings = runtime()?.block_on(async {
+        let cloud = Cloud::connect(stack.endpoint.as_deref(), &stack.region).await;
+        preflight::preflight(&cloud, &stack, &experiments).await
+    })?;
+    findings.iter().for_each(|finding| println!("{finding}"));
+    let all_hold = findings.iter().all(|finding| finding.holds);
+    Ok(if all_hold { RunReport::EXIT_PASS } else { RunReport::EXIT_USAGE })
 }
 
 /// Sortable, and short enough to be part of an owner's name.

@@ -21,6 +21,7 @@ pub struct Cloud {
     pub fis: aws_sdk_fis::Client,
     pub cloudwatch: aws_sdk_cloudwatch::Client,
     pub apigateway: aws_sdk_apigatewayv2::Client,
+    pub sts: aws_sdk_sts::Client,
 }
 
 /// Which account and endpoint a run may touch.
@@ -28,7 +29,7 @@ pub struct Cloud {
 pub enum TargetError {
     #[error("the stack is in account {found} on AWS; allow it with --account {found}")]
     AccountNotAllowed { found: String },
-    #[error("the stack is in account {found}, and --account allows only {allowed}")]
+    #[error("the stack is in account {found}, and --account allows {allowed}")]
     OtherAccount { found: String, allowed: String },
     #[error(
         "the endpoint {endpoint} is not on loopback: it would be given credentials meant for the emulator"
@@ -56,16 +57,16 @@ impl CallError {
 }
 
 /// Refuses a stack whose account nobody allowed, and an endpoint that is not this machine's.
-pub fn check_target(stack: &Stack, allowed: Option<&str>) -> Result<(), TargetError> {
+pub fn check_target(stack: &Stack, allowed: &[String]) -> Result<(), TargetError> {
     let found = stack.account_id.clone();
-    match (&stack.endpoint, allowed) {
-        (Some(endpoint), _) if !is_loopback(endpoint) => {
+    match &stack.endpoint {
+        Some(endpoint) if !is_loopback(endpoint) => {
             Err(TargetError::EndpointNotLocal { endpoint: endpoint.clone() })
         }
-        (_, Some(allowed)) if allowed != found => {
-            Err(TargetError::OtherAccount { found, allowed: allowed.to_owned() })
+        None if allowed.is_empty() => Err(TargetError::AccountNotAllowed { found }),
+        _ if !allowed.is_empty() && !allowed.contains(&found) => {
+            Err(TargetError::OtherAccount { found, allowed: allowed.join(", ") })
         }
-        (None, None) => Err(TargetError::AccountNotAllowed { found }),
         _ => Ok(()),
     }
 }
@@ -88,6 +89,7 @@ impl Cloud {
             fis: aws_sdk_fis::Client::new(&config),
             cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
             apigateway: aws_sdk_apigatewayv2::Client::new(&config),
+            sts: aws_sdk_sts::Client::new(&config),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod journal;
 pub mod observe;
 pub mod oracle;
 pub mod plan;
+pub mod preflight;
 pub mod report;
 pub mod run;
 

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::error::LoadError;
 use crate::job::Job;
-use crate::ledger::{Duplicate, Outcome};
+use crate::ledger::{Duplicate, Outcome, Probe};
 use crate::shared::{Shared, Ticket};
 use crate::target::{note_task, outcome_of};
 use crate::wire::{self, Seen};
@@ -144,7 +144,21 @@ async fn submit(user: &mut GooseUser, shared: &Shared, ticket: Ticket) {
     if let Some(twin) = twin {
         shared.book.duplicate(ticket.sequence, compare(&mut answer.0, twin));
     }
+    let is_acknowledged = matches!(answer.0, Outcome::Acknowledged { .. });
     conclude(shared, ticket.sequence, answer, sends);
+    // Before the task is known to be accepted, nobody could say which of two bodies is the wrong one.
+    if is_acknowledged {
+        abuse(shared, ticket.sequence, owner, &job).await;
+    }
+}
+
+async fn abuse(shared: &Shared, sequence: u64, owner: usize, job: &Job) {
+    for abuse in &job.abuses {
+        let wrong = job.abusive(*abuse, &shared.plan, sequence);
+        let (outcome, _) =
+            outcome_of(shared.target.post(&shared.target.client, owner, &wrong).send().await).await;
+        shared.book.probed(sequence, Probe { abuse: *abuse, outcome });
+    }
 }
 
 fn conclude(shared: &Shared, sequence: u64, (outcome, seen): (Outcome, Option<Seen>), sends: u32) {

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use crate::histogram::Histogram;
 use crate::job::{self, idempotency_key};
 use crate::ledger::{
-    Counts, Duplicate, Expectation, Final, LedgerEntry, Outcome, Push, Source, TaskKind, TaskStatus,
+    Counts, Duplicate, Expectation, Final, LedgerEntry, Outcome, Probe, Push, Source, TaskKind, TaskStatus,
 };
 use crate::outcome::ConnectionStats;
 use crate::plan::LoadPlan;
@@ -39,6 +39,7 @@ pub(crate) struct Record {
     pub(crate) outcome: Outcome,
     pub(crate) sends: u32,
     duplicate: Option<Duplicate>,
+    probes: Vec<Probe>,
     pushes: Vec<Push>,
     pub(crate) final_state: Option<Final>,
     result_ok: Option<bool>,
@@ -188,6 +189,7 @@ impl Book {
             outcome: Outcome::Unsent,
             sends: 0,
             duplicate: None,
+            probes: Vec::new(),
             pushes: Vec::new(),
             final_state: None,
             result_ok: None,
@@ -258,6 +260,10 @@ impl Book {
 
     pub(crate) fn duplicate(&self, sequence: u64, duplicate: Duplicate) {
         self.lock().records[index(sequence)].duplicate = Some(duplicate);
+    }
+
+    pub(crate) fn probed(&self, sequence: u64, probe: Probe) {
+        self.lock().records[index(sequence)].probes.push(probe);
     }
 
     /// A push reached the session of `owner`. Returns when it is the first that ends its task.
@@ -436,6 +442,7 @@ impl Book {
             outcome: record.outcome.clone(),
             sends: record.sends,
             duplicate: record.duplicate.clone(),
+            probes: record.probes.clone(),
             pushes: record.pushes.clone(),
             final_state: record.final_state,
             result_ok: record.result_ok,

@@ -4,10 +4,14 @@ use aws_lc_rs::digest::{SHA256, digest};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::ledger::{Expectation, TaskKind};
+use crate::ledger::{Abuse, Expectation, TaskKind};
 use crate::plan::{LoadPlan, TaskMix};
 use crate::wire::Digest;
 
+/// Far beyond what the service takes, and far below what API Gateway does: the function itself must refuse it.
+const OVERSIZE_BYTES: usize = 300 * 1024;
+/// Makes the text of a conflicting body another one.
+const CONFLICT_SEED: u64 = 0xC0;
 /// Spreads neighbouring sequences over the seeds: 2^64 divided by the golden ratio.
 const SEED_STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz 01234";
@@ -17,6 +21,7 @@ pub(crate) struct Job {
     pub(crate) idempotency_key: String,
     pub(crate) body: String,
     pub(crate) duplicate: bool,
+    pub(crate) abuses: Vec<Abuse>,
     /// Of a digest task: what its result must be.
     pub(crate) digest: Option<Digest>,
 }
@@ -36,7 +41,24 @@ impl Job {
             }
         };
         let duplicate = falls_on(plan.mix.duplicate_one_in, sequence, 3);
-        Self { idempotency_key: idempotency_key(&plan.run_id, sequence), body, duplicate, digest }
+        let abuses = [
+            (Abuse::Conflict, falls_on(plan.mix.conflict_one_in, sequence, 4)),
+            (Abuse::Oversize, falls_on(plan.mix.oversize_one_in, sequence, 5)),
+        ];
+        let abuses = abuses.into_iter().filter_map(|(abuse, falls)| falls.then_some(abuse)).collect();
+        Self { idempotency_key: idempotency_key(&plan.run_id, sequence), body, duplicate, abuses, digest }
+    }
+
+    /// What the client tries to have accepted besides.
+    pub(crate) fn abusive(&self, abuse: Abuse, plan: &LoadPlan, sequence: u64) -> Self {
+        let (idempotency_key, seed, bytes) = match abuse {
+            Abuse::Conflict => {
+                (self.idempotency_key.clone(), plan.seed ^ CONFLICT_SEED, plan.mix.payload_bytes)
+            }
+            Abuse::Oversize => (format!("{}-oversize", self.idempotency_key), plan.seed, OVERSIZE_BYTES),
+        };
+        let body = format!(r#"{{"kind":"digest","payload":{{"text":"{}"}}}}"#, text(seed, sequence, bytes));
+        Self { idempotency_key, body, duplicate: false, abuses: Vec::new(), digest: None }
     }
 }
 
@@ -106,6 +128,25 @@ mod tests {
         {
             assert_eq!(kinds.iter().filter(|found| **found == kind).count(), expected, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn an_abuse_differs_from_the_task_in_what_must_be_refused() {
+        let mix = TaskMix {
+            conflict_one_in: NonZeroU32::new(1),
+            oversize_one_in: NonZeroU32::new(2),
+            ..TaskMix::default()
+        };
+        let plan = LoadPlan { mix, ..LoadPlan::default() };
+        let job = Job::new(&plan, 1);
+        assert_eq!(job.abuses, [Abuse::Conflict, Abuse::Oversize]);
+        let conflict = job.abusive(Abuse::Conflict, &plan, 1);
+        assert_eq!(conflict.idempotency_key, job.idempotency_key);
+        assert_ne!(conflict.body, job.body);
+        let oversize = job.abusive(Abuse::Oversize, &plan, 1);
+        assert_ne!(oversize.idempotency_key, job.idempotency_key);
+        assert!(oversize.body.len() > OVERSIZE_BYTES);
+        assert_eq!(Job::new(&plan, 2).abuses, [Abuse::Conflict]);
     }
 
     #[test]

@@ -87,6 +87,31 @@ pub enum Duplicate {
     NoTask,
 }
 
+/// What a client tries besides its submission, and no service may accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Abuse {
+    /// The key of an acknowledged task with another body.
+    Conflict,
+    /// A body beyond the service's limit, under a key of its own.
+    Oversize,
+}
+
+impl Abuse {
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Conflict => "its key with another body",
+            Self::Oversize => "a body beyond the limit",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    pub abuse: Abuse,
+    pub outcome: Outcome,
+}
+
 /// All times are Unix milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LedgerEntry {
@@ -104,6 +129,8 @@ pub struct LedgerEntry {
     /// How often the POST was sent, repeats after an unknown fate included.
     pub sends: u32,
     pub duplicate: Option<Duplicate>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
     /// In the order of their arrival, repeats included.
     pub pushes: Vec<Push>,
     pub final_state: Option<Final>,

@@ -17,6 +17,7 @@ mod error;
 mod histogram;
 mod job;
 mod ledger;
+mod nuisance;
 mod outcome;
 mod plan;
 mod run;
@@ -31,10 +32,11 @@ mod wire;
 
 pub use error::LoadError;
 pub use ledger::{
-    Counts, Duplicate, Expectation, Final, LedgerEntry, Outcome, Push, Source, TaskKind, TaskStatus,
+    Abuse, Counts, Duplicate, Expectation, Final, LedgerEntry, Outcome, Probe, Push, Source, TaskKind,
+    TaskStatus,
 };
 pub use outcome::{ConnectionStats, Latency, LoadOutcome, PhaseStats, SeriesPoint, Validity};
-pub use plan::{Arrivals, LoadPlan, TaskMix};
+pub use plan::{Arrivals, LoadPlan, NuisanceSockets, TaskMix};
 pub use run::{Running, start};
 pub use summary::{ISSUE_LAG_P99_MAX_MS, UNSENT_SHARE_MAX};
 pub use target::{TOKEN_VARIABLE, mint};

@@ -98,6 +98,13 @@ pub struct ConnectionStats {
     pub watches: u64,
     /// Reads of unfinished tasks after a reconnect.
     pub catch_up_reads: u64,
+    /// Nuisance sockets: opened to be silent, messages read slowly, dropped without a close.
+    #[serde(default)]
+    pub nuisance_silent: u64,
+    #[serde(default)]
+    pub nuisance_reads: u64,
+    #[serde(default)]
+    pub nuisance_drops: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -16,6 +16,8 @@ const OWNERS_MAX: u32 = 20_000;
 const WORKERS_MAX: usize = 20_000;
 const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 const UNKNOWN_RETRIES_MAX: u32 = 20;
+/// The service pushes to a bounded number of sockets per owner; a handful annoys enough.
+const NUISANCE_SOCKETS_MAX: u32 = 10;
 /// SQS takes 1 MiB per message, API Gateway 10 MB per request; beyond is the service's own check to prove.
 const PAYLOAD_BYTES_MAX: usize = 2 * 1024 * 1024;
 
@@ -44,6 +46,10 @@ pub struct TaskMix {
     pub sleep_ms: u32,
     /// Sends the same POST twice at once, with the same idempotency key: both must name the same task.
     pub duplicate_one_in: Option<NonZeroU32>,
+    /// Once acknowledged, the key is sent again with another body.
+    pub conflict_one_in: Option<NonZeroU32>,
+    /// Besides it a body beyond the service's limit is sent, under a key of its own.
+    pub oversize_one_in: Option<NonZeroU32>,
     /// Length of the text of a `digest` task.
     pub payload_bytes: usize,
 }
@@ -57,9 +63,23 @@ impl Default for TaskMix {
             sleep_one_in: None,
             sleep_ms: 100,
             duplicate_one_in: None,
+            conflict_one_in: None,
+            oversize_one_in: None,
             payload_bytes: 64,
         }
     }
+}
+
+/// Sockets that each owner opens besides its session, to annoy: what they do must reach nobody else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NuisanceSockets {
+    /// Connect, and neither read nor write.
+    pub silent: u32,
+    /// Read one message in a while.
+    pub slow: u32,
+    /// Are dropped without a close, again and again.
+    pub dropped: u32,
 }
 
 /// A whole run: the same plan and seed submit the same tasks at the same offsets.
@@ -75,6 +95,7 @@ pub struct LoadPlan {
     /// Each owner has one WebSocket session.
     pub owners: u32,
     pub mix: TaskMix,
+    pub nuisance: NuisanceSockets,
     /// Reads (GET /tasks and GET /tasks/{id}, in turn) besides the submissions.
     pub poll_rate_per_second: f64,
     pub request_timeout: Duration,
@@ -94,6 +115,7 @@ impl Default for LoadPlan {
             duration: Duration::from_secs(10),
             owners: 4,
             mix: TaskMix::default(),
+            nuisance: NuisanceSockets::default(),
             poll_rate_per_second: 2.0,
             request_timeout: Duration::from_secs(10),
             workers: 64,
@@ -127,6 +149,9 @@ impl LoadPlan {
         })?;
         let retries_ok = self.unknown_retries <= UNKNOWN_RETRIES_MAX;
         check("unknown_retries", retries_ok, || format!("must be at most {UNKNOWN_RETRIES_MAX}"))?;
+        let NuisanceSockets { silent, slow, dropped } = self.nuisance;
+        let nuisance_ok = [silent, slow, dropped].iter().all(|sockets| *sockets <= NUISANCE_SOCKETS_MAX);
+        check("nuisance", nuisance_ok, || format!("must be at most {NUISANCE_SOCKETS_MAX} of each"))?;
         let payload_ok = self.mix.payload_bytes <= PAYLOAD_BYTES_MAX;
         check("mix.payload_bytes", payload_ok, || format!("must be at most {PAYLOAD_BYTES_MAX}"))
     }
@@ -145,7 +170,7 @@ mod tests {
     #[test]
     fn every_limit_names_its_field() {
         assert!(LoadPlan::default().validate().is_ok());
-        let broken: [(&str, Breakage); 10] = [
+        let broken: [(&str, Breakage); 11] = [
             ("run_id", |plan| plan.run_id = "a b".to_owned()),
             ("run_id", |plan| plan.run_id.clear()),
             ("rate_per_second", |plan| plan.rate_per_second = f64::NAN),
@@ -155,6 +180,7 @@ mod tests {
             ("owners", |plan| plan.owners = 0),
             ("workers", |plan| plan.workers = 0),
             ("unknown_retries", |plan| plan.unknown_retries = 21),
+            ("nuisance", |plan| plan.nuisance.slow = 11),
             ("mix.payload_bytes", |plan| plan.mix.payload_bytes = usize::MAX),
         ];
         for (field, break_it) in broken {

@@ -13,6 +13,7 @@ use crate::attack::{self, Attack, OnlyOne};
 use crate::clock::{issue_arrivals, issue_reads};
 use crate::error::LoadError;
 use crate::ledger::{Counts, LedgerEntry};
+use crate::nuisance;
 use crate::outcome::LoadOutcome;
 use crate::plan::LoadPlan;
 use crate::session::{CONNECTS_AT_ONCE, Command, Session};
@@ -91,6 +92,7 @@ impl Running {
             self.commands.push(sender);
             self.sessions.push(tokio::spawn(session.run(told)));
             firsts.push(first);
+            self.sessions.extend(nuisance::spawn(&self.shared, owner, &handshakes));
         }
         for (owner, first) in firsts.into_iter().enumerate() {
             let told = first.await.unwrap_or_else(|_| Err("its task ended".to_owned()));

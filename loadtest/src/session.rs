@@ -18,7 +18,7 @@ use crate::shared::{Sample, Shared};
 use crate::timeline::micros;
 use crate::wire::Message;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// API Gateway answers a handshake only after `$connect`; 29 s is its longest integration.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -138,18 +138,7 @@ impl Session {
         // Closed never: the semaphore lives as long as its sessions.
         let _permit = self.handshakes.acquire().await.map_err(|error| error.to_string())?;
         let began = Instant::now();
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_message_size(Some(MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(MESSAGE_BYTES_MAX));
-        let url = self.shared.target.owners[self.owner].socket_url.as_str();
-        let connecting = connect_async_with_config(url, Some(config), true);
-        let result = match timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok((socket, _))) => Ok(socket),
-            Ok(Err(error)) => Err(connect_reason(&error)),
-            Err(_) => Err("the handshake timed out".to_owned()),
-        };
+        let result = open(&self.shared.target.owners[self.owner].socket_url).await;
         self.note_connect(began.elapsed(), result.as_ref().err());
         result
     }
@@ -226,6 +215,20 @@ impl Session {
         inner.ping.record_us(micros(took));
         drop(inner);
         self.shared.sample(Sample { name: "ping", took, error: None });
+    }
+}
+
+/// One handshake.
+pub(crate) async fn open(url: &str) -> Result<Socket, String> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    match timeout(CONNECT_TIMEOUT, connect_async_with_config(url, Some(config), true)).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(error)) => Err(connect_reason(&error)),
+        Err(_) => Err("the handshake timed out".to_owned()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! One fault as it is written, and which fields each kind needs.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,8 @@ pub enum FaultKind {
     FisInvocationDelay,
     /// FIS `aws:lambda:invocation-http-integration-response`.
     FisHttpResponse,
+    /// Any FIS action on a function, by its id and parameters. What FIS offers is asked of it before the run.
+    FisAction,
     /// Reserved concurrency of a function; 0 throttles every invocation.
     LambdaReservedConcurrency,
     /// The event source mapping is disabled: nothing is received.
@@ -24,6 +28,8 @@ pub enum FaultKind {
     HttpThrottle,
     /// The on-demand table refuses requests above a cap.
     TableOnDemandCap,
+    /// A table of provisioned capacity has this much of it. A table on demand is refused: use `table-on-demand-cap`.
+    TableProvisionedCapacity,
     /// The queue's visibility timeout is too short or too long.
     QueueVisibilityTimeout,
     /// The queue's policy denies its data plane, until a time that is part of the policy.
@@ -66,6 +72,12 @@ pub struct FaultSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 100, max = 599))]
     pub status_code: Option<u16>,
+    /// `fis-action`: for example `aws:lambda:invocation-error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action_id: Option<String>,
+    /// `fis-action`: besides `duration`, which is the fault's own. FIS takes strings only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
     /// `lambda-reserved-concurrency`, `mapping-maximum-concurrency` (2 to 1000).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1000))]
@@ -79,10 +91,10 @@ pub struct FaultSpec {
     /// `http-throttle`: one route such as `POST /tasks`; without it the whole stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// `table-on-demand-cap`.
+    /// `table-on-demand-cap`, `table-provisioned-capacity`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_units: Option<u32>,
-    /// `table-on-demand-cap`.
+    /// `table-on-demand-cap`, `table-provisioned-capacity`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_units: Option<u32>,
     /// `queue-visibility-timeout`.
@@ -95,15 +107,17 @@ pub struct FaultSpec {
 }
 
 impl FaultKind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::FisInvocationError,
         Self::FisInvocationDelay,
         Self::FisHttpResponse,
+        Self::FisAction,
         Self::LambdaReservedConcurrency,
         Self::MappingDisabled,
         Self::MappingMaximumConcurrency,
         Self::HttpThrottle,
         Self::TableOnDemandCap,
+        Self::TableProvisionedCapacity,
         Self::QueueVisibilityTimeout,
         Self::QueueDeny,
         Self::TableDeny,
@@ -114,11 +128,13 @@ impl FaultKind {
             Self::FisInvocationError => "fis-invocation-error",
             Self::FisInvocationDelay => "fis-invocation-delay",
             Self::FisHttpResponse => "fis-http-response",
+            Self::FisAction => "fis-action",
             Self::LambdaReservedConcurrency => "lambda-reserved-concurrency",
             Self::MappingDisabled => "mapping-disabled",
             Self::MappingMaximumConcurrency => "mapping-maximum-concurrency",
             Self::HttpThrottle => "http-throttle",
             Self::TableOnDemandCap => "table-on-demand-cap",
+            Self::TableProvisionedCapacity => "table-provisioned-capacity",
             Self::QueueVisibilityTimeout => "queue-visibility-timeout",
             Self::QueueDeny => "queue-deny",
             Self::TableDeny => "table-deny",
@@ -133,10 +149,12 @@ impl FaultKind {
             Self::FisHttpResponse => {
                 &[("percent", Optional), ("prevent_execution", Required), ("status_code", Required)]
             }
+            Self::FisAction => &[("action_id", Required), ("parameters", Optional)],
             Self::LambdaReservedConcurrency | Self::MappingMaximumConcurrency => &[("concurrency", Required)],
             Self::MappingDisabled => &[],
             Self::HttpThrottle => &[("rate_per_second", Required), ("burst", Required), ("route", Optional)],
             Self::TableOnDemandCap => &[("read_units", Optional), ("write_units", Optional)],
+            Self::TableProvisionedCapacity => &[("read_units", Required), ("write_units", Required)],
             Self::QueueVisibilityTimeout => &[("visibility_seconds", Required)],
             Self::QueueDeny | Self::TableDeny => &[("actions", Optional)],
         }
@@ -144,12 +162,14 @@ impl FaultKind {
 }
 
 impl FaultSpec {
-    fn given(&self) -> [(&'static str, bool); 11] {
+    fn given(&self) -> [(&'static str, bool); 14] {
         [
             ("percent", self.percent.is_some()),
             ("prevent_execution", self.prevent_execution.is_some()),
             ("delay_ms", self.delay_ms.is_some()),
             ("status_code", self.status_code.is_some()),
+            ("action_id", self.action_id.is_some()),
+            ("parameters", !self.parameters.is_empty()),
             ("concurrency", self.concurrency.is_some()),
             ("rate_per_second", self.rate_per_second.is_some()),
             ("burst", self.burst.is_some()),
@@ -157,7 +177,14 @@ impl FaultSpec {
             ("read_units", self.read_units.is_some()),
             ("write_units", self.write_units.is_some()),
             ("visibility_seconds", self.visibility_seconds.is_some()),
+            ("actions", !self.actions.is_empty()),
         ]
+    }
+
+    /// Whether clients wait longer for their answers because of it.
+    pub(super) fn delays_clients(&self) -> bool {
+        let on_their_way = ["submit-task", "list-tasks", "authorizer"].contains(&self.target.as_str());
+        on_their_way && matches!(self.kind, FaultKind::FisInvocationDelay | FaultKind::FisAction)
     }
 
     /// The first field that this kind lacks, does not have, or cannot have with this value.
@@ -204,8 +231,13 @@ impl FaultSpec {
         {
             return problem("write_units", "read_units, write_units or both");
         }
-        if !self.actions.is_empty() && !matches!(self.kind, FaultKind::QueueDeny | FaultKind::TableDeny) {
-            return Some(("actions".into(), format!("no such field with {}", self.kind.name())));
+        if self.kind == FaultKind::TableProvisionedCapacity
+            && [self.read_units, self.write_units].contains(&Some(0))
+        {
+            return problem("write_units", "at least 1, as DynamoDB asks");
+        }
+        if self.parameters.values().any(|value| value.is_empty() || value.contains(char::is_whitespace)) {
+            return problem("parameters", "values without blanks, as FIS asks");
         }
         if self.evidence_min == 0 {
             return problem("evidence_min", "at least 1: a fault without evidence proves nothing");

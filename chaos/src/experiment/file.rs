@@ -17,6 +17,8 @@ const SPAN_STEP: &str = ".$__serde_spanned_private_value";
 pub enum ExperimentError {
     #[error("{}: cannot be read", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{}: has no experiment files, which end in .toml", path.display())]
+    NoFiles { path: PathBuf },
     #[error("{}: {bytes} bytes; an experiment has at most {FILE_BYTES_MAX}", path.display())]
     TooLarge { path: PathBuf, bytes: u64 },
     #[error("{}:{line}: field `{field}`: {expected}", path.display())]
@@ -37,6 +39,20 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<Experiment>, ExperimentError> {
         experiments.push(experiment);
     }
     Ok(experiments)
+}
+
+/// The experiment files of a folder, by name.
+pub fn files_of(folder: &Path) -> Result<Vec<PathBuf>, ExperimentError> {
+    let unreadable = |source| ExperimentError::Unreadable { path: folder.to_owned(), source };
+    let entries: Result<Vec<_>, _> = std::fs::read_dir(folder).map_err(unreadable)?.collect();
+    let paths = entries.map_err(unreadable)?.into_iter().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|ext| ext == "toml")).collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(ExperimentError::NoFiles { path: folder.to_owned() });
+    }
+    Ok(files)
 }
 
 /// The JSON Schema of an experiment file.
@@ -96,8 +112,15 @@ fn check(experiment: &Experiment, text: &str) -> Option<(usize, String, String)>
             return Some((fault.span().start, format!("fault[{index}].{field}"), expected));
         }
     }
-    if experiment.expect.redelivered_min > 0 && experiment.faults.is_empty() {
-        return problem("redelivered_min", "expect.redelivered_min", "a fault that causes redelivery");
+    let redelivers = !experiment.faults.is_empty() || load.mix.flaky_one_in.is_some();
+    if experiment.expect.redelivered_min > 0 && !redelivers {
+        let expected = "a fault or flaky tasks, which cause redelivery";
+        return problem("redelivered_min", "expect.redelivered_min", expected);
+    }
+    let moved = experiment.fault_specs().find(|fault| fault.delays_clients());
+    if let (Some(_), Some(fault)) = (experiment.abort.p99_ms_max, moved) {
+        let expected = format!("a metric that the fault does not move, and {} does", fault.kind.name());
+        return problem("p99_ms_max", "abort.p99_ms_max", &expected);
     }
     None
 }
@@ -196,6 +219,23 @@ concurrency = 0
     }
 
     #[test]
+    fn a_folder_without_experiments_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(files_of(folder.path()), Err(ExperimentError::NoFiles { .. })));
+    }
+
+    #[test]
+    fn a_metric_that_the_fault_moves_cannot_abort_it() {
+        let delay = GOOD
+            .replace("lambda-reserved-concurrency", "fis-invocation-delay")
+            .replace("concurrency = 0", "delay_ms = 100")
+            + "[abort]\np99_ms_max = 500\n";
+        assert!(read(&delay).is_ok(), "the worker is not on the clients' way");
+        let error = read(&delay.replace("process-task", "submit-task")).unwrap_err();
+        assert!(error.contains("`abort.p99_ms_max`: a metric that the fault does not move"), "{error}");
+    }
+
+    #[test]
     fn every_kind_is_in_the_schema() {
         let schema = serde_json::to_string(&schema()).unwrap();
         for kind in crate::experiment::FaultKind::ALL {
@@ -206,9 +246,8 @@ concurrency = 0
     #[test]
     fn the_files_that_are_shipped_are_good_and_named_as_their_files() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
-        let paths: Vec<PathBuf> =
-            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(paths.len() >= 3);
+        let paths = files_of(&folder).unwrap();
+        assert!(paths.len() >= 12);
         for (experiment, path) in load(&paths).unwrap().iter().zip(&paths) {
             assert_eq!(Some(experiment.name.as_str()), path.file_stem().and_then(|stem| stem.to_str()));
         }

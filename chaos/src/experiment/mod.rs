@@ -6,6 +6,6 @@ mod model;
 mod span;
 
 pub use fault_spec::{FaultKind, FaultSpec};
-pub use file::{ExperimentError, load, schema};
-pub use model::{Abort, DlqRule, Expect, Experiment, Load, Mix};
+pub use file::{ExperimentError, files_of, load, schema};
+pub use model::{Abort, DlqRule, Expect, Experiment, Load, Mix, Sockets};
 pub use span::Span;

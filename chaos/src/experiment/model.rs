@@ -11,6 +11,8 @@ use super::{FaultSpec, Span};
 /// Acknowledged tasks below which a run proves nothing: an empty history is never a PASS.
 const ACKNOWLEDGED_MIN_DEFAULT: u64 = 50;
 const OWNERS_DEFAULT: u32 = 4;
+/// A socket that reconnects misses what is pushed meanwhile; without faults none does.
+const MISSED_PUSHES_PERCENT_DEFAULT: f64 = 1.0;
 /// Requests before the error budget is looked at: a share of very few says nothing.
 const BUDGET_ATTEMPTS_MIN_DEFAULT: u64 = 100;
 
@@ -53,6 +55,8 @@ pub struct Load {
     pub owners: u32,
     #[serde(default)]
     pub mix: Mix,
+    #[serde(default)]
+    pub sockets: Sockets,
     /// How long after the last arrival every task must be final; longer is a liveness failure.
     pub settle: Span,
 }
@@ -64,15 +68,42 @@ pub struct Mix {
     /// Always fails, and must end in the dead-letter queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub poison_one_in: Option<NonZeroU32>,
-    /// Fails once, then succeeds.
+    /// Fails `flaky_failures` times, then succeeds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flaky_one_in: Option<NonZeroU32>,
-    /// Takes 100 ms.
+    /// 1 without it. From `maxReceiveCount` on such a task must become a dead letter, and succeed when it is moved back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flaky_failures: Option<u32>,
+    /// Takes `sleep_ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sleep_one_in: Option<NonZeroU32>,
+    /// 100 without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sleep_ms: Option<u32>,
     /// Sent twice at once with the same idempotency key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duplicate_one_in: Option<NonZeroU32>,
+    /// Once acknowledged, its key is used again with another body, which must be refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflict_one_in: Option<NonZeroU32>,
+    /// Besides it a body beyond the service's limit is sent, which must be refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oversize_one_in: Option<NonZeroU32>,
+}
+
+/// Sockets that each owner opens besides the one that listens. They must harm nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sockets {
+    /// Connect, and then neither read nor write.
+    #[schemars(range(max = 10))]
+    pub silent: u32,
+    /// Read one message in a while.
+    #[schemars(range(max = 10))]
+    pub slow: u32,
+    /// Are dropped without a close, again and again.
+    #[schemars(range(max = 10))]
+    pub dropped: u32,
 }
 
 /// How the dead-letter queue is predicted.
@@ -114,6 +145,8 @@ pub struct Expect {
     pub p99_after_ms_max: Option<f64>,
     /// Share of requests that may be refused or unanswered while no fault is in effect.
     pub refused_percent_max: f64,
+    /// Share of final tasks whose end need not have reached a socket of their owner: a push is best effort.
+    pub missed_pushes_percent_max: f64,
 }
 
 impl Default for Expect {
@@ -130,6 +163,7 @@ impl Default for Expect {
             redelivered_min: 0,
             p99_after_ms_max: None,
             refused_percent_max: 0.0,
+            missed_pushes_percent_max: MISSED_PUSHES_PERCENT_DEFAULT,
         }
     }
 }
@@ -143,11 +177,14 @@ pub struct Abort {
     pub refused_percent: f64,
     /// Only once this many requests were sent.
     pub attempts_min: u64,
+    /// Stop as well when the 99th percentile from intended start to answer, over the whole run, is above this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99_ms_max: Option<f64>,
 }
 
 impl Default for Abort {
     fn default() -> Self {
-        Self { refused_percent: 50.0, attempts_min: BUDGET_ATTEMPTS_MIN_DEFAULT }
+        Self { refused_percent: 50.0, attempts_min: BUDGET_ATTEMPTS_MIN_DEFAULT, p99_ms_max: None }
     }
 }
 

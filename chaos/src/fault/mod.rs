@@ -5,6 +5,7 @@ mod fis;
 mod guard;
 mod mapping;
 mod policy;
+mod provisioned;
 mod queue;
 mod resolve;
 mod stage;
@@ -21,6 +22,7 @@ pub(crate) use guard::chain;
 pub use guard::{Guards, RevertReport, release};
 pub use mapping::{Mapping, MappingChange};
 pub use policy::{QueueDeny, TableDeny};
+pub use provisioned::ProvisionedCapacity;
 pub use queue::QueueVisibility;
 pub use resolve::{ResolveError, resolve};
 pub use stage::HttpThrottle;
@@ -54,6 +56,7 @@ pub enum Lever {
     Mapping(Mapping),
     HttpThrottle(HttpThrottle),
     OnDemandCap(OnDemandCap),
+    ProvisionedCapacity(ProvisionedCapacity),
     QueueVisibility(QueueVisibility),
     QueueDeny(QueueDeny),
     TableDeny(TableDeny),
@@ -68,6 +71,7 @@ macro_rules! each {
             Lever::Mapping($setting) => $call,
             Lever::HttpThrottle($setting) => $call,
             Lever::OnDemandCap($setting) => $call,
+            Lever::ProvisionedCapacity($setting) => $call,
             Lever::QueueVisibility($setting) => $call,
             Lever::QueueDeny($setting) => $call,
             Lever::TableDeny($setting) => $call,

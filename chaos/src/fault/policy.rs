@@ -29,6 +29,7 @@ pub struct QueueDeny {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableDeny {
+    pub table: String,
     pub table_arn: String,
     pub actions: Vec<String>,
     pub until_ms: u64,

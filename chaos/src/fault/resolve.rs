@@ -7,8 +7,8 @@ use loadtest::stack::{Function, Queue, Stack, Table};
 
 use super::policy::{QUEUE_DATA_PLANE, TABLE_DATA_PLANE};
 use super::{
-    FisAction, HttpThrottle, Lever, Mapping, MappingChange, OnDemandCap, QueueDeny, QueueVisibility,
-    ReservedConcurrency, TableDeny,
+    FisAction, HttpThrottle, Lever, Mapping, MappingChange, OnDemandCap, ProvisionedCapacity, QueueDeny,
+    QueueVisibility, ReservedConcurrency, TableDeny,
 };
 use crate::clock::{millis, now_ms, whole_seconds};
 use crate::experiment::{FaultKind, FaultSpec};
@@ -33,9 +33,10 @@ pub fn resolve(
 ) -> Result<Lever, ResolveError> {
     let target = Targets { spec, stack };
     Ok(match spec.kind {
-        FaultKind::FisInvocationError | FaultKind::FisInvocationDelay | FaultKind::FisHttpResponse => {
-            Lever::Fis(fis_action(&target, duration, token)?)
-        }
+        FaultKind::FisInvocationError
+        | FaultKind::FisInvocationDelay
+        | FaultKind::FisHttpResponse
+        | FaultKind::FisAction => Lever::Fis(fis_action(&target, duration, token)?),
         FaultKind::LambdaReservedConcurrency => {
             let function = target.function()?;
             Lever::ReservedConcurrency(ReservedConcurrency {
@@ -65,6 +66,15 @@ pub fn resolve(
                 write_units: spec.write_units.map(i64::from),
             })
         }
+        FaultKind::TableProvisionedCapacity => {
+            let table = target.table()?;
+            Lever::ProvisionedCapacity(ProvisionedCapacity {
+                table: table.name.clone(),
+                table_arn: table.arn.clone(),
+                read_units: i64::from(spec.read_units.unwrap_or(1)),
+                write_units: i64::from(spec.write_units.unwrap_or(1)),
+            })
+        }
         FaultKind::QueueVisibilityTimeout => {
             let queue = target.queue()?;
             Lever::QueueVisibility(QueueVisibility {
@@ -82,11 +92,15 @@ pub fn resolve(
                 until_ms: now_ms() + millis(duration + DENIAL_MARGIN),
             })
         }
-        FaultKind::TableDeny => Lever::TableDeny(TableDeny {
-            table_arn: target.table()?.arn.clone(),
-            actions: actions(spec, &TABLE_DATA_PLANE),
-            until_ms: now_ms() + millis(duration + DENIAL_MARGIN),
-        }),
+        FaultKind::TableDeny => {
+            let table = target.table()?;
+            Lever::TableDeny(TableDeny {
+                table: table.name.clone(),
+                table_arn: table.arn.clone(),
+                actions: actions(spec, &TABLE_DATA_PLANE),
+                until_ms: now_ms() + millis(duration + DENIAL_MARGIN),
+            })
+        }
     })
 }
 
@@ -94,8 +108,11 @@ fn fis_action(target: &Targets<'_>, duration: Duration, token: String) -> Result
     let spec = target.spec;
     let injection = target.stack.fault_injection.as_ref();
     let injection = injection.ok_or(ResolveError::NoFaultInjection { kind: spec.kind.name() })?;
-    let percent = spec.percent.unwrap_or(PERCENT_DEFAULT);
-    let mut parameters = HashMap::from([("invocationPercentage".to_owned(), percent.to_string())]);
+    let mut parameters: HashMap<String, String> = spec.parameters.clone().into_iter().collect();
+    if spec.kind != FaultKind::FisAction {
+        let percent = spec.percent.unwrap_or(PERCENT_DEFAULT);
+        parameters.insert("invocationPercentage".into(), percent.to_string());
+    }
     if let Some(prevent) = spec.prevent_execution {
         parameters.insert("preventExecution".into(), prevent.to_string());
     }
@@ -107,6 +124,7 @@ fn fis_action(target: &Targets<'_>, duration: Duration, token: String) -> Result
         parameters.insert("contentTypeHeader".into(), "application/json".into());
     }
     let action_id = match spec.kind {
+        FaultKind::FisAction => spec.action_id.as_deref().unwrap_or_default(),
         FaultKind::FisInvocationDelay => "aws:lambda:invocation-add-delay",
         FaultKind::FisHttpResponse => "aws:lambda:invocation-http-integration-response",
         _ => "aws:lambda:invocation-error",

@@ -23,24 +23,19 @@ pub struct OnDemandCap {
     pub write_units: Option<i64>,
 }
 
-impl OnDemandCap {
-    async fn describe(&self, cloud: &Cloud) -> Result<Option<TableDescription>, CallError> {
-        let found = cloud.dynamodb.describe_table().table_name(&self.table).send().await;
+/// A table takes one change at a time.
+pub(super) async fn active(cloud: &Cloud, table: &str) -> Result<TableDescription, CallError> {
+    let found = until(ACTIVE_PATIENCE, async || {
+        let found = cloud.dynamodb.describe_table().table_name(table).send().await;
         let table = found.map_err(CallError::of("dynamodb:DescribeTable"))?.table;
         Ok(table.filter(|table| table.table_status() == Some(&TableStatus::Active)))
-    }
-
-    /// A table takes one change at a time.
-    async fn active(&self, cloud: &Cloud) -> Result<TableDescription, CallError> {
-        until(ACTIVE_PATIENCE, async || self.describe(cloud).await)
-            .await?
-            .ok_or_else(|| CallError::new("dynamodb:DescribeTable", "the table does not become ACTIVE"))
-    }
+    });
+    found.await?.ok_or_else(|| CallError::new("dynamodb:DescribeTable", "the table does not become ACTIVE"))
 }
 
 impl Setting for OnDemandCap {
     async fn read(&self, cloud: &Cloud) -> Result<Value, CallError> {
-        let table = self.active(cloud).await?;
+        let table = active(cloud, &self.table).await?;
         let cap = table.on_demand_throughput();
         let units = |units: Option<i64>| units.unwrap_or(NO_CAP);
         Ok(json!({
@@ -59,14 +54,14 @@ impl Setting for OnDemandCap {
     }
 
     async fn write(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError> {
-        self.active(cloud).await?;
+        active(cloud, &self.table).await?;
         let cap = OnDemandThroughput::builder()
             .max_read_request_units(value["read_units"].as_i64().unwrap_or(NO_CAP))
             .max_write_request_units(value["write_units"].as_i64().unwrap_or(NO_CAP))
             .build();
         let call = cloud.dynamodb.update_table().table_name(&self.table).on_demand_throughput(cap);
         call.send().await.map_err(CallError::of("dynamodb:UpdateTable"))?;
-        self.active(cloud).await.map(drop)
+        active(cloud, &self.table).await.map(drop)
     }
 
     fn calls(&self) -> Vec<Call> {

@@ -1,6 +1,7 @@
 //! Harmless invocations of the function under fault: they show when the fault really begins and ends.
 //!
-//! A dry run is not throttled, so the canary is a real invocation with an event of no records.
+//! A dry run is not throttled, so the canary is a real invocation, with an event that asks for nothing: no records for a
+//! consumer, an empty submission, which must be refused, for a function behind the HTTP API.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +17,15 @@ use crate::clock::now_ms;
 use crate::cloud::Cloud;
 
 const EVERY: Duration = Duration::from_millis(500);
-const EMPTY_EVENT: &[u8] = br#"{"Records":[]}"#;
+const EMPTY_BATCH: &[u8] = br#"{"Records":[]}"#;
+/// In the payload format 2.0 of an HTTP API.
+const EMPTY_REQUEST: &[u8] = br#"{"version":"2.0","routeKey":"POST /tasks","rawPath":"/tasks","rawQueryString":"","headers":
+{"content-type":"application/json"},"requestContext":{"accountId":"0","apiId":"canary","domainName":"canary","domainPrefix":
+"canary","http":{"method":"POST","path":"/tasks","protocol":"HTTP/1.1","sourceIp":"127.0.0.1","userAgent":"canary"},
+"requestId":"canary","routeKey":"POST /tasks","stage":"$default","time":"01/Jan/2026:00:00:00 +0000","timeEpoch":0},
+"isBase64Encoded":false}"#;
+/// The functions behind the HTTP API, by their names in the repository.
+const HTTP_FUNCTIONS: [&str; 2] = ["submit-task", "list-tasks"];
 
 /// What one invocation met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +43,14 @@ pub struct Beat {
     pub at_ms: u64,
     pub took_ms: u64,
     pub pulse: Pulse,
+    /// `statusCode` of an answer that has one.
+    #[serde(default)]
+    pub status: Option<u16>,
+}
+
+/// An event that asks this function, named as in the repository, for nothing.
+pub fn empty_event(function: &str) -> &'static [u8] {
+    if HTTP_FUNCTIONS.contains(&function) { EMPTY_REQUEST } else { EMPTY_BATCH }
 }
 
 #[derive(Debug)]
@@ -44,13 +61,13 @@ pub struct Canary {
 }
 
 impl Canary {
-    pub fn start(cloud: Cloud, function: String) -> Self {
+    pub fn start(cloud: Cloud, function: String, event: &'static [u8]) -> Self {
         let (stop, mut stopped) = watch::channel(false);
         let beats: Arc<Mutex<Vec<Beat>>> = Arc::default();
         let kept = Arc::clone(&beats);
         let task = tokio::spawn(async move {
             loop {
-                let beat = beat(&cloud, &function).await;
+                let beat = beat(&cloud, &function, event).await;
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(beat);
                 if tokio::time::timeout(EVERY, stopped.changed()).await.is_ok() {
                     return;
@@ -73,18 +90,27 @@ impl Canary {
     }
 }
 
-async fn beat(cloud: &Cloud, function: &str) -> Beat {
+async fn beat(cloud: &Cloud, function: &str, event: &'static [u8]) -> Beat {
     let at_ms = now_ms();
     // The SDK would repeat a throttled call, and hide what is looked for.
     let once = aws_sdk_lambda::config::Builder::new().retry_config(RetryConfig::disabled());
-    let call = cloud.lambda.invoke().function_name(function).payload(Blob::new(EMPTY_EVENT));
+    let call = cloud.lambda.invoke().function_name(function).payload(Blob::new(event));
+    let mut status = None;
     let pulse = match call.customize().config_override(once).send().await {
         Ok(answer) if answer.function_error().is_some() => Pulse::FunctionError,
-        Ok(_) => Pulse::Healthy,
+        Ok(answer) => {
+            status = answer.payload().and_then(|payload| status_code(payload.as_ref()));
+            Pulse::Healthy
+        }
         Err(error) => match error.as_service_error() {
             Some(InvokeError::TooManyRequestsException(_)) => Pulse::Throttled,
             _ => Pulse::NoAnswer,
         },
     };
-    Beat { at_ms, took_ms: now_ms().saturating_sub(at_ms), pulse }
+    Beat { at_ms, took_ms: now_ms().saturating_sub(at_ms), pulse, status }
+}
+
+fn status_code(payload: &[u8]) -> Option<u16> {
+    let answer: serde_json::Value = serde_json::from_slice(payload).ok()?;
+    answer["statusCode"].as_u64().and_then(|status| status.try_into().ok())
 }

@@ -3,13 +3,15 @@
 mod canary;
 mod configuration;
 mod metrics;
+mod probe;
 mod queue;
 mod sampler;
 mod table;
 
-pub use canary::{Beat, Canary, Pulse};
+pub use canary::{Beat, Canary, Pulse, empty_event};
 pub use configuration::{Configuration, drift, read as configuration};
 pub use metrics::{Metric, sum_since};
+pub use probe::is_denied;
 pub use queue::{Depth, at_rest, depth, drained, peek};
 pub use sampler::{Sample, Sampler};
 pub use table::{owner_index_shards, records};

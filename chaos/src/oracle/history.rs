@@ -2,6 +2,8 @@
 
 use loadtest::TaskStatus;
 
+use super::Record;
+
 /// The first illegal step, in words.
 pub(super) fn illegal_step(history: &[String]) -> Option<String> {
     let mut before: Option<Step> = None;
@@ -59,6 +61,12 @@ fn is_legal(from: TaskStatus, to: TaskStatus) -> bool {
             | (Running, Running | Queued | Succeeded | DeadLettered)
             | (DeadLettered, Running)
     )
+}
+
+/// When a worker first began with it.
+pub fn begun_at_ms(record: &Record) -> Option<u64> {
+    let mut steps = record.history.iter().filter_map(|line| parse(line));
+    steps.find(|step| step.status == TaskStatus::Running).map(|step| step.at_ms)
 }
 
 /// How often the history says that the task succeeded.

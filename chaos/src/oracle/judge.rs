@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::history::{illegal_step, successes};
+use super::manners;
 use super::{Anomaly, AnomalyKind, DeadLetter, Evidence, Findings, Record};
 
 pub fn judge(evidence: &Evidence<'_>) -> Findings {
@@ -17,6 +18,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Findings {
     judge.look_at_records();
     judge.look_at_dead_letters();
     judge.compare_with_prediction();
+    manners::look(evidence, &judge.acknowledged, &mut judge.findings);
     judge.findings.anomalies.sort();
     judge.findings.anomalies.dedup();
     judge.findings

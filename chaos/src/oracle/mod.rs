@@ -3,12 +3,15 @@
 mod counterexample;
 mod history;
 mod judge;
+mod manners;
 mod model;
 mod predict;
 #[cfg(test)]
 mod tests;
 
 pub use counterexample::{Counterexample, Event, counterexample};
+pub use history::begun_at_ms;
 pub use judge::judge;
+pub use manners::EAGER_GAP_MS;
 pub use model::{Anomaly, AnomalyKind, DeadLetter, Evidence, Findings, Record, Totals};
-pub use predict::{Prediction, QueueRules, Window, predict};
+pub use predict::{Prediction, Premises, QueueRules, Window, after_redrive, predict};

@@ -51,6 +51,8 @@ pub struct Evidence<'a> {
     pub remaining: u64,
     pub prediction: &'a Prediction,
     pub max_receive_count: u64,
+    /// Share of final tasks whose end no push need have told: a push is best effort.
+    pub missed_pushes_percent_max: f64,
 }
 
 /// In order of severity: the worst is shown as the counterexample.
@@ -83,6 +85,12 @@ pub enum AnomalyKind {
     IllegalHistory,
     /// Acknowledged, and not final when the time was up.
     Unfinished,
+    /// What no service may take was taken: a key with a second body, or a body beyond the limit.
+    AcceptedAbuse,
+    /// A failed attempt was repeated at once, as most others were.
+    EagerRetry,
+    /// Its end was pushed to nobody, as that of too many others.
+    MissedPush,
 }
 
 impl AnomalyKind {
@@ -101,6 +109,9 @@ impl AnomalyKind {
             Self::ReceiveCount => "receive count does not fit its end",
             Self::IllegalHistory => "illegal move in its history",
             Self::Unfinished => "not final in time",
+            Self::AcceptedAbuse => "accepted what it must refuse",
+            Self::EagerRetry => "tried again without a pause",
+            Self::MissedPush => "its end was pushed to nobody",
         }
     }
 }
@@ -131,6 +142,15 @@ pub struct Totals {
     pub redelivered: u64,
     /// In the dead-letter queue although they succeeded: delivered again too often after the effect.
     pub succeeded_dead_letters: u64,
+    /// Failed attempts that were followed by another one.
+    #[serde(default)]
+    pub retries: u64,
+    /// Of these: begun again at once.
+    #[serde(default)]
+    pub eager_retries: u64,
+    /// Acknowledged and final tasks whose end no push told.
+    #[serde(default)]
+    pub missed_pushes: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,9 +1,9 @@
 //! Which tasks must be in the dead-letter queue, and which may be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use loadtest::{Expectation, LedgerEntry};
+use loadtest::{Expectation, LedgerEntry, Outcome, TaskKind, TaskStatus};
 use serde::{Deserialize, Serialize};
 
 use super::Record;
@@ -15,11 +15,11 @@ use crate::experiment::DlqRule;
 pub struct Prediction {
     pub must: BTreeSet<String>,
     pub may: BTreeSet<String>,
-    /// Whether every dead letter that is not poison must have been received more often than is allowed.
-    pub by_receive_count: bool,
+    /// By the clock alone, where the receives that workers saw have narrowed it: how many must, and how many may be there.
+    pub by_clock: Option<(u64, u64)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct QueueRules {
     pub visibility_timeout: Duration,
     pub max_receive_count: u64,
@@ -34,41 +34,86 @@ pub struct Window {
     pub to_ms: u64,
 }
 
-pub fn predict(
-    rule: DlqRule,
-    ledger: &[LedgerEntry],
-    records: &BTreeMap<String, Record>,
-    throttled: Option<Window>,
-    queue: QueueRules,
-) -> Prediction {
-    let acknowledged = || ledger.iter().filter_map(|entry| Some((entry, entry.task_id()?)));
-    let poison: BTreeSet<String> = acknowledged()
-        .filter(|(entry, _)| entry.expectation == Expectation::DeadLetters)
-        .map(|(_, id)| id.to_owned())
-        .collect();
-    let mut prediction =
-        Prediction { must: poison.clone(), may: poison, by_receive_count: rule == DlqRule::ReceiveCounts };
-    match (rule, throttled) {
+/// What a prediction is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Premises<'a> {
+    pub ledger: &'a [LedgerEntry],
+    /// By the ledger's sequence: the id that the request's idempotency key names, whatever was answered.
+    pub named_ids: &'a HashMap<u64, String>,
+    pub records: &'a BTreeMap<String, Record>,
+    /// While the worker could not run at all.
+    pub throttled: Option<Window>,
+    pub queue: QueueRules,
+}
+
+impl<'a> Premises<'a> {
+    fn acknowledged(&self) -> impl Iterator<Item = (&'a LedgerEntry, &'a str)> {
+        self.ledger.iter().filter_map(|entry| Some((entry, entry.task_id()?)))
+    }
+
+    /// Those for which `is` holds: acknowledged ones must be there, those of unknown fate may be.
+    fn ending(&self, is: impl Fn(&LedgerEntry) -> bool) -> Prediction {
+        let must: BTreeSet<String> =
+            self.acknowledged().filter(|(entry, _)| is(entry)).map(|(_, id)| id.to_owned()).collect();
+        let unknown = self.ledger.iter().filter(|entry| matches!(entry.outcome, Outcome::Unknown { .. }));
+        let unknown =
+            unknown.filter(|entry| is(entry)).filter_map(|entry| self.named_ids.get(&entry.sequence));
+        let may = must.iter().chain(unknown).cloned().collect();
+        Prediction { must, may, by_clock: None }
+    }
+}
+
+pub fn predict(rule: DlqRule, premises: &Premises<'_>) -> Prediction {
+    let mut prediction = premises.ending(|entry| entry.expectation == Expectation::DeadLetters);
+    match (rule, premises.throttled) {
         (DlqRule::Poison, _) | (DlqRule::ReceiveCounts, None) => {}
-        (DlqRule::ReceiveCounts, Some(window)) => {
-            for (entry, id) in acknowledged() {
-                let fate = receive_fate(entry, window, queue);
-                if fate.must {
-                    prediction.must.insert(id.to_owned());
-                }
-                if fate.may {
-                    prediction.may.insert(id.to_owned());
-                }
-            }
+        (DlqRule::ReceiveCounts, Some(window)) => by_receive_counts(&mut prediction, premises, window),
+        (DlqRule::Deliveries, _) => {
+            let used_up = premises.records.values().filter(|record| is_used_up(record, premises.queue));
+            prediction.may.extend(used_up.map(|record| record.task_id.clone()));
         }
-        (DlqRule::Deliveries, _) => prediction.may.extend(
-            records
-                .values()
-                .filter(|record| record.deliveries >= queue.max_receive_count)
-                .map(|record| record.task_id.clone()),
-        ),
     }
     prediction
+}
+
+/// After the dead letters went back and all is quiet: only what can never succeed may be there again.
+pub fn after_redrive(premises: &Premises<'_>) -> Prediction {
+    premises.ending(|entry| entry.kind == TaskKind::Poison)
+}
+
+/// SQS hands out a message no more often than this: what a worker saw on its last receive may be a dead letter next.
+fn is_used_up(record: &Record, queue: QueueRules) -> bool {
+    record.deliveries >= queue.max_receive_count
+}
+
+/// The clock gives a first answer with a margin on both sides. Inside of the margin the message's own receives decide: SQS
+/// counts them, and a worker that got the message after the throttle wrote the count down. A task that succeeded on an
+/// allowed receive was not yet due; one that no worker ever saw, and that is due by the clock, can be nowhere else.
+fn by_receive_counts(prediction: &mut Prediction, premises: &Premises<'_>, window: Window) {
+    let (mut must_by_clock, mut may_by_clock) = (prediction.must.len() as u64, prediction.may.len() as u64);
+    for (entry, id) in premises.acknowledged() {
+        if entry.expectation == Expectation::DeadLetters {
+            continue;
+        }
+        let fate = receive_fate(entry, window, premises.queue);
+        must_by_clock += u64::from(fate.must);
+        may_by_clock += u64::from(fate.may);
+        if !fate.may {
+            continue;
+        }
+        match premises.records.get(id) {
+            Some(record) if record.status == TaskStatus::Succeeded && !is_used_up(record, premises.queue) => {
+            }
+            Some(record) if record.deliveries > 0 => {
+                prediction.may.insert(id.to_owned());
+            }
+            _ => {
+                prediction.must.insert(id.to_owned());
+                prediction.may.insert(id.to_owned());
+            }
+        }
+    }
+    prediction.by_clock = Some((must_by_clock, may_by_clock));
 }
 
 struct Fate {
@@ -78,8 +123,8 @@ struct Fate {
 
 /// A throttled consumer's pollers keep receiving, and each receive counts: the first at once, then one per visibility
 /// timeout. After `maxReceiveCount` of them the next one sends the message to the dead-letter queue. So a task that was
-/// acknowledged that long, and some slack, before the end of the throttle is surely there, and one that was acknowledged
-/// later, slack allowed, is surely not. Between the two either is right.
+/// acknowledged that long, and some slack, before the end of the throttle is due, and one that was acknowledged later,
+/// slack allowed, is not.
 fn receive_fate(entry: &LedgerEntry, window: Window, queue: QueueRules) -> Fate {
     let (Some(sent_at_ms), Some(answered_at_ms)) = (entry.sent_at_ms, entry.answered_at_ms) else {
         return Fate { must: false, may: true };

@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use loadtest::{Expectation, LedgerEntry, Outcome, TaskKind, TaskStatus};
+use loadtest::{Abuse, Expectation, LedgerEntry, Outcome, Probe, Push, TaskKind, TaskStatus};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::{
-    AnomalyKind, DeadLetter, Evidence, Findings, Prediction, QueueRules, Record, Window, counterexample,
-    judge, predict,
+    AnomalyKind, DeadLetter, Evidence, Findings, Prediction, Premises, QueueRules, Record, Window,
+    after_redrive, counterexample, judge, predict,
 };
 use crate::experiment::DlqRule;
 
 const MAX_RECEIVE_COUNT: u64 = 5;
 const OWNERS: u64 = 3;
+/// Between two steps of a history, so that a retry has waited.
+const STEP_MS: u64 = 1_000;
+const MISSED_PUSHES_PERCENT_MAX: f64 = 1.0;
 
 /// What becomes of one request in a generated run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,10 +61,15 @@ impl World {
     }
 
     fn add(&mut self, sequence: u64, fate: Fate) {
-        let entry = entry(sequence, fate);
+        let mut entry = entry(sequence, fate);
         let id = task_id(sequence);
         self.named_ids.insert(sequence, id.clone());
         if let Some(record) = record(&entry, &id, fate) {
+            entry.pushes.push(Push {
+                at_ms: record.updated_at_ms,
+                version: record.version,
+                status: record.status,
+            });
             if matches!(fate, Fate::Poison | Fate::Starved) {
                 self.dead_letters.push(dead_letter(&record));
                 self.prediction.must.insert(id.clone());
@@ -85,6 +93,17 @@ impl World {
             remaining: self.remaining,
             prediction: &self.prediction,
             max_receive_count: MAX_RECEIVE_COUNT,
+            missed_pushes_percent_max: MISSED_PUSHES_PERCENT_MAX,
+        }
+    }
+
+    fn premises(&self, throttled: Option<Window>, queue: QueueRules) -> Premises<'_> {
+        Premises {
+            ledger: &self.ledger,
+            named_ids: &self.named_ids,
+            records: &self.records,
+            throttled,
+            queue,
         }
     }
 
@@ -123,6 +142,7 @@ fn entry(sequence: u64, fate: Fate) -> LedgerEntry {
         outcome,
         sends: u32::from(fate != Fate::Unsent),
         duplicate: None,
+        probes: Vec::new(),
         pushes: Vec::new(),
         final_state: None,
         result_ok: None,
@@ -152,7 +172,7 @@ fn record(entry: &LedgerEntry, id: &str, fate: Fate) -> Option<Record> {
         deliveries,
         completions: u64::from(status == Succeeded),
         created_at_ms: entry.intended_at_ms,
-        updated_at_ms: entry.intended_at_ms + steps.len() as u64,
+        updated_at_ms: entry.intended_at_ms + steps.len() as u64 * STEP_MS,
         request_hash: format!("hash-{id}"),
         history,
     })
@@ -160,7 +180,7 @@ fn record(entry: &LedgerEntry, id: &str, fate: Fate) -> Option<Record> {
 
 fn step(version: u64, status: TaskStatus, entry: &LedgerEntry) -> String {
     let status = serde_json::to_value(status).unwrap();
-    format!("{version} {} {}", status.as_str().unwrap(), entry.intended_at_ms + version)
+    format!("{version} {} {}", status.as_str().unwrap(), entry.intended_at_ms + version * STEP_MS)
 }
 
 fn dead_letter(record: &Record) -> DeadLetter {
@@ -212,9 +232,11 @@ enum Defect {
     SucceedsWithoutEffect,
     WrongResult,
     NeverEnds,
+    LosesOnRedrive,
+    AcceptsSecondBody,
 }
 
-const DEFECTS: [Defect; 19] = [
+const DEFECTS: [Defect; 21] = [
     Defect::DropsTask,
     Defect::DropsBeforeRecord,
     Defect::MarksAndDeletes,
@@ -234,6 +256,8 @@ const DEFECTS: [Defect; 19] = [
     Defect::SucceedsWithoutEffect,
     Defect::WrongResult,
     Defect::NeverEnds,
+    Defect::LosesOnRedrive,
+    Defect::AcceptsSecondBody,
 ];
 
 /// Plants the defect; answers whom it hits, and as what it must be found.
@@ -332,6 +356,15 @@ fn plant(defect: Defect, world: &mut World, fates: &[Fate]) -> (String, AnomalyK
             world.records.insert(good.clone(), queued(world));
             (good, AnomalyKind::Unfinished)
         }
+        Defect::LosesOnRedrive => {
+            world.dead_letters.retain(|letter| !letter.body.contains(&poison));
+            (poison, AnomalyKind::Lost)
+        }
+        Defect::AcceptsSecondBody => {
+            let outcome = Outcome::Acknowledged { task_id: good.clone() };
+            world.ledger[index].probes.push(Probe { abuse: Abuse::Conflict, outcome });
+            (good, AnomalyKind::AcceptedAbuse)
+        }
     }
 }
 
@@ -390,20 +423,112 @@ fn throttled(world: &World, window: Window, visibility_seconds: u64, slack_ms: u
         max_receive_count: MAX_RECEIVE_COUNT,
         slack: Duration::from_millis(slack_ms),
     };
-    predict(DlqRule::ReceiveCounts, &world.ledger, &world.records, Some(window), queue)
+    predict(DlqRule::ReceiveCounts, &world.premises(Some(window), queue))
 }
 
 #[test]
 fn a_throttle_longer_than_the_receives_sends_the_earliest_tasks_to_the_dead_letters() {
-    let world = World::new(&[Fate::Succeeds; 400]);
+    let world = World::new(&[Fate::Starved; 400]);
     // Requests are 25 ms apart from 1 000 000 on; five receives of 1 s end 5 s after each.
     let window = Window { from_ms: 999_000, to_ms: 1_010_000 };
     let prediction = throttled(&world, window, 1, 500);
-    assert!(prediction.must.contains(&task_id(0)));
-    assert!(prediction.must.contains(&task_id(179)) && !prediction.must.contains(&task_id(180)));
+    assert_eq!(prediction.by_clock, Some((180, 220)), "180 are surely due, 40 more may be");
+    assert_eq!(prediction.must, prediction.may, "no worker saw any of them: all that may be must be");
     assert!(prediction.may.contains(&task_id(219)) && !prediction.may.contains(&task_id(220)));
     let short = throttled(&world, Window { from_ms: 999_000, to_ms: 1_003_000 }, 1, 500);
     assert!(short.must.is_empty() && short.may.is_empty());
+}
+
+#[test]
+fn the_receives_that_workers_saw_decide_where_the_clock_cannot() {
+    let mut world = World::new(&[Fate::Starved; 400]);
+    let window = Window { from_ms: 999_000, to_ms: 1_010_000 };
+    let saw = |world: &mut World, id: u64, status, deliveries| {
+        let record = world.records.get_mut(&task_id(id)).unwrap();
+        (record.status, record.deliveries) = (status, deliveries);
+    };
+    saw(&mut world, 200, TaskStatus::Succeeded, 4);
+    saw(&mut world, 201, TaskStatus::Succeeded, MAX_RECEIVE_COUNT);
+    saw(&mut world, 202, TaskStatus::Queued, 3);
+    let prediction = throttled(&world, window, 1, 500);
+    let places = |id: u64| (prediction.must.contains(&task_id(id)), prediction.may.contains(&task_id(id)));
+    assert_eq!(places(200), (false, false), "it succeeded with a receive to spare");
+    assert_eq!(places(201), (false, true), "its receives are used up: it may be redelivered to nobody");
+    assert_eq!(places(202), (false, true), "seen, and not done");
+    assert_eq!(places(203), (true, true), "nobody saw it, and it is due");
+    assert_eq!(places(300), (false, false), "not due by any clock");
+}
+
+#[test]
+fn poison_of_unknown_fate_may_be_a_dead_letter() {
+    let mut world = World::new(&[Fate::UnknownAndThere, Fate::Succeeds]);
+    world.ledger[0].expectation = Expectation::DeadLetters;
+    let prediction = predict(DlqRule::Poison, &world.premises(None, QueueRules::default()));
+    assert!(prediction.must.is_empty() && prediction.may.contains(&task_id(0)));
+}
+
+#[test]
+fn a_task_that_outlasted_its_receives_must_succeed_once_it_is_moved_back() {
+    let mut world = World::new(&[Fate::Poison, Fate::Poison]);
+    world.ledger[1].kind = TaskKind::Flaky;
+    let before = predict(DlqRule::Poison, &world.premises(None, QueueRules::default()));
+    let after = after_redrive(&world.premises(None, QueueRules::default()));
+    assert_eq!((before.must.len(), after.must.len()), (2, 1));
+    assert!(after.may.contains(&task_id(0)) && !after.may.contains(&task_id(1)));
+}
+
+/// A run of tasks that failed once and came back after `gap_ms`.
+fn retried(tasks: usize, gap_ms: u64) -> World {
+    let mut world = World::new(&vec![Fate::SucceedsLater; tasks]);
+    for (entry, record) in world.ledger.iter().zip(world.records.values_mut()) {
+        let steps = [
+            (TaskStatus::Queued, 0),
+            (TaskStatus::Running, 1),
+            (TaskStatus::Queued, 2),
+            (TaskStatus::Running, 2 + gap_ms),
+            (TaskStatus::Succeeded, 3 + gap_ms),
+        ];
+        let lines = (1..).zip(steps).map(|(version, (status, at_ms))| {
+            let line = step(version, status, entry);
+            let (start, _) = line.rsplit_once(' ').unwrap();
+            format!("{start} {}", entry.intended_at_ms + at_ms)
+        });
+        record.history = lines.collect();
+        record.version = 5;
+    }
+    world
+}
+
+#[test]
+fn a_worker_that_tries_again_at_once_is_found_and_one_that_waits_is_not() {
+    let findings = retried(20, 40).judge();
+    assert_eq!(findings.count(AnomalyKind::EagerRetry), 20);
+    assert_eq!((findings.totals.retries, findings.totals.eager_retries), (20, 20));
+    assert_eq!(retried(20, 1_000).judge().anomalies, Vec::new());
+    assert_eq!(retried(19, 40).judge().anomalies, Vec::new(), "a few say nothing");
+}
+
+#[test]
+fn poison_that_comes_back_at_once_is_no_eager_retry() {
+    let mut world = retried(20, 0);
+    for entry in &mut world.ledger {
+        entry.kind = TaskKind::Poison;
+    }
+    assert_eq!(world.judge().count(AnomalyKind::EagerRetry), 0);
+}
+
+#[test]
+fn a_service_that_forgets_to_push_is_found_and_a_single_missed_push_is_not() {
+    let mut world = World::new(&[Fate::Succeeds; 200]);
+    for index in [7, 70] {
+        world.ledger[index].pushes.clear();
+    }
+    let findings = world.judge();
+    assert_eq!((findings.totals.missed_pushes, findings.anomalies), (2, Vec::new()));
+    // An early state was pushed, the end was not.
+    world.ledger[71].pushes[0].version = 1;
+    let findings = world.judge();
+    assert_eq!(findings.ids(AnomalyKind::MissedPush), [task_id(7), task_id(70), task_id(71)]);
 }
 
 #[test]
@@ -417,7 +542,7 @@ fn a_task_that_used_up_its_receives_may_be_a_dead_letter_though_it_succeeded() {
         max_receive_count: MAX_RECEIVE_COUNT,
         slack: Duration::ZERO,
     };
-    world.prediction = predict(DlqRule::Deliveries, &world.ledger, &world.records, None, queue);
+    world.prediction = predict(DlqRule::Deliveries, &world.premises(None, queue));
     let findings = world.judge();
     assert_eq!(findings.anomalies, Vec::new());
     assert_eq!(findings.totals.succeeded_dead_letters, 1);

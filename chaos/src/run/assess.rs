@@ -1,16 +1,18 @@
 //! From what was seen to a verdict. Pure.
 
-use loadtest::{Expectation, LedgerEntry, TaskStatus, Validity};
+use loadtest::{LedgerEntry, TaskKind, TaskStatus, Validity};
 
+use super::clients;
 use super::dose::Dose;
 use super::execute::{Observed, Quiet};
 use super::verdict::{Check, ExperimentReport, NamedWindow, Outcome, Redrive, Revert, Verdict, verdict_of};
-use crate::experiment::{DlqRule, Experiment, FaultKind};
+use crate::experiment::{Experiment, FaultKind};
 use crate::fault::RevertReport;
 use crate::observe::drift;
+use crate::oracle;
 use crate::oracle::{
-    Anomaly, AnomalyKind, Counterexample, Evidence, Findings, Prediction, QueueRules, Window, counterexample,
-    judge, predict,
+    Anomaly, AnomalyKind, Counterexample, EAGER_GAP_MS, Evidence, Findings, Prediction, Premises, QueueRules,
+    Window, counterexample, judge, predict,
 };
 
 /// A report names this many anomalies; all are counted.
@@ -21,15 +23,14 @@ pub(super) fn assess(
     observed: Observed,
     reverts: &[RevertReport],
 ) -> ExperimentReport {
-    let ledger = &observed.outcome.ledger;
-    let prediction = prediction(experiment, &observed);
-    let quiet = evidence(&observed, &observed.quiet, &prediction);
+    let prediction = predict(experiment.expect.dlq, &premises(experiment, &observed));
+    let quiet = evidence(experiment, &observed, &observed.quiet, &prediction);
     let mut findings = judge(&quiet);
     let mut shown = counterexample(&findings, &quiet, observed.quiet.at_ms);
     let (dlq_found, dlq_expected) = (findings.dead_letters.len() as u64, prediction.must.len() as u64);
 
-    let poison = poison_only(ledger);
-    let end = evidence(&observed, &observed.end, &poison);
+    let poison = oracle::after_redrive(&premises(experiment, &observed));
+    let end = evidence(experiment, &observed, &observed.end, &poison);
     let redrive = observed.redrive.clone().map(|redrive| {
         redrive.map(|redrive| after_redrive(redrive, &end, &mut findings, &mut shown, observed.end.at_ms))
     });
@@ -125,7 +126,12 @@ pub(super) fn failed(
     }
 }
 
-fn evidence<'a>(observed: &'a Observed, quiet: &'a Quiet, prediction: &'a Prediction) -> Evidence<'a> {
+fn evidence<'a>(
+    experiment: &Experiment,
+    observed: &'a Observed,
+    quiet: &'a Quiet,
+    prediction: &'a Prediction,
+) -> Evidence<'a> {
     Evidence {
         ledger: &observed.outcome.ledger,
         named_ids: &observed.named_ids,
@@ -134,33 +140,24 @@ fn evidence<'a>(observed: &'a Observed, quiet: &'a Quiet, prediction: &'a Predic
         remaining: quiet.remaining,
         prediction,
         max_receive_count: observed.queue.max_receive_count,
+        missed_pushes_percent_max: experiment.expect.missed_pushes_percent_max,
     }
 }
 
-fn prediction(experiment: &Experiment, observed: &Observed) -> Prediction {
+fn premises<'a>(experiment: &Experiment, observed: &'a Observed) -> Premises<'a> {
     let throttle = FaultKind::LambdaReservedConcurrency.name();
     let throttled = observed.dose.iter().find(|dose| dose.fault == throttle);
-    predict(
-        experiment.expect.dlq,
-        &observed.outcome.ledger,
-        &observed.quiet.records,
-        throttled.and_then(|dose| dose.measured_window),
-        QueueRules {
+    Premises {
+        ledger: &observed.outcome.ledger,
+        named_ids: &observed.named_ids,
+        records: &observed.quiet.records,
+        throttled: throttled.and_then(|dose| dose.measured_window),
+        queue: QueueRules {
             visibility_timeout: observed.queue.visibility_timeout,
             max_receive_count: observed.queue.max_receive_count,
             slack: experiment.expect.dlq_slack.resolve(observed.queue.visibility_timeout),
         },
-    )
-}
-
-fn poison_only(ledger: &[LedgerEntry]) -> Prediction {
-    let nothing = std::collections::BTreeMap::new();
-    let queue = QueueRules {
-        visibility_timeout: Default::default(),
-        max_receive_count: 0,
-        slack: Default::default(),
-    };
-    predict(DlqRule::Poison, ledger, &nothing, None, queue)
+    }
 }
 
 /// A second judgement, after the dead letters went back: only poison may be there now. Adds what it finds.
@@ -181,7 +178,7 @@ fn after_redrive(
         }
     }
     findings.anomalies.sort();
-    let innocent = end.ledger.iter().filter(|entry| entry.expectation == Expectation::Succeeds);
+    let innocent = end.ledger.iter().filter(|entry| entry.kind != TaskKind::Poison);
     let not_succeeded = innocent
         .filter_map(LedgerEntry::task_id)
         .filter(|id| end.records.get(*id).is_none_or(|record| record.status != TaskStatus::Succeeded));
@@ -239,6 +236,7 @@ fn evidence_checks(experiment: &Experiment, observed: &Observed, findings: &Find
         };
         checks.push(Check::evidence(&format!("dose of {}", dose.fault), dose.sufficient, detail));
     }
+    checks.extend(clients::checks(experiment, &observed.outcome));
     if expect.redelivered_min > 0 {
         checks.push(Check::evidence(
             "redelivery",
@@ -280,9 +278,12 @@ fn data_checks(
             findings.count(AnomalyKind::MissingDeadLetter) + findings.count(AnomalyKind::InnocentDeadLetter)
                 == 0,
             format!(
-                "{} found, {dlq_expected} must be there, {} may be; {} missing, {} without cause",
+                "{} found, {dlq_expected} must be there, {} may be{}; {} missing, {} without cause",
                 findings.dead_letters.len(),
                 prediction.may.len(),
+                prediction.by_clock.map_or_else(String::new, |(must, may)| format!(
+                    " (by the clock alone {must} and {may})"
+                )),
                 findings.count(AnomalyKind::MissingDeadLetter),
                 findings.count(AnomalyKind::InnocentDeadLetter)
             ),
@@ -294,6 +295,20 @@ fn data_checks(
         none("receive counts fit", &[AnomalyKind::ReceiveCount]),
         none("histories are legal", &[AnomalyKind::IllegalHistory]),
         none("every task is final in time", &[AnomalyKind::Unfinished]),
+        none("what must be refused is refused", &[AnomalyKind::AcceptedAbuse]),
+        Check::new(
+            "failed attempts wait before the next",
+            findings.count(AnomalyKind::EagerRetry) == 0,
+            format!("{} of {} came back within {EAGER_GAP_MS} ms", totals.eager_retries, totals.retries),
+        ),
+        Check::new(
+            "every end is pushed",
+            findings.count(AnomalyKind::MissedPush) == 0,
+            format!(
+                "{} ends reached no socket of their owner, at most {} % of all",
+                totals.missed_pushes, expect.missed_pushes_percent_max
+            ),
+        ),
         Check::new(
             "conservation",
             sum == totals.acknowledged,

@@ -1,6 +1,7 @@
 //! Was the fault really in effect, how much of it, and when? "Completed" proves nothing: an experiment of FIS completes on
 //! a function that never reads its faults.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use loadtest::{LedgerEntry, Outcome};
@@ -9,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::timeline::{FaultRun, Planned};
 use crate::cloud::Cloud;
 use crate::experiment::{FaultKind, FaultSpec};
-use crate::fault::Lever;
+use crate::fault::{Lever, OnDemandCap, ProvisionedCapacity};
 use crate::observe::{Beat, Metric, Pulse, sum_since};
-use crate::oracle::Window;
+use crate::oracle::{Record, Window, begun_at_ms};
 use crate::wait::{Patience, until};
 
 /// Metrics of AWS lag by a minute or two; those of the emulator by nothing worth naming.
@@ -68,8 +69,9 @@ pub(super) fn metrics(lever: &Lever, function: Option<&str>) -> Vec<Metric> {
             lambda("Invocations"),
         ],
         Lever::ReservedConcurrency(_) => vec![lambda("Throttles")],
-        Lever::OnDemandCap(cap) => {
-            vec![table("WriteThrottleEvents", &cap.table), table("ReadThrottleEvents", &cap.table)]
+        Lever::OnDemandCap(OnDemandCap { table: name, .. })
+        | Lever::ProvisionedCapacity(ProvisionedCapacity { table: name, .. }) => {
+            vec![table("WriteThrottleEvents", name), table("ReadThrottleEvents", name)]
         }
         Lever::Mapping(_)
         | Lever::HttpThrottle(_)
@@ -87,18 +89,25 @@ pub(super) async fn measure(
     planned: &Planned,
     run: &FaultRun,
     ledger: &[LedgerEntry],
+    records: &BTreeMap<String, Record>,
 ) -> Dose {
     let spec = &planned.spec;
     let sums = match run.engaged_at_ms {
         Some(_) => metric_sums(cloud, planned, run).await,
         None => Vec::new(),
     };
-    let measured_window = measured_window(run);
-    let mut evidence = canary_proofs(spec.kind, &run.beats, run);
+    let measured_window = measured_window(spec, run);
+    let mut evidence: Vec<Proof> = canary_proofs(spec, run).into_iter().collect();
     for (metric, sum) in planned.metrics.iter().zip(&sums).filter(|(metric, _)| metric.name != NO_PROOF) {
         evidence.push(proof(&format!("{} {}", metric.namespace, metric.name), *sum));
     }
     evidence.extend(ledger_proof(spec.kind, measured_window, ledger));
+    if spec.kind == FaultKind::MappingDisabled {
+        evidence.push(untouched_proof(measured_window, ledger, records));
+    }
+    if matches!(spec.kind, FaultKind::QueueDeny | FaultKind::TableDeny) {
+        evidence.push(Proof { source: "calls of the harness that were denied".into(), count: run.denied });
+    }
     if proves_by_reading(spec.kind) {
         evidence.push(Proof { source: "setting read while the fault lasted".into(), count: run.held });
     }
@@ -107,7 +116,7 @@ pub(super) async fn measure(
         fault: spec.kind.name().to_owned(),
         target: spec.target.clone(),
         asked: asked(spec),
-        measured: measured(spec.kind, planned, &sums, &run.beats, evidence_total),
+        measured: measured(planned, &sums, run, evidence_total),
         sufficient: run.engaged_at_ms.is_some() && evidence_total >= spec.evidence_min,
         evidence,
         evidence_total,
@@ -137,30 +146,68 @@ async fn metric_sums(cloud: &Cloud, planned: &Planned, run: &FaultRun) -> Vec<f6
 }
 
 /// From the first to the last beat that was not as before the fault.
-pub(super) fn measured_window(run: &FaultRun) -> Option<Window> {
+pub(super) fn measured_window(spec: &FaultSpec, run: &FaultRun) -> Option<Window> {
     let (engaged_at_ms, released_at_ms) = (run.engaged_at_ms?, run.released_at_ms?);
-    let sick = |beat: &&Beat| beat.pulse != Pulse::Healthy && beat.pulse != Pulse::NoAnswer;
-    let from_ms = run.beats.iter().find(sick).map_or(engaged_at_ms, |beat| beat.at_ms);
-    let healthy_again =
-        run.beats.iter().find(|beat| beat.at_ms >= released_at_ms && beat.pulse == Pulse::Healthy);
-    let to_ms = match healthy_again {
+    let from_ms = run.beats.iter().find(|beat| is_hit(spec, beat)).map_or(engaged_at_ms, |beat| beat.at_ms);
+    let well_again = run
+        .beats
+        .iter()
+        .find(|beat| beat.at_ms >= released_at_ms && beat.pulse == Pulse::Healthy && !is_hit(spec, beat));
+    let to_ms = match well_again {
         Some(beat) if run.beats.iter().any(|beat| beat.pulse == Pulse::Throttled) => beat.at_ms,
         _ => released_at_ms,
     };
     Some(Window { from_ms: from_ms.clamp(engaged_at_ms.min(to_ms), to_ms), to_ms })
 }
 
-fn canary_proofs(kind: FaultKind, beats: &[Beat], run: &FaultRun) -> Vec<Proof> {
-    let looked_for = match kind {
-        FaultKind::FisInvocationError => Pulse::FunctionError,
-        FaultKind::LambdaReservedConcurrency => Pulse::Throttled,
-        _ => return Vec::new(),
-    };
+/// Whether this invocation met what the fault does.
+fn is_hit(spec: &FaultSpec, beat: &Beat) -> bool {
+    let delay_ms = spec.delay_ms.map(u64::from);
+    match (spec.kind, beat.pulse) {
+        (_, Pulse::NoAnswer) => false,
+        // Above the function's timeout the delay ends in an error.
+        (FaultKind::FisInvocationDelay, Pulse::FunctionError) => true,
+        (FaultKind::FisInvocationDelay, _) => delay_ms.is_some_and(|delay_ms| beat.took_ms >= delay_ms),
+        (FaultKind::FisHttpResponse, _) => beat.status.is_some() && beat.status == spec.status_code,
+        (FaultKind::FisInvocationError, pulse) => pulse == Pulse::FunctionError,
+        (FaultKind::LambdaReservedConcurrency, pulse) => pulse == Pulse::Throttled,
+        (_, pulse) => pulse != Pulse::Healthy,
+    }
+}
+
+fn canary_proofs(spec: &FaultSpec, run: &FaultRun) -> Option<Proof> {
+    if run.beats.is_empty() {
+        return None;
+    }
     let engaged_at_ms = run.engaged_at_ms.unwrap_or(u64::MAX);
-    // A canary that was sick before the fault proves nothing about it.
-    let sick_before = beats.iter().any(|beat| beat.at_ms < engaged_at_ms && beat.pulse == looked_for);
-    let count = beats.iter().filter(|beat| beat.at_ms >= engaged_at_ms && beat.pulse == looked_for).count();
-    vec![Proof { source: "canary invocations".into(), count: if sick_before { 0 } else { count as u64 } }]
+    // A canary that was hit before the fault proves nothing about it.
+    let hit_before = run.beats.iter().any(|beat| beat.at_ms < engaged_at_ms && is_hit(spec, beat));
+    let (hit, _) = canaries(spec, run);
+    Some(Proof { source: "canary invocations".into(), count: if hit_before { 0 } else { hit } })
+}
+
+/// Of the canaries while the fault was in effect: how many met it, and how many there were.
+fn canaries(spec: &FaultSpec, run: &FaultRun) -> (u64, u64) {
+    let (Some(from_ms), Some(to_ms)) = (run.engaged_at_ms, run.released_at_ms) else { return (0, 0) };
+    let during = run.beats.iter().filter(|beat| (from_ms..to_ms).contains(&beat.at_ms));
+    during.fold((0, 0), |(hit, all), beat| (hit + u64::from(is_hit(spec, beat)), all + 1))
+}
+
+/// Acknowledged while the mapping was disabled, and begun by no worker before it was enabled again.
+fn untouched_proof(
+    window: Option<Window>,
+    ledger: &[LedgerEntry],
+    records: &BTreeMap<String, Record>,
+) -> Proof {
+    let untouched = |window: Window| {
+        let acknowledged = ledger.iter().filter_map(|entry| {
+            let at_ms = entry.answered_at_ms?;
+            (window.from_ms..window.to_ms).contains(&at_ms).then(|| records.get(entry.task_id()?)).flatten()
+        });
+        acknowledged.filter(|record| begun_at_ms(record).is_some_and(|at_ms| at_ms >= window.to_ms)).count()
+    };
+    let count = window.map_or(0, untouched) as u64;
+    Proof { source: "tasks that nobody took while the fault lasted".into(), count }
 }
 
 fn ledger_proof(kind: FaultKind, window: Option<Window>, ledger: &[LedgerEntry]) -> Option<Proof> {
@@ -187,14 +234,7 @@ fn answered(entry: &LedgerEntry, is: impl Fn(u16) -> bool) -> bool {
 
 /// Kinds for which the setting itself is all that can be seen from outside.
 fn proves_by_reading(kind: FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::MappingDisabled
-            | FaultKind::MappingMaximumConcurrency
-            | FaultKind::QueueVisibilityTimeout
-            | FaultKind::QueueDeny
-            | FaultKind::TableDeny
-    )
+    matches!(kind, FaultKind::MappingMaximumConcurrency | FaultKind::QueueVisibilityTimeout)
 }
 
 fn asked(spec: &FaultSpec) -> String {
@@ -204,6 +244,7 @@ fn asked(spec: &FaultSpec) -> String {
     add("percent", spec.percent.map(|percent| percent.to_string()));
     add("prevent_execution", spec.prevent_execution.map(|prevent| prevent.to_string()));
     add("delay_ms", spec.delay_ms.map(|delay| delay.to_string()));
+    add("action_id", spec.action_id.clone());
     add("status_code", spec.status_code.map(|status| status.to_string()));
     add("concurrency", spec.concurrency.map(|concurrency| concurrency.to_string()));
     add("rate_per_second", spec.rate_per_second.map(|rate| rate.to_string()));
@@ -215,20 +256,24 @@ fn asked(spec: &FaultSpec) -> String {
     parts.join(", ")
 }
 
-fn measured(kind: FaultKind, planned: &Planned, sums: &[f64], beats: &[Beat], total: u64) -> String {
+fn measured(planned: &Planned, sums: &[f64], run: &FaultRun, total: u64) -> String {
     let sum = |name: &str| {
         let at = planned.metrics.iter().position(|metric| metric.name == name);
         at.and_then(|at| sums.get(at)).copied().unwrap_or_default()
     };
-    match kind {
-        FaultKind::FisInvocationError | FaultKind::FisInvocationDelay | FaultKind::FisHttpResponse => {
+    let (hit, all) = canaries(&planned.spec, run);
+    let percent = |part: f64, whole: f64| if whole > 0.0 { part / whole * 100.0 } else { 0.0 };
+    match planned.lever {
+        Lever::Fis(_) => {
             let (injected, invocations) = (sum("FaultInjected"), sum(NO_PROOF));
-            let percent = if invocations > 0.0 { injected / invocations * 100.0 } else { 0.0 };
-            format!("{injected:.0} of {invocations:.0} invocations since its start ({percent:.0} %)")
+            format!(
+                "{injected:.0} of {invocations:.0} invocations since its start ({:.0} %), {hit} of {all} canaries ({:.0} %)",
+                percent(injected, invocations),
+                percent(hit as f64, all as f64)
+            )
         }
-        FaultKind::LambdaReservedConcurrency => {
-            let refused = beats.iter().filter(|beat| beat.pulse == Pulse::Throttled).count();
-            format!("{:.0} throttles, {refused} of {} canaries refused", sum("Throttles"), beats.len())
+        Lever::ReservedConcurrency(_) => {
+            format!("{:.0} throttles, {hit} of {all} canaries refused", sum("Throttles"))
         }
         _ => format!("{total} pieces of evidence"),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use loadtest::stack::{Queue, Stack};
-use loadtest::{LedgerEntry, LoadOutcome, LoadPlan, Running, TaskMix};
+use loadtest::{LedgerEntry, LoadOutcome, LoadPlan, NuisanceSockets, Running, TaskMix};
 use task_core::idempotency::named_task_id;
 use task_core::{IdempotencyKey, Owner};
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use super::verdict::Redrive;
 use super::{Dose, actions, dose};
 use crate::clock::{millis, now_ms};
 use crate::cloud::{CallError, Cloud};
-use crate::experiment::{Abort, Experiment};
+use crate::experiment::{Abort, Experiment, Mix};
 use crate::fault::{Guards, Lever, ResolveError, resolve};
 use crate::observe::{self, Configuration, Sample, Sampler};
 use crate::oracle::{DeadLetter, Record};
@@ -113,7 +113,7 @@ impl Bench<'_> {
         observe::drained(self.cloud, &tasks_url, settle).await?;
 
         let quiet = self.look(&running.ledger()).await?;
-        let dose = self.doses(&planned, &runs, &running.ledger()).await;
+        let dose = self.doses(&planned, &runs, &running.ledger(), &quiet.records).await;
         let audit = actions::audit(self.cloud, self.stack).await.map_err(|error| error.to_string());
         let redrive = match experiment.expect.redrive {
             true => Some(self.redrive(&running, settle).await.map_err(|error| crate::fault::chain(&error))),
@@ -212,6 +212,14 @@ impl Bench<'_> {
                     "the error budget is spent: {share:.1} % of requests were refused or unanswered"
                 ));
             }
+            if let Some(max_ms) = abort.p99_ms_max.filter(|max_ms| counts.post_p99_ms > *max_ms)
+                && counts.attempted >= abort.attempts_min
+            {
+                halt.ask(&format!(
+                    "clients wait too long: p99 {:.0} ms, at most {max_ms} ms",
+                    counts.post_p99_ms
+                ));
+            }
             if halt.reason().is_some() {
                 tokio::time::sleep(BUDGET_LOOK).await;
             }
@@ -234,9 +242,15 @@ impl Bench<'_> {
         })
     }
 
-    async fn doses(&self, planned: &[Planned], runs: &[FaultRun], ledger: &[LedgerEntry]) -> Vec<Dose> {
-        let doses =
-            planned.iter().zip(runs).map(|(planned, run)| dose::measure(self.cloud, planned, run, ledger));
+    async fn doses(
+        &self,
+        planned: &[Planned],
+        runs: &[FaultRun],
+        ledger: &[LedgerEntry],
+        records: &BTreeMap<String, Record>,
+    ) -> Vec<Dose> {
+        let all = planned.iter().zip(runs);
+        let doses = all.map(|(planned, run)| dose::measure(self.cloud, planned, run, ledger, records));
         join_all(doses).await
     }
 
@@ -273,15 +287,29 @@ impl Bench<'_> {
             rate_per_second: load.rate_per_second,
             duration: load.duration.resolve(queue.visibility_timeout),
             owners: load.owners,
-            mix: TaskMix {
-                poison_one_in: load.mix.poison_one_in,
-                flaky_one_in: load.mix.flaky_one_in,
-                sleep_one_in: load.mix.sleep_one_in,
-                duplicate_one_in: load.mix.duplicate_one_in,
-                ..TaskMix::default()
+            mix: task_mix(&load.mix),
+            nuisance: NuisanceSockets {
+                silent: load.sockets.silent,
+                slow: load.sockets.slow,
+                dropped: load.sockets.dropped,
             },
             ..LoadPlan::default()
         }
+    }
+}
+
+fn task_mix(mix: &Mix) -> TaskMix {
+    let stock = TaskMix::default();
+    TaskMix {
+        poison_one_in: mix.poison_one_in,
+        flaky_one_in: mix.flaky_one_in,
+        flaky_failures: mix.flaky_failures.unwrap_or(stock.flaky_failures),
+        sleep_one_in: mix.sleep_one_in,
+        sleep_ms: mix.sleep_ms.unwrap_or(stock.sleep_ms),
+        duplicate_one_in: mix.duplicate_one_in,
+        conflict_one_in: mix.conflict_one_in,
+        oversize_one_in: mix.oversize_one_in,
+        ..stock
     }
 }
 

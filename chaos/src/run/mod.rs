@@ -2,6 +2,7 @@
 
 mod actions;
 mod assess;
+mod clients;
 mod dose;
 mod execute;
 mod halt;

@@ -13,7 +13,7 @@ use crate::clock::{millis, now_ms};
 use crate::cloud::Cloud;
 use crate::experiment::FaultSpec;
 use crate::fault::{Guards, Lever};
-use crate::observe::{Beat, Canary, Metric, Pulse, sum_since};
+use crate::observe::{Beat, Canary, Metric, Pulse, empty_event, is_denied, sum_since};
 use crate::oracle::Window;
 
 /// How often the setting is read while the fault lasts.
@@ -48,6 +48,8 @@ pub(super) struct FaultRun {
     pub(super) released_at_ms: Option<u64>,
     /// How often the setting was read and found changed.
     pub(super) held: u64,
+    /// How often a call of the harness was denied.
+    pub(super) denied: u64,
     pub(super) beats: Vec<Beat>,
     /// Sums at the start, in the order of the plan's metrics.
     pub(super) sums_before: Vec<f64>,
@@ -75,14 +77,17 @@ impl Stage<'_> {
             run.error = Some("the run was stopped before the fault began".into());
             return run;
         }
-        let canary = planned.function.clone().map(|function| Canary::start(self.cloud.clone(), function));
+        let canary = planned
+            .function
+            .clone()
+            .map(|function| Canary::start(self.cloud.clone(), function, empty_event(&planned.spec.target)));
         for metric in &planned.metrics {
             run.sums_before.push(sum_since(self.cloud, metric, now_ms()).await.unwrap_or_default());
         }
         self.halt.sleep(planned.start.saturating_sub(self.began.elapsed())).await;
         self.hold(planned, &mut run).await;
         if let Some(canary) = canary {
-            run.beats = self.until_healthy(canary).await;
+            run.beats = self.until_healthy(canary, run.engaged_at_ms).await;
         }
         run
     }
@@ -125,15 +130,20 @@ impl Stage<'_> {
             if planned.lever.is_engaged(self.cloud).await.unwrap_or(false) {
                 run.held += 1;
             }
+            run.denied += u64::from(is_denied(self.cloud, &planned.lever).await == Some(true));
         }
     }
 
-    async fn until_healthy(&self, canary: Canary) -> Vec<Beat> {
+    /// A canary that was not well before the fault is not waited for.
+    async fn until_healthy(&self, canary: Canary, engaged_at_ms: Option<u64>) -> Vec<Beat> {
+        let well = |beat: &Beat| beat.pulse == Pulse::Healthy;
+        let before = |beat: &Beat| engaged_at_ms.is_none_or(|at_ms| beat.at_ms < at_ms);
+        if !canary.beats().iter().any(|beat| before(beat) && well(beat)) {
+            return canary.finish().await;
+        }
         let deadline = Instant::now() + HEALTHY_WITHIN;
         let released_at_ms = now_ms();
-        let healthy = |beats: &[Beat]| {
-            beats.iter().any(|beat| beat.at_ms >= released_at_ms && beat.pulse == Pulse::Healthy)
-        };
+        let healthy = |beats: &[Beat]| beats.iter().any(|beat| beat.at_ms >= released_at_ms && well(beat));
         while !healthy(&canary.beats()) && Instant::now() < deadline {
             tokio::time::sleep(HEALTHY_LOOK).await;
         }

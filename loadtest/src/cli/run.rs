@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use loadtest::verdict::{self, Exit, Verdict};
-use loadtest::{Arrivals, LoadOutcome, LoadPlan, Running, TaskMix, start};
+use loadtest::{Arrivals, LoadOutcome, LoadPlan, NuisanceSockets, Running, TaskMix, start};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -18,12 +18,28 @@ const SCHEMA: u32 = 1;
 /// Exit code of a process that a second interrupt ends at once, as a shell reports it.
 const INTERRUPTED: i32 = 130;
 
+/// Sockets of each owner besides the one that listens; they must harm nobody.
+#[derive(Args)]
+struct NuisanceArgs {
+    /// Neither read nor write.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    silent_sockets: u32,
+    /// Read one message in a while.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    slow_sockets: u32,
+    /// Are dropped without a close, again and again.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    dropped_sockets: u32,
+}
+
 #[derive(Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     stack: StackArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    nuisance: NuisanceArgs,
     /// Arrivals per second.
     #[arg(long, default_value_t = 50.0)]
     rate: f64,
@@ -70,6 +86,12 @@ struct MixArgs {
     /// One POST in N is sent twice at once, with the same key.
     #[arg(long, value_name = "N")]
     duplicate_one_in: Option<NonZeroU32>,
+    /// The key of one acknowledged task in N is sent again with another body, which must be refused.
+    #[arg(long, value_name = "N")]
+    conflict_one_in: Option<NonZeroU32>,
+    /// Beside one POST in N a body beyond the service's limit is sent, which must be refused.
+    #[arg(long, value_name = "N")]
+    oversize_one_in: Option<NonZeroU32>,
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     payload_bytes: usize,
 }
@@ -153,6 +175,11 @@ impl RunArgs {
             duration: self.duration,
             owners: self.owners,
             mix: self.mix.mix(),
+            nuisance: NuisanceSockets {
+                silent: self.nuisance.silent_sockets,
+                slow: self.nuisance.slow_sockets,
+                dropped: self.nuisance.dropped_sockets,
+            },
             poll_rate_per_second: self.poll_rate,
             request_timeout: self.timeout,
             workers: self.workers,
@@ -170,6 +197,8 @@ impl MixArgs {
             sleep_one_in: self.sleep_one_in,
             sleep_ms: self.sleep_ms,
             duplicate_one_in: self.duplicate_one_in,
+            conflict_one_in: self.conflict_one_in,
+            oversize_one_in: self.oversize_one_in,
             payload_bytes: self.payload_bytes,
         }
     }

@@ -8,6 +8,8 @@ provider "aws" {
     tags = {
       project     = "task-backend"
       environment = "dev"
+      # What an experiment aims at must say so; chaos refuses everything else, and any stack of production.
+      chaos = var.fault_injection ? "allowed" : "forbidden"
     }
   }
 }

@@ -30,6 +30,8 @@ provider "aws" {
     tags = {
       project     = "task-backend"
       environment = "local"
+      # What an experiment aims at must say so; chaos refuses everything else, and any stack of production.
+      chaos = "allowed"
     }
   }
 }

@@ -1,0 +1,73 @@
+//! What must hold before anything is touched: the right account, nothing of production, a stack that is well, and a way to
+//! tell this run's evidence from everything else. Only reads.
+
+mod checks;
+mod clock_skew;
+mod tags;
+
+use std::fmt;
+
+use loadtest::stack::Stack;
+
+use crate::cloud::{CallError, Cloud};
+use crate::experiment::Experiment;
+
+/// One condition, and what was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub name: &'static str,
+    pub holds: bool,
+    pub detail: String,
+}
+
+impl Finding {
+    fn new(name: &'static str, holds: bool, detail: impl Into<String>) -> Self {
+        Self { name, holds, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, holds, detail } = self;
+        write!(f, "{} {name}: {detail}", if *holds { "ok     " } else { "refused" })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PreflightError {
+    #[error("the stack could not be looked at; nothing was touched")]
+    Read(#[from] CallError),
+    #[error("refused; nothing was touched\n{}", lines(.0))]
+    Refused(Vec<Finding>),
+}
+
+fn lines(findings: &[Finding]) -> String {
+    findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// All conditions, those that hold included.
+pub async fn preflight(
+    cloud: &Cloud,
+    stack: &Stack,
+    experiments: &[Experiment],
+) -> Result<Vec<Finding>, CallError> {
+    let mut findings = vec![checks::account(cloud, stack).await?];
+    findings.extend(tags::look(cloud, stack, experiments).await?);
+    findings.push(checks::alarms(cloud, stack).await?);
+    findings.extend(checks::fis(cloud, stack, experiments).await?);
+    findings.push(checks::visibility(cloud, stack).await?);
+    findings.push(checks::dead_letters(cloud, stack).await?);
+    findings.push(clock_skew::look(cloud, stack).await?);
+    Ok(findings)
+}
+
+/// Fails with every condition that does not hold.
+pub async fn must_hold(
+    cloud: &Cloud,
+    stack: &Stack,
+    experiments: &[Experiment],
+) -> Result<Vec<Finding>, PreflightError> {
+    let findings = preflight(cloud, stack, experiments).await?;
+    let refused: Vec<Finding> = findings.iter().filter(|finding| !finding.holds).cloned().collect();
+    if refused.is_empty() { Ok(findings) } else { Err(PreflightError::Refused(refused)) }
+}
