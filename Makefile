@@ -20,13 +20,16 @@ BUILD_SABOTAGED = $(CARGO) build --release --locked -p process-task --features s
 TERRAFORM_MIN := 1.11.0
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo test test-sdks lint up plan down bench clean
+.PHONY: help tools build demo suite test test-sdks controls lint up plan down bench clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## Emulator, terraform apply, load, faults, verdict, report, destroy: all of it, on this machine
 	@$(STACK) $(WITH_ADVERSARY) demo $(if $(SEED),--seed $(SEED)) $(EXPERIMENTS)
+
+suite: build ## Every experiment of chaos/experiments on a stack of its own, in under ten minutes
+	@$(STACK) $(WITH_ADVERSARY) demo $(if $(SEED),--seed $(SEED)) $(sort $(wildcard chaos/experiments/*.toml))
 
 test: build ## Every test: Rust, Terraform, and the end-to-end test with its positive control
 	@$(BUILD_SABOTAGED)
@@ -35,6 +38,11 @@ test: build ## Every test: Rust, Terraform, and the end-to-end test with its pos
 	@$(STACK) test-provider
 	@$(CARGO) test --workspace --locked --test end_to_end -- --ignored
 	@echo "make test: Rust tests, Terraform fmt + validate + test, the provider against the emulator, and the end-to-end test with its positive control all passed"
+
+controls: build ## Eight services that are broken on purpose, each of which the harness must catch
+	@$(BUILD_SABOTAGED)
+	@$(STACK) package
+	@$(CARGO) test --workspace --locked --test controls -- --ignored --nocapture
 
 lint: tools ## Formatting, clippy with warnings as errors, and the direction of dependencies
 	@$(CARGO) fmt --all --check

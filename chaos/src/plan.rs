@@ -17,8 +17,20 @@ const FIS_DOLLARS_PER_ACTION_MINUTE: f64 = 0.10;
 /// The whole plan, ready to print or to write as JSON.
 #[derive(Debug, serde::Serialize)]
 pub struct Plan {
+    pub account_id: String,
+    pub region: String,
+    /// Null on AWS.
+    pub endpoint: Option<String>,
     pub experiments: Vec<Planned>,
+    /// Load and faults of all experiments, one after the other.
+    pub seconds: f64,
+    /// With all the time that settling, judging and redriving may take.
+    pub seconds_max: f64,
     pub fis_action_minutes: u64,
+    pub fis_dollars: f64,
+    /// What the harness calls whatever the faults are: to check, to read, to audit and to redrive.
+    pub harness_calls: BTreeSet<Call>,
+    /// What an identity needs that runs all of this.
     pub policy: Value,
 }
 
@@ -29,6 +41,7 @@ pub struct Planned {
     /// Load and faults; settling, judging and redriving come on top, at most `settle_seconds_max` each.
     pub seconds: f64,
     pub settle_seconds_max: f64,
+    pub redrive: bool,
     pub faults: Vec<PlannedFault>,
 }
 
@@ -36,6 +49,8 @@ pub struct Planned {
 pub struct PlannedFault {
     pub kind: &'static str,
     pub target: String,
+    /// The setting that is changed, as the journal would name it.
+    pub lever: Lever,
     pub start_seconds: f64,
     pub seconds: f64,
     pub calls: Vec<Call>,
@@ -44,7 +59,8 @@ pub struct PlannedFault {
 pub fn plan(experiments: &[Experiment], stack: &Stack) -> Result<Plan, ResolveError> {
     let visibility = queue_facts(stack).map_or(Duration::ZERO, |queue| queue.visibility_timeout);
     let mut minutes = 0;
-    let mut calls: BTreeSet<Call> = harness_calls(stack);
+    let harness_calls = harness_calls(stack);
+    let mut calls = harness_calls.clone();
     let mut planned = Vec::new();
     for experiment in experiments {
         let mut faults = Vec::new();
@@ -61,11 +77,32 @@ pub fn plan(experiments: &[Experiment], stack: &Stack) -> Result<Plan, ResolveEr
                 start_seconds: spec.start.resolve(visibility).as_secs_f64(),
                 seconds: duration.as_secs_f64(),
                 calls: lever.calls(),
+                lever,
             });
         }
         planned.push(experiment_plan(experiment, faults, visibility));
     }
-    Ok(Plan { experiments: planned, fis_action_minutes: minutes, policy: policy(&calls) })
+    let seconds = planned.iter().map(|planned| planned.seconds).sum();
+    Ok(Plan {
+        account_id: stack.account_id.clone(),
+        region: stack.region.clone(),
+        endpoint: stack.endpoint.clone(),
+        seconds,
+        seconds_max: planned.iter().map(Planned::seconds_max).sum(),
+        experiments: planned,
+        fis_action_minutes: minutes,
+        fis_dollars: minutes as f64 * FIS_DOLLARS_PER_ACTION_MINUTE,
+        harness_calls,
+        policy: policy(&calls),
+    })
+}
+
+impl Planned {
+    /// The queue is waited for once, and once more after a redrive.
+    fn seconds_max(&self) -> f64 {
+        let waits = if self.redrive { 2.0 } else { 1.0 };
+        self.seconds + waits * self.settle_seconds_max
+    }
 }
 
 fn experiment_plan(experiment: &Experiment, faults: Vec<PlannedFault>, visibility: Duration) -> Planned {
@@ -78,10 +115,17 @@ fn experiment_plan(experiment: &Experiment, faults: Vec<PlannedFault>, visibilit
     )]
     let tasks = (experiment.load.rate_per_second * load).round() as u64;
     let settle_seconds_max = experiment.load.settle.resolve(visibility).as_secs_f64();
-    Planned { name: experiment.name.clone(), tasks, seconds: end, settle_seconds_max, faults }
+    Planned {
+        name: experiment.name.clone(),
+        tasks,
+        seconds: end,
+        settle_seconds_max,
+        redrive: experiment.expect.redrive,
+        faults,
+    }
 }
 
-/// What the harness calls besides its faults: to read, to audit and to redrive.
+/// What the harness calls besides its faults: to check, to read, to audit and to redrive.
 fn harness_calls(stack: &Stack) -> BTreeSet<Call> {
     let mut calls = BTreeSet::new();
     let mut add = |action, resource: &str| calls.insert(Call { action, resource: resource.to_owned() });
@@ -91,9 +135,11 @@ fn harness_calls(stack: &Stack) -> BTreeSet<Call> {
         {
             add(action, &function.arn);
         }
+        add("lambda:ListTags", &function.arn);
     }
     for queue in stack.queues.values() {
         add("sqs:GetQueueAttributes", &queue.arn);
+        add("sqs:ListQueueTags", &queue.arn);
     }
     if let (Some(dead), Some(tasks)) = (stack.queues.get("tasks-dlq"), stack.queues.get("tasks")) {
         let moves = ["sqs:StartMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:DeleteMessage"];
@@ -103,14 +149,24 @@ fn harness_calls(stack: &Stack) -> BTreeSet<Call> {
         add("sqs:SendMessage", &tasks.arn);
     }
     for table in stack.tables.values() {
-        for action in ["dynamodb:DescribeTable", "dynamodb:BatchGetItem"] {
+        let reads = ["dynamodb:DescribeTable", "dynamodb:BatchGetItem", "dynamodb:GetResourcePolicy"];
+        for action in reads.into_iter().chain(["dynamodb:ListTagsOfResource"]) {
             add(action, &table.arn);
         }
         add("dynamodb:Query", &format!("{}/index/owner-index", table.arn));
     }
-    add("lambda:GetEventSourceMapping", "*");
-    add("cloudwatch:GetMetricData", "*");
-    add("apigateway:GET", "*");
+    let of_no_resource = [
+        "lambda:GetEventSourceMapping",
+        "cloudwatch:GetMetricData",
+        "cloudwatch:DescribeAlarms",
+        "fis:GetSafetyLever",
+        "fis:GetAction",
+        "apigateway:GET",
+        "sts:GetCallerIdentity",
+    ];
+    for action in of_no_resource {
+        add(action, "*");
+    }
     calls
 }
 
@@ -131,28 +187,93 @@ fn policy(calls: &BTreeSet<Call>) -> Value {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = self.endpoint.as_deref().unwrap_or("AWS");
+        writeln!(
+            f,
+            "account {} in {} on {target}; nothing is touched by this\n",
+            self.account_id, self.region
+        )?;
         for experiment in &self.experiments {
             write!(f, "{experiment}")?;
         }
-        let dollars = self.fis_action_minutes as f64 * FIS_DOLLARS_PER_ACTION_MINUTE;
-        writeln!(f, "\nFIS: {} action-minutes, about ${dollars:.2} on AWS", self.fis_action_minutes)?;
+        writeln!(f, "\nbesides the faults, to check, read, audit and redrive:")?;
+        for Call { action, resource } in &self.harness_calls {
+            writeln!(f, "  {action} {resource}")?;
+        }
+        let (seconds, seconds_max) = (self.seconds, self.seconds_max);
+        writeln!(
+            f,
+            "\nduration: {seconds:.0} s of load and faults, at most {seconds_max:.0} s with all waits"
+        )?;
+        let dollars = self.fis_dollars;
+        writeln!(f, "FIS: {} action-minutes, about ${dollars:.2} on AWS", self.fis_action_minutes)?;
         writeln!(f, "\nIAM policy that the harness needs:\n{:#}", self.policy)
     }
 }
 
 impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, tasks, seconds, settle_seconds_max, faults } = self;
+        let Self { name, tasks, seconds, settle_seconds_max, redrive, faults } = self;
+        let redrive = if *redrive { ", then a redrive" } else { "" };
         writeln!(
             f,
-            "{name}: {tasks} tasks, {seconds:.0} s, then at most {settle_seconds_max:.0} s to settle"
+            "{name}: {tasks} tasks, {seconds:.0} s, then at most {settle_seconds_max:.0} s to settle{redrive}"
         )?;
-        for PlannedFault { kind, target, start_seconds, seconds, calls } in faults {
+        for PlannedFault { kind, target, start_seconds, seconds, calls, .. } in faults {
             writeln!(f, "  {kind} on {target} from {start_seconds:.0} s for {seconds:.0} s")?;
             for call in calls {
                 writeln!(f, "    {} {}", call.action, call.resource)?;
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::experiment;
+
+    const STACK: &str = r#"{"endpoint":null,"region":"us-east-1","account_id":"123456789012",
+      "http_url":"https://h","websocket_url":"wss://w",
+      "http_api":{"id":"abc","stage":"$default"},"websocket_api":{"id":"def","stage":"live"},
+      "functions":{"process-task":{"name":"p","arn":"arn:p","timeout_seconds":10},
+                   "submit-task":{"name":"s","arn":"arn:s","timeout_seconds":10}},
+      "queues":{"tasks":{"url":"u","arn":"arn:q","visibility_timeout_seconds":60,"max_receive_count":5},
+                "tasks-dlq":{"url":"v","arn":"arn:d"}},
+      "tables":{"tasks":{"name":"t","arn":"arn:t"}},"event_source_mapping_id":"uuid",
+      "fault_injection":{"role_arn":"arn:role","bucket":"b","prefix":"FisConfigs/"},
+      "auth":{"issuer":"i","audience":"a"}}"#;
+
+    fn shipped() -> Plan {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+        let experiments = experiment::load(&experiment::files_of(&folder).unwrap()).unwrap();
+        plan(&experiments, &serde_json::from_str(STACK).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_policy_allows_every_call_that_is_planned_and_no_other() {
+        let plan = shipped();
+        let mut planned: BTreeSet<&str> = plan.harness_calls.iter().map(|call| call.action).collect();
+        let faults = plan.experiments.iter().flat_map(|experiment| &experiment.faults);
+        planned.extend(faults.flat_map(|fault| &fault.calls).map(|call| call.action));
+        let statements = plan.policy["Statement"].as_array().unwrap();
+        let actions = statements.iter().flat_map(|statement| statement["Action"].as_array().unwrap());
+        let allowed: BTreeSet<&str> = actions.map(|action| action.as_str().unwrap()).collect();
+        assert_eq!(allowed, planned);
+        assert!(allowed.iter().all(|action| !action.contains('*')), "{allowed:?}");
+    }
+
+    #[test]
+    fn what_aws_would_bill_is_told_in_started_minutes() {
+        let plan = shipped();
+        let fis = plan.experiments.iter().flat_map(|experiment| &experiment.faults);
+        let fis = fis.filter(|fault| matches!(fault.lever, Lever::Fis(_))).count() as u64;
+        assert!(plan.fis_action_minutes > fis, "two receives of a minute are two minutes");
+        let dollars = plan.fis_action_minutes as f64 * FIS_DOLLARS_PER_ACTION_MINUTE;
+        assert!(plan.to_string().contains(&format!("about ${dollars:.2} on AWS")));
+        assert!(plan.seconds_max > plan.seconds);
     }
 }

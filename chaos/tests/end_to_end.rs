@@ -6,102 +6,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 
 mod contract;
+mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-use aws_sdk_lambda::client::Waiters;
-use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::Environment;
 use serde_json::{Value, json};
-
-/// An update of code settles within seconds.
-const UPDATE_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// A stack in a directory of its own; dropped, it is brought down whatever happened.
-struct Stack {
-    root: PathBuf,
-    dir: PathBuf,
-}
-
-impl Stack {
-    fn up() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
-        let dir = root.join("target/end-to-end").join(std::process::id().to_string());
-        let stack = Self { root, dir };
-        let output = stack.tool("stack", &["up"]);
-        assert!(output.status.success(), "stack up failed:\n{}", text(&output));
-        stack
-    }
-
-    fn tool(&self, name: &str, arguments: &[&str]) -> Output {
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from);
-        let mut command = Command::new(self.root.join(target).join("release").join(name));
-        command.current_dir(&self.root).args(arguments);
-        if name == "stack" {
-            command.arg("--dir").arg(&self.dir);
-        }
-        command
-            .output()
-            .unwrap_or_else(|error| panic!("{name} could not be started ({error}): `make build` first"))
-    }
-
-    fn stack_file(&self) -> PathBuf {
-        self.dir.with_extension("json")
-    }
-
-    fn description(&self) -> Value {
-        serde_json::from_slice(&std::fs::read(self.stack_file()).unwrap()).unwrap()
-    }
-
-    /// Runs one experiment; returns its exit code and its entry of `verdict.json`.
-    fn experiment(&self, name: &str, seed: &str) -> (i32, Value) {
-        let runs = self.dir.join("runs");
-        let file = format!("chaos/experiments/{name}.toml");
-        let (stack, out) = (self.stack_file(), runs.clone());
-        let output = self.tool(
-            "chaos",
-            &[
-                "run",
-                &file,
-                "--stack",
-                stack.to_str().unwrap(),
-                "--out",
-                out.to_str().unwrap(),
-                "--seed",
-                seed,
-            ],
-        );
-        let path = runs.join("latest/verdict.json");
-        let verdict: Value = serde_json::from_slice(
-            &std::fs::read(&path)
-                .unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), text(&output))),
-        )
-        .unwrap();
-        for file in ["junit.xml", "summary.md", "report.html"] {
-            assert!(runs.join("latest").join(file).is_file(), "{file} is missing");
-        }
-        (output.status.code().unwrap_or(-1), verdict["experiments"][0].clone())
-    }
-
-    fn planned_changes(&self) -> Option<i32> {
-        self.tool("stack", &["plan"]).status.code()
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        let output = self.tool("stack", &["down"]);
-        if !output.status.success() {
-            eprintln!("stack down failed:\n{}", text(&output));
-        }
-    }
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
+use support::{Stack, controls, text};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the release binaries and Terraform: `make test` runs it"]
@@ -112,7 +20,7 @@ async fn a_stack_comes_up_is_judged_catches_a_broken_worker_and_goes_down() {
     bad_input_gets_a_typed_problem(&stack).await;
     contract::holds(&stack.description()).await;
     the_stock_service_passes(&stack);
-    a_worker_that_drops_tasks_is_caught(&stack).await;
+    two_broken_services_are_caught(&stack).await;
     assert_eq!(stack.planned_changes(), Some(0), "putting the stock worker back must leave no drift");
     let (ready, dir) = (stack.dir.join("emulator.json"), stack.dir.clone());
     let pid = serde_json::from_slice::<Value>(&std::fs::read(ready).unwrap()).unwrap()["pid"].clone();
@@ -191,67 +99,10 @@ fn the_stock_service_passes(stack: &Stack) {
     );
 }
 
-/// The positive control: the oracle must see what a worker that acknowledges one task in twenty undone does.
-async fn a_worker_that_drops_tasks_is_caught(stack: &Stack) {
-    let worker = Worker::of(&stack.description());
-    let stock = std::fs::read(stack.root.join("target/lambda/process-task.zip")).unwrap();
-    let broken = std::fs::read(stack.root.join("target/lambda/process-task-sabotaged.zip")).unwrap();
-    worker.sabotage(Some("drop:20")).await;
-    worker.replace(broken).await;
-    let (code, entry) = stack.experiment("baseline", "8");
-    worker.replace(stock).await;
-    worker.sabotage(None).await;
-    assert_eq!((code, &entry["verdict"]), (1, &json!("FAIL")), "{entry:#}");
-    assert!(entry["lost"].as_u64().unwrap() > 0, "{entry:#}");
-    let ids = entry["lost_ids"].as_array().unwrap();
-    assert!(!ids.is_empty(), "the lost tasks must be named: {entry:#}");
-    let counterexample = &entry["counterexample"];
-    assert!(ids.contains(&counterexample["task_id"]), "{counterexample:#}");
-    assert!(!counterexample["timeline"].as_array().unwrap().is_empty(), "{counterexample:#}");
-}
-
-/// The worker function, through the ordinary Lambda API.
-struct Worker {
-    lambda: aws_sdk_lambda::Client,
-    name: String,
-}
-
-impl Worker {
-    fn of(description: &Value) -> Self {
-        let config = aws_sdk_lambda::Config::builder()
-            .behavior_version(aws_sdk_lambda::config::BehaviorVersion::latest())
-            .region(aws_sdk_lambda::config::Region::new(description["region"].as_str().unwrap().to_owned()))
-            .endpoint_url(description["endpoint"].as_str().unwrap())
-            .credentials_provider(aws_sdk_lambda::config::Credentials::new(
-                "test", "test", None, None, "static",
-            ))
-            .build();
-        let name = description["functions"]["process-task"]["name"].as_str().unwrap().to_owned();
-        Self { lambda: aws_sdk_lambda::Client::from_conf(config), name }
-    }
-
-    /// Sets or removes the variable that only the sabotaged binary reads.
-    async fn sabotage(&self, mode: Option<&str>) {
-        let now = self.lambda.get_function_configuration().function_name(&self.name).send().await.unwrap();
-        let mut variables = now.environment.and_then(|environment| environment.variables).unwrap_or_default();
-        match mode {
-            Some(mode) => variables.insert("TASKS_SABOTAGE".to_owned(), mode.to_owned()),
-            None => variables.remove("TASKS_SABOTAGE"),
-        };
-        let environment = Environment::builder().set_variables(Some(variables)).build();
-        let update = self.lambda.update_function_configuration().function_name(&self.name);
-        update.environment(environment).send().await.unwrap();
-        self.settled().await;
-    }
-
-    async fn replace(&self, zip: Vec<u8>) {
-        let update = self.lambda.update_function_code().function_name(&self.name).zip_file(Blob::new(zip));
-        update.send().await.unwrap();
-        self.settled().await;
-    }
-
-    async fn settled(&self) {
-        let updated = self.lambda.wait_until_function_updated_v2().function_name(&self.name);
-        updated.wait(UPDATE_LIMIT).await.unwrap();
+/// The cheapest of the positive controls; `make controls` runs all of them.
+async fn two_broken_services_are_caught(stack: &Stack) {
+    let control = |name| controls::ALL.iter().find(|control| control.name == name).unwrap();
+    for name in ["drops one task in twenty", "forgets to push"] {
+        controls::is_caught(stack, control(name)).await;
     }
 }

@@ -112,11 +112,6 @@ fn check(experiment: &Experiment, text: &str) -> Option<(usize, String, String)>
             return Some((fault.span().start, format!("fault[{index}].{field}"), expected));
         }
     }
-    let redelivers = !experiment.faults.is_empty() || load.mix.flaky_one_in.is_some();
-    if experiment.expect.redelivered_min > 0 && !redelivers {
-        let expected = "a fault or flaky tasks, which cause redelivery";
-        return problem("redelivered_min", "expect.redelivered_min", expected);
-    }
     let moved = experiment.fault_specs().find(|fault| fault.delays_clients());
     if let (Some(_), Some(fault)) = (experiment.abort.p99_ms_max, moved) {
         let expected = format!("a metric that the fault does not move, and {} does", fault.kind.name());

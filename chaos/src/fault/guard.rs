@@ -1,10 +1,13 @@
 //! Faults that cannot be left behind: the prior value is on disk before the change, and whoever ends the run, in
 //! whatever way, releases what is open.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -109,6 +112,14 @@ impl Guards {
         reports
     }
 
+    /// Does the work and then, whatever became of it, a panic included, puts back what is still open. The error is the
+    /// text of the panic.
+    pub async fn around<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
+        let outcome = AssertUnwindSafe(work).catch_unwind().await;
+        self.release_all().await;
+        outcome.map_err(|panic| panic_text(panic.as_ref()).to_owned())
+    }
+
     /// Every fault of the run that was put back, or could not be.
     pub fn reports(&self) -> Vec<RevertReport> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).reports.clone()
@@ -152,6 +163,11 @@ async fn put_back(cloud: &Cloud, entry: &Open) -> Result<(), CallError> {
             outcome => return outcome,
         }
     }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it panicked")
 }
 
 /// An error and its causes in one line.

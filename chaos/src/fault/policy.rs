@@ -49,7 +49,8 @@ impl Setting for QueueDeny {
     }
 
     fn calls(&self) -> Vec<Call> {
-        ["sqs:GetQueueAttributes", "sqs:SetQueueAttributes"]
+        // The last one proves the denial: it deletes what is not there.
+        ["sqs:GetQueueAttributes", "sqs:SetQueueAttributes", "sqs:DeleteMessage"]
             .map(|action| call(action, &self.queue_arn))
             .into()
     }
@@ -85,9 +86,10 @@ impl Setting for TableDeny {
     }
 
     fn calls(&self) -> Vec<Call> {
-        ["dynamodb:GetResourcePolicy", "dynamodb:PutResourcePolicy", "dynamodb:DeleteResourcePolicy"]
-            .map(|action| call(action, &self.table_arn))
-            .into()
+        // The last one proves the denial: it gets what is not there.
+        let policy =
+            ["dynamodb:GetResourcePolicy", "dynamodb:PutResourcePolicy", "dynamodb:DeleteResourcePolicy"];
+        policy.into_iter().chain(["dynamodb:GetItem"]).map(|action| call(action, &self.table_arn)).collect()
     }
 }
 

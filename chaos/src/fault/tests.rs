@@ -80,6 +80,20 @@ async fn a_fault_is_put_back_to_exactly_what_was_there() {
 }
 
 #[tokio::test]
+async fn a_panic_of_the_harness_puts_everything_back() {
+    let (setting, folder) = (Setting::new(Mutex::new(None)), tempfile::tempdir().unwrap());
+    let guards = Guards::new(cloud(&setting).await, journal(folder.path()));
+    let outcome = guards.around(Box::pin(async {
+        guards.engage("one", lever()).await.unwrap();
+        assert_eq!(*setting.lock().unwrap(), Some(0));
+        panic!("a defect");
+    }));
+    let outcome: Result<(), String> = outcome.await;
+    assert_eq!((outcome, *setting.lock().unwrap()), (Err("a defect".to_owned()), None));
+    assert_eq!(recovery(folder.path()).unwrap().open, Vec::new());
+}
+
+#[tokio::test]
 async fn a_run_that_died_is_recovered_from_its_journal_alone() {
     let (setting, folder) = (Setting::new(Mutex::new(Some(7))), tempfile::tempdir().unwrap());
     let cloud = cloud(&setting).await;

@@ -7,8 +7,11 @@ use serde_json::Value;
 
 use crate::cloud::{CallError, Cloud};
 use crate::fault::{
-    HttpThrottle, Lever, Mapping, MappingChange, OnDemandCap, QueueDeny, QueueVisibility, ReservedConcurrency,
+    HttpThrottle, Lever, Mapping, MappingChange, OnDemandCap, ProvisionedCapacity, QueueDeny,
+    QueueVisibility, ReservedConcurrency, TableDeny,
 };
+
+const HTTP_ROUTES: [&str; 3] = ["POST /tasks", "GET /tasks", "GET /tasks/{id}"];
 
 /// By a name for people.
 pub type Configuration = BTreeMap<String, Value>;
@@ -72,14 +75,27 @@ fn levers(stack: &Stack) -> Vec<(String, Lever)> {
             write_units: None,
         };
         levers.push((format!("{name}: on-demand cap"), Lever::OnDemandCap(cap)));
+        let capacity = ProvisionedCapacity {
+            table: table.name.clone(),
+            table_arn: table.arn.clone(),
+            read_units: 0,
+            write_units: 0,
+        };
+        levers.push((format!("{name}: provisioned capacity"), Lever::ProvisionedCapacity(capacity)));
+        let (table, table_arn) = (table.name.clone(), table.arn.clone());
+        let policy = TableDeny { table, table_arn, actions: Vec::new(), until_ms: 0 };
+        levers.push((format!("{name}: policy"), Lever::TableDeny(policy)));
     }
-    let stage = HttpThrottle {
+    let throttle = |route: Option<&str>| HttpThrottle {
         api_id: stack.http_api.id.clone(),
         stage: stack.http_api.stage.clone(),
-        route: None,
+        route: route.map(str::to_owned),
         rate_per_second: 0.0,
         burst: 0,
     };
-    levers.push(("http-api: throttle".into(), Lever::HttpThrottle(stage)));
+    levers.push(("http-api: throttle".into(), Lever::HttpThrottle(throttle(None))));
+    for route in HTTP_ROUTES {
+        levers.push((format!("http-api: throttle of {route}"), Lever::HttpThrottle(throttle(Some(route)))));
+    }
     levers
 }

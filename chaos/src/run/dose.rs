@@ -103,7 +103,7 @@ pub(super) async fn measure(
     }
     evidence.extend(ledger_proof(spec.kind, measured_window, ledger));
     if spec.kind == FaultKind::MappingDisabled {
-        evidence.push(untouched_proof(measured_window, ledger, records));
+        evidence.push(untouched_proof(run, ledger, records));
     }
     if matches!(spec.kind, FaultKind::QueueDeny | FaultKind::TableDeny) {
         evidence.push(Proof { source: "calls of the harness that were denied".into(), count: run.denied });
@@ -194,19 +194,14 @@ fn canaries(spec: &FaultSpec, run: &FaultRun) -> (u64, u64) {
 }
 
 /// Acknowledged while the mapping was disabled, and begun by no worker before it was enabled again.
-fn untouched_proof(
-    window: Option<Window>,
-    ledger: &[LedgerEntry],
-    records: &BTreeMap<String, Record>,
-) -> Proof {
-    let untouched = |window: Window| {
-        let acknowledged = ledger.iter().filter_map(|entry| {
-            let at_ms = entry.answered_at_ms?;
-            (window.from_ms..window.to_ms).contains(&at_ms).then(|| records.get(entry.task_id()?)).flatten()
-        });
-        acknowledged.filter(|record| begun_at_ms(record).is_some_and(|at_ms| at_ms >= window.to_ms)).count()
-    };
-    let count = window.map_or(0, untouched) as u64;
+fn untouched_proof(run: &FaultRun, ledger: &[LedgerEntry], records: &BTreeMap<String, Record>) -> Proof {
+    let (from_ms, to_ms) =
+        (run.engaged_at_ms.unwrap_or(u64::MAX), run.release_asked_at_ms.unwrap_or_default());
+    let during =
+        |entry: &&LedgerEntry| entry.answered_at_ms.is_some_and(|at_ms| (from_ms..to_ms).contains(&at_ms));
+    let acknowledged = ledger.iter().filter(during).filter_map(|entry| records.get(entry.task_id()?));
+    let untouched = acknowledged.filter(|record| begun_at_ms(record).is_some_and(|at_ms| at_ms >= to_ms));
+    let count = untouched.count() as u64;
     Proof { source: "tasks that nobody took while the fault lasted".into(), count }
 }
 

@@ -45,6 +45,8 @@ pub(crate) enum ExecuteError {
     Load(#[from] loadtest::LoadError),
     #[error("the stack could not be read")]
     Read(#[from] CallError),
+    #[error("{0}; what was changed is put back, and nothing was judged")]
+    Halted(String),
 }
 
 /// What every experiment of a run works with.
@@ -108,6 +110,10 @@ impl Bench<'_> {
         let running = loadtest::start(self.stack, self.load_plan(experiment, queue)).await?;
         running.phase(PHASE_BEFORE);
         let (runs, budget_spent) = self.under_load(experiment, &planned, &running).await;
+        // Whoever asked to stop wants to have the terminal back, not a verdict in some minutes.
+        if let Some(reason) = self.halt.reason() {
+            return Err(ExecuteError::Halted(reason));
+        }
         let settle = experiment.load.settle.resolve(queue.visibility_timeout);
         self.progress.line("waiting for the queue to empty");
         observe::drained(self.cloud, &tasks_url, settle).await?;

@@ -1,11 +1,8 @@
 //! A run: experiments one after the other, and whatever happens, everything put back.
 
-use std::any::Any;
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use futures_util::FutureExt;
 use loadtest::stack::Stack;
 
 use super::assess::{assess, failed};
@@ -96,21 +93,14 @@ async fn conduct(
         progress,
     };
     let before = guards.reports().len();
-    let outcome = AssertUnwindSafe(bench.execute(experiment)).catch_unwind().await;
-    // Whatever the outcome: a fault that is still open is put back here.
-    guards.release_all().await;
+    let outcome = guards.around(Box::pin(bench.execute(experiment))).await;
     let reverts: Vec<RevertReport> = guards.reports().split_off(before);
     let error = match outcome {
         Ok(Ok(observed)) => return assess(experiment, observed, &reverts),
         Ok(Err(error)) => chain(&error),
-        Err(panic) => format!("a defect of the harness: {}", panic_text(panic.as_ref())),
+        Err(panic) => format!("a defect of the harness: {panic}"),
     };
     failed(experiment, error, &reverts, started_at_ms, millis(began.elapsed()))
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it panicked")
 }
 
 fn versions(suite: &Suite) -> Vec<(String, String)> {

@@ -45,6 +45,8 @@ pub(super) struct Planned {
 pub(super) struct FaultRun {
     pub(super) asked: Option<Window>,
     pub(super) engaged_at_ms: Option<u64>,
+    /// When the way back began: settings are back some time before it is verified that they are.
+    pub(super) release_asked_at_ms: Option<u64>,
     pub(super) released_at_ms: Option<u64>,
     /// How often the setting was read and found changed.
     pub(super) held: u64,
@@ -111,6 +113,7 @@ impl Stage<'_> {
             self.running.phase(PHASE_FAULT);
         }
         self.watch(planned, engaged, run).await;
+        run.release_asked_at_ms = Some(now_ms());
         let report = self.guards.release(fault).await;
         run.released_at_ms = Some(now_ms());
         if self.active.fetch_sub(1, Ordering::SeqCst) == 1 {
@@ -144,7 +147,7 @@ impl Stage<'_> {
         let deadline = Instant::now() + HEALTHY_WITHIN;
         let released_at_ms = now_ms();
         let healthy = |beats: &[Beat]| beats.iter().any(|beat| beat.at_ms >= released_at_ms && well(beat));
-        while !healthy(&canary.beats()) && Instant::now() < deadline {
+        while !healthy(&canary.beats()) && Instant::now() < deadline && self.halt.reason().is_none() {
             tokio::time::sleep(HEALTHY_LOOK).await;
         }
         canary.finish().await

@@ -1,0 +1,208 @@
+//! Positive controls: services that are broken on purpose, each with the experiment that must catch it.
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use serde_json::{Value, json};
+
+use super::{Stack, Worker};
+
+/// How a service is broken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Break {
+    /// `TASKS_SABOTAGE` of the worker that is wrong on purpose.
+    Worker(&'static str),
+    /// `maxReceiveCount` of the tasks queue, which the stack says is another.
+    MaxReceiveCount(u32),
+}
+
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(crate) name: &'static str,
+    breaks: Break,
+    /// The experiment that is meant for it.
+    caught_by: &'static str,
+    /// What its counterexample must show.
+    shown_as: &'static str,
+    /// Whatever else this defect does to a task; nothing else may be claimed.
+    also: &'static [&'static str],
+    /// An experiment in which this defect has no occasion to show, and which must pass.
+    spared_by: Option<&'static str>,
+}
+
+const WITHOUT_FAILURES: Option<&str> = Some("mapping-disabled");
+
+pub(crate) const ALL: [Control; 8] = [
+    Control {
+        name: "drops one task in twenty",
+        breaks: Break::Worker("drop:20"),
+        caught_by: "baseline",
+        shown_as: "lost",
+        also: &["missing-dead-letter"],
+        spared_by: None,
+    },
+    Control {
+        name: "acknowledges before the effect",
+        breaks: Break::Worker("ack-before-effect"),
+        caught_by: "baseline",
+        shown_as: "lost",
+        also: &["missing-dead-letter"],
+        spared_by: WITHOUT_FAILURES,
+    },
+    Control {
+        name: "completes twice",
+        breaks: Break::Worker("double-effect"),
+        caught_by: "baseline",
+        shown_as: "duplicate-effect",
+        also: &["illegal-history", "missed-push"],
+        spared_by: None,
+    },
+    Control {
+        name: "swallows poison as success",
+        breaks: Break::Worker("swallow-poison"),
+        caught_by: "baseline",
+        shown_as: "lost",
+        also: &["missing-dead-letter"],
+        spared_by: WITHOUT_FAILURES,
+    },
+    Control {
+        name: "loses on redrive",
+        breaks: Break::Worker("lose-on-redrive"),
+        caught_by: "dead-letters-return",
+        shown_as: "lost",
+        also: &["missing-dead-letter"],
+        spared_by: Some("baseline"),
+    },
+    Control {
+        name: "forgets to push",
+        breaks: Break::Worker("forget-push"),
+        caught_by: "baseline",
+        shown_as: "missed-push",
+        also: &[],
+        spared_by: None,
+    },
+    Control {
+        name: "gives up after two receives",
+        breaks: Break::MaxReceiveCount(2),
+        caught_by: "baseline",
+        shown_as: "receive-count",
+        also: &[],
+        spared_by: WITHOUT_FAILURES,
+    },
+    Control {
+        name: "tries again without back-off",
+        breaks: Break::Worker("no-backoff"),
+        caught_by: "client-mischief",
+        shown_as: "eager-retry",
+        also: &[],
+        spared_by: Some("baseline"),
+    },
+];
+
+/// The broken service fails the experiment that is meant for it, for its own reason, and no other.
+pub(crate) async fn is_caught(stack: &Stack, control: &Control) {
+    let mended = break_it(stack, control.breaks).await;
+    let caught = stack.experiment(control.caught_by, "8");
+    let spared = control.spared_by.map(|name| stack.experiment(name, "9"));
+    mended.mend().await;
+    must_be_caught(control, &caught);
+    if let Some((code, entry)) = spared {
+        assert_eq!((code, &entry["verdict"]), (0, &json!("PASS")), "{}: {entry:#}", control.name);
+    }
+}
+
+/// A worker that dies in the middle is a fault and no defect: with it the service must pass.
+pub(crate) async fn a_crashing_worker_is_survived(stack: &Stack) {
+    let mended = break_it(stack, Break::Worker("crash:40")).await;
+    let (code, entry) = stack.experiment("test-build/worker-crashes", "10");
+    mended.mend().await;
+    assert_eq!((code, &entry["verdict"]), (0, &json!("PASS")), "{entry:#}");
+}
+
+fn must_be_caught(control: &Control, (code, entry): &(i32, Value)) {
+    let name = control.name;
+    assert_eq!((*code, &entry["verdict"]), (1, &json!("FAIL")), "{name}: {entry:#}");
+    let shown = &entry["counterexample"];
+    assert_eq!(shown["kind"], json!(control.shown_as), "{name}: {shown:#}");
+    let told_by_client =
+        shown["timeline"].as_array().unwrap().iter().any(|event| event["source"] == "client");
+    assert!(told_by_client, "{name}: the story must begin with the client: {shown:#}");
+    let anomalies = entry["anomalies"].as_array().unwrap();
+    let task = &shown["task_id"];
+    assert!(anomalies.iter().any(|anomaly| &anomaly["task_id"] == task), "{name}: {shown:#}");
+    for anomaly in anomalies {
+        let kind = anomaly["kind"].as_str().unwrap();
+        assert!(kind == control.shown_as || control.also.contains(&kind), "{name}: {anomaly:#}");
+    }
+}
+
+/// The way back.
+enum Mended<'a> {
+    Worker { worker: Worker, stack: &'a Stack },
+    Queue { queue: Queue, policy: String },
+}
+
+async fn break_it(stack: &Stack, breaks: Break) -> Mended<'_> {
+    match breaks {
+        Break::Worker(mode) => {
+            let worker = Worker::of(&stack.description());
+            worker.sabotage(Some(mode)).await;
+            worker.replace(zip(stack, "process-task-sabotaged")).await;
+            Mended::Worker { worker, stack }
+        }
+        Break::MaxReceiveCount(count) => {
+            let queue = Queue::of(&stack.description());
+            let policy = queue.redrive_policy().await;
+            let mut broken: Value = serde_json::from_str(&policy).unwrap();
+            broken["maxReceiveCount"] = json!(count);
+            queue.set_redrive_policy(&broken.to_string()).await;
+            Mended::Queue { queue, policy }
+        }
+    }
+}
+
+impl Mended<'_> {
+    async fn mend(self) {
+        match self {
+            Self::Worker { worker, stack } => {
+                worker.replace(zip(stack, "process-task")).await;
+                worker.sabotage(None).await;
+            }
+            Self::Queue { queue, policy } => queue.set_redrive_policy(&policy).await,
+        }
+    }
+}
+
+fn zip(stack: &Stack, name: &str) -> Vec<u8> {
+    let path = stack.root.join("target/lambda").join(name).with_extension("zip");
+    std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}: `make controls` builds it", path.display()))
+}
+
+struct Queue {
+    sqs: aws_sdk_sqs::Client,
+    url: String,
+}
+
+impl Queue {
+    fn of(description: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let config = aws_sdk_sqs::Config::builder()
+            .behavior_version(aws_sdk_sqs::config::BehaviorVersion::latest())
+            .region(aws_sdk_sqs::config::Region::new(text(&description["region"])))
+            .endpoint_url(text(&description["endpoint"]))
+            .credentials_provider(aws_sdk_sqs::config::Credentials::new("test", "test", None, None, "static"))
+            .build();
+        let url = text(&description["queues"]["tasks"]["url"]);
+        Self { sqs: aws_sdk_sqs::Client::from_conf(config), url }
+    }
+
+    async fn redrive_policy(&self) -> String {
+        let name = QueueAttributeName::RedrivePolicy;
+        let call = self.sqs.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone());
+        call.send().await.unwrap().attributes().unwrap()[&name].clone()
+    }
+
+    async fn set_redrive_policy(&self, policy: &str) {
+        let call = self.sqs.set_queue_attributes().queue_url(&self.url);
+        call.attributes(QueueAttributeName::RedrivePolicy, policy).send().await.unwrap();
+    }
+}

@@ -1,0 +1,54 @@
+//! The worker function, through the ordinary Lambda API.
+
+use aws_sdk_lambda::client::Waiters;
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::Environment;
+use serde_json::Value;
+
+/// An update of code settles within seconds.
+const UPDATE_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+
+pub(crate) struct Worker {
+    lambda: aws_sdk_lambda::Client,
+    name: String,
+}
+
+impl Worker {
+    pub(crate) fn of(description: &Value) -> Self {
+        let config = aws_sdk_lambda::Config::builder()
+            .behavior_version(aws_sdk_lambda::config::BehaviorVersion::latest())
+            .region(aws_sdk_lambda::config::Region::new(description["region"].as_str().unwrap().to_owned()))
+            .endpoint_url(description["endpoint"].as_str().unwrap())
+            .credentials_provider(aws_sdk_lambda::config::Credentials::new(
+                "test", "test", None, None, "static",
+            ))
+            .build();
+        let name = description["functions"]["process-task"]["name"].as_str().unwrap().to_owned();
+        Self { lambda: aws_sdk_lambda::Client::from_conf(config), name }
+    }
+
+    /// Sets or removes the variable that only the sabotaged binary reads.
+    pub(crate) async fn sabotage(&self, mode: Option<&str>) {
+        let now = self.lambda.get_function_configuration().function_name(&self.name).send().await.unwrap();
+        let mut variables = now.environment.and_then(|environment| environment.variables).unwrap_or_default();
+        match mode {
+            Some(mode) => variables.insert("TASKS_SABOTAGE".to_owned(), mode.to_owned()),
+            None => variables.remove("TASKS_SABOTAGE"),
+        };
+        let environment = Environment::builder().set_variables(Some(variables)).build();
+        let update = self.lambda.update_function_configuration().function_name(&self.name);
+        update.environment(environment).send().await.unwrap();
+        self.settled().await;
+    }
+
+    pub(crate) async fn replace(&self, zip: Vec<u8>) {
+        let update = self.lambda.update_function_code().function_name(&self.name).zip_file(Blob::new(zip));
+        update.send().await.unwrap();
+        self.settled().await;
+    }
+
+    async fn settled(&self) {
+        let updated = self.lambda.wait_until_function_updated_v2().function_name(&self.name);
+        updated.wait(UPDATE_LIMIT).await.unwrap();
+    }
+}
