@@ -8,6 +8,8 @@ use aws_sdk_sqs::config::Credentials;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use loadtest::stack::Stack;
 
+use crate::iam::Iam;
+
 /// What the emulator takes; it never reaches AWS, because an endpoint that is not loopback is refused.
 const LOCAL_KEY: &str = "chaos-local";
 
@@ -22,6 +24,7 @@ pub struct Cloud {
     pub cloudwatch: aws_sdk_cloudwatch::Client,
     pub apigateway: aws_sdk_apigatewayv2::Client,
     pub sts: aws_sdk_sts::Client,
+    pub iam: Iam,
 }
 
 /// Which account and endpoint a run may touch.
@@ -90,6 +93,7 @@ impl Cloud {
             cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
             apigateway: aws_sdk_apigatewayv2::Client::new(&config),
             sts: aws_sdk_sts::Client::new(&config),
+            iam: Iam::new(&config, endpoint),
         }
     }
 }

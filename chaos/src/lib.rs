@@ -6,6 +6,7 @@ pub mod clock;
 pub mod cloud;
 pub mod experiment;
 pub mod fault;
+pub mod iam;
 pub mod journal;
 pub mod observe;
 pub mod oracle;

@@ -36,6 +36,8 @@ pub enum FaultKind {
     QueueDeny,
     /// The table's policy denies its data plane, until a time that is part of the policy.
     TableDeny,
+    /// A function's role is denied these actions, by an inline policy until a time that is part of it.
+    RolePermission,
 }
 
 /// What a field of a kind is to its author.
@@ -102,12 +104,13 @@ pub struct FaultSpec {
     #[schemars(range(max = 43_200))]
     pub visibility_seconds: Option<u32>,
     /// `queue-deny`, `table-deny`: actions such as `sqs:SendMessage`; without it the whole data plane.
+    /// `role-permission`: the actions that the role is to lack.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<String>,
 }
 
 impl FaultKind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::FisInvocationError,
         Self::FisInvocationDelay,
         Self::FisHttpResponse,
@@ -121,6 +124,7 @@ impl FaultKind {
         Self::QueueVisibilityTimeout,
         Self::QueueDeny,
         Self::TableDeny,
+        Self::RolePermission,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -138,6 +142,7 @@ impl FaultKind {
             Self::QueueVisibilityTimeout => "queue-visibility-timeout",
             Self::QueueDeny => "queue-deny",
             Self::TableDeny => "table-deny",
+            Self::RolePermission => "role-permission",
         }
     }
 
@@ -157,6 +162,7 @@ impl FaultKind {
             Self::TableProvisionedCapacity => &[("read_units", Required), ("write_units", Required)],
             Self::QueueVisibilityTimeout => &[("visibility_seconds", Required)],
             Self::QueueDeny | Self::TableDeny => &[("actions", Optional)],
+            Self::RolePermission => &[("actions", Required)],
         }
     }
 }

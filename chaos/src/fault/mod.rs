@@ -8,6 +8,7 @@ mod policy;
 mod provisioned;
 mod queue;
 mod resolve;
+mod role;
 mod stage;
 mod table;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use policy::{QueueDeny, TableDeny};
 pub use provisioned::ProvisionedCapacity;
 pub use queue::QueueVisibility;
 pub use resolve::{ResolveError, resolve};
+pub use role::RolePermission;
 pub use stage::HttpThrottle;
 pub use table::OnDemandCap;
 
@@ -60,6 +62,7 @@ pub enum Lever {
     QueueVisibility(QueueVisibility),
     QueueDeny(QueueDeny),
     TableDeny(TableDeny),
+    RolePermission(RolePermission),
 }
 
 /// Calls the same function of whichever setting the lever is.
@@ -75,6 +78,7 @@ macro_rules! each {
             Lever::QueueVisibility($setting) => $call,
             Lever::QueueDeny($setting) => $call,
             Lever::TableDeny($setting) => $call,
+            Lever::RolePermission($setting) => $call,
         }
     };
 }

@@ -8,7 +8,7 @@ use loadtest::stack::{Function, Queue, Stack, Table};
 use super::policy::{QUEUE_DATA_PLANE, TABLE_DATA_PLANE};
 use super::{
     FisAction, HttpThrottle, Lever, Mapping, MappingChange, OnDemandCap, ProvisionedCapacity, QueueDeny,
-    QueueVisibility, ReservedConcurrency, TableDeny,
+    QueueVisibility, ReservedConcurrency, RolePermission, TableDeny,
 };
 use crate::clock::{millis, now_ms, whole_seconds};
 use crate::experiment::{FaultKind, FaultSpec};
@@ -89,6 +89,15 @@ pub fn resolve(
                 queue_url: queue.url.clone(),
                 queue_arn: queue.arn.clone(),
                 actions: actions(spec, &QUEUE_DATA_PLANE),
+                until_ms: now_ms() + millis(duration + DENIAL_MARGIN),
+            })
+        }
+        FaultKind::RolePermission => {
+            let function = target.function()?;
+            Lever::RolePermission(RolePermission {
+                function: function.name.clone(),
+                function_arn: function.arn.clone(),
+                actions: spec.actions.clone(),
                 until_ms: now_ms() + millis(duration + DENIAL_MARGIN),
             })
         }

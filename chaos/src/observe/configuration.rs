@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::cloud::{CallError, Cloud};
 use crate::fault::{
     HttpThrottle, Lever, Mapping, MappingChange, OnDemandCap, ProvisionedCapacity, QueueDeny,
-    QueueVisibility, ReservedConcurrency, TableDeny,
+    QueueVisibility, ReservedConcurrency, RolePermission, TableDeny,
 };
 
 const HTTP_ROUTES: [&str; 3] = ["POST /tasks", "GET /tasks", "GET /tasks/{id}"];
@@ -50,6 +50,9 @@ fn levers(stack: &Stack) -> Vec<(String, Lever)> {
             concurrency: 0,
         };
         levers.push((format!("{name}: reserved concurrency"), Lever::ReservedConcurrency(lever)));
+        let (function, function_arn) = (function.name.clone(), function.arn.clone());
+        let denied = RolePermission { function, function_arn, actions: Vec::new(), until_ms: 0 };
+        levers.push((format!("{name}: denial of its role"), Lever::RolePermission(denied)));
     }
     let uuid = &stack.event_source_mapping_id;
     let maximum = MappingChange::MaximumConcurrency { concurrency: 0 };

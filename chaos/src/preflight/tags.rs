@@ -69,6 +69,7 @@ fn target(spec: &FaultSpec) -> String {
         | FaultKind::FisInvocationDelay
         | FaultKind::FisHttpResponse
         | FaultKind::FisAction
+        | FaultKind::RolePermission
         | FaultKind::LambdaReservedConcurrency => spec.target.clone(),
     }
 }

@@ -77,7 +77,8 @@ pub(super) fn metrics(lever: &Lever, function: Option<&str>) -> Vec<Metric> {
         | Lever::HttpThrottle(_)
         | Lever::QueueVisibility(_)
         | Lever::QueueDeny(_)
-        | Lever::TableDeny(_) => Vec::new(),
+        | Lever::TableDeny(_)
+        | Lever::RolePermission(_) => Vec::new(),
     }
 }
 
@@ -102,7 +103,7 @@ pub(super) async fn measure(
         evidence.push(proof(&format!("{} {}", metric.namespace, metric.name), *sum));
     }
     evidence.extend(ledger_proof(spec.kind, measured_window, ledger));
-    if spec.kind == FaultKind::MappingDisabled {
+    if matches!(spec.kind, FaultKind::MappingDisabled | FaultKind::RolePermission) {
         evidence.push(untouched_proof(run, ledger, records));
     }
     if matches!(spec.kind, FaultKind::QueueDeny | FaultKind::TableDeny) {
@@ -215,7 +216,7 @@ fn ledger_proof(kind: FaultKind, window: Option<Window>, ledger: &[LedgerEntry])
             "clients answered 429",
             inside.filter(|entry| answered(entry, |status| status == HTTP_TOO_MANY_REQUESTS)).count(),
         ),
-        FaultKind::QueueDeny | FaultKind::TableDeny => {
+        FaultKind::QueueDeny | FaultKind::TableDeny | FaultKind::RolePermission => {
             ("clients answered 5xx", inside.filter(|entry| answered(entry, |status| status >= 500)).count())
         }
         _ => return None,

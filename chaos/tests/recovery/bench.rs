@@ -81,6 +81,12 @@ target = "tasks"
 start = "600ms"
 duration = "2s"
 [[fault]]
+kind = "role-permission"
+target = "process-task"
+start = "400ms"
+duration = "2s"
+actions = ["dynamodb:GetItem"]
+[[fault]]
 kind = "fis-invocation-error"
 target = "submit-task"
 start = "0s"
@@ -107,7 +113,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let (emulator, endpoint) = start_emulator(folder.path()).await;
         let cloud = Cloud::connect(Some(&endpoint), REGION).await;
-        let stack = make_stack(&cloud, folder.path(), endpoint).await;
+        let stack = Box::pin(make_stack(&cloud, folder.path(), endpoint)).await;
         std::fs::write(folder.path().join("stack.json"), serde_json::to_vec(&stack).unwrap()).unwrap();
         std::fs::write(folder.path().join("experiment.toml"), EXPERIMENT).unwrap();
         Self { folder, emulator, cloud, stack }
@@ -171,6 +177,7 @@ async fn start_emulator(folder: &Path) -> (Child, String) {
 
 async fn make_stack(cloud: &Cloud, folder: &Path, endpoint: String) -> Stack {
     let front = Front::up().await;
+    make_role(&endpoint).await;
     let key = folder.join("key.pem");
     std::fs::write(&key, KeyPair::generate().unwrap().to_pem()).unwrap();
     let mut functions = BTreeMap::new();
@@ -208,6 +215,20 @@ async fn make_stack(cloud: &Cloud, folder: &Path, endpoint: String) -> Stack {
         }),
         auth: Auth { issuer: "i".into(), audience: "a".into(), private_key_path: Some(key) },
     }
+}
+
+/// The harness itself makes no roles, so its client cannot.
+async fn make_role(endpoint: &str) {
+    let trust = "AssumeRolePolicyDocument=%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C\
+                 %22Principal%22%3A%7B%22Service%22%3A%5B%22lambda.amazonaws.com%22%2C%22fis.amazonaws.com%22%5D%7D%2C\
+                 %22Action%22%3A%22sts%3AAssumeRole%22%7D%5D%7D";
+    let scope = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0";
+    let call = reqwest::Client::new().post(format!("{endpoint}/")).header("authorization", scope);
+    let call = call.header("content-type", "application/x-www-form-urlencoded");
+    let answer =
+        call.body(format!("Action=CreateRole&Version=2010-05-08&RoleName=chaos&{trust}")).send().await;
+    let answer = answer.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
 }
 
 async fn make_function(cloud: &Cloud, name: &str) -> Function {

@@ -65,16 +65,17 @@ impl Round {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_is_stopped_at_twenty_moments_leaves_nothing_changed() {
-    let met_open_faults: usize = join_all((0..LANES).map(run_lane)).await.into_iter().sum();
+    let met_open_faults: usize =
+        join_all((0..LANES).map(|lane| Box::pin(run_lane(lane)))).await.into_iter().sum();
     assert!(met_open_faults >= ROUNDS_WITH_OPEN_FAULTS_MIN, "{met_open_faults} kills met a fault in effect");
 }
 
 /// Every so-manieth round on one emulator; answers how many kills left something to recover.
 async fn run_lane(lane: u64) -> usize {
-    let bench = Bench::up().await;
+    let bench = Box::pin(Bench::up()).await;
     let mut met_open_faults = 0;
     for seed in (0..ROUNDS).filter(|seed| seed % LANES == lane) {
-        met_open_faults += usize::from(play(&bench, Round::of(seed)).await);
+        met_open_faults += usize::from(Box::pin(play(&bench, Round::of(seed))).await);
     }
     met_open_faults
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use fake::{Answer, End, Fake, Post, Pushes, Reaction};
 use loadtest::{
-    Arrivals, Duplicate, Expectation, LoadError, LoadOutcome, LoadPlan, Outcome, Running, Source, TaskMix,
-    TaskStatus,
+    Abuse, Arrivals, Duplicate, Expectation, LoadError, LoadOutcome, LoadPlan, Outcome, Running, Source,
+    TaskMix, TaskStatus,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -81,6 +81,25 @@ async fn a_healthy_target_ends_every_task_by_push() {
     let series_sum: u64 = outcome.series.iter().map(|point| point.finals).sum();
     assert_eq!(series_sum, 100);
     assert_eq!(outcome.series.last().unwrap().outstanding, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_second_body_under_one_key_was_told_is_in_the_ledger_and_counts_as_nothing_else() {
+    for (answer, is_refused) in [(Answer::Refuse, true), (Answer::Accept, false)] {
+        let mix = TaskMix { conflict_one_in: one_in(2), ..TaskMix::default() };
+        let behaviour = move |post: Post| match post.repeats {
+            0 => Reaction::default(),
+            _ => Reaction { answer, ..Reaction::default() },
+        };
+        let outcome = Scene::start(LoadPlan { mix, ..plan(50.0, 1) }, behaviour).await.finish().await;
+        let probes: Vec<_> = outcome.ledger.iter().flat_map(|entry| &entry.probes).collect();
+        assert_eq!(probes.len(), 25);
+        for probe in probes {
+            let refused = matches!(probe.outcome, Outcome::Refused { .. });
+            assert_eq!((probe.abuse, refused), (Abuse::Conflict, is_refused), "{probe:?}");
+        }
+        assert_eq!((outcome.counts.acknowledged, outcome.counts.refused), (50, 0));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

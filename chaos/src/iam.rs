@@ -1,0 +1,161 @@
+//! The three calls to IAM that a fault needs: the inline policy of a role, read, put and deleted.
+//!
+//! IAM speaks AWS's oldest protocol, a form that is answered with XML. A generated client has 170 operations, and would take
+//! longer to compile than all of this harness.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::SdkConfig;
+use aws_sdk_sqs::config::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::cloud::CallError;
+
+/// IAM is global: one endpoint, signed for this Region.
+const ENDPOINT: &str = "https://iam.amazonaws.com";
+const REGION: &str = "us-east-1";
+const API_VERSION: &str = "2010-05-08";
+const CONTENT_TYPE: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const ABSENT: &str = "<Code>NoSuchEntity</Code>";
+const CALL_LIMIT: Duration = Duration::from_secs(20);
+
+/// The inline policy of a role.
+#[derive(Clone, Copy, Debug)]
+pub struct RolePolicy<'a> {
+    pub role: &'a str,
+    pub name: &'a str,
+}
+
+#[derive(Clone, Debug)]
+pub struct Iam {
+    http: reqwest::Client,
+    endpoint: String,
+    credentials: Option<SharedCredentialsProvider>,
+}
+
+impl Iam {
+    pub(crate) fn new(config: &SdkConfig, endpoint: Option<&str>) -> Self {
+        Self {
+            http: reqwest::Client::new(),
+            endpoint: endpoint.unwrap_or(ENDPOINT).trim_end_matches('/').to_owned(),
+            credentials: config.credentials_provider(),
+        }
+    }
+
+    /// The document as it was put; `None` when the role has no policy of this name.
+    pub async fn get(&self, policy: RolePolicy<'_>) -> Result<Option<String>, CallError> {
+        let operation = "iam:GetRolePolicy";
+        let answer = self.call(operation, "GetRolePolicy", policy, None).await?;
+        let Some(answer) = answer else { return Ok(None) };
+        let document = between(&answer, "<PolicyDocument>", "</PolicyDocument>")
+            .ok_or_else(|| CallError::new(operation, "no policy document answered"))?;
+        let document = percent_decode_str(document).decode_utf8().map_err(CallError::of(operation))?;
+        Ok(Some(document.into_owned()))
+    }
+
+    pub async fn put(&self, policy: RolePolicy<'_>, document: &str) -> Result<(), CallError> {
+        let operation = "iam:PutRolePolicy";
+        let answer = self.call(operation, "PutRolePolicy", policy, Some(document)).await?;
+        answer.map(drop).ok_or_else(|| CallError::new(operation, format!("no role {}", policy.role)))
+    }
+
+    /// Deleting what is not there is no error.
+    pub async fn delete(&self, policy: RolePolicy<'_>) -> Result<(), CallError> {
+        self.call("iam:DeleteRolePolicy", "DeleteRolePolicy", policy, None).await.map(drop)
+    }
+
+    /// `None` when what was asked for is not there.
+    async fn call(
+        &self,
+        operation: &'static str,
+        action: &str,
+        policy: RolePolicy<'_>,
+        document: Option<&str>,
+    ) -> Result<Option<String>, CallError> {
+        let body = form(action, policy, document);
+        let url = format!("{}/", self.endpoint);
+        let mut request = self.http.post(&url).timeout(CALL_LIMIT).header(CONTENT_TYPE.0, CONTENT_TYPE.1);
+        for (name, value) in self.signature(operation, &url, &body).await? {
+            request = request.header(name, value);
+        }
+        let answer = request.body(body).send().await.map_err(CallError::of(operation))?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(CallError::of(operation))?;
+        match status {
+            _ if status.is_success() => Ok(Some(text)),
+            _ if text.contains(ABSENT) => Ok(None),
+            _ => {
+                let message = between(&text, "<Message>", "</Message>").unwrap_or(&text);
+                Err(CallError::new(operation, format!("{status}: {message}")))
+            }
+        }
+    }
+
+    async fn signature(
+        &self,
+        operation: &'static str,
+        url: &str,
+        body: &str,
+    ) -> Result<Vec<(String, String)>, CallError> {
+        let Some(provider) = &self.credentials else {
+            return Err(CallError::new(operation, "there are no credentials"));
+        };
+        let identity = provider.provide_credentials().await.map_err(CallError::of(operation))?.into();
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(REGION)
+            .name("iam")
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(CallError::of(operation))?
+            .into();
+        let body = SignableBody::Bytes(body.as_bytes());
+        let request = SignableRequest::new("POST", url, [CONTENT_TYPE].into_iter(), body)
+            .map_err(CallError::of(operation))?;
+        let (instructions, _) = sign(request, &parameters).map_err(CallError::of(operation))?.into_parts();
+        let headers = instructions.headers();
+        Ok(headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
+fn form(action: &str, policy: RolePolicy<'_>, document: Option<&str>) -> String {
+    let fields = [
+        ("Action", Some(action)),
+        ("Version", Some(API_VERSION)),
+        ("RoleName", Some(policy.role)),
+        ("PolicyName", Some(policy.name)),
+        ("PolicyDocument", document),
+    ];
+    let fields = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let fields =
+        fields.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+    fields.collect::<Vec<_>>().join("&")
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    text.split_once(start)?.1.split_once(end).map(|(inside, _)| inside.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_carries_any_document() {
+        let policy = RolePolicy { role: "local-process-task", name: "p" };
+        let text = form("PutRolePolicy", policy, Some(r#"{"a":"b&c=d"}"#));
+        assert!(
+            text.starts_with("Action=PutRolePolicy&Version=2010%2D05%2D08&RoleName=local%2Dprocess%2Dtask")
+        );
+        assert!(text.ends_with("PolicyDocument=%7B%22a%22%3A%22b%26c%3Dd%22%7D"), "{text}");
+    }
+
+    #[test]
+    fn what_stands_between_two_tags_is_found() {
+        assert_eq!(between("<a><Message> no </Message></a>", "<Message>", "</Message>"), Some("no"));
+        assert_eq!(between("<a/>", "<Message>", "</Message>"), None);
+    }
+}
