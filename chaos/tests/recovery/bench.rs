@@ -14,6 +14,7 @@ use aws_sdk_lambda::client::Waiters;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime};
 use chaos::cloud::Cloud;
+use chaos::iam::RolePolicy;
 use loadtest::stack::{Api, Auth, FaultInjection, Function, Queue, Stack, Table};
 use loadtest::token::KeyPair;
 use serde_json::Value;
@@ -177,7 +178,7 @@ async fn start_emulator(folder: &Path) -> (Child, String) {
 
 async fn make_stack(cloud: &Cloud, folder: &Path, endpoint: String) -> Stack {
     let front = Front::up().await;
-    make_role(&endpoint).await;
+    make_role(cloud, &endpoint).await;
     let key = folder.join("key.pem");
     std::fs::write(&key, KeyPair::generate().unwrap().to_pem()).unwrap();
     let mut functions = BTreeMap::new();
@@ -218,7 +219,7 @@ async fn make_stack(cloud: &Cloud, folder: &Path, endpoint: String) -> Stack {
 }
 
 /// The harness itself makes no roles, so its client cannot.
-async fn make_role(endpoint: &str) {
+async fn make_role(cloud: &Cloud, endpoint: &str) {
     let trust = "AssumeRolePolicyDocument=%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C\
                  %22Principal%22%3A%7B%22Service%22%3A%5B%22lambda.amazonaws.com%22%2C%22fis.amazonaws.com%22%5D%7D%2C\
                  %22Action%22%3A%22sts%3AAssumeRole%22%7D%5D%7D";
@@ -229,6 +230,10 @@ async fn make_role(endpoint: &str) {
         call.body(format!("Action=CreateRole&Version=2010-05-08&RoleName=chaos&{trust}")).send().await;
     let answer = answer.unwrap();
     assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    // The mapping receives in its name.
+    let everything =
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+    cloud.iam.put(RolePolicy { role: "chaos", name: "everything" }, everything).await.unwrap();
 }
 
 async fn make_function(cloud: &Cloud, name: &str) -> Function {
