@@ -19,7 +19,7 @@ impl Front {
         let (http, sockets) = (listener().await, listener().await);
         let front = Self {
             http_url: format!("http://{}", http.local_addr().unwrap()),
-            websocket_url: format!("ws://{}", sockets.local_addr().unwrap()),
+            websocket_url: format!("ws://{}/live", sockets.local_addr().unwrap()),
         };
         tokio::spawn(axum::serve(http, Router::new().fallback(refuse)).into_future());
         tokio::spawn(keep_open(sockets));
