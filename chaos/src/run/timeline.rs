@@ -24,6 +24,9 @@ const HEALTHY_LOOK: Duration = Duration::from_millis(250);
 /// How long the pulse is taken before the fault, to know what is normal.
 const CONTROL: Duration = Duration::from_millis(700);
 
+/// What is on its way when a setting changes belongs to the fault and not to the calm before it.
+const ON_THE_WAY: Duration = Duration::from_millis(300);
+
 pub(super) const PHASE_BEFORE: &str = "before";
 pub(super) const PHASE_FAULT: &str = "fault";
 pub(super) const PHASE_AFTER: &str = "after";
@@ -86,8 +89,15 @@ impl Stage<'_> {
         for metric in &planned.metrics {
             run.sums_before.push(sum_since(self.cloud, metric, now_ms()).await.unwrap_or_default());
         }
-        self.halt.sleep(planned.start.saturating_sub(self.began.elapsed())).await;
+        self.halt.sleep(planned.start.saturating_sub(ON_THE_WAY).saturating_sub(self.began.elapsed())).await;
+        if self.active.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.running.phase(PHASE_FAULT);
+        }
+        self.halt.sleep(ON_THE_WAY).await;
         self.hold(planned, &mut run).await;
+        if self.active.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.running.phase(PHASE_AFTER);
+        }
         if let Some(canary) = canary {
             run.beats = self.until_healthy(canary, run.engaged_at_ms).await;
         }
@@ -109,16 +119,10 @@ impl Stage<'_> {
         };
         let engaged = Instant::now();
         run.engaged_at_ms = Some(now_ms());
-        if self.active.fetch_add(1, Ordering::SeqCst) == 0 {
-            self.running.phase(PHASE_FAULT);
-        }
         self.watch(planned, engaged, run).await;
         run.release_asked_at_ms = Some(now_ms());
         let report = self.guards.release(fault).await;
         run.released_at_ms = Some(now_ms());
-        if self.active.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.running.phase(PHASE_AFTER);
-        }
         self.progress.line(&format!("{name} on {} put back", planned.spec.target));
         run.error = report.and_then(|report| report.error);
     }
