@@ -27,6 +27,8 @@ const CONTROL: Duration = Duration::from_millis(700);
 /// What is on its way when a setting changes belongs to the fault and not to the calm before it.
 const ON_THE_WAY: Duration = Duration::from_millis(300);
 
+const STOPPED_BEFORE: &str = "the run was stopped before the fault began";
+
 pub(super) const PHASE_BEFORE: &str = "before";
 pub(super) const PHASE_FAULT: &str = "fault";
 pub(super) const PHASE_AFTER: &str = "after";
@@ -79,7 +81,7 @@ impl Stage<'_> {
         let mut run = FaultRun::default();
         let wait = planned.start.saturating_sub(CONTROL).saturating_sub(self.began.elapsed());
         if !self.halt.sleep(wait).await {
-            run.error = Some("the run was stopped before the fault began".into());
+            run.error = Some(STOPPED_BEFORE.into());
             return run;
         }
         let canary = planned
@@ -93,8 +95,11 @@ impl Stage<'_> {
         if self.active.fetch_add(1, Ordering::SeqCst) == 0 {
             self.running.phase(PHASE_FAULT);
         }
-        self.halt.sleep(ON_THE_WAY).await;
-        self.hold(planned, &mut run).await;
+        if self.halt.sleep(ON_THE_WAY).await {
+            self.hold(planned, &mut run).await;
+        } else {
+            run.error = Some(STOPPED_BEFORE.into());
+        }
         if self.active.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.running.phase(PHASE_AFTER);
         }
