@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use crate::ledger::{Outcome, TaskStatus};
 
-/// Problem types of our own functions begin with this; an answer without one came from the gateway.
-const PROBLEM_PREFIX: &str = "urn:task:problem:";
+/// Of the two 503s of our own only this one says that nothing was accepted; the other, `outcome-unknown`, says nothing.
+const QUEUE_UNAVAILABLE: &str = "urn:task:problem:queue-unavailable";
 const STATUS_TOO_MANY_REQUESTS: u16 = 429;
 const STATUS_SERVICE_UNAVAILABLE: u16 = 503;
 
@@ -99,11 +99,10 @@ pub(crate) fn judge_answer(status: u16, body: &[u8]) -> (Outcome, Option<Seen>) 
 
 fn judge_failure(status: u16, body: &[u8]) -> Outcome {
     let problem = serde_json::from_slice::<Problem>(body).ok().and_then(|problem| problem.kind);
-    let ours = problem.as_deref().is_some_and(|kind| kind.starts_with(PROBLEM_PREFIX));
     let refused = match status {
         STATUS_TOO_MANY_REQUESTS => true,
         400..=499 => true,
-        STATUS_SERVICE_UNAVAILABLE => ours,
+        STATUS_SERVICE_UNAVAILABLE => problem.as_deref() == Some(QUEUE_UNAVAILABLE),
         _ => false,
     };
     if refused {
@@ -170,6 +169,8 @@ mod tests {
         assert!(is_refused(422, ours));
         assert!(!is_refused(503, gateway), "a gateway's 503 also stands for a timeout after the send");
         assert!(!is_refused(500, ours));
+        let unknown = br#"{"type":"urn:task:problem:outcome-unknown","status":503}"#;
+        assert!(!is_refused(503, unknown), "no answer came from the queue: the task may run");
         assert!(!is_refused(504, gateway));
     }
 
