@@ -8,6 +8,7 @@ SEED ?=
 # The seed of an adversary in the emulator, for `make up` and `make demo`; none without it.
 ADVERSARY ?=
 WITH_ADVERSARY = $(if $(ADVERSARY),--adversary $(ADVERSARY))
+TASKS ?= 10000000
 EXPERIMENTS ?= chaos/experiments/baseline.toml chaos/experiments/worker-error-after-effect.toml chaos/experiments/worker-throttled.toml
 
 FUNCTIONS := authorizer submit-task list-tasks process-task websocket audit-dead-letters
@@ -20,10 +21,10 @@ BUILD_SABOTAGED = $(CARGO) build --release --locked -p process-task --features s
 TERRAFORM_MIN := 1.11.0
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo suite test test-sdks controls lint up plan down bench clean
+.PHONY: help tools build demo suite test test-sdks controls lint up plan down bench bench-oracle clean
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## Emulator, terraform apply, load, faults, verdict, report, destroy: all of it, on this machine
 	@$(STACK) $(WITH_ADVERSARY) demo $(if $(SEED),--seed $(SEED)) $(EXPERIMENTS)
@@ -63,6 +64,10 @@ down: build ## Destroy the stack and stop the emulator
 
 bench: build ## The figures that the README quotes, measured here and now
 	@$(STACK) bench
+
+bench-oracle: ## Ten million generated tasks, judged: seconds and peak memory
+	@$(BUILD_TOOLS)
+	@$(BIN)/chaos bench-oracle --tasks $(TASKS)
 
 build: tools ## Compile the tools and the functions
 	@$(BUILD_TOOLS)

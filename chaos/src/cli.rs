@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
@@ -14,10 +15,12 @@ use crate::cloud::{Cloud, check_target};
 use crate::experiment::{self, Experiment};
 use crate::fault::release;
 use crate::journal::{self, Journal};
+use crate::oracle::stream;
 use crate::plan::plan;
 use crate::preflight;
 use crate::report;
-use crate::run::{Halt, RunReport, Suite, run};
+use crate::run::{Halt, Live, RunReport, Suite, run};
+use crate::serve::Server;
 
 const STACK_DEFAULT: &str = "target/stack.json";
 const RUNS_DEFAULT: &str = "runs";
@@ -58,10 +61,48 @@ enum Command {
         #[arg(long)]
         account: Option<String>,
     },
-    /// Writes the reports of a run again, from its verdict.json.
-    Report { run: PathBuf },
-    /// The JSON Schema of an experiment file.
-    Schema,
+    /// Writes the reports of a run again, from its verdict.json; or says what changed between two runs.
+    Report(ReportArguments),
+    /// The JSON Schema of an experiment file, or of verdict.json.
+    Schema {
+        #[arg(value_enum, default_value_t = SchemaOf::Experiment)]
+        of: SchemaOf,
+    },
+    /// Judges a generated run of that many tasks, and says how long it took in how much memory.
+    BenchOracle {
+        #[arg(long, default_value_t = 10_000_000)]
+        tasks: u64,
+        /// Where facts are spilled; on a disk, not in memory.
+        #[arg(long, default_value = "target")]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum SchemaOf {
+    Experiment,
+    Verdict,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    Terminal,
+    Markdown,
+    Html,
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReportArguments {
+    /// Folder of the run, for example runs/latest.
+    #[arg(required_unless_present = "compare", conflicts_with = "compare")]
+    run: Option<PathBuf>,
+    /// Folders of two runs. Exits with 1 when an experiment of B has a worse verdict than in A, or is missing.
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    compare: Vec<PathBuf>,
+    /// Of the comparison, which is printed.
+    #[arg(long, value_enum, default_value_t = Format::Terminal, requires = "compare")]
+    format: Format,
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,6 +123,9 @@ struct RunArguments {
     /// The account that may be touched; needed on AWS. Several are an allow-list.
     #[arg(long, value_delimiter = ',')]
     account: Vec<String>,
+    /// Shows the run in a page of this machine that updates live. Without a port a free one is taken.
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "0")]
+    serve: Option<u16>,
 }
 
 impl RunArguments {
@@ -119,14 +163,55 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Preflight(arguments) => return preflight_command(&arguments),
         Command::Run(arguments) => return run_command(arguments),
         Command::Recover { run, account } => return runtime()?.block_on(recover(&run, account.as_deref())),
-        Command::Report { run } => {
-            let report = report::read(&run)?;
-            report::write(&run, &report)?;
-            print!("{}", report::table(&report));
+        Command::Report(arguments) => return report_command(&arguments),
+        Command::Schema { of } => {
+            let schema = match of {
+                SchemaOf::Experiment => experiment::schema(),
+                SchemaOf::Verdict => report::schema(),
+            };
+            println!("{}", serde_json::to_string_pretty(&schema)?);
         }
-        Command::Schema => println!("{}", serde_json::to_string_pretty(&experiment::schema())?),
+        Command::BenchOracle { tasks, dir } => bench_oracle(tasks, &dir)?,
     }
     Ok(RunReport::EXIT_PASS)
+}
+
+fn report_command(arguments: &ReportArguments) -> anyhow::Result<u8> {
+    if let [a, b] = arguments.compare.as_slice() {
+        let comparison = report::compare(&report::read(a)?, &report::read(b)?);
+        let text = match arguments.format {
+            Format::Terminal => report::comparison_terminal(&comparison),
+            Format::Markdown => report::comparison_markdown(&comparison),
+            Format::Html => report::comparison_html(&comparison)?,
+            Format::Json => serde_json::to_string_pretty(&comparison)?,
+        };
+        println!("{}", text.trim_end());
+        return Ok(if comparison.worse { RunReport::EXIT_FAIL } else { RunReport::EXIT_PASS });
+    }
+    let run = arguments.run.as_deref().context("no run is named")?;
+    let report = report::read(run)?;
+    report::write(run, &report)?;
+    print!("{}", report::table(&report));
+    Ok(RunReport::EXIT_PASS)
+}
+
+fn bench_oracle(tasks: u64, dir: &Path) -> anyhow::Result<()> {
+    let measured = stream::bench(tasks, dir)?;
+    let findings = &measured.findings;
+    println!("{tasks} tasks, {} anomalies found of 1 planted", findings.anomalies.len());
+    println!(
+        "judged in {:.1} s, of which {:.1} s went into making the tasks",
+        measured.judged_in.as_secs_f64(),
+        measured.generated_in.as_secs_f64()
+    );
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)?;
+    println!("peak memory {} MiB", peak_kib(usage.max_rss()) / 1024);
+    Ok(())
+}
+
+/// Linux counts in KiB, macOS in bytes.
+fn peak_kib(max_rss: i64) -> i64 {
+    if cfg!(target_os = "macos") { max_rss / 1024 } else { max_rss }
 }
 
 fn list(experiments: &[Experiment]) {
@@ -153,8 +238,22 @@ fn run_command(arguments: RunArguments) -> anyhow::Result<u8> {
     let report = runtime()?.block_on(async {
         let cloud = Cloud::connect(stack.endpoint.as_deref(), &stack.region).await;
         preflight::must_hold(&cloud, &stack, &experiments).await?;
-        let suite = Suite { experiments, stack, cloud, seed, run_id, folder: folder.clone(), halt };
-        anyhow::Ok(run(&suite).await?)
+        let live = Arc::new(Live::default());
+        let server = match arguments.serve {
+            Some(port) => {
+                Some(Server::start(Arc::clone(&live), port).await.context("cannot serve the live view")?)
+            }
+            None => None,
+        };
+        if let Some(server) = &server {
+            eprintln!("live view: http://{}/", server.address);
+        }
+        let suite = Suite { experiments, stack, cloud, seed, run_id, folder: folder.clone(), halt, live };
+        let report = run(&suite).await?;
+        if let Some(server) = server {
+            server.end().await;
+        }
+        anyhow::Ok(report)
     })?;
     report::write(&folder, &report)?;
     report::point_latest(&arguments.out, &report.run_id)?;

@@ -14,5 +14,6 @@ pub mod plan;
 pub mod preflight;
 pub mod report;
 pub mod run;
+pub mod serve;
 
 mod wait;

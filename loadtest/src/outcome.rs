@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Counts, LedgerEntry};
 use crate::plan::LoadPlan;
 
 /// Milliseconds with microsecond grain; all zero when `count` is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Latency {
     pub count: u64,
     pub mean_ms: f64,
@@ -19,7 +20,7 @@ pub struct Latency {
 }
 
 /// Of the arrivals whose intended start lies in the phase.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PhaseStats {
     pub name: String,
     pub began_at_ms: u64,
@@ -41,7 +42,7 @@ pub struct PhaseStats {
 }
 
 /// One second of the run, for charts. Latencies belong to the second of the intended start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SeriesPoint {
     pub at_ms: u64,
     pub phase: String,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -30,7 +31,7 @@ const EMPTY_LOOKS_EMULATED: u32 = 3;
 const EMPTY_LOOKS_AWS: u32 = 30;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Depth {
     pub visible: u64,
     pub in_flight: u64,

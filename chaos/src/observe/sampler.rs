@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -12,7 +13,7 @@ use crate::cloud::Cloud;
 
 const EVERY: Duration = Duration::from_secs(1);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sample {
     pub at_ms: u64,
     pub tasks: Depth,
@@ -22,12 +23,14 @@ pub struct Sample {
 #[derive(Debug)]
 pub struct Sampler {
     stop: watch::Sender<bool>,
+    latest: watch::Receiver<Option<Sample>>,
     task: JoinHandle<Vec<Sample>>,
 }
 
 impl Sampler {
     pub fn start(cloud: Cloud, tasks_url: String, dead_letters_url: String) -> Self {
         let (stop, mut stopped) = watch::channel(false);
+        let (tell, latest) = watch::channel(None);
         let task = tokio::spawn(async move {
             let mut samples = Vec::new();
             loop {
@@ -35,14 +38,20 @@ impl Sampler {
                 if let (Ok(tasks), Ok(dead)) =
                     (depth(&cloud, &tasks_url).await, depth(&cloud, &dead_letters_url).await)
                 {
-                    samples.push(Sample { at_ms: now_ms(), tasks, dead_letters: dead.total() });
+                    let sample = Sample { at_ms: now_ms(), tasks, dead_letters: dead.total() };
+                    tell.send_replace(Some(sample));
+                    samples.push(sample);
                 }
                 if tokio::time::timeout(EVERY, stopped.changed()).await.is_ok() {
                     return samples;
                 }
             }
         });
-        Self { stop, task }
+        Self { stop, latest, task }
+    }
+
+    pub fn latest(&self) -> Option<Sample> {
+        *self.latest.borrow()
     }
 
     pub async fn finish(self) -> Vec<Sample> {

@@ -2,21 +2,22 @@
 
 use std::cmp::Reverse;
 
-use loadtest::{LedgerEntry, Outcome};
+use loadtest::{LedgerEntry, Outcome, TaskStatus};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::history::parse;
-use super::{Anomaly, AnomalyKind, Evidence, Findings, Record};
+use super::history::{Step, parse};
+use super::{Anomaly, AnomalyKind, DeadLetter, Evidence, Findings, Record};
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     pub at_ms: u64,
-    /// `client`, `table`, `push`, `queue`.
+    /// `client`, `queue`, `worker`, `table` or `push`.
     pub source: String,
     pub what: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counterexample {
     pub task_id: String,
     pub kind: AnomalyKind,
@@ -42,25 +43,40 @@ fn has_client(story: &Counterexample) -> bool {
     story.timeline.iter().any(|event| event.source == "client")
 }
 
-fn story(anomaly: &Anomaly, evidence: &Evidence<'_>, judged_at_ms: u64) -> Counterexample {
+fn story(anomaly: &Anomaly, evidence: &Evidence<'_>, at_ms: u64) -> Counterexample {
     let id = anomaly.task_id.as_str();
     let entry = evidence.ledger.iter().find(|entry| {
         entry.task_id() == Some(id) || evidence.named_ids.get(&entry.sequence).map(String::as_str) == Some(id)
     });
+    let letter = evidence.dead_letters.iter().find(|letter| letter.body.contains(id));
+    let remaining = evidence.remaining;
+    tell(anomaly, &Sides { entry, record: evidence.records.get(id), letter, remaining, at_ms })
+}
+
+/// All that is known of one task.
+pub(super) struct Sides<'a> {
+    pub(super) entry: Option<&'a LedgerEntry>,
+    pub(super) record: Option<&'a Record>,
+    pub(super) letter: Option<&'a DeadLetter>,
+    /// Messages in the tasks queue.
+    pub(super) remaining: u64,
+    pub(super) at_ms: u64,
+}
+
+pub(super) fn tell(anomaly: &Anomaly, sides: &Sides<'_>) -> Counterexample {
     let mut events = Vec::new();
-    if let Some(entry) = entry {
+    if let Some(entry) = sides.entry {
         client_events(entry, &mut events);
     }
-    if let Some(record) = evidence.records.get(id) {
+    if let Some(record) = sides.record {
         table_events(record, &mut events);
     }
-    let dead = evidence.dead_letters.iter().find(|letter| letter.body.contains(id));
-    let end = match dead {
+    let end = match sides.letter {
         Some(letter) => format!("in the dead-letter queue, received {} times", letter.receive_count),
-        None => format!("not in the dead-letter queue; {} messages in the tasks queue", evidence.remaining),
+        None => format!("not in the dead-letter queue; {} messages in the tasks queue", sides.remaining),
     };
+    events.push(event(sides.at_ms, "queue", end));
     events.sort_by_key(|event| event.at_ms);
-    events.push(event(judged_at_ms, "queue", end));
     Counterexample {
         task_id: anomaly.task_id.clone(),
         kind: anomaly.kind,
@@ -90,14 +106,24 @@ fn client_events(entry: &LedgerEntry, events: &mut Vec<Event>) {
 
 fn table_events(record: &Record, events: &mut Vec<Event>) {
     let steps = record.history.iter().filter_map(|line| parse(line));
-    events.extend(
-        steps.map(|step| event(step.at_ms, "table", format!("version {} {:?}", step.version, step.status))),
-    );
+    events.extend(steps.map(step_event));
     let now = format!(
         "status {:?}, {} claims, highest receive {}, {} effects",
         record.status, record.attempts, record.deliveries, record.completions
     );
     events.push(event(record.updated_at_ms, "table", now));
+}
+
+/// The row's first version is written by the function that accepts the task; claims and their ends by the worker.
+fn step_event(step: Step) -> Event {
+    let (source, what) = match (step.status, step.version) {
+        (TaskStatus::Queued, 1) => ("table", "row written"),
+        (TaskStatus::Queued, _) => ("worker", "attempt failed, back to the queue"),
+        (TaskStatus::Running, _) => ("worker", "claimed"),
+        (TaskStatus::Succeeded, _) => ("worker", "effect recorded, succeeded"),
+        (TaskStatus::DeadLettered, _) => ("table", "marked as a dead letter"),
+    };
+    event(step.at_ms, source, format!("version {} {:?}: {what}", step.version, step.status))
 }
 
 fn event(at_ms: u64, source: &str, what: String) -> Event {

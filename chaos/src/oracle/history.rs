@@ -73,3 +73,8 @@ pub fn begun_at_ms(record: &Record) -> Option<u64> {
 pub(super) fn successes(history: &[String]) -> usize {
     history.iter().filter_map(|line| parse(line)).filter(|step| step.status == TaskStatus::Succeeded).count()
 }
+
+/// The readable steps of a task's life: what it became, and when.
+pub fn steps(record: &Record) -> impl Iterator<Item = (TaskStatus, u64)> {
+    record.history.iter().filter_map(|line| parse(line)).map(|step| (step.status, step.at_ms))
+}

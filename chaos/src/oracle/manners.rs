@@ -54,7 +54,7 @@ fn look_at_retries(
         }
     }
     let totals = findings.totals;
-    if totals.retries < RETRIES_MIN || percent(totals.eager_retries, totals.retries) <= EAGER_PERCENT_MAX {
+    if !are_too_eager(totals.eager_retries, totals.retries) {
         return;
     }
     for (id, gap_ms) in eager {
@@ -64,7 +64,7 @@ fn look_at_retries(
 }
 
 /// From each failed attempt until the next one began. A task that waited for its first attempt was not retried.
-fn retry_gaps_ms(record: &Record) -> impl Iterator<Item = u64> {
+pub(super) fn retry_gaps_ms(record: &Record) -> impl Iterator<Item = u64> {
     let steps: Vec<Step> = record.history.iter().filter_map(|line| parse(line)).collect();
     let gaps = steps.windows(3).filter_map(|steps| match steps {
         [ran, failed, again]
@@ -95,13 +95,21 @@ fn look_at_pushes(
         }
     }
     findings.totals.missed_pushes = missed.len() as u64;
-    if percent(findings.totals.missed_pushes, all) <= evidence.missed_pushes_percent_max {
+    if !are_too_many_missed(findings.totals.missed_pushes, all, evidence.missed_pushes_percent_max) {
         return;
     }
     for (id, record) in missed {
         let detail = format!("version {} {:?} reached no socket of its owner", record.version, record.status);
         findings.add(AnomalyKind::MissedPush, id, detail);
     }
+}
+
+pub(super) fn are_too_eager(eager: u64, retries: u64) -> bool {
+    retries >= RETRIES_MIN && percent(eager, retries) > EAGER_PERCENT_MAX
+}
+
+pub(super) fn are_too_many_missed(missed: u64, all: u64, percent_max: f64) -> bool {
+    percent(missed, all) > percent_max
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]

@@ -6,11 +6,12 @@ mod judge;
 mod manners;
 mod model;
 mod predict;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use counterexample::{Counterexample, Event, counterexample};
-pub use history::begun_at_ms;
+pub use history::{begun_at_ms, steps};
 pub use judge::judge;
 pub use manners::EAGER_GAP_MS;
 pub use model::{Anomaly, AnomalyKind, DeadLetter, Evidence, Findings, Record, Totals};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use loadtest::{Expectation, LedgerEntry, Outcome, TaskKind, TaskStatus};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Record;
@@ -28,7 +29,7 @@ pub struct QueueRules {
 }
 
 /// While a fault was in effect, as measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
     pub from_ms: u64,
     pub to_ms: u64,

@@ -13,15 +13,15 @@ use super::{
 };
 use crate::experiment::DlqRule;
 
-const MAX_RECEIVE_COUNT: u64 = 5;
+pub(super) const MAX_RECEIVE_COUNT: u64 = 5;
 const OWNERS: u64 = 3;
 /// Between two steps of a history, so that a retry has waited.
 const STEP_MS: u64 = 1_000;
-const MISSED_PUSHES_PERCENT_MAX: f64 = 1.0;
+pub(super) const MISSED_PUSHES_PERCENT_MAX: f64 = 1.0;
 
 /// What becomes of one request in a generated run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     Succeeds,
     /// After a failed attempt, or a lease that ran out.
     SucceedsLater,
@@ -35,17 +35,17 @@ enum Fate {
 }
 
 #[derive(Clone, Debug)]
-struct World {
-    ledger: Vec<LedgerEntry>,
-    named_ids: HashMap<u64, String>,
-    records: BTreeMap<String, Record>,
-    dead_letters: Vec<DeadLetter>,
-    remaining: u64,
-    prediction: Prediction,
+pub(super) struct World {
+    pub(super) ledger: Vec<LedgerEntry>,
+    pub(super) named_ids: HashMap<u64, String>,
+    pub(super) records: BTreeMap<String, Record>,
+    pub(super) dead_letters: Vec<DeadLetter>,
+    pub(super) remaining: u64,
+    pub(super) prediction: Prediction,
 }
 
 impl World {
-    fn new(fates: &[Fate]) -> Self {
+    pub(super) fn new(fates: &[Fate]) -> Self {
         let mut world = Self {
             ledger: Vec::new(),
             named_ids: HashMap::new(),
@@ -80,11 +80,11 @@ impl World {
         self.ledger.push(entry);
     }
 
-    fn judge(&self) -> Findings {
+    pub(super) fn judge(&self) -> Findings {
         judge(&self.evidence())
     }
 
-    fn evidence(&self) -> Evidence<'_> {
+    pub(super) fn evidence(&self) -> Evidence<'_> {
         Evidence {
             ledger: &self.ledger,
             named_ids: &self.named_ids,
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    fn premises(&self, throttled: Option<Window>, queue: QueueRules) -> Premises<'_> {
+    pub(super) fn premises(&self, throttled: Option<Window>, queue: QueueRules) -> Premises<'_> {
         Premises {
             ledger: &self.ledger,
             named_ids: &self.named_ids,
@@ -115,7 +115,7 @@ impl World {
 }
 
 fn task_id(sequence: u64) -> String {
-    format!("task-{sequence:04}")
+    format!("0193e0a4-7c1e-5b6f-8a9d-{sequence:012}")
 }
 
 fn entry(sequence: u64, fate: Fate) -> LedgerEntry {
@@ -192,7 +192,7 @@ fn dead_letter(record: &Record) -> DeadLetter {
     DeadLetter { message_id, receive_count: MAX_RECEIVE_COUNT + 2, body: body.to_string() }
 }
 
-fn fates() -> impl Strategy<Value = Vec<Fate>> {
+pub(super) fn fates() -> impl Strategy<Value = Vec<Fate>> {
     let fate = prop_oneof![
         8 => Just(Fate::Succeeds),
         2 => Just(Fate::SucceedsLater),
@@ -212,7 +212,7 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
 
 /// A defect of a service, planted in a healthy run, and the anomaly that must name it.
 #[derive(Clone, Copy, Debug)]
-enum Defect {
+pub(super) enum Defect {
     DropsTask,
     DropsBeforeRecord,
     MarksAndDeletes,
@@ -236,7 +236,7 @@ enum Defect {
     AcceptsSecondBody,
 }
 
-const DEFECTS: [Defect; 21] = [
+pub(super) const DEFECTS: [Defect; 21] = [
     Defect::DropsTask,
     Defect::DropsBeforeRecord,
     Defect::MarksAndDeletes,
@@ -261,7 +261,7 @@ const DEFECTS: [Defect; 21] = [
 ];
 
 /// Plants the defect; answers whom it hits, and as what it must be found.
-fn plant(defect: Defect, world: &mut World, fates: &[Fate]) -> (String, AnomalyKind) {
+pub(super) fn plant(defect: Defect, world: &mut World, fates: &[Fate]) -> (String, AnomalyKind) {
     let (index, good) = world.first(fates, Fate::Succeeds);
     let (poison_index, poison) = world.first(fates, Fate::Poison);
     let (_, later) = world.first(fates, Fate::SucceedsLater);

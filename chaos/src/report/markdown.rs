@@ -77,7 +77,7 @@ fn details(experiment: &ExperimentReport) -> String {
 }
 
 /// Nothing that a task or an error says can end a cell or begin markup.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

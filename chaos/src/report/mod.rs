@@ -1,5 +1,7 @@
 //! What a run leaves for people and for machines.
 
+mod compare;
+mod compare_text;
 mod html;
 mod junit;
 mod markdown;
@@ -7,7 +9,10 @@ mod terminal;
 
 use std::path::{Path, PathBuf};
 
-pub use html::html;
+pub use compare::{Change, Comparison, ExperimentChange, Group, Side, compare};
+pub use compare_text::{comparison_markdown, comparison_terminal};
+pub(crate) use html::live_html;
+pub use html::{comparison_html, html};
 pub use junit::junit;
 pub use markdown::markdown;
 pub use terminal::table;
@@ -15,6 +20,7 @@ pub use terminal::table;
 use crate::run::RunReport;
 
 pub const VERDICT_FILE: &str = "verdict.json";
+pub const SCHEMA_FILE: &str = "verdict.schema.json";
 const LATEST: &str = "latest";
 
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +41,19 @@ pub enum ReportError {
 pub fn write(folder: &Path, report: &RunReport) -> Result<(), ReportError> {
     let json = serde_json::to_string_pretty(report).map_err(ReportError::Json)?;
     put(folder, VERDICT_FILE, &json)?;
+    put(folder, SCHEMA_FILE, &schema_text()?)?;
     put(folder, "junit.xml", &junit(report).map_err(ReportError::Junit)?)?;
     put(folder, "summary.md", &markdown(report))?;
     put(folder, "report.html", &html(report).map_err(ReportError::Json)?)
+}
+
+/// The JSON Schema of `verdict.json`.
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(RunReport)
+}
+
+fn schema_text() -> Result<String, ReportError> {
+    serde_json::to_string_pretty(&schema()).map_err(ReportError::Json)
 }
 
 pub fn read(folder: &Path) -> Result<RunReport, ReportError> {

@@ -2,10 +2,13 @@
 
 use loadtest::{LedgerEntry, TaskKind, TaskStatus, Validity};
 
+use super::activity::activity;
 use super::clients;
 use super::dose::Dose;
 use super::execute::{Observed, Quiet};
-use super::verdict::{Check, ExperimentReport, NamedWindow, Outcome, Redrive, Revert, Verdict, verdict_of};
+use super::verdict::{
+    Check, Configurations, ExperimentReport, NamedWindow, Outcome, Redrive, Revert, Verdict, verdict_of,
+};
 use crate::experiment::{Experiment, FaultKind};
 use crate::fault::RevertReport;
 use crate::observe::drift;
@@ -73,6 +76,12 @@ pub(super) fn assess(
         windows: observed.dose.iter().filter_map(named_window).collect(),
         series: observed.outcome.series.clone(),
         samples: observed.samples.clone(),
+        activity: activity(&observed.outcome.ledger, &observed.end.records),
+        configuration: Some(Configurations {
+            before: observed.configuration.0.clone(),
+            during: observed.during.clone(),
+            after: observed.configuration.1.clone(),
+        }),
         dead_letters_of_others: (observed.quiet.dead_letters.len() as u64).saturating_sub(dlq_found),
         started_at_ms: observed.started_at_ms,
         took_ms: observed.took_ms,
@@ -119,6 +128,8 @@ pub(super) fn failed(
         windows: Vec::new(),
         series: Vec::new(),
         samples: Vec::new(),
+        activity: Vec::new(),
+        configuration: None,
         dead_letters_of_others: 0,
         started_at_ms,
         took_ms,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use loadtest::{LedgerEntry, Outcome};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::timeline::{FaultRun, Planned};
@@ -21,7 +22,7 @@ const METRIC_PATIENCE_EMULATED: Duration = Duration::from_secs(3);
 const METRIC_LOOK: Duration = Duration::from_millis(500);
 const HTTP_TOO_MANY_REQUESTS: u16 = 429;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Dose {
     pub fault: String,
     pub target: String,
@@ -38,7 +39,7 @@ pub struct Dose {
     pub error: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Proof {
     pub source: String,
     pub count: u64,

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use loadtest::stack::{Queue, Stack};
-use loadtest::{LedgerEntry, LoadOutcome, LoadPlan, NuisanceSockets, Running, TaskMix};
+use loadtest::{Counts, LedgerEntry, LoadOutcome, LoadPlan, NuisanceSockets, Running, TaskMix};
 use task_core::idempotency::named_task_id;
 use task_core::{IdempotencyKey, Owner};
 use tokio::time::Instant;
 
 use super::halt::Halt;
+use super::live::{FaultState, LiveFault};
 use super::progress::Progress;
 use super::timeline::{FaultRun, PHASE_BEFORE, Planned, Stage};
 use super::verdict::Redrive;
@@ -62,6 +63,13 @@ pub(super) struct Bench<'a> {
     pub(super) progress: &'a Progress,
 }
 
+/// Where the live view looks.
+#[derive(Clone, Copy, Debug)]
+struct Watched<'a> {
+    running: &'a Running,
+    sampler: &'a Sampler,
+}
+
 /// The data plane at one quiet moment.
 #[derive(Debug)]
 pub(super) struct Quiet {
@@ -85,6 +93,8 @@ pub(super) struct Observed {
     pub(super) end: Quiet,
     pub(super) redrive: Option<Result<Redrive, String>>,
     pub(super) configuration: (Configuration, Configuration),
+    /// As read while the first fault was in effect.
+    pub(super) during: Option<Configuration>,
     pub(super) budget_spent: Option<String>,
     pub(super) queue: QueueFacts,
     pub(super) started_at_ms: u64,
@@ -109,20 +119,28 @@ impl Bench<'_> {
 
         let running = loadtest::start(self.stack, self.load_plan(experiment, queue)).await?;
         running.phase(PHASE_BEFORE);
-        let (runs, budget_spent) = self.under_load(experiment, &planned, &running).await;
+        self.announce(experiment, &planned, queue);
+        let watched = Watched { running: &running, sampler: &sampler };
+        let (runs, budget_spent) = self.under_load(experiment, &planned, watched).await;
         // Whoever asked to stop wants to have the terminal back, not a verdict in some minutes.
         if let Some(reason) = self.halt.reason() {
             return Err(ExecuteError::Halted(reason));
         }
         let settle = experiment.load.settle.resolve(queue.visibility_timeout);
         self.progress.line("waiting for the queue to empty");
-        observe::drained(self.cloud, &tasks_url, settle).await?;
+        self.progress.phase("draining");
+        self.showing(watched, observe::drained(self.cloud, &tasks_url, settle)).await?;
+        self.progress.phase("judging");
 
         let quiet = self.look(&running.ledger()).await?;
         let dose = self.doses(&planned, &runs, &running.ledger(), &quiet.records).await;
         let audit = actions::audit(self.cloud, self.stack).await.map_err(|error| error.to_string());
         let redrive = match experiment.expect.redrive {
-            true => Some(self.redrive(&running, settle).await.map_err(|error| crate::fault::chain(&error))),
+            true => {
+                self.progress.phase("redrive");
+                let redrive = self.showing(watched, self.redrive(&running, settle)).await;
+                Some(redrive.map_err(|error| crate::fault::chain(&error)))
+            }
             false => None,
         };
         running.settled(SETTLE_CLIENTS).await;
@@ -139,6 +157,7 @@ impl Bench<'_> {
             end,
             redrive,
             configuration: (before, after),
+            during: runs.into_iter().find_map(|run| run.during),
             budget_spent,
             queue,
             started_at_ms,
@@ -173,11 +192,12 @@ impl Bench<'_> {
         &self,
         experiment: &Experiment,
         planned: &[Planned],
-        running: &Running,
+        watched: Watched<'_>,
     ) -> (Vec<FaultRun>, Option<String>) {
-        let halt = Halt::default();
+        let (halt, running) = (Halt::default(), watched.running);
         let stage = Stage {
             cloud: self.cloud,
+            stack: self.stack,
             guards: self.guards,
             running,
             halt: &halt,
@@ -186,7 +206,8 @@ impl Bench<'_> {
             active: AtomicUsize::new(0),
             began: Instant::now(),
         };
-        let faults = join_all(planned.iter().map(|planned| stage.play(planned)));
+        let faults =
+            join_all(planned.iter().enumerate().map(|(number, planned)| stage.play(number, planned)));
         let work = async {
             let arrivals = async {
                 tokio::select! {
@@ -196,7 +217,7 @@ impl Bench<'_> {
             };
             tokio::join!(faults, arrivals).0
         };
-        let watch = self.watch(&experiment.abort, running, &halt);
+        let watch = self.watch(&experiment.abort, watched, &halt);
         tokio::select! {
             runs = work => (runs, halt.reason()),
             // Watching never ends by itself.
@@ -204,13 +225,12 @@ impl Bench<'_> {
         }
     }
 
-    async fn watch(&self, abort: &Abort, running: &Running, halt: &Halt) -> std::convert::Infallible {
+    async fn watch(&self, abort: &Abort, watched: Watched<'_>, halt: &Halt) -> std::convert::Infallible {
         loop {
             if !self.halt.sleep(BUDGET_LOOK).await {
                 halt.ask(&self.halt.reason().unwrap_or_default());
             }
-            let counts = running.counts();
-            self.progress.counts(&counts);
+            let counts = self.show(watched);
             let bad = counts.refused + counts.unknown;
             let share = bad as f64 * 100.0 / counts.attempted.max(1) as f64;
             if counts.attempted >= abort.attempts_min && share > abort.refused_percent {
@@ -229,6 +249,39 @@ impl Bench<'_> {
             if halt.reason().is_some() {
                 tokio::time::sleep(BUDGET_LOOK).await;
             }
+        }
+    }
+
+    fn announce(&self, experiment: &Experiment, planned: &[Planned], queue: QueueFacts) {
+        let faults = planned.iter().map(|planned| LiveFault {
+            name: format!("{} on {}", planned.spec.kind.name(), planned.spec.target),
+            starts_ms: millis(planned.start),
+            ends_ms: millis(planned.start + planned.duration),
+            state: FaultState::Waiting,
+        });
+        let load = experiment.load.duration.resolve(queue.visibility_timeout);
+        self.progress.load_begins(millis(load), faults.collect());
+        self.progress.phase(PHASE_BEFORE);
+    }
+
+    fn show(&self, watched: Watched<'_>) -> Counts {
+        let counts = watched.running.counts();
+        self.progress.observe(&counts, watched.sampler.latest());
+        counts
+    }
+
+    /// Does the work, and meanwhile goes on showing what is seen.
+    async fn showing<T>(&self, watched: Watched<'_>, work: impl Future<Output = T>) -> T {
+        let show = async {
+            loop {
+                self.show(watched);
+                tokio::time::sleep(BUDGET_LOOK).await;
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            // Showing never ends by itself.
+            never = show => match never {},
         }
     }
 

@@ -1,12 +1,17 @@
-//! What a person sees while a run lasts: a line that updates on a terminal, plain lines elsewhere.
+//! What a person sees while a run lasts: a view that updates on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::Counts;
+
+use super::Verdict;
+use super::draw;
+use super::live::{FaultState, Judged, Live, LiveFault};
+use crate::clock::now_ms;
+use crate::observe::Sample;
 
 /// Without a terminal the counts are printed this often: enough to see that it lives.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -14,34 +19,57 @@ const TICK: Duration = Duration::from_millis(120);
 
 #[derive(Debug)]
 pub struct Progress {
+    live: Arc<Live>,
     bar: Option<ProgressBar>,
     began: Instant,
     printed: Mutex<Option<Instant>>,
 }
 
-impl Default for Progress {
-    fn default() -> Self {
+impl Progress {
+    pub fn new(live: Arc<Live>, run_id: &str, experiments: usize) -> Self {
+        live.change(|now| {
+            now.run_id = run_id.to_owned();
+            now.of = experiments;
+        });
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner();
             // A template that cannot be parsed leaves the default one.
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise} {prefix} {msg}") {
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
                 bar.set_style(style);
             }
             bar.enable_steady_tick(TICK);
             bar
         });
-        Self { bar, began: Instant::now(), printed: Mutex::new(None) }
+        Self { live, bar, began: Instant::now(), printed: Mutex::new(None) }
     }
-}
 
-impl Progress {
     pub fn begin(&self, experiment: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_prefix(experiment.to_owned());
-        }
+        self.live.begin(experiment);
         self.line(&format!("experiment {experiment}"));
     }
 
+    /// The load begins, with these faults ahead of it.
+    pub(super) fn load_begins(&self, load_ms: u64, faults: Vec<LiveFault>) {
+        self.live.change(|now| {
+            now.load_began_at_ms = Some(now_ms());
+            now.load_ms = load_ms;
+            now.faults = faults;
+        });
+    }
+
+    pub(super) fn phase(&self, name: &str) {
+        self.live.change(|now| now.phase = name.to_owned());
+    }
+
+    pub(super) fn fault(&self, number: usize, state: FaultState) {
+        self.live.change(|now| {
+            if let Some(fault) = now.faults.get_mut(number) {
+                fault.state = state;
+            }
+        });
+    }
+
+    /// A line that stays.
     pub fn line(&self, text: &str) {
         let text = format!("[{:>6.1} s] {text}", self.began.elapsed().as_secs_f64());
         match &self.bar {
@@ -50,30 +78,31 @@ impl Progress {
         }
     }
 
-    pub fn counts(&self, counts: &Counts) {
-        let text = format!(
-            "{} sent, {} acknowledged, {} refused, {} unknown, {} done, {} waiting, p99 {:.0} ms",
-            counts.attempted,
-            counts.acknowledged,
-            counts.refused,
-            counts.unknown,
-            counts.succeeded + counts.dead_lettered,
-            counts.outstanding,
-            counts.post_p99_ms
-        );
+    pub fn observe(&self, counts: &Counts, queue: Option<Sample>) {
+        self.live.observe(counts, queue);
+        let now = self.live.snapshot();
         if let Some(bar) = &self.bar {
-            bar.set_message(text);
+            bar.set_message(draw::lines(&now).join("\n  "));
             return;
         }
         let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
         if printed.is_none_or(|at| at.elapsed() >= PLAIN_EVERY) {
             *printed = Some(Instant::now());
             drop(printed);
-            self.line(&text);
+            self.line(&draw::plain(&now));
         }
     }
 
-    pub fn end(&self) {
+    pub(super) fn judged(&self, name: &str, verdict: Verdict) {
+        self.live.change(|now| now.judged.push(Judged { name: name.to_owned(), verdict }));
+        self.line(&format!("{name}: {}", verdict.name()));
+    }
+
+    pub fn end(&self, verdict: Verdict) {
+        self.live.change(|now| {
+            now.phase = "over".into();
+            now.verdict = Some(verdict);
+        });
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

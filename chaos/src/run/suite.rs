@@ -1,6 +1,7 @@
 //! A run: experiments one after the other, and whatever happens, everything put back.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use loadtest::stack::Stack;
@@ -8,6 +9,7 @@ use loadtest::stack::Stack;
 use super::assess::{assess, failed};
 use super::execute::Bench;
 use super::halt::Halt;
+use super::live::Live;
 use super::progress::Progress;
 use super::verdict::{ExperimentReport, RunReport, overall};
 use crate::clock::{millis, now_ms, rfc3339};
@@ -26,6 +28,8 @@ pub struct Suite {
     /// Of this run alone.
     pub folder: PathBuf,
     pub halt: Halt,
+    /// What is known while the run lasts.
+    pub live: Arc<Live>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +51,7 @@ pub async fn run(suite: &Suite) -> Result<RunReport, RunError> {
         account_id: suite.stack.account_id.clone(),
     })?;
     let guards = Guards::new(suite.cloud.clone(), journal);
-    let progress = Progress::default();
+    let progress = Progress::new(Arc::clone(&suite.live), &suite.run_id, suite.experiments.len());
     let mut experiments = Vec::with_capacity(suite.experiments.len());
     for experiment in &suite.experiments {
         if suite.halt.reason().is_some() {
@@ -55,10 +59,10 @@ pub async fn run(suite: &Suite) -> Result<RunReport, RunError> {
         }
         progress.begin(&experiment.name);
         let report = conduct(suite, &guards, &progress, experiment).await;
-        progress.line(&format!("{}: {}", report.name, report.verdict.name()));
+        progress.judged(&report.name, report.verdict);
         experiments.push(report);
     }
-    progress.end();
+    progress.end(overall(&experiments));
     let reverted = guards.reports().iter().all(|report| report.error.is_none());
     Ok(RunReport {
         run_id: suite.run_id.clone(),

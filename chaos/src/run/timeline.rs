@@ -4,16 +4,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use loadtest::Running;
-
+use loadtest::stack::Stack;
 use tokio::time::Instant;
 
 use super::halt::Halt;
+use super::live::FaultState;
 use super::progress::Progress;
 use crate::clock::{millis, now_ms};
 use crate::cloud::Cloud;
 use crate::experiment::FaultSpec;
 use crate::fault::{Guards, Lever};
-use crate::observe::{Beat, Canary, Metric, Pulse, empty_event, is_denied, sum_since};
+use crate::observe::{self, Beat, Canary, Configuration, Metric, Pulse, empty_event, is_denied, sum_since};
 use crate::oracle::Window;
 
 /// How often the setting is read while the fault lasts.
@@ -58,6 +59,8 @@ pub(super) struct FaultRun {
     /// How often a call of the harness was denied.
     pub(super) denied: u64,
     pub(super) beats: Vec<Beat>,
+    /// What faults can change, as it was while this one was in effect.
+    pub(super) during: Option<Configuration>,
     /// Sums at the start, in the order of the plan's metrics.
     pub(super) sums_before: Vec<f64>,
     pub(super) error: Option<String>,
@@ -67,6 +70,7 @@ pub(super) struct FaultRun {
 #[derive(Debug)]
 pub(super) struct Stage<'a> {
     pub(super) cloud: &'a Cloud,
+    pub(super) stack: &'a Stack,
     pub(super) guards: &'a Guards,
     pub(super) running: &'a Running,
     pub(super) halt: &'a Halt,
@@ -77,7 +81,8 @@ pub(super) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    pub(super) async fn play(&self, planned: &Planned) -> FaultRun {
+    /// `number` is the fault's place in its experiment.
+    pub(super) async fn play(&self, number: usize, planned: &Planned) -> FaultRun {
         let mut run = FaultRun::default();
         let wait = planned.start.saturating_sub(CONTROL).saturating_sub(self.began.elapsed());
         if !self.halt.sleep(wait).await {
@@ -94,14 +99,16 @@ impl Stage<'_> {
         self.halt.sleep(planned.start.saturating_sub(ON_THE_WAY).saturating_sub(self.began.elapsed())).await;
         if self.active.fetch_add(1, Ordering::SeqCst) == 0 {
             self.running.phase(PHASE_FAULT);
+            self.progress.phase(PHASE_FAULT);
         }
         if self.halt.sleep(ON_THE_WAY).await {
-            self.hold(planned, &mut run).await;
+            self.hold(number, planned, &mut run).await;
         } else {
             run.error = Some(STOPPED_BEFORE.into());
         }
         if self.active.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.running.phase(PHASE_AFTER);
+            self.progress.phase(PHASE_AFTER);
         }
         if let Some(canary) = canary {
             run.beats = self.until_healthy(canary, run.engaged_at_ms).await;
@@ -109,7 +116,7 @@ impl Stage<'_> {
         run
     }
 
-    async fn hold(&self, planned: &Planned, run: &mut FaultRun) {
+    async fn hold(&self, number: usize, planned: &Planned, run: &mut FaultRun) {
         let asked_at_ms = now_ms();
         run.asked = Some(Window { from_ms: asked_at_ms, to_ms: asked_at_ms + millis(planned.duration) });
         let name = planned.spec.kind.name();
@@ -124,10 +131,15 @@ impl Stage<'_> {
         };
         let engaged = Instant::now();
         run.engaged_at_ms = Some(now_ms());
-        self.watch(planned, engaged, run).await;
+        self.progress.fault(number, FaultState::Active);
+        // For the report alone: what cannot be read is left out, and the fault is not cut short for it.
+        let reading = async { observe::configuration(self.cloud, self.stack).await.ok() };
+        let (during, ()) = tokio::join!(reading, self.watch(planned, engaged, run));
+        run.during = during;
         run.release_asked_at_ms = Some(now_ms());
         let report = self.guards.release(fault).await;
         run.released_at_ms = Some(now_ms());
+        self.progress.fault(number, FaultState::PutBack);
         self.progress.line(&format!("{name} on {} put back", planned.spec.target));
         run.error = report.and_then(|report| report.error);
     }

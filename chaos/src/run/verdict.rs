@@ -1,15 +1,17 @@
 //! What a run says in the end. These types are `verdict.json`.
 
 use loadtest::{PhaseStats, SeriesPoint};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Dose;
-use crate::observe::Sample;
+use super::activity::ActivityPoint;
+use crate::observe::{Configuration, Sample};
 use crate::oracle::{Anomaly, Counterexample, Totals, Window};
 
 /// PASS: everything that was expected was seen to hold. FAIL: something was seen not to hold. INCONCLUSIVE: neither.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
     Pass,
@@ -17,7 +19,7 @@ pub enum Verdict {
     Inconclusive,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     Held,
@@ -26,7 +28,7 @@ pub enum Outcome {
     Unknown,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     pub name: String,
     pub outcome: Outcome,
@@ -58,7 +60,7 @@ pub(super) fn verdict_of(checks: &[Check]) -> Verdict {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExperimentReport {
     pub name: String,
     pub hypothesis: String,
@@ -93,6 +95,12 @@ pub struct ExperimentReport {
     pub windows: Vec<NamedWindow>,
     pub series: Vec<SeriesPoint>,
     pub samples: Vec<Sample>,
+    /// What worker and sockets did, second by second.
+    #[serde(default)]
+    pub activity: Vec<ActivityPoint>,
+    /// What faults can change. Null when the run ended before it was read twice.
+    #[serde(default)]
+    pub configuration: Option<Configurations>,
     /// Dead letters of other runs, which are left alone.
     pub dead_letters_of_others: u64,
     pub started_at_ms: u64,
@@ -101,13 +109,21 @@ pub struct ExperimentReport {
     pub definition: Value,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Configurations {
+    pub before: Configuration,
+    /// While the faults were in effect; null without a fault, or where it could not be read.
+    pub during: Option<Configuration>,
+    pub after: Configuration,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NamedWindow {
     pub name: String,
     pub window: Window,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Redrive {
     /// Messages that the move task says it moved.
     pub moved: u64,
@@ -118,7 +134,7 @@ pub struct Redrive {
     pub dlq_found: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Revert {
     pub what: String,
     pub prior: Value,
@@ -126,8 +142,8 @@ pub struct Revert {
     pub error: Option<String>,
 }
 
-/// `verdict.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `verdict.json`: what a chaos run says in the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunReport {
     pub run_id: String,
     pub verdict: Verdict,

@@ -1,0 +1,104 @@
+//! What the oracle judges by, and which tasks must be in the dead-letter queue and may be by it.
+
+use loadtest::TaskStatus;
+
+use super::fact::{Answer, EntryFact, RecordFact};
+use super::judge::Case;
+use crate::clock::millis;
+use crate::experiment::DlqRule;
+use crate::oracle::{QueueRules, Window};
+
+/// How the dead letters are predicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    By(DlqRule),
+    /// The dead letters went back and all is quiet: only what can never succeed may be there again.
+    AfterRedrive,
+}
+
+/// `must ⊆ found ⊆ may` for dead letters; set equality where both are the same.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub dead_letters: Ending,
+    /// While the worker was throttled, when it was.
+    pub throttled: Option<Window>,
+    pub queue: QueueRules,
+    /// The measured end of the last fault: what was acknowledged before it is the backlog.
+    pub faults_end_ms: Option<u64>,
+    /// Share of final tasks whose end no push need have told.
+    pub missed_pushes_percent_max: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fate {
+    pub(super) must: bool,
+    pub(super) may: bool,
+    /// How many requests for it say so by the clock alone.
+    pub(super) by_clock: Option<(u64, u64)>,
+}
+
+impl Rules {
+    pub(super) fn fate(&self, case: &Case) -> Fate {
+        let mut fate = self.ending(case);
+        match (self.dead_letters, self.throttled) {
+            (Ending::By(DlqRule::ReceiveCounts), Some(window)) => {
+                self.by_receive_counts(&mut fate, case, window)
+            }
+            (Ending::By(DlqRule::Deliveries), _) => {
+                fate.may |= case.record.is_some_and(|record| self.is_used_up(&record));
+            }
+            (Ending::By(DlqRule::Poison | DlqRule::ReceiveCounts) | Ending::AfterRedrive, _) => {}
+        }
+        fate
+    }
+
+    /// Acknowledged ones that end there must be there, those of unknown fate may be.
+    fn ending(&self, case: &Case) -> Fate {
+        let ends = |entry: &&EntryFact| match self.dead_letters {
+            Ending::By(_) => entry.is_poison,
+            Ending::AfterRedrive => entry.is_hopeless,
+        };
+        let must = case.acknowledged().any(|entry| ends(&entry));
+        let mut unknown =
+            case.entries.iter().filter(|entry| entry.is_named && entry.answer == Answer::Unknown);
+        Fate { must, may: must || unknown.any(|entry| ends(&entry)), by_clock: None }
+    }
+
+    /// SQS hands out a message no more often than this: what a worker saw on its last receive may be a dead letter next.
+    fn is_used_up(&self, record: &RecordFact) -> bool {
+        u64::from(record.deliveries) >= self.queue.max_receive_count
+    }
+
+    /// The clock first, with a margin on both sides; inside of it the receives that workers saw decide.
+    fn by_receive_counts(&self, fate: &mut Fate, case: &Case, window: Window) {
+        let (mut must_by_clock, mut may_by_clock) = (u64::from(fate.must), u64::from(fate.may));
+        for entry in case.acknowledged().filter(|entry| !entry.is_poison) {
+            let (must, may) = receive_fate(entry, window, self.queue);
+            must_by_clock += u64::from(must);
+            may_by_clock += u64::from(may);
+            if !may {
+                continue;
+            }
+            match case.record {
+                Some(record) if record.status == TaskStatus::Succeeded && !self.is_used_up(&record) => {}
+                Some(record) if record.deliveries > 0 => fate.may = true,
+                _ => (fate.must, fate.may) = (true, true),
+            }
+        }
+        fate.by_clock = Some((must_by_clock, may_by_clock));
+    }
+}
+
+/// A throttled consumer's pollers keep receiving, and each receive counts: the first at once, then one per visibility
+/// timeout. After `maxReceiveCount` of them the next one sends the message to the dead-letter queue. Whether it must, and
+/// whether it may be there.
+fn receive_fate(entry: &EntryFact, window: Window, queue: QueueRules) -> (bool, bool) {
+    let (Some(sent_at_ms), Some(answered_at_ms)) = (entry.sent_at_ms(), entry.answered_at_ms()) else {
+        return (false, true);
+    };
+    let life_ms = millis(queue.visibility_timeout).saturating_mul(queue.max_receive_count);
+    let slack_ms = millis(queue.slack);
+    let surely_inside = sent_at_ms >= window.from_ms + slack_ms;
+    let must = surely_inside && answered_at_ms + life_ms + slack_ms < window.to_ms;
+    (must, sent_at_ms + life_ms < window.to_ms + slack_ms)
+}

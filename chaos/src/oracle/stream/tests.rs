@@ -1,0 +1,221 @@
+//! The streaming oracle against the plain one, and its sorter against a sort in memory.
+
+use std::time::Duration;
+
+use loadtest::LedgerEntry;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::key::TaskKey;
+use super::sort::{Bytes, Fact, Sorter};
+use super::*;
+use crate::experiment::DlqRule;
+use crate::oracle::tests::{
+    DEFECTS, Fate, MAX_RECEIVE_COUNT, MISSED_PUSHES_PERCENT_MAX, World, fates, plant,
+};
+use crate::oracle::{
+    AnomalyKind, DeadLetter, QueueRules, Record, Window, after_redrive, counterexample, predict,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Pair(u128, u64);
+
+impl Fact for Pair {
+    const BYTES: usize = 24;
+
+    fn key(&self) -> TaskKey {
+        TaskKey(self.0)
+    }
+
+    fn position(&self) -> u64 {
+        self.1
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.0.to_le_bytes());
+        bytes.extend(self.1.to_le_bytes());
+    }
+
+    fn decode(bytes: &mut Bytes<'_>) -> Self {
+        Self(u128::from_le_bytes(bytes.take()), u64::from_le_bytes(bytes.take()))
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_spilled_comes_back_in_order_and_whole(
+        keys in prop::collection::vec(0_u128..20, 0..200), buffer in 1_usize..40,
+    ) {
+        let dir = TempDir::new().unwrap();
+        let mut sorter = Sorter::new(dir.path(), buffer);
+        let mut expected: Vec<Pair> = keys.iter().zip(0..).map(|(key, position)| Pair(*key, position)).collect();
+        for pair in &expected {
+            sorter.push(*pair).unwrap();
+        }
+        expected.sort();
+        let (mut sorted, mut found, mut group) = (sorter.sorted().unwrap(), Vec::new(), Vec::new());
+        while let Some(key) = sorted.peek() {
+            sorted.take(key, &mut group).unwrap();
+            prop_assert!(!group.is_empty() && group.iter().all(|pair| pair.key() == key));
+            found.extend(group.iter().copied());
+        }
+        prop_assert_eq!(found, expected);
+        prop_assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "spill files have no name");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_an_error_that_names_it() {
+    let mut sorter = Sorter::new(std::path::Path::new("/nowhere/at/all"), 1);
+    sorter.push(Pair(1, 1)).unwrap();
+    let error = sorter.push(Pair(2, 2)).unwrap_err();
+    assert!(error.to_string().contains("/nowhere/at/all"));
+}
+
+#[test]
+fn kept_records_are_read_again_wherever_they_lie() {
+    let dir = TempDir::new().unwrap();
+    let mut kept = Records::new(dir.path()).unwrap();
+    let records: Vec<_> = (0..50).map(|number| bench::record_for_tests(number)).collect();
+    let places: Vec<u64> = records.iter().map(|record| kept.keep(record).unwrap()).collect();
+    for (record, place) in records.iter().zip(&places).rev() {
+        assert_eq!(kept.read(*place).unwrap(), *record);
+    }
+    let more = kept.keep(&records[0]).unwrap();
+    assert_eq!(kept.read(more).unwrap(), records[0], "reading must not lose the end");
+    assert!(matches!(kept.read(u64::MAX), Err(ShelfError::Missing { .. })));
+}
+
+/// The three sides of a generated run, read in an order that no side has by itself.
+fn judge_streaming(world: &World, rules: &Rules, buffer: usize) -> Findings {
+    let dir = TempDir::new().unwrap();
+    let mut ledger = LedgerIndex::with_buffer(dir.path(), buffer);
+    for (position, entry) in world.ledger.iter().enumerate().rev() {
+        ledger.add(position as u64, entry, world.named_ids.get(&entry.sequence).map(String::as_str)).unwrap();
+    }
+    let mut table = TableIndex::with_buffer(dir.path(), buffer);
+    for (position, record) in world.records.values().enumerate().collect::<Vec<_>>().into_iter().rev() {
+        table.add(position as u64, record).unwrap();
+    }
+    let mut dead_letters = LetterIndex::with_buffer(dir.path(), buffer);
+    for (position, letter) in (0..).zip(&world.dead_letters) {
+        dead_letters.add(position, letter).unwrap();
+    }
+    let evidence = Evidence { ledger, table, dead_letters, remaining: world.remaining, at_ms: JUDGED_AT_MS };
+    judge(evidence, rules, world).unwrap()
+}
+
+const JUDGED_AT_MS: u64 = 2_000_000;
+
+impl Shelf for World {
+    fn entry(&self, position: u64) -> Result<LedgerEntry, ShelfError> {
+        Ok(self.ledger[position as usize].clone())
+    }
+
+    fn record(&self, position: u64) -> Result<Record, ShelfError> {
+        Ok(self.records.values().nth(position as usize).unwrap().clone())
+    }
+
+    fn letter(&self, position: u64) -> Result<DeadLetter, ShelfError> {
+        Ok(self.dead_letters[position as usize].clone())
+    }
+
+    fn named_id(&self, entry: &LedgerEntry) -> Option<String> {
+        self.named_ids.get(&entry.sequence).cloned()
+    }
+}
+
+/// Every attempt after a failed one begins at once.
+fn hurry(world: &mut World) {
+    for record in world.records.values_mut() {
+        for line in &mut record.history {
+            let (step, _) = line.rsplit_once(' ').unwrap();
+            *line = format!("{step} {}", record.created_at_ms);
+        }
+    }
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    let ending = prop_oneof![
+        Just(Ending::By(DlqRule::Poison)),
+        Just(Ending::By(DlqRule::ReceiveCounts)),
+        Just(Ending::By(DlqRule::Deliveries)),
+        Just(Ending::AfterRedrive),
+    ];
+    let window = prop::option::of((999_000_u64..1_001_000, 0_u64..20_000));
+    (ending, window, 1_u64..3).prop_map(|(dead_letters, window, visibility)| Rules {
+        dead_letters,
+        throttled: window.map(|(from_ms, length_ms)| Window { from_ms, to_ms: from_ms + length_ms }),
+        queue: QueueRules {
+            visibility_timeout: Duration::from_secs(visibility),
+            max_receive_count: MAX_RECEIVE_COUNT,
+            slack: Duration::from_millis(500),
+        },
+        faults_end_ms: None,
+        missed_pushes_percent_max: MISSED_PUSHES_PERCENT_MAX,
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_streaming_oracle_says_what_the_plain_one_says(
+        fates in fates(), defect in prop::option::of(0..DEFECTS.len()), rules in rules(), buffer in 1_usize..30,
+        unpushed: bool, eager: bool,
+    ) {
+        let mut world = World::new(&fates);
+        if let Some(which) = defect {
+            plant(DEFECTS[which], &mut world, &fates);
+        }
+        if unpushed {
+            world.ledger.iter_mut().for_each(|entry| entry.pushes.clear());
+        }
+        if eager {
+            hurry(&mut world);
+        }
+        let premises = world.premises(rules.throttled, rules.queue);
+        world.prediction = match rules.dead_letters {
+            Ending::By(rule) => predict(rule, &premises),
+            Ending::AfterRedrive => after_redrive(&premises),
+        };
+        let plain = world.judge();
+        let story = counterexample(&plain, &world.evidence(), JUDGED_AT_MS);
+        let found = judge_streaming(&world, &rules, buffer);
+        prop_assert_eq!(found.totals, plain.totals);
+        prop_assert_eq!(&found.anomalies, &plain.anomalies);
+        for anomaly in &plain.anomalies {
+            prop_assert_eq!(found.count(anomaly.kind), plain.count(anomaly.kind));
+        }
+        let counts = found.dead_letters;
+        prop_assert_eq!(counts.found, plain.dead_letters.len() as u64);
+        prop_assert_eq!(counts.must, world.prediction.must.len() as u64);
+        prop_assert_eq!(counts.may, world.prediction.may.len() as u64);
+        prop_assert_eq!(counts.by_clock, world.prediction.by_clock);
+        prop_assert_eq!(found.counterexample, story);
+    }
+}
+
+#[test]
+fn of_one_kind_only_so_many_are_named_and_all_are_counted() {
+    let fates = vec![Fate::Succeeds; 2_500];
+    let mut world = World::new(&fates);
+    world.records.clear();
+    let found = judge_streaming(&world, &poison_only(), 100);
+    assert_eq!(found.count(AnomalyKind::Lost), 2_500);
+    assert_eq!(found.anomalies.len() as u64, NAMED_MAX);
+    assert_eq!(found.totals.lost, 2_500);
+}
+
+fn poison_only() -> Rules {
+    let queue = QueueRules {
+        visibility_timeout: Duration::from_secs(6),
+        max_receive_count: MAX_RECEIVE_COUNT,
+        slack: Duration::ZERO,
+    };
+    Rules {
+        dead_letters: Ending::By(DlqRule::Poison),
+        throttled: None,
+        queue,
+        faults_end_ms: None,
+        missed_pushes_percent_max: MISSED_PUSHES_PERCENT_MAX,
+    }
+}

@@ -1,0 +1,155 @@
+//! The report as a browser draws it: no error in its console, every chart drawn, every figure as in verdict.json.
+//!
+//! Without Chromium these tests say so, loudly, and are skipped; the gate installs it and sets `CHROMIUM_REQUIRED`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use chaos::report;
+use chaos::run::{RunReport, Verdict};
+
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+const CHARTS: [&str; 8] =
+    ["arrivals", "latency", "result", "queue", "dead-letters", "retries", "pushes", "outstanding"];
+/// Starting a browser on a busy machine takes seconds.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn chromium() -> Option<PathBuf> {
+    let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
+    let candidates = NAMES.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    let found = candidates.into_iter().find(|path| path.is_file());
+    assert!(
+        found.is_some() || std::env::var_os("CHROMIUM_REQUIRED").is_none(),
+        "no Chromium, and CHROMIUM_REQUIRED is set: apt-get install chromium"
+    );
+    if found.is_none() {
+        eprintln!("SKIPPED: no Chromium on this machine, so that the report was NOT looked at in a browser");
+    }
+    found
+}
+
+/// The page after its scripts have run, and what they wrote to the console.
+fn drawn(chromium: &Path, page: &str) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("page.html");
+    std::fs::write(&file, page).unwrap();
+    let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
+    let (out, err) = (folder.path().join("dom.html"), folder.path().join("console.txt"));
+    let mut child = Command::new(chromium)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"])
+        .args(["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"])
+        .args([&profile, "--dump-dom"])
+        .arg(format!("file://{}", file.display()))
+        .stdout(std::fs::File::create(&out).unwrap())
+        .stderr(std::fs::File::create(&err).unwrap())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + LIMIT;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("Chromium did not end in {LIMIT:?}");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let log = std::fs::read_to_string(err).unwrap();
+    let console: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
+    (std::fs::read_to_string(out).unwrap(), console.join("\n"))
+}
+
+fn verdict(name: &str) -> RunReport {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verdicts").join(name);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// What one experiment's part of the page says: `data-figure` and `data-value`.
+fn figures(dom: &str, experiment: &str) -> std::collections::BTreeMap<String, String> {
+    let begin = dom.find(&format!("data-experiment=\"{experiment}\"")).unwrap();
+    let end = dom[begin..].find("</section>").unwrap();
+    let mut found = std::collections::BTreeMap::new();
+    for part in dom[begin..begin + end].split("data-figure=\"").skip(1) {
+        let (name, rest) = part.split_once('"').unwrap();
+        let value = rest.split_once("data-value=\"").unwrap().1.split_once('"').unwrap().0;
+        found.insert(name.to_owned(), value.to_owned());
+    }
+    found
+}
+
+fn points(dom: &str, experiment: &str, chart: &str) -> u64 {
+    let begin = dom.find(&format!("data-experiment=\"{experiment}\"")).unwrap();
+    let chart = format!("data-chart=\"{chart}\" data-points=\"");
+    let place = dom[begin..].find(&chart).unwrap_or_else(|| panic!("no {chart} in {experiment}"));
+    dom[begin + place + chart.len()..].split_once('"').unwrap().0.parse().unwrap()
+}
+
+fn the_page_says_what_the_verdict_says(dom: &str, run: &RunReport) {
+    assert!(dom.contains(&format!("data-run=\"{}\" data-verdict=\"{}\"", run.run_id, run.verdict.name())));
+    for experiment in &run.experiments {
+        let found = figures(dom, &experiment.name);
+        for (name, value) in [
+            ("acknowledged", experiment.acknowledged),
+            ("lost", experiment.lost),
+            ("duplicate_effects", experiment.duplicate_effects),
+            ("unexpected", experiment.unexpected),
+            ("dlq_found", experiment.dlq_found),
+        ] {
+            assert_eq!(found[name], value.to_string(), "{name} of {}", experiment.name);
+        }
+        let recovery = experiment.recovery_ms.map(|ms| ms.to_string()).unwrap_or_default();
+        assert_eq!(found["recovery_ms"], recovery);
+        for check in &experiment.checks {
+            assert!(dom.contains(&escaped(&check.name)), "the check {:?} is missing", check.name);
+        }
+        if !experiment.series.is_empty() {
+            for chart in CHARTS {
+                assert!(points(dom, &experiment.name, chart) > 1, "{chart} of {} is empty", experiment.name);
+            }
+        }
+        assert_eq!(
+            dom.contains("data-counterexample="),
+            run.experiments.iter().any(|one| one.counterexample.is_some())
+        );
+    }
+}
+
+/// As Chromium writes text.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[test]
+fn every_kind_of_verdict_is_drawn_without_an_error_and_with_its_own_figures() {
+    let Some(chromium) = chromium() else { return };
+    for (name, expected) in [
+        ("pass.json", Verdict::Pass),
+        ("fail.json", Verdict::Fail),
+        ("inconclusive.json", Verdict::Inconclusive),
+    ] {
+        let run = verdict(name);
+        assert_eq!(run.verdict, expected, "{name}");
+        let (dom, console) = drawn(&chromium, &report::html(&run).unwrap());
+        assert_eq!(console, "", "{name} writes to the console");
+        the_page_says_what_the_verdict_says(&dom, &run);
+    }
+}
+
+#[test]
+fn a_comparison_is_drawn_without_an_error_and_says_which_is_worse() {
+    let Some(chromium) = chromium() else { return };
+    let (pass, fail) = (verdict("pass.json"), verdict("fail.json"));
+    for (a, b) in [(&pass, &fail), (&fail, &pass)] {
+        let comparison = report::compare(a, b);
+        let (dom, console) = drawn(&chromium, &report::comparison_html(&comparison).unwrap());
+        assert_eq!(console, "");
+        assert!(dom.contains(&format!("data-worse=\"{}\"", comparison.worse)));
+    }
+}
+
+#[test]
+fn an_error_in_a_page_is_seen_by_this_test() {
+    let Some(chromium) = chromium() else { return };
+    let (_, console) = drawn(&chromium, "<script>nothing.like.this();</script>");
+    assert!(console.contains("nothing is not defined"), "{console}");
+}
