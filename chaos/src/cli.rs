@@ -124,7 +124,7 @@ struct RunArguments {
     #[arg(long, value_delimiter = ',')]
     account: Vec<String>,
     /// Shows the run in a page of this machine that updates live. Without a port a free one is taken.
-    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "0")]
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     serve: Option<u16>,
 }
 

@@ -1,5 +1,7 @@
 //! The live view, followed by a client as a browser follows it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

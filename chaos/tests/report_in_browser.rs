@@ -2,6 +2,8 @@
 //!
 //! Without Chromium these tests say so, loudly, and are skipped; the gate installs it and sets `CHROMIUM_REQUIRED`.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
