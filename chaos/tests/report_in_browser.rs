@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chaos::report;
 use chaos::run::{RunReport, Verdict};
@@ -47,15 +47,15 @@ fn drawn(chromium: &Path, page: &str) -> (String, String) {
         .stderr(std::fs::File::create(&err).unwrap())
         .spawn()
         .unwrap();
-    let deadline = Instant::now() + LIMIT;
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("Chromium did not end in {LIMIT:?}");
-        }
-        std::thread::sleep(Duration::from_millis(50));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let (tell, told) = std::sync::mpsc::channel();
+    let waits = std::thread::spawn(move || tell.send(child.wait().unwrap().success()));
+    let ended = told.recv_timeout(LIMIT);
+    if ended.is_err() {
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     }
+    waits.join().unwrap().unwrap();
+    assert_eq!(ended, Ok(true), "Chromium did not end well within {LIMIT:?}");
     let log = std::fs::read_to_string(err).unwrap();
     let console: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
     (std::fs::read_to_string(out).unwrap(), console.join("\n"))

@@ -76,7 +76,7 @@ fn a_folder_that_cannot_be_written_is_an_error_that_names_it() {
 fn kept_records_are_read_again_wherever_they_lie() {
     let dir = TempDir::new().unwrap();
     let mut kept = Records::new(dir.path()).unwrap();
-    let records: Vec<_> = (0..50).map(|number| bench::record_for_tests(number)).collect();
+    let records: Vec<_> = (0..50).map(bench::record_for_tests).collect();
     let places: Vec<u64> = records.iter().map(|record| kept.keep(record).unwrap()).collect();
     for (record, place) in records.iter().zip(&places).rev() {
         assert_eq!(kept.read(*place).unwrap(), *record);
@@ -107,17 +107,21 @@ fn judge_streaming(world: &World, rules: &Rules, buffer: usize) -> Findings {
 
 const JUDGED_AT_MS: u64 = 2_000_000;
 
+fn index(position: u64) -> usize {
+    usize::try_from(position).unwrap()
+}
+
 impl Shelf for World {
     fn entry(&self, position: u64) -> Result<LedgerEntry, ShelfError> {
-        Ok(self.ledger[position as usize].clone())
+        Ok(self.ledger[index(position)].clone())
     }
 
     fn record(&self, position: u64) -> Result<Record, ShelfError> {
-        Ok(self.records.values().nth(position as usize).unwrap().clone())
+        Ok(self.records.values().nth(index(position)).unwrap().clone())
     }
 
     fn letter(&self, position: u64) -> Result<DeadLetter, ShelfError> {
-        Ok(self.dead_letters[position as usize].clone())
+        Ok(self.dead_letters[index(position)].clone())
     }
 
     fn named_id(&self, entry: &LedgerEntry) -> Option<String> {

@@ -33,7 +33,7 @@ function timeAxis(svg, axis, x, height) {
   const span = (axis.last - axis.first) / 1000, step = [1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 1800, 3600].find(s => span / s <= 6) || span / 6;
   for (let at = 0; at <= (axis.last - axis.zero) / 1000; at += step) {
     const place = x(axis.zero + at * 1000);
-    svg.append(el("text", { x: place, y: height - 5, "text-anchor": at === 0 ? "start" : "middle" }, at + " s"));
+    svg.append(el("text", { x: place, y: height - 5, "text-anchor": at === 0 ? "start" : place > CHART.width - CHART.right - 12 ? "end" : "middle" }, at + " s"));
   }
 }
 
