@@ -32,6 +32,9 @@ use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 const NAMESPACE: &str = "AWS/DynamoDB";
 
+/// Without a leading slash the file is this connection's own.
+const PRIVATE_MEMORY_FILE: &str = "file:tables?vfs=memdb";
+
 /// Expired items go within two days on AWS; here within a minute, so that a test sees it.
 const EXPIRY_SWEEP_INTERVAL_MS: i64 = 60_000;
 
@@ -183,11 +186,16 @@ impl Account {
     }
 }
 
-/// On disk the engine reads the system's clock, which is the only one that a data directory is used with.
+/// On disk, or in memory.
+///
+/// SQLite's `:memory:` keeps every page in its page cache and, after most commits that split or merge pages, walks that whole
+/// cache: the price of a write grows with the number of items. Its in-memory file system has a cache of fixed size above the
+/// pages. The engine takes a clock of ours only with the former, which is for the tests that move the clock.
 fn open(settings: &Settings) -> dynoxide::Result<Database> {
-    match settings.store.tables_file() {
-        Some(file) => Database::new(&file.to_string_lossy()),
-        None => Database::memory_with_clock(Arc::new(EngineTime(settings.clock.clone()))),
+    match (settings.store.tables_file(), &settings.clock) {
+        (Some(file), _) => Database::new(&file.to_string_lossy()),
+        (None, Clock::System) => Database::new(PRIVATE_MEMORY_FILE),
+        (None, Clock::Manual(_)) => Database::memory_with_clock(Arc::new(EngineTime(settings.clock.clone()))),
     }
 }
 

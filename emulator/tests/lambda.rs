@@ -196,3 +196,29 @@ async fn unknown_functions_and_bad_events_are_refused_with_typed_errors() {
     assert_eq!(dry.unwrap().status_code(), 204);
     account.running.shutdown().await;
 }
+
+/// State letter of a process, as `ps` shows it: `T` is stopped.
+#[cfg(target_os = "linux")]
+fn process_state(pid: &serde_json::Value) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may hold anything.
+    stat.rsplit_once(") ")?.1.split(' ').next().map(str::to_owned)
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_environment_is_frozen_and_thaws_for_its_next_event() {
+    let account = Account::start().await;
+    account.function("f", 60, &[], &[]).await;
+    let pid = account.result("f", json!({"do": "pid"})).await;
+    for count in [2, 3] {
+        let frozen = async {
+            while process_state(&pid).as_deref() != Some("T") {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(MEETING_WITHIN, frozen).await.expect("the idle process is stopped");
+        assert_eq!(account.result("f", json!({"do": "count"})).await, json!(count));
+    }
+    account.running.shutdown().await;
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::http::HttpResponse;
@@ -46,6 +47,9 @@ pub fn config(env: &impl Env) -> Result<SdkConfig, ConfigError> {
         .region(Region::new(required(env, ENV_REGION)?))
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
         .http_client(http_client)
+        // Bodies here are small, and an attempt's timeout ends a stalled one as well: watching each body's pace is work
+        // without a use.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(READ_ATTEMPTS)

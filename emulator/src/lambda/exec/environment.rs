@@ -162,10 +162,9 @@ impl Environment {
         *self.init_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
     }
 
-    /// Stops the processes. The caller holds the pool's lock, so that no thaw can be overtaken.
+    /// Stops the processes, once. The caller holds the pool's lock, so that no thaw can be overtaken.
     pub(crate) fn freeze(&self) {
-        if self.spec.host.options.freeze && !self.extension.load(Ordering::Relaxed) {
-            self.frozen.store(true, Ordering::SeqCst);
+        if !self.extension.load(Ordering::Relaxed) && !self.frozen.swap(true, Ordering::SeqCst) {
             self.signal(Signal::SIGSTOP);
         }
     }

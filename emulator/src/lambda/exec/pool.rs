@@ -5,13 +5,19 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::environment::{self, Environment, Job, Sandbox};
 use super::host::Spec;
 use crate::adversary::Act;
+
+/// How long an environment is idle before it is frozen. AWS names no moment. Under load the next event comes sooner, and
+/// stopping and continuing a process around each one would cost more than the event.
+const FREEZE_AFTER: Duration = Duration::from_millis(10);
 
 /// An environment that waits at `/next`.
 #[derive(Debug)]
@@ -19,6 +25,8 @@ pub(crate) struct Idle {
     pub(crate) environment: Arc<Environment>,
     pub(crate) job: oneshot::Sender<Job>,
     pub(crate) since_ms: i64,
+    /// By the machine's clock, which is the one that processes run by.
+    since: Instant,
 }
 
 /// Why an environment never came to serve.
@@ -63,6 +71,8 @@ struct State {
     spare: Vec<Sandbox>,
     next_id: u64,
     closed: bool,
+    /// A task is looking for environments to freeze.
+    freezing: bool,
 }
 
 impl Pool {
@@ -117,13 +127,13 @@ impl Pool {
     }
 
     /// An environment asks for its next event.
-    pub(crate) fn park(&self, environment: &Arc<Environment>, job: oneshot::Sender<Job>) {
+    pub(crate) fn park(self: &Arc<Self>, environment: &Arc<Environment>, job: oneshot::Sender<Job>) {
         let mut state = self.state();
         if environment.became_ready() {
             state.starting = state.starting.saturating_sub(1);
         }
         let since_ms = self.spec.host.settings.clock.now_ms();
-        let mut idle = Idle { environment: Arc::clone(environment), job, since_ms };
+        let mut idle = Idle { environment: Arc::clone(environment), job, since_ms, since: Instant::now() };
         while let Some(waiter) = state.waiting.pop_front() {
             match waiter.send(Ok(idle)) {
                 Ok(()) => return,
@@ -135,8 +145,27 @@ impl Pool {
             idle.environment.end();
             return;
         }
-        idle.environment.freeze();
         state.idle.push(idle);
+        if self.spec.host.options.freeze && !std::mem::replace(&mut state.freezing, true) {
+            tokio::spawn(freeze_idle(Arc::clone(self)));
+        }
+    }
+
+    /// Freezes what has been idle for long enough. Under the lock, so that no thaw can be overtaken. False when nothing is
+    /// left to freeze.
+    fn freeze_due(&self) -> bool {
+        let mut state = self.state();
+        let now = Instant::now();
+        let mut waiting = false;
+        for idle in &state.idle {
+            if now.duration_since(idle.since) >= FREEZE_AFTER {
+                idle.environment.freeze();
+            } else {
+                waiting = true;
+            }
+        }
+        state.freezing = waiting;
+        waiting
     }
 
     pub(crate) fn joined(&self, environment: &Arc<Environment>) {
@@ -197,6 +226,15 @@ impl Pool {
         let old: Vec<Idle> = old;
         for idle in old {
             idle.environment.end();
+        }
+    }
+}
+
+async fn freeze_idle(pool: Arc<Pool>) {
+    loop {
+        tokio::time::sleep(FREEZE_AFTER).await;
+        if !pool.freeze_due() {
+            return;
         }
     }
 }
