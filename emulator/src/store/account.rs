@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -12,6 +13,9 @@ use super::StoreError;
 
 /// Grows by one when an older emulator could not read the files.
 const FORMAT: u32 = 1;
+/// A killed process may be listed as ended while its last threads still hold its files.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What ARNs and URLs are made of: what was kept names it everywhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,16 +32,24 @@ struct Written {
     identity: Identity,
 }
 
-/// The kernel gives the lock back when the process ends, however it ends.
+/// The kernel gives the lock back when the process ends, however it ends; that of a killed one may take a moment.
 pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
     let path = dir.join("lock");
     let mut options = OpenOptions::new();
     let file = options.create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(StoreError::io("open", &path))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => StoreError::Locked { dir: dir.to_path_buf() },
-        errno => StoreError::Io { what: "lock", path, source: errno.into() },
-    })
+    let mut file = file.map_err(StoreError::io("open", &path))?;
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= until => {
+                return Err(StoreError::Locked { dir: dir.to_path_buf() });
+            }
+            Err((returned, Errno::EWOULDBLOCK)) => file = returned,
+            Err((_, errno)) => return Err(StoreError::Io { what: "lock", path, source: errno.into() }),
+        }
+        std::thread::park_timeout(LOCK_LOOK_EVERY);
+    }
 }
 
 impl Identity {
