@@ -32,6 +32,8 @@ pub struct BenchPlan {
     pub duration: Duration,
     pub payload_bytes: usize,
     pub request_timeout: Duration,
+    /// Each POST with an Idempotency-Key of its own, for which the service looks before it accepts.
+    pub keyed: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -66,6 +68,7 @@ struct Client {
     number: usize,
     target: Arc<Target>,
     plan: LoadPlan,
+    keyed: bool,
     measured_from: Instant,
     until: Instant,
     accepted: u64,
@@ -86,6 +89,7 @@ pub async fn bench(stack: &Stack, plan: &BenchPlan) -> Result<BenchOutcome, Load
     };
     load.validate()?;
     let target = Arc::new(Target::new(stack, &load)?);
+    let keyed = plan.keyed;
     let measured_from = Instant::now() + plan.warm_up;
     let until = measured_from + plan.duration;
     let clients: Vec<_> = (0..target.owners.len())
@@ -95,6 +99,7 @@ pub async fn bench(stack: &Stack, plan: &BenchPlan) -> Result<BenchOutcome, Load
                 number,
                 target,
                 plan,
+                keyed,
                 measured_from,
                 until,
                 accepted: 0,
@@ -122,7 +127,12 @@ impl Client {
                 break;
             }
             let job = Job::new(&self.plan, base + number);
-            let request = self.target.post(&self.target.client, self.number, &job);
+            let (target, client) = (&self.target, &self.target.client);
+            let request = if self.keyed {
+                target.post(client, self.number, &job)
+            } else {
+                target.post_without_key(client, self.number, &job)
+            };
             let (outcome, _) = outcome_of(request.send().await).await;
             self.note(outcome, began);
         }

@@ -53,11 +53,19 @@ impl Target {
     }
 
     pub(crate) fn post(&self, client: &reqwest::Client, owner: usize, job: &Job) -> reqwest::RequestBuilder {
+        self.post_without_key(client, owner, job).header(IDEMPOTENCY_KEY, &job.idempotency_key)
+    }
+
+    pub(crate) fn post_without_key(
+        &self,
+        client: &reqwest::Client,
+        owner: usize,
+        job: &Job,
+    ) -> reqwest::RequestBuilder {
         client
             .post(&self.tasks_url)
             .header(AUTHORIZATION, self.owners[owner].authorization.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header(IDEMPOTENCY_KEY, &job.idempotency_key)
             .body(job.body.clone())
     }
 

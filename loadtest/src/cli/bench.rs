@@ -27,6 +27,9 @@ pub(crate) struct BenchArgs {
     payload_bytes: usize,
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     timeout: Duration,
+    /// Send each POST with an Idempotency-Key of its own.
+    #[arg(long)]
+    keyed: bool,
 }
 
 pub(crate) async fn bench(args: BenchArgs) -> anyhow::Result<Exit> {
@@ -39,6 +42,7 @@ pub(crate) async fn bench(args: BenchArgs) -> anyhow::Result<Exit> {
         duration: args.duration,
         payload_bytes: args.payload_bytes,
         request_timeout: args.timeout,
+        keyed: args.keyed,
     };
     let outcome = bench::bench(&args.stack.load()?, &plan).await?;
     let judged: Vec<_> = args.output.thresholds.iter().map(|threshold| threshold.judge(&outcome)).collect();

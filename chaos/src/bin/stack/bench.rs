@@ -24,6 +24,8 @@ const GENERATOR_LIMIT: Duration = Duration::from_secs(120);
 const UPDATE_LIMIT: Duration = Duration::from_secs(30);
 /// A worker that keeps up has little left when the load ends.
 const DRAINED_MS_MAX: f64 = 2_000.0;
+/// A key costs one more read of the table.
+const KEYED_PER_SECOND_MIN: f64 = 400.0;
 /// An odd number has a middle one.
 const COLD_STARTS: u32 = 9;
 /// The function whose cold starts are measured: it builds the most clients.
@@ -94,7 +96,7 @@ fn measure(steps: &Steps, workdir: &Workdir) -> Result<Vec<Figure>, StackError> 
     figures.push(Figure::at_most("terraform apply, init included", apply, "s", 80.0));
     let cold = steps.of("cold starts", |_| cold_start_ms(&stack, &ready))?;
     figures.push(Figure::at_most("cold start, process start to first response, p50", cold, "ms", 60.0));
-    let many = generator(steps, workdir, 32)?;
+    let many = generator(steps, workdir, 32, false)?;
     figures.push(Figure::at_least(
         "accepted POST /tasks, 32 clients, worker running",
         many.per_second,
@@ -103,7 +105,14 @@ fn measure(steps: &Steps, workdir: &Workdir) -> Result<Vec<Figure>, StackError> 
     ));
     figures.push(Figure::at_most("POST /tasks p99, 32 clients", many.p99_ms, "ms", 150.0));
     figures.push(Figure::at_most("worker done after the last POST", many.drained_ms, "ms", DRAINED_MS_MAX));
-    let one = generator(steps, workdir, 1)?;
+    let keyed = generator(steps, workdir, 32, true)?;
+    figures.push(Figure::at_least(
+        "the same, each with an Idempotency-Key",
+        keyed.per_second,
+        "/s",
+        KEYED_PER_SECOND_MIN,
+    ));
+    let one = generator(steps, workdir, 1, false)?;
     figures.push(Figure::at_most("POST /tasks p50, 1 client", one.p50_ms, "ms", 5.0));
     let ((), destroy) = timed(|| lifecycle::destroy(steps, workdir))?;
     figures.push(Figure::at_most("terraform destroy, stop included", destroy, "s", 40.0));
@@ -136,14 +145,15 @@ struct Posts {
     drained_ms: f64,
 }
 
-fn generator(steps: &Steps, workdir: &Workdir, clients: u32) -> Result<Posts, StackError> {
-    let out = workdir.path().join(format!("bench-{clients}.json"));
+fn generator(steps: &Steps, workdir: &Workdir, clients: u32, keyed: bool) -> Result<Posts, StackError> {
+    let kind = if keyed { "-keyed" } else { "" };
+    let out = workdir.path().join(format!("bench-{clients}{kind}.json"));
     let log = workdir.log("bench");
     let mut command = Command::new(program("loadtest")?);
     command.args(["bench", "--clients", &clients.to_string(), "--stack"]).arg(workdir.stack_file());
-    command.arg("--json").arg(&out);
+    command.arg("--json").arg(&out).args(keyed.then_some("--keyed"));
     steps.command(
-        &format!("POST /tasks from {clients} clients"),
+        &format!("POST /tasks from {clients} clients{}", if keyed { ", keyed" } else { "" }),
         &mut command,
         &log,
         GENERATOR_LIMIT,
