@@ -208,7 +208,7 @@ fn process_state(pid: &serde_json::Value) -> Option<String> {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_environment_is_frozen_and_thaws_for_its_next_event() {
-    let account = Account::start().await;
+    let account = Account::start(false).await;
     account.function("f", 60, &[], &[]).await;
     let pid = account.result("f", json!({"do": "pid"})).await;
     for count in [2, 3] {
