@@ -118,6 +118,7 @@ async fn a_bench_counts_accepted_posts_and_judges_its_thresholds() {
     let (_fake, _, folder) = Fake::start(|_| Reaction::default()).await;
     let args = &[
         "bench",
+        "--keyed",
         "--clients",
         "4",
         "--duration",
