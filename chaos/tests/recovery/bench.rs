@@ -97,15 +97,18 @@ prevent_execution = true
 
 pub(crate) struct Bench {
     folder: TempDir,
-    emulator: Child,
+    _emulator: Emulator,
     cloud: Cloud,
     stack: Stack,
 }
 
-impl Drop for Bench {
+/// Ends with its owner, also when a start that takes too long panics.
+struct Emulator(Child);
+
+impl Drop for Emulator {
     fn drop(&mut self) {
-        self.emulator.kill().ok();
-        self.emulator.wait().ok();
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 
@@ -117,7 +120,7 @@ impl Bench {
         let stack = Box::pin(make_stack(&cloud, folder.path(), endpoint)).await;
         std::fs::write(folder.path().join("stack.json"), serde_json::to_vec(&stack).unwrap()).unwrap();
         std::fs::write(folder.path().join("experiment.toml"), EXPERIMENT).unwrap();
-        Self { folder, emulator, cloud, stack }
+        Self { folder, _emulator: emulator, cloud, stack }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -155,21 +158,21 @@ impl Bench {
 }
 
 /// The emulator is another package's program: it lies beside ours once the workspace is built.
-async fn start_emulator(folder: &Path) -> (Child, String) {
+async fn start_emulator(folder: &Path) -> (Emulator, String) {
     let program = Path::new(env!("CARGO_BIN_EXE_chaos")).with_file_name("emulator");
     let ready = folder.join("ready.json");
     let mut command = Command::new(&program);
     command.args(["up", "--port", "0", "--ready-file"]).arg(&ready);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().unwrap_or_else(|error| {
+    let emulator = Emulator(command.spawn().unwrap_or_else(|error| {
         panic!("{}: {error}; build the whole workspace", program.display());
-    });
+    }));
     let until = Instant::now() + START_LIMIT;
     loop {
         if let Some(ready) =
             std::fs::read(&ready).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok())
         {
-            return (child, ready["endpoint"].as_str().unwrap().to_owned());
+            return (emulator, ready["endpoint"].as_str().unwrap().to_owned());
         }
         assert!(Instant::now() < until, "the emulator does not become ready");
         sleep(LOOK).await;
