@@ -17,7 +17,7 @@ TOOLS := emulator loadtest chaos
 BUILD_FUNCTIONS = $(CARGO) build --release --locked $(addprefix -p ,$(FUNCTIONS))
 BUILD_TOOLS = $(CARGO) build --release --locked $(addprefix -p ,$(TOOLS))
 # The worker that is wrong on purpose, for the positive control.
-BUILD_SABOTAGED = $(BUILD_FUNCTIONS) --features process-task/sabotage --bin process-task-sabotaged
+BUILD_SABOTAGED = $(BUILD_FUNCTIONS) --features sabotage --bin process-task-sabotaged
 TERRAFORM_MIN := 1.11.0
 
 .DEFAULT_GOAL := help
