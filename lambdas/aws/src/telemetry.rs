@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use task_core::notify::PushReport;
@@ -31,12 +33,31 @@ pub fn trace_id(header: &str) -> &str {
 
 static IS_WARM: AtomicBool = AtomicBool::new(false);
 
+/// What the process has used so far, as the kernel counts it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usage {
+    cpu_us: u64,
+    memory_peak_mb: u64,
+}
+
+impl Usage {
+    /// Nothing where the kernel does not say: a metric is no reason to fail an invocation.
+    fn now() -> Self {
+        let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Self::default() };
+        let cpu_us = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+        // Linux counts kilobytes.
+        let memory_peak_mb = u64::try_from(usage.max_rss()).unwrap_or_default().div_ceil(1024);
+        Self { cpu_us: u64::try_from(cpu_us).unwrap_or_default(), memory_peak_mb }
+    }
+}
+
 /// Written when dropped, so that no way out of a handler forgets it.
 #[derive(Debug)]
 pub struct WideEvent {
     function: &'static str,
     started_at: EpochMs,
     calls_before: u64,
+    cpu_us_before: u64,
     metrics: BTreeMap<&'static str, (&'static str, u64)>,
     fields: BTreeMap<&'static str, Value>,
 }
@@ -48,6 +69,7 @@ impl WideEvent {
             function,
             started_at: SystemClock.now(),
             calls_before: sdk::calls(),
+            cpu_us_before: Usage::now().cpu_us,
             metrics: BTreeMap::new(),
             fields: BTreeMap::from([("request_id", Value::from(request_id))]),
         };
@@ -65,6 +87,14 @@ impl WideEvent {
 
     pub fn milliseconds(&mut self, name: &'static str, value: u64) {
         self.metrics.insert(name, ("Milliseconds", value));
+    }
+
+    /// CloudWatch has units for both; a task takes less than a millisecond of a processor.
+    fn usage(&mut self) {
+        let usage = Usage::now();
+        let cpu_us = usage.cpu_us.saturating_sub(self.cpu_us_before);
+        self.metrics.insert("cpu_us", ("Microseconds", cpu_us));
+        self.metrics.insert("memory_peak_mb", ("Megabytes", usage.memory_peak_mb));
     }
 
     pub fn field(&mut self, name: &'static str, value: impl Into<Value>) {
@@ -106,6 +136,7 @@ impl Drop for WideEvent {
         self.milliseconds("duration_ms", now.since(self.started_at).0);
         // An environment has one invocation at a time, so the difference is this one's.
         self.count("dependency_calls", sdk::calls().saturating_sub(self.calls_before));
+        self.usage();
         println!("{}", self.to_line(now));
     }
 }
@@ -113,6 +144,24 @@ impl Drop for WideEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_invocation_used_is_counted_from_its_beginning() {
+        let mut event = WideEvent::begin("process-task", "r-1", None);
+        let (began_us, wanted_us) = (event.cpu_us_before, 20_000);
+        let mut digest = [0; 32];
+        while Usage::now().cpu_us < began_us + wanted_us {
+            digest = Sha256::digest(std::hint::black_box(digest)).into();
+        }
+        event.usage();
+        let (unit, cpu_us) = event.metrics["cpu_us"];
+        assert_eq!(unit, "Microseconds");
+        assert!((wanted_us..=Usage::now().cpu_us - began_us).contains(&cpu_us), "{cpu_us}");
+        let (unit, memory_mb) = event.metrics["memory_peak_mb"];
+        assert_eq!(unit, "Megabytes");
+        // A test binary of this crate is some megabytes large and nowhere near a gigabyte.
+        assert!((1..1_024).contains(&memory_mb), "{memory_mb}");
+    }
 
     #[test]
     fn every_metric_is_defined_and_is_a_root_member() {

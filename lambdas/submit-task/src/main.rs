@@ -1,8 +1,5 @@
 //! `POST /tasks`: accepts a task.
 
-// The layout of the handler's future nests as deep as the SDK's retry and HTTP layers, once per port that it awaits.
-#![recursion_limit = "256"]
-
 mod handler;
 
 use std::process::ExitCode;
