@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ::contract::{Answer, HttpContract, Producer, SocketContract};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chaos::cloud::Cloud;
+use chaos::fault::{HttpThrottle, Lever};
 use futures_util::{SinkExt as _, StreamExt as _};
 use loadtest::token::Minter;
 use serde_json::{Value, json};
@@ -41,6 +43,7 @@ pub(crate) async fn holds(description: &Value) {
     let id = service.answers_over_http_look_as_documented().await;
     service.unbelievable_tokens_are_refused(&id).await;
     assert_eq!(service.contract.unseen(&OPERATIONS, Producer::Gateway), Vec::<String>::new());
+    service.above_the_throttle_clients_are_told_so(&id).await;
     service.a_client_hears_of_its_tasks_and_catches_up().await;
     service.logs_hold_ids_and_no_secrets().await;
 }
@@ -52,6 +55,12 @@ async fn a_second_passes() {
     while seconds() <= began {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Asks again until the answer is the one that is waited for.
+async fn within_deadline(what: &str, is_so: impl AsyncFn() -> bool) {
+    let asked = async { while !is_so().await {} };
+    tokio::time::timeout(DEADLINE, asked).await.unwrap_or_else(|_| panic!("{what} was never throttled"));
 }
 
 impl Service<'_> {
@@ -133,6 +142,31 @@ impl Service<'_> {
             ("for another audience", misdirected.token(OWNER, DEADLINE)),
             ("of another issuer", foreign.token(OWNER, DEADLINE)),
         ]
+    }
+
+    /// With a stage that takes one request a second, the first of which may be any of these.
+    async fn above_the_throttle_clients_are_told_so(&self, id: &str) {
+        let text = |pointer: &str| self.description.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+        let cloud = Cloud::connect(self.description["endpoint"].as_str(), &text("/region")).await;
+        let (api_id, stage) = (text("/http_api/id"), text("/http_api/stage"));
+        let throttle = HttpThrottle { api_id, stage, route: None, rate_per_second: 1.0, burst: 1 };
+        let throttle = Lever::HttpThrottle(throttle);
+        let prior = throttle.read(&cloud).await.unwrap();
+        throttle.engage(&cloud, &prior).await.unwrap();
+        self.refused_by_the_throttle("GET /tasks", || self.get("/tasks")).await;
+        self.refused_by_the_throttle("GET /tasks/{id}", || self.get(&format!("/tasks/{id}"))).await;
+        // The document gives the 429 of POST as the service's own; the gateway's has no problem.
+        let digest = json!({"kind": "digest", "payload": {"text": MARKER}});
+        let refused = async || self.post(&digest).send().await.unwrap().status().as_u16() == 429;
+        within_deadline("POST /tasks", refused).await;
+        throttle.put_back(&cloud, &prior).await.unwrap();
+        assert_eq!(throttle.read(&cloud).await.unwrap(), prior);
+        let reads = &OPERATIONS[1..];
+        assert_eq!(self.contract.unseen(reads, Producer::Throttle), Vec::<String>::new());
+    }
+
+    async fn refused_by_the_throttle(&self, operation: &str, request: impl Fn() -> reqwest::RequestBuilder) {
+        within_deadline(operation, async || self.ask(operation, request()).await.0 == 429).await;
     }
 
     async fn handshake(&self, token: Option<&str>) -> Result<Socket, u16> {

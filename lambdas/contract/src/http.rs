@@ -14,6 +14,8 @@ pub enum Producer {
     Service,
     /// API Gateway, asked in a way that anybody can ask.
     Gateway,
+    /// API Gateway above the stage's throttle.
+    Throttle,
 }
 
 impl Producer {
@@ -21,6 +23,7 @@ impl Producer {
         match self {
             Self::Service => "service",
             Self::Gateway => "gateway",
+            Self::Throttle => "throttle",
         }
     }
 }
