@@ -1,5 +1,5 @@
 //! IAM whose GetRole answers with the role's tags and description, as AWS's does: without them every plan would add them
-//! again.
+//! again. And whose descriptions can be taken away.
 
 use std::sync::Arc;
 
@@ -14,8 +14,9 @@ use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 const REGION: &str = "us-east-1";
 const ROLE_END: &str = "</Role>";
 const TAGS: (&str, &str) = ("<Tags>", "</Tags>");
+const UPDATE_DESCRIPTION: &str = "Action=UpdateRoleDescription";
 
-/// IAM with tags and description in GetRole.
+/// IAM with tags and description in GetRole, and with empty descriptions.
 pub(super) struct RoleTags {
     engine: Engine,
     state: Arc<IamService>,
@@ -53,13 +54,36 @@ impl RoleTags {
         }
         answer
     }
+
+    /// AWS takes an empty description, which is how one is taken away. Of the engine's two operations that set it only
+    /// UpdateRole does, and that one answers without the role.
+    async fn remove_description(&self, request: AwsRequest) -> AwsResponse {
+        let form = form_of(&request);
+        let instead = |action| AwsRequest {
+            body: Bytes::from(form.replacen(UPDATE_DESCRIPTION, action, 1)),
+            ..request.clone()
+        };
+        let updated = self.engine.handle(instead("Action=UpdateRole")).await;
+        if !updated.status.is_success() {
+            return updated;
+        }
+        let mut answer = self.get_role(instead("Action=GetRole")).await;
+        // Response and result alike; a name of a role is never behind a bracket.
+        let role = String::from_utf8_lossy(&answer.body).replace("<GetRole", "<UpdateRoleDescription");
+        answer.body = Bytes::from(role.replace("</GetRole", "</UpdateRoleDescription"));
+        answer
+    }
 }
 
 impl Service for RoleTags {
     fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
         Box::pin(async move {
-            if form_of(&request).split('&').any(|field| field == "Action=GetRole") {
+            let form = form_of(&request);
+            let has = |wanted| form.split('&').any(|field| field == wanted);
+            if has("Action=GetRole") {
                 self.get_role(request).await
+            } else if has(UPDATE_DESCRIPTION) && has("Description=") {
+                self.remove_description(request).await
             } else {
                 self.engine.handle(request).await
             }
@@ -92,6 +116,45 @@ fn with_tags(role: &str, listed: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engines::adapter::Scope;
+
+    async fn ask(iam: &RoleTags, form: &str) -> (u16, String) {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
+        let request = AwsRequest {
+            method: http::Method::POST,
+            path: "/".to_owned(),
+            query: String::new(),
+            headers,
+            body: Bytes::from(form.to_owned()),
+            service: "iam".to_owned(),
+            region: REGION.to_owned(),
+            access_key_id: "AKID".to_owned(),
+        };
+        let answer = iam.handle(request).await;
+        (answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
+    #[tokio::test]
+    async fn a_description_can_be_changed_and_taken_away() {
+        let state = Arc::new(IamService::new());
+        let engine = Engine::new("iam", Scope::Global, state.clone());
+        let account: Arc<str> = winterbaume_core::default_account_id().into();
+        let iam = RoleTags::new(engine, state, &account);
+        let create = "Action=CreateRole&RoleName=r&Description=first&AssumeRolePolicyDocument=%7B%7D";
+        assert_eq!(ask(&iam, create).await.0, 200);
+        for (description, shown) in [("second", "<Description>second</Description>"), ("", "")] {
+            let form = format!("Action=UpdateRoleDescription&RoleName=r&Description={description}");
+            let (status, updated) = ask(&iam, &form).await;
+            assert_eq!(status, 200, "{updated}");
+            assert!(updated.contains("</UpdateRoleDescriptionResult>"), "{updated}");
+            let (_, role) = ask(&iam, "Action=GetRole&RoleName=r").await;
+            let found = role.find("<Description>").map_or("", |at| &role[at..at + shown.len()]);
+            assert_eq!(found, shown, "{role}");
+        }
+        let unknown = "Action=UpdateRoleDescription&RoleName=nobody&Description=";
+        assert_eq!(ask(&iam, unknown).await.0, 404);
+    }
 
     #[test]
     fn tags_become_the_last_member_of_the_role_and_only_once() {
