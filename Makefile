@@ -14,7 +14,7 @@ EXPERIMENTS ?= chaos/experiments/baseline.toml chaos/experiments/worker-error-af
 FUNCTIONS := authorizer submit-task list-tasks process-task websocket audit-dead-letters
 TOOLS := emulator loadtest chaos
 # Selected apart from the tools, so that no feature that only a tool needs ends up in a function.
-BUILD_FUNCTIONS = $(CARGO) build --release --locked $(addprefix -p ,$(FUNCTIONS))
+BUILD_FUNCTIONS = $(CARGO) build --profile function --locked $(addprefix -p ,$(FUNCTIONS))
 BUILD_TOOLS = $(CARGO) build --release --locked $(addprefix -p ,$(TOOLS))
 # The worker that is wrong on purpose, for the positive control.
 BUILD_SABOTAGED = $(BUILD_FUNCTIONS) --features sabotage --bin process-task-sabotaged

@@ -78,9 +78,7 @@ fn exists(name: &str, sources: &[Source]) -> bool {
     let mut within = sources.iter().filter(|source| outer.iter().all(|outer| source.is_of(outer)));
     let folder = root().join("lambdas").join(last.trim_start_matches("task-")).join("Cargo.toml");
     folder.is_file()
-        || within.any(|source| {
-            source.defines("fn", last) || source.is_of(last) || source.has_variant(last)
-        })
+        || within.any(|source| source.defines("fn", last) || source.is_of(last) || source.has_variant(last))
 }
 
 #[test]

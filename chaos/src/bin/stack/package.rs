@@ -8,7 +8,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use crate::error::StackError;
-use crate::workdir::program;
+use crate::workdir::function;
 
 /// The functions, by package name.
 pub(crate) const FUNCTIONS: [&str; 6] =
@@ -22,13 +22,13 @@ const EXECUTABLE: u32 = 0o755;
 /// Size on the wire against time to pack; the last levels gain under a percent.
 const LEVEL: i64 = 6;
 
-/// Zips every function that lies beside this program into `into`; returns the folder.
+/// Zips every function that was built into `into`; returns the folder.
 pub(crate) fn functions(into: &Path) -> Result<PathBuf, StackError> {
     std::fs::create_dir_all(into).map_err(StackError::io("create", into))?;
     for name in FUNCTIONS {
-        one(&program(name)?, &into.join(format!("{name}.zip")))?;
+        one(&function(name)?, &into.join(format!("{name}.zip")))?;
     }
-    if let Ok(binary) = program(SABOTAGED) {
+    if let Ok(binary) = function(SABOTAGED) {
         one(&binary, &into.join(format!("{SABOTAGED}.zip")))?;
     }
     std::path::absolute(into).map_err(StackError::io("resolve", into))

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::StackError;
 
+/// The profile of `Cargo.toml` in which the functions are built.
+const FUNCTION_PROFILE: &str = "function";
+
 /// The directory of one stack.
 #[derive(Clone, Debug)]
 pub(crate) struct Workdir {
@@ -86,7 +89,20 @@ impl Workdir {
 
 /// A program that was built beside this one.
 pub(crate) fn program(name: &str) -> Result<PathBuf, StackError> {
-    let this = std::env::current_exe().map_err(StackError::io("find", Path::new("the running program")))?;
-    let path = this.with_file_name(name);
+    built(this_program()?.with_file_name(name))
+}
+
+/// A function, which cargo builds in a profile and so in a folder of its own.
+pub(crate) fn function(name: &str) -> Result<PathBuf, StackError> {
+    let this = this_program()?;
+    let target = this.ancestors().nth(2).unwrap_or(Path::new(""));
+    built(target.join(FUNCTION_PROFILE).join(name))
+}
+
+fn this_program() -> Result<PathBuf, StackError> {
+    std::env::current_exe().map_err(StackError::io("find", Path::new("the running program")))
+}
+
+fn built(path: PathBuf) -> Result<PathBuf, StackError> {
     if path.is_file() { Ok(path) } else { Err(StackError::Missing(path)) }
 }
