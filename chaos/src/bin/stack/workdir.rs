@@ -89,20 +89,12 @@ impl Workdir {
 
 /// A program that was built beside this one.
 pub(crate) fn program(name: &str) -> Result<PathBuf, StackError> {
-    built(this_program()?.with_file_name(name))
+    let this = std::env::current_exe().map_err(StackError::io("find", Path::new("the running program")))?;
+    let path = this.with_file_name(name);
+    if path.is_file() { Ok(path) } else { Err(StackError::Missing(path)) }
 }
 
 /// A function, which cargo builds in a profile and so in a folder of its own.
 pub(crate) fn function(name: &str) -> Result<PathBuf, StackError> {
-    let this = this_program()?;
-    let target = this.ancestors().nth(2).unwrap_or(Path::new(""));
-    built(target.join(FUNCTION_PROFILE).join(name))
-}
-
-fn this_program() -> Result<PathBuf, StackError> {
-    std::env::current_exe().map_err(StackError::io("find", Path::new("the running program")))
-}
-
-fn built(path: PathBuf) -> Result<PathBuf, StackError> {
-    if path.is_file() { Ok(path) } else { Err(StackError::Missing(path)) }
+    program(&format!("../{FUNCTION_PROFILE}/{name}"))
 }
