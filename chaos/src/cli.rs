@@ -16,7 +16,7 @@ use crate::cloud::{Cloud, check_target};
 use crate::experiment::{self, Experiment};
 use crate::fault::release;
 use crate::journal::{self, Journal};
-use crate::oracle::stream;
+use crate::oracle;
 use crate::plan::plan;
 use crate::preflight;
 use crate::report;
@@ -25,6 +25,8 @@ use crate::serve::Server;
 
 const STACK_DEFAULT: &str = "target/stack.json";
 const RUNS_DEFAULT: &str = "runs";
+/// From the root of the repository.
+const SHIPPED: &str = "chaos/experiments";
 /// A seed is typed again by people.
 const SEED_MAX: u64 = 1_000_000;
 
@@ -43,9 +45,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Names of the experiments in these files, and what each believes.
+    /// Names of the experiments in these files, or of all that are shipped, and what each believes.
     List { files: Vec<PathBuf> },
-    /// Reads the files and says what is wrong. Touches nothing.
+    /// Reads the files, or all that are shipped, and says what is wrong. Touches nothing.
     Validate { files: Vec<PathBuf> },
     /// What a run would do: targets, calls, IAM policy, duration, cost. Touches nothing.
     Plan {
@@ -157,9 +159,9 @@ pub fn main(cli: Cli) -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::List { files } => list(&experiment::load(&files)?),
+        Command::List { files } => list(&named_or_shipped(files)?),
         Command::Validate { files } => {
-            println!("{} experiments are well formed", experiment::load(&files)?.len());
+            println!("{} experiments are well formed", named_or_shipped(files)?.len());
         }
         Command::Plan { files, stack, json } => {
             let plan = plan(&experiment::load(&files)?, &Stack::load(stack)?)?;
@@ -203,7 +205,7 @@ fn report_command(arguments: &ReportArguments) -> anyhow::Result<u8> {
 
 /// Exits with 1 where the planted loss is not the one finding, or a limit is missed.
 fn bench_oracle(tasks: u64, dir: &Path) -> anyhow::Result<u8> {
-    let measured = stream::bench(tasks, dir)?;
+    let measured = oracle::bench(tasks, dir)?;
     let findings = &measured.findings;
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)?;
     let peak_mib = peak_kib(usage.max_rss()) / 1024;
@@ -226,6 +228,12 @@ fn bench_oracle(tasks: u64, dir: &Path) -> anyhow::Result<u8> {
 /// Linux counts in KiB, macOS in bytes.
 fn peak_kib(max_rss: i64) -> i64 {
     if cfg!(target_os = "macos") { max_rss / 1024 } else { max_rss }
+}
+
+/// Those that were named, or else all that are shipped.
+fn named_or_shipped(files: Vec<PathBuf>) -> anyhow::Result<Vec<Experiment>> {
+    let files = if files.is_empty() { experiment::files_of(Path::new(SHIPPED))? } else { files };
+    Ok(experiment::load(&files)?)
 }
 
 fn list(experiments: &[Experiment]) {

@@ -1,4 +1,4 @@
-//! The three calls to IAM that a fault needs: the inline policy of a role, read, put and deleted.
+//! The calls to IAM that the harness needs: the inline policy of a role, read, put and deleted, and the account's aliases.
 //!
 //! IAM speaks AWS's oldest protocol, a form that is answered with XML. A generated client has 170 operations, and would take
 //! longer to compile than all of this harness.
@@ -28,6 +28,12 @@ pub struct RolePolicy<'a> {
     pub name: &'a str,
 }
 
+impl<'a> RolePolicy<'a> {
+    fn fields(self) -> [(&'static str, &'a str); 2] {
+        [("RoleName", self.role), ("PolicyName", self.name)]
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Iam {
     http: reqwest::Client,
@@ -47,7 +53,7 @@ impl Iam {
     /// The document as it was put; `None` when the role has no policy of this name.
     pub async fn get(&self, policy: RolePolicy<'_>) -> Result<Option<String>, CallError> {
         let operation = "iam:GetRolePolicy";
-        let answer = self.call(operation, "GetRolePolicy", policy, None).await?;
+        let answer = self.call(operation, "GetRolePolicy", &policy.fields()).await?;
         let Some(answer) = answer else { return Ok(None) };
         let document = between(&answer, "<PolicyDocument>", "</PolicyDocument>")
             .ok_or_else(|| CallError::new(operation, "no policy document answered"))?;
@@ -57,13 +63,22 @@ impl Iam {
 
     pub async fn put(&self, policy: RolePolicy<'_>, document: &str) -> Result<(), CallError> {
         let operation = "iam:PutRolePolicy";
-        let answer = self.call(operation, "PutRolePolicy", policy, Some(document)).await?;
+        let [role, name] = policy.fields();
+        let answer =
+            self.call(operation, "PutRolePolicy", &[role, name, ("PolicyDocument", document)]).await?;
         answer.map(drop).ok_or_else(|| CallError::new(operation, format!("no role {}", policy.role)))
     }
 
     /// Deleting what is not there is no error.
     pub async fn delete(&self, policy: RolePolicy<'_>) -> Result<(), CallError> {
-        self.call("iam:DeleteRolePolicy", "DeleteRolePolicy", policy, None).await.map(drop)
+        self.call("iam:DeleteRolePolicy", "DeleteRolePolicy", &policy.fields()).await.map(drop)
+    }
+
+    /// What people call the account: no name, or one.
+    pub async fn account_aliases(&self) -> Result<Vec<String>, CallError> {
+        let operation = "iam:ListAccountAliases";
+        let answer = self.call(operation, "ListAccountAliases", &[]).await?;
+        Ok(answer.as_deref().map(aliases).unwrap_or_default())
     }
 
     /// `None` when what was asked for is not there.
@@ -71,10 +86,9 @@ impl Iam {
         &self,
         operation: &'static str,
         action: &str,
-        policy: RolePolicy<'_>,
-        document: Option<&str>,
+        fields: &[(&str, &str)],
     ) -> Result<Option<String>, CallError> {
-        let body = form(action, policy, document);
+        let body = form(action, fields);
         let url = format!("{}/", self.endpoint);
         let mut request = self.http.post(&url).timeout(CALL_LIMIT).header(CONTENT_TYPE.0, CONTENT_TYPE.1);
         for (name, value) in self.signature(operation, &url, &body).await? {
@@ -121,18 +135,18 @@ impl Iam {
     }
 }
 
-fn form(action: &str, policy: RolePolicy<'_>, document: Option<&str>) -> String {
-    let fields = [
-        ("Action", Some(action)),
-        ("Version", Some(API_VERSION)),
-        ("RoleName", Some(policy.role)),
-        ("PolicyName", Some(policy.name)),
-        ("PolicyDocument", document),
-    ];
-    let fields = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+fn form(action: &str, fields: &[(&str, &str)]) -> String {
+    let head = [("Action", action), ("Version", API_VERSION)];
+    let fields = head.iter().chain(fields);
     let fields =
         fields.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
     fields.collect::<Vec<_>>().join("&")
+}
+
+fn aliases(answer: &str) -> Vec<String> {
+    let list = between(answer, "<AccountAliases>", "</AccountAliases>").unwrap_or_default();
+    let names = list.split("<member>").skip(1).filter_map(|rest| rest.split_once("</member>"));
+    names.map(|(name, _)| name.trim().to_owned()).collect()
 }
 
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
@@ -146,11 +160,20 @@ mod tests {
     #[test]
     fn a_form_carries_any_document() {
         let policy = RolePolicy { role: "local-process-task", name: "p" };
-        let text = form("PutRolePolicy", policy, Some(r#"{"a":"b&c=d"}"#));
+        let [role, name] = policy.fields();
+        let text = form("PutRolePolicy", &[role, name, ("PolicyDocument", r#"{"a":"b&c=d"}"#)]);
         assert!(
             text.starts_with("Action=PutRolePolicy&Version=2010%2D05%2D08&RoleName=local%2Dprocess%2Dtask")
         );
         assert!(text.ends_with("PolicyDocument=%7B%22a%22%3A%22b%26c%3Dd%22%7D"), "{text}");
+    }
+
+    #[test]
+    fn an_account_has_the_aliases_that_it_lists() {
+        let none = "<ListAccountAliasesResult><AccountAliases/><IsTruncated>false</IsTruncated>";
+        assert_eq!(aliases(none), Vec::<String>::new());
+        let one = "<AccountAliases>\n<member>acme-prod</member>\n</AccountAliases>";
+        assert_eq!(aliases(one), ["acme-prod"]);
     }
 
     #[test]

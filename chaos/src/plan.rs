@@ -8,7 +8,7 @@ use loadtest::stack::Stack;
 use serde_json::{Value, json};
 
 use crate::experiment::Experiment;
-use crate::fault::{Call, Lever, ResolveError, action_minutes, resolve};
+use crate::fault::{Call, Lever, ResolveError, action_minutes, place};
 use crate::run::queue_facts;
 
 /// What AWS asks per minute of one FIS action.
@@ -64,20 +64,18 @@ pub fn plan(experiments: &[Experiment], stack: &Stack) -> Result<Plan, ResolveEr
     let mut planned = Vec::new();
     for experiment in experiments {
         let mut faults = Vec::new();
-        for spec in experiment.fault_specs() {
-            let duration = spec.duration.resolve(visibility);
-            let lever = resolve(spec, stack, duration, "plan".into())?;
-            if matches!(lever, Lever::Fis(_)) {
-                minutes += action_minutes(duration);
+        for placed in place(experiment, stack, visibility, "plan")? {
+            if matches!(placed.lever, Lever::Fis(_)) {
+                minutes += action_minutes(placed.duration);
             }
-            calls.extend(lever.calls());
+            calls.extend(placed.lever.calls());
             faults.push(PlannedFault {
-                kind: spec.kind.name(),
-                target: spec.target.clone(),
-                start_seconds: spec.start.resolve(visibility).as_secs_f64(),
-                seconds: duration.as_secs_f64(),
-                calls: lever.calls(),
-                lever,
+                kind: placed.spec.kind.name(),
+                target: placed.spec.target.clone(),
+                start_seconds: placed.start.as_secs_f64(),
+                seconds: placed.duration.as_secs_f64(),
+                calls: placed.lever.calls(),
+                lever: placed.lever,
             });
         }
         planned.push(experiment_plan(experiment, faults, visibility));
@@ -159,6 +157,7 @@ fn harness_calls(stack: &Stack) -> BTreeSet<Call> {
     add("iam:GetRolePolicy", "arn:aws:iam::*:role/*");
     let of_no_resource = [
         "lambda:GetEventSourceMapping",
+        "iam:ListAccountAliases",
         "cloudwatch:GetMetricData",
         "cloudwatch:DescribeAlarms",
         "fis:GetSafetyLever",
@@ -266,6 +265,28 @@ mod tests {
         let allowed: BTreeSet<&str> = actions.map(|action| action.as_str().unwrap()).collect();
         assert_eq!(allowed, planned);
         assert!(allowed.iter().all(|action| !action.contains('*')), "{allowed:?}");
+    }
+
+    /// One row per file, for a stack on AWS whose visibility timeout is a minute.
+    #[test]
+    fn the_table_in_the_operations_guide_is_what_a_plan_says() {
+        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+        let guide = std::fs::read_to_string(guide).unwrap();
+        for planned in shipped().experiments {
+            let minutes: u64 = planned
+                .faults
+                .iter()
+                .filter(|fault| matches!(fault.lever, Lever::Fis(_)))
+                .map(|fault| action_minutes(Duration::from_secs_f64(fault.seconds)))
+                .sum();
+            let dollars = minutes as f64 * FIS_DOLLARS_PER_ACTION_MINUTE;
+            let (least, most) = (planned.seconds / 60.0, planned.seconds_max() / 60.0);
+            let row = format!(
+                "| `{}` | {} | {least:.1} min | {most:.1} min | {dollars:.2} |",
+                planned.name, planned.tasks
+            );
+            assert!(guide.contains(&row), "docs/operations.md lacks\n{row}");
+        }
     }
 
     #[test]

@@ -8,8 +8,17 @@
 mod contract;
 mod support;
 
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use support::{Stack, controls, text};
+use tokio::time::{Duration, Instant, sleep};
+
+const FAULT_LIMIT: Duration = Duration::from_secs(60);
+const FAULT_LOOK: Duration = Duration::from_millis(50);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the release binaries and Terraform: `make test` runs it"]
@@ -19,7 +28,9 @@ async fn a_stack_comes_up_is_judged_catches_a_broken_worker_and_goes_down() {
     assert_eq!(stack.planned_changes(), Some(0), "the second plan must be empty");
     bad_input_gets_a_typed_problem(&stack).await;
     contract::holds(&stack.description()).await;
+    an_account_of_production_is_refused(&stack).await;
     the_stock_service_passes(&stack);
+    a_run_that_is_stopped_leaves_no_drift(&stack).await;
     two_broken_services_are_caught(&stack).await;
     assert_eq!(stack.planned_changes(), Some(0), "putting the stock worker back must leave no drift");
     let (ready, dir) = (stack.dir.join("emulator.json"), stack.dir.clone());
@@ -81,6 +92,31 @@ async fn bad_input_gets_a_typed_problem(stack: &Stack) {
     assert_eq!(cursor.status().as_u16(), 400);
 }
 
+async fn an_account_of_production_is_refused(stack: &Stack) {
+    let preflight = || {
+        let file = stack.stack_file();
+        let arguments = ["preflight", "--stack", file.to_str().unwrap(), "chaos/experiments/baseline.toml"];
+        let output = stack.tool("chaos", &arguments);
+        (output.status.code(), text(&output))
+    };
+    assert_eq!(preflight().0, Some(0), "{}", preflight().1);
+    name_account(stack, "CreateAccountAlias", "acme-prod").await;
+    let (code, told) = preflight();
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("refused account not production: its alias is acme-prod"), "{told}");
+    name_account(stack, "DeleteAccountAlias", "acme-prod").await;
+}
+
+async fn name_account(stack: &Stack, action: &str, alias: &str) {
+    let description = stack.description();
+    let form = format!("Action={action}&Version=2010-05-08&AccountAlias={alias}");
+    let scope = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0";
+    let call = reqwest::Client::new().post(description["endpoint"].as_str().unwrap());
+    let call = call.header("content-type", "application/x-www-form-urlencoded");
+    let answer = call.header("authorization", scope).body(form).send().await.unwrap();
+    assert!(answer.status().is_success(), "{action}: {}", answer.text().await.unwrap());
+}
+
 fn token(description: &Value) -> String {
     let auth = |key: &str| description["auth"][key].as_str().unwrap().to_owned();
     let pem = std::fs::read_to_string(auth("private_key_path")).unwrap();
@@ -97,6 +133,44 @@ fn the_stock_service_passes(stack: &Stack) {
         entry["dlq_found"].as_u64().unwrap() > 0,
         "one task in fifty is poison: an empty DLQ proves nothing"
     );
+}
+
+/// Killed, it is recovered; interrupted, it puts back what it changed by itself.
+async fn a_run_that_is_stopped_leaves_no_drift(stack: &Stack) {
+    for signal in [Signal::SIGKILL, Signal::SIGINT] {
+        let out = stack.dir.join(format!("runs-{signal}"));
+        let file = stack.stack_file();
+        let arguments = ["run", "chaos/experiments/composed.toml", "--seed", "7", "--stack"];
+        let mut run = stack.command("chaos", &arguments);
+        let mut run = run.arg(&file).arg("--out").arg(&out).stdout(Stdio::null()).spawn().unwrap();
+        let folder = folder_with_open_fault(&out).await;
+        assert_eq!(stack.planned_changes(), Some(2), "a fault in effect is a drift that a plan sees");
+        kill(Pid::from_raw(run.id().try_into().unwrap()), signal).unwrap();
+        run.wait().unwrap();
+        if signal == Signal::SIGKILL {
+            let output = stack.tool("chaos", &["recover", folder.to_str().unwrap()]);
+            assert!(output.status.success(), "{}", text(&output));
+        }
+        assert_eq!(chaos::journal::recovery(&folder).unwrap().open, Vec::new(), "{signal}");
+        assert_eq!(stack.planned_changes(), Some(0), "{signal}");
+    }
+}
+
+/// The run's folder, once a setting that Terraform knows is changed.
+async fn folder_with_open_fault(out: &Path) -> PathBuf {
+    let until = Instant::now() + FAULT_LIMIT;
+    loop {
+        let folders =
+            std::fs::read_dir(out).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        let open = |folder: &PathBuf| {
+            chaos::journal::recovery(folder).is_ok_and(|recovery| !recovery.open.is_empty())
+        };
+        if let Some(folder) = folders.filter(|path| path.is_dir()).find(open) {
+            return folder;
+        }
+        assert!(Instant::now() < until, "no fault begins");
+        sleep(FAULT_LOOK).await;
+    }
 }
 
 /// The cheapest of the positive controls; `make controls` runs all of them.

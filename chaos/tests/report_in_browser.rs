@@ -34,14 +34,20 @@ fn chromium() -> Option<PathBuf> {
 /// The page after its scripts have run, and what they wrote to the console.
 fn drawn(chromium: &Path, page: &str) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("page.html");
+    browse(chromium, folder.path(), page, &["--dump-dom"])
+}
+
+/// What Chromium printed, and what the page wrote to the console.
+fn browse(chromium: &Path, folder: &Path, page: &str, arguments: &[&str]) -> (String, String) {
+    let file = folder.join("page.html");
     std::fs::write(&file, page).unwrap();
-    let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
-    let (out, err) = (folder.path().join("dom.html"), folder.path().join("console.txt"));
+    let profile = format!("--user-data-dir={}", folder.join("profile").display());
+    let (out, err) = (folder.join("dom.html"), folder.join("console.txt"));
     let mut child = Command::new(chromium)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"])
         .args(["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"])
-        .args([&profile, "--dump-dom"])
+        .arg(&profile)
+        .args(arguments)
         .arg(format!("file://{}", file.display()))
         .stdout(std::fs::File::create(&out).unwrap())
         .stderr(std::fs::File::create(&err).unwrap())
@@ -66,12 +72,17 @@ fn verdict(name: &str) -> RunReport {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// What one experiment's part of the page says: `data-figure` and `data-value`.
-fn figures(dom: &str, experiment: &str) -> std::collections::BTreeMap<String, String> {
+/// One experiment's part of the page.
+fn part<'a>(dom: &'a str, experiment: &str) -> &'a str {
     let begin = dom.find(&format!("data-experiment=\"{experiment}\"")).unwrap();
     let end = dom[begin..].find("</section>").unwrap();
+    &dom[begin..begin + end]
+}
+
+/// What one experiment's part of the page says: `data-figure` and `data-value`.
+fn figures(dom: &str, experiment: &str) -> std::collections::BTreeMap<String, String> {
     let mut found = std::collections::BTreeMap::new();
-    for part in dom[begin..begin + end].split("data-figure=\"").skip(1) {
+    for part in part(dom, experiment).split("data-figure=\"").skip(1) {
         let (name, rest) = part.split_once('"').unwrap();
         let value = rest.split_once("data-value=\"").unwrap().1.split_once('"').unwrap().0;
         found.insert(name.to_owned(), value.to_owned());
@@ -104,7 +115,30 @@ fn the_page_says_what_the_verdict_says(dom: &str, run: &RunReport) {
         for check in &experiment.checks {
             assert!(dom.contains(&escaped(&check.name)), "the check {:?} is missing", check.name);
         }
+        let part = part(dom, &experiment.name);
+        let totals = experiment.totals;
+        let equation = format!(
+            "{} acknowledged equal {} succeeded plus {} dead letters plus {} waiting plus {} lost",
+            totals.acknowledged, totals.succeeded, totals.dead_lettered, totals.pending, totals.lost
+        );
+        assert!(part.contains(&equation), "the ledger of {}", experiment.name);
+        for dose in &experiment.dose {
+            assert!(
+                part.contains(&escaped(&dose.asked)) && part.contains(&escaped(&dose.measured)),
+                "{dose:?}"
+            );
+        }
+        for revert in &experiment.reverts {
+            assert!(part.contains(&escaped(&revert.what)), "{revert:?}");
+        }
+        for event in experiment.counterexample.iter().flat_map(|story| &story.timeline) {
+            assert!(part.contains(&escaped(&event.what)), "{event:?}");
+        }
+        let (shades, lines) =
+            (part.matches("class=\"shade\"").count(), part.matches("class=\"line one\" d=\"M").count());
         if !experiment.series.is_empty() {
+            assert_eq!(shades, CHARTS.len() * experiment.windows.len(), "shades of {}", experiment.name);
+            assert_eq!(lines, CHARTS.len(), "drawn lines of {}", experiment.name);
             for chart in CHARTS {
                 assert!(points(dom, &experiment.name, chart) > 1, "{chart} of {} is empty", experiment.name);
             }
@@ -135,6 +169,66 @@ fn every_kind_of_verdict_is_drawn_without_an_error_and_with_its_own_figures() {
         assert_eq!(console, "", "{name} writes to the console");
         the_page_says_what_the_verdict_says(&dom, &run);
     }
+}
+
+/// The page in a frame of a phone's width, which says how wide it became. The frame is of the same origin.
+fn width_on_a_phone(chromium: &Path, page: &str) -> u64 {
+    let inside = page.replace('&', "&amp;").replace('"', "&quot;");
+    let around = format!(
+        "<iframe id=f width={PHONE} height=800 srcdoc=\"{inside}\"></iframe><script>onload = () => {{ document.body.dataset.wide = \
+         document.getElementById('f').contentDocument.documentElement.scrollWidth; }}</script>"
+    );
+    let (dom, console) = drawn(chromium, &around);
+    assert_eq!(console, "");
+    let wide = dom.split_once("data-wide=\"").unwrap().1.split_once('"').unwrap().0;
+    wide.parse().unwrap()
+}
+
+/// CSS pixels.
+const PHONE: u64 = 390;
+
+#[test]
+fn on_a_phone_nothing_is_wider_than_the_screen() {
+    let Some(chromium) = chromium() else { return };
+    for name in ["pass.json", "fail.json", "inconclusive.json"] {
+        let page = report::html(&verdict(name)).unwrap();
+        assert!(width_on_a_phone(&chromium, &page) <= PHONE, "{name}");
+    }
+    let wide = "<!doctype html><div style='width:600px'>wide</div>";
+    assert!(width_on_a_phone(&chromium, wide) > PHONE, "a page that is too wide is seen by this test");
+}
+
+#[test]
+fn the_page_is_dark_for_those_who_like_it_dark() {
+    let Some(chromium) = chromium() else { return };
+    let told = "<script>addEventListener('load', () => { const style = getComputedStyle(document.body); \
+                document.body.dataset.tone = style.backgroundColor + ' ' + style.color; })</script></body>";
+    let page = report::html(&verdict("fail.json")).unwrap().replace("</body>", told);
+    let tone = |scheme: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let setting = format!("--blink-settings=preferredColorScheme={scheme}");
+        let (dom, console) = browse(&chromium, folder.path(), &page, &["--dump-dom", &setting]);
+        assert_eq!(console, "");
+        dom.split_once("data-tone=\"").unwrap().1.split_once('"').unwrap().0.to_owned()
+    };
+    // As Chromium numbers them: 0 is dark, 1 is light.
+    let (dark, light) = (tone("0"), tone("1"));
+    assert_ne!(dark, light);
+}
+
+#[test]
+fn the_page_prints_with_what_is_folded_away_on_the_screen() {
+    let Some(chromium) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let pdf = folder.path().join("report.pdf");
+    let page = report::html(&verdict("fail.json")).unwrap();
+    let print = format!("--print-to-pdf={}", pdf.display());
+    let (_, console) = browse(&chromium, folder.path(), &page, &[&print]);
+    assert_eq!(console, "");
+    let bytes = std::fs::read(&pdf).unwrap();
+    assert!(bytes.starts_with(b"%PDF"));
+    let pages = bytes.windows(12).filter(|window| window.starts_with(b"/Type /Page\n")).count();
+    assert!((2..=20).contains(&pages), "{pages} pages");
 }
 
 #[test]

@@ -6,10 +6,9 @@ mock_provider "aws" {
 }
 
 variables {
-  name            = "test-worker"
+  stack           = { name_prefix = "test", zip_dir = "testing/zips", architecture = "arm64" }
+  name            = "process-task"
   description     = "Does the work."
-  zip_path        = "testing/zips/process-task.zip"
-  architecture    = "arm64"
   timeout_seconds = 10
   environment     = { COLOUR = "green" }
   statements = [{
@@ -40,14 +39,14 @@ run "a_function_may_write_its_logs_and_what_was_granted" {
     condition = alltrue([
       aws_lambda_function.this.role == aws_iam_role.this.arn,
       aws_iam_role_policy.this.role == aws_iam_role.this.id,
-      aws_iam_role.this.name == "test-worker",
+      aws_iam_role.this.name == "test-process-task",
       one(flatten(data.aws_iam_policy_document.trust.statement[*].principals[*].identifiers[*])) == "lambda.amazonaws.com",
     ])
     error_message = "The function must run as its own role, which Lambda alone may take."
   }
 
   assert {
-    condition     = aws_cloudwatch_log_group.this.name == "/aws/lambda/test-worker" && aws_cloudwatch_log_group.this.retention_in_days > 0
+    condition     = aws_cloudwatch_log_group.this.name == "/aws/lambda/test-process-task" && aws_cloudwatch_log_group.this.retention_in_days > 0
     error_message = "The function's log group must be ours and forget in time."
   }
 
@@ -55,7 +54,7 @@ run "a_function_may_write_its_logs_and_what_was_granted" {
     condition = alltrue([
       aws_lambda_function.this.runtime == "provided.al2023",
       aws_lambda_function.this.architectures == tolist(["arm64"]),
-      aws_lambda_function.this.source_code_hash == filebase64sha256(var.zip_path),
+      aws_lambda_function.this.source_code_hash == filebase64sha256("testing/zips/process-task.zip"),
       aws_lambda_function.this.environment[0].variables == tomap({ COLOUR = "green" }),
       aws_lambda_function.this.reserved_concurrent_executions == -1,
       length(aws_lambda_function.this.layers) == 0,
@@ -72,13 +71,18 @@ run "fault_injection_adds_the_layer_the_wiring_and_the_right_to_read_faults" {
   }
 
   variables {
-    tracing_enabled = true
-    fault_injection = {
-      layer_arn              = "arn:aws:lambda:eu-central-1:210987654321:layer:aws-fis-extension-arm64:9"
-      configuration_location = "arn:aws:s3:::faults/FisConfigs/"
-      bucket_arn             = "arn:aws:s3:::faults"
-      prefix                 = "FisConfigs/"
-      poll_wait_max_ms       = 500
+    stack = {
+      name_prefix     = "test"
+      zip_dir         = "testing/zips"
+      architecture    = "arm64"
+      tracing_enabled = true
+      fault_injection = {
+        layer_arn              = "arn:aws:lambda:eu-central-1:210987654321:layer:aws-fis-extension-arm64:9"
+        configuration_location = "arn:aws:s3:::faults/FisConfigs/"
+        bucket_arn             = "arn:aws:s3:::faults"
+        prefix                 = "FisConfigs/"
+        poll_wait_max_ms       = 500
+      }
     }
   }
 
@@ -141,23 +145,85 @@ run "granting_on_everything_and_values_that_lambda_does_not_know_are_refused" {
 
   variables {
     name                 = "Upper"
-    zip_path             = "testing/zips/no-such.zip"
-    architecture         = "riscv"
     timeout_seconds      = 901
-    memory_mb            = 64
     reserved_concurrency = -2
-    log_retention_days   = 0
     statements           = [{ sid = "Everywhere", actions = ["sqs:SendMessage"], resources = ["*"] }]
   }
 
   expect_failures = [
     var.name,
-    var.zip_path,
-    var.architecture,
     var.timeout_seconds,
-    var.memory_mb,
     var.reserved_concurrency,
-    var.log_retention_days,
     var.statements,
   ]
+}
+
+run "a_function_without_a_zip_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    stack = { name_prefix = "test", zip_dir = "testing", architecture = "arm64" }
+  }
+
+  expect_failures = [var.stack]
+}
+
+run "an_instruction_set_that_lambda_does_not_have_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    stack = { name_prefix = "test", zip_dir = "testing/zips", architecture = "riscv" }
+  }
+
+  expect_failures = [var.stack]
+}
+
+run "too_little_memory_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    stack = { name_prefix = "test", zip_dir = "testing/zips", architecture = "arm64", memory_mb = 64 }
+  }
+
+  expect_failures = [var.stack]
+}
+
+run "keeping_logs_for_ever_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    stack = { name_prefix = "test", zip_dir = "testing/zips", architecture = "arm64", log_retention_days = 0 }
+  }
+
+  expect_failures = [var.stack]
+}
+
+run "a_prefix_in_upper_case_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    stack = { name_prefix = "Test", zip_dir = "testing/zips", architecture = "arm64" }
+  }
+
+  expect_failures = [var.stack]
 }

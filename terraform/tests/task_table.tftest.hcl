@@ -47,6 +47,41 @@ run "the_tables_have_the_keys_and_indexes_that_the_functions_query" {
   }
 }
 
+run "capacity_can_be_provisioned_for_the_table_and_its_index" {
+  command = plan
+
+  module {
+    source = "./modules/task-table"
+  }
+
+  variables {
+    provisioned_capacity = { read_units = 50, write_units = 20 }
+  }
+
+  assert {
+    condition = [
+      aws_dynamodb_table.tasks.billing_mode, aws_dynamodb_table.tasks.read_capacity, aws_dynamodb_table.tasks.write_capacity,
+      one(aws_dynamodb_table.tasks.global_secondary_index).read_capacity,
+      one(aws_dynamodb_table.tasks.global_secondary_index).write_capacity,
+    ] == ["PROVISIONED", 50, 20, 50, 20]
+    error_message = "Table and index must have the capacity that was asked for."
+  }
+}
+
+run "no_capacity_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/task-table"
+  }
+
+  variables {
+    provisioned_capacity = { read_units = 50, write_units = 0 }
+  }
+
+  expect_failures = [var.provisioned_capacity]
+}
+
 run "a_name_that_would_not_fit_everywhere_is_refused" {
   command = plan
 

@@ -99,10 +99,9 @@ pub struct FaultSpec {
     /// `table-on-demand-cap`, `table-provisioned-capacity`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_units: Option<u32>,
-    /// `queue-visibility-timeout`.
+    /// `queue-visibility-timeout`. A receive is the timeout as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = 43_200))]
-    pub visibility_seconds: Option<u32>,
+    pub visibility_timeout: Option<Span>,
     /// `queue-deny`, `table-deny`: actions such as `sqs:SendMessage`; without it the whole data plane.
     /// `role-permission`: the actions that the role is to lack.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -160,7 +159,7 @@ impl FaultKind {
             Self::HttpThrottle => &[("rate_per_second", Required), ("burst", Required), ("route", Optional)],
             Self::TableOnDemandCap => &[("read_units", Optional), ("write_units", Optional)],
             Self::TableProvisionedCapacity => &[("read_units", Required), ("write_units", Required)],
-            Self::QueueVisibilityTimeout => &[("visibility_seconds", Required)],
+            Self::QueueVisibilityTimeout => &[("visibility_timeout", Required)],
             Self::QueueDeny | Self::TableDeny => &[("actions", Optional)],
             Self::RolePermission => &[("actions", Required)],
         }
@@ -182,15 +181,77 @@ impl FaultSpec {
             ("route", self.route.is_some()),
             ("read_units", self.read_units.is_some()),
             ("write_units", self.write_units.is_some()),
-            ("visibility_seconds", self.visibility_seconds.is_some()),
+            ("visibility_timeout", self.visibility_timeout.is_some()),
             ("actions", !self.actions.is_empty()),
         ]
     }
 
+    /// The action of FIS that this is, if it is one.
+    pub fn fis_action_id(&self) -> Option<&str> {
+        match self.kind {
+            FaultKind::FisAction => self.action_id.as_deref(),
+            FaultKind::FisInvocationError => Some("aws:lambda:invocation-error"),
+            FaultKind::FisInvocationDelay => Some("aws:lambda:invocation-add-delay"),
+            FaultKind::FisHttpResponse => Some("aws:lambda:invocation-http-integration-response"),
+            _ => None,
+        }
+    }
+
+    /// The setting that is changed, in words; the same words for the same setting. Each FIS experiment is one of its own.
+    pub fn setting(&self) -> Option<String> {
+        let target = &self.target;
+        Some(match self.kind {
+            FaultKind::FisInvocationError
+            | FaultKind::FisInvocationDelay
+            | FaultKind::FisHttpResponse
+            | FaultKind::FisAction => return None,
+            FaultKind::LambdaReservedConcurrency => format!("reserved concurrency of {target}"),
+            FaultKind::MappingDisabled => "state of the event source mapping".into(),
+            FaultKind::MappingMaximumConcurrency => "maximum concurrency of the event source mapping".into(),
+            FaultKind::HttpThrottle => match &self.route {
+                Some(route) => format!("throttle of {route}"),
+                None => "throttle of the stage".into(),
+            },
+            FaultKind::TableOnDemandCap => format!("cap of table {target}"),
+            FaultKind::TableProvisionedCapacity => format!("capacity of table {target}"),
+            FaultKind::QueueVisibilityTimeout => format!("visibility timeout of queue {target}"),
+            FaultKind::QueueDeny => format!("policy of queue {target}"),
+            FaultKind::TableDeny => format!("policy of table {target}"),
+            FaultKind::RolePermission => format!("policy of the role of {target}"),
+        })
+    }
+
+    /// Whether clients may be refused because of it: then no error budget can be counted by their refusals.
+    pub fn refuses_clients(&self) -> bool {
+        match self.kind {
+            FaultKind::HttpThrottle | FaultKind::QueueDeny => true,
+            FaultKind::FisInvocationError
+            | FaultKind::FisInvocationDelay
+            | FaultKind::FisHttpResponse
+            | FaultKind::FisAction
+            | FaultKind::LambdaReservedConcurrency
+            | FaultKind::RolePermission => self.is_on_the_clients_way(),
+            FaultKind::MappingDisabled
+            | FaultKind::MappingMaximumConcurrency
+            | FaultKind::TableOnDemandCap
+            | FaultKind::TableProvisionedCapacity
+            | FaultKind::QueueVisibilityTimeout
+            | FaultKind::TableDeny => false,
+        }
+    }
+
+    fn is_on_the_clients_way(&self) -> bool {
+        ["submit-task", "list-tasks", "authorizer"].contains(&self.target.as_str())
+    }
+
     /// Whether clients wait longer for their answers because of it.
     pub(super) fn delays_clients(&self) -> bool {
-        let on_their_way = ["submit-task", "list-tasks", "authorizer"].contains(&self.target.as_str());
-        on_their_way && matches!(self.kind, FaultKind::FisInvocationDelay | FaultKind::FisAction)
+        let table = matches!(
+            self.kind,
+            FaultKind::TableDeny | FaultKind::TableOnDemandCap | FaultKind::TableProvisionedCapacity
+        );
+        // A submission waits for the table before it answers without it; a refusal is quick, and its repeats are not.
+        table || self.refuses_clients()
     }
 
     /// The first field that this kind lacks, does not have, or cannot have with this value.
@@ -226,9 +287,6 @@ impl FaultSpec {
             && self.concurrency.is_some_and(|concurrency| !(2..=1000).contains(&concurrency))
         {
             return problem("concurrency", "2 to 1000, as the mapping allows");
-        }
-        if self.visibility_seconds.is_some_and(|seconds| seconds > 43_200) {
-            return problem("visibility_seconds", "0 to 43200, as SQS allows");
         }
         if self.rate_per_second.is_some_and(|rate| !rate.is_finite() || rate < 0.0) {
             return problem("rate_per_second", "a number from 0");

@@ -133,6 +133,7 @@ fn line_of(text: &str, offset: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::FaultKind;
 
     const GOOD: &str = r#"name = "throttled"
 hypothesis = "The backlog drains."
@@ -235,6 +236,36 @@ concurrency = 0
         let schema = serde_json::to_string(&schema()).unwrap();
         for kind in crate::experiment::FaultKind::ALL {
             assert!(schema.contains(kind.name()), "{} is missing", kind.name());
+        }
+    }
+
+    /// On AWS a receive is a minute, FIS begins no action shorter than that, and a queue's setting takes as long.
+    #[test]
+    fn the_files_that_are_shipped_have_the_time_that_aws_takes() {
+        let minute = std::time::Duration::from_secs(60);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+        for experiment in load(&files_of(&folder).unwrap()).unwrap() {
+            let name = &experiment.name;
+            let (load, settle) = (&experiment.load, experiment.load.settle.resolve(minute));
+            assert!(settle >= minute * 5, "{name}: a message is received five times before it ends");
+            if let Some(recovery) = experiment.expect.recovery_max {
+                assert!(
+                    recovery.resolve(minute) >= minute * 3,
+                    "{name}: a failed batch comes back after a minute"
+                );
+            }
+            for fault in experiment.fault_specs() {
+                let duration = fault.duration.resolve(minute);
+                let ends = fault.start.resolve(minute) + duration;
+                // A stage takes a new limit within seconds.
+                if fault.kind != FaultKind::HttpThrottle {
+                    assert!(duration >= minute, "{name}: the fault is hardly there when it ends");
+                    assert!(
+                        load.duration.resolve(minute) + minute >= ends,
+                        "{name}: the fault meets arrivals"
+                    );
+                }
+            }
         }
     }
 

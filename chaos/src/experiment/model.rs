@@ -117,6 +117,9 @@ pub enum DlqRule {
     ReceiveCounts,
     /// The poison tasks, and none but those that a worker saw on their last receive.
     Deliveries,
+    /// The poison tasks, and none but those whose own message was received too often, as SQS counts: where messages are
+    /// handed to workers that may not touch them, the table cannot know their last receive.
+    OwnReceives,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -135,16 +138,25 @@ pub struct Expect {
     pub redrive: bool,
     /// From the measured end of the last fault until the backlog of before it was done.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub recovery_seconds_max: Option<f64>,
+    pub recovery_max: Option<Span>,
     /// Fewer acknowledged tasks than this make the run inconclusive.
     pub acknowledged_min: u64,
     /// Tasks that a worker must have seen more than once: a fault after the effect that repeats nothing tested nothing.
     pub redelivered_min: u64,
+    /// Tasks that workers may have seen more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redelivered_max: Option<u64>,
     /// The 99th percentile from intended start to acknowledgement once the faults are over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p99_after_ms_max: Option<f64>,
     /// Share of requests that may be refused or unanswered while no fault is in effect.
     pub refused_percent_max: f64,
+    /// The same while faults are in effect; without it any share may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_percent_during_max: Option<f64>,
+    /// What a client may be refused with; without it anything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refusal_statuses: Vec<u16>,
     /// Share of final tasks whose end need not have reached a socket of their owner: a push is best effort.
     pub missed_pushes_percent_max: f64,
 }
@@ -158,11 +170,14 @@ impl Default for Expect {
             dlq: DlqRule::Poison,
             dlq_slack: Span::Receives(0.5),
             redrive: false,
-            recovery_seconds_max: None,
+            recovery_max: None,
             acknowledged_min: ACKNOWLEDGED_MIN_DEFAULT,
             redelivered_min: 0,
+            redelivered_max: None,
             p99_after_ms_max: None,
             refused_percent_max: 0.0,
+            refused_percent_during_max: None,
+            refusal_statuses: Vec::new(),
             missed_pushes_percent_max: MISSED_PUSHES_PERCENT_DEFAULT,
         }
     }
@@ -172,7 +187,8 @@ impl Default for Expect {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Abort {
-    /// Stop, revert and judge when more than this share of requests was refused or unanswered.
+    /// Stop, revert and judge when more than this share of requests was refused or unanswered. What a fault refuses by
+    /// itself is not counted.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub refused_percent: f64,
     /// Only once this many requests were sent.

@@ -25,7 +25,7 @@ pub use mapping::{Mapping, MappingChange};
 pub use policy::{QueueDeny, TableDeny};
 pub use provisioned::ProvisionedCapacity;
 pub use queue::QueueVisibility;
-pub use resolve::{ResolveError, resolve};
+pub use resolve::{Placed, ResolveError, place};
 pub use role::RolePermission;
 pub use stage::HttpThrottle;
 pub use table::OnDemandCap;

@@ -11,11 +11,13 @@ use super::{
     QueueVisibility, ReservedConcurrency, RolePermission, TableDeny,
 };
 use crate::clock::{millis, now_ms, whole_seconds};
-use crate::experiment::{FaultKind, FaultSpec};
+use crate::experiment::{Experiment, FaultKind, FaultSpec, Span};
 
 /// A denial outlives its fault by this much when nobody releases it.
 const DENIAL_MARGIN: Duration = Duration::from_secs(60);
 const PERCENT_DEFAULT: u8 = 100;
+/// Twelve hours, as SQS allows.
+const VISIBILITY_SECONDS_MAX: u32 = 43_200;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ResolveError {
@@ -23,20 +25,70 @@ pub enum ResolveError {
     NoTarget { kind: &'static str, what: &'static str, target: String, known: String },
     #[error("{kind}: the stack was made without fault injection; FIS cannot reach its functions")]
     NoFaultInjection { kind: &'static str },
+    #[error(
+        "{experiment}: two faults change the {setting} at the same time; the first that ends would put back what the second found"
+    )]
+    SameSetting { experiment: String, setting: String },
 }
 
-pub fn resolve(
-    spec: &FaultSpec,
+/// A fault on the timeline of its experiment, in this stack's time.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    pub spec: FaultSpec,
+    pub lever: Lever,
+    pub start: Duration,
+    pub duration: Duration,
+}
+
+impl Placed {
+    fn end(&self) -> Duration {
+        self.start + self.duration
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.start < other.end() && other.start < self.end()
+    }
+}
+
+/// All faults of an experiment. `token` tells this run's FIS templates from all others.
+pub fn place(
+    experiment: &Experiment,
     stack: &Stack,
+    visibility_timeout: Duration,
+    token: &str,
+) -> Result<Vec<Placed>, ResolveError> {
+    let mut all: Vec<Placed> = Vec::new();
+    for (index, spec) in experiment.fault_specs().enumerate() {
+        let start = spec.start.resolve(visibility_timeout);
+        let duration = spec.duration.resolve(visibility_timeout);
+        let token = format!("{token}-{}-{index}", experiment.name);
+        let lever = resolve(spec, stack, Timing { start, duration, visibility_timeout }, token)?;
+        let placed = Placed { spec: spec.clone(), lever, start, duration };
+        let is_shared = |other: &Placed| other.spec.setting() == spec.setting() && other.overlaps(&placed);
+        if let Some(setting) = spec.setting().filter(|_| all.iter().any(is_shared)) {
+            return Err(ResolveError::SameSetting { experiment: experiment.name.clone(), setting });
+        }
+        all.push(placed);
+    }
+    Ok(all)
+}
+
+#[derive(Clone, Copy)]
+struct Timing {
+    start: Duration,
     duration: Duration,
-    token: String,
-) -> Result<Lever, ResolveError> {
+    visibility_timeout: Duration,
+}
+
+fn resolve(spec: &FaultSpec, stack: &Stack, timing: Timing, token: String) -> Result<Lever, ResolveError> {
     let target = Targets { spec, stack };
+    // A denial is dated when it is planned, and begins only at its start.
+    let until_ms = || now_ms() + millis(timing.start + timing.duration + DENIAL_MARGIN);
     Ok(match spec.kind {
         FaultKind::FisInvocationError
         | FaultKind::FisInvocationDelay
         | FaultKind::FisHttpResponse
-        | FaultKind::FisAction => Lever::Fis(fis_action(&target, duration, token)?),
+        | FaultKind::FisAction => Lever::Fis(fis_action(&target, timing.duration, token)?),
         FaultKind::LambdaReservedConcurrency => {
             let function = target.function()?;
             Lever::ReservedConcurrency(ReservedConcurrency {
@@ -80,7 +132,7 @@ pub fn resolve(
             Lever::QueueVisibility(QueueVisibility {
                 queue_url: queue.url.clone(),
                 queue_arn: queue.arn.clone(),
-                visibility_seconds: spec.visibility_seconds.unwrap_or_default(),
+                visibility_seconds: visibility_seconds(spec, timing.visibility_timeout),
             })
         }
         FaultKind::QueueDeny => {
@@ -89,7 +141,7 @@ pub fn resolve(
                 queue_url: queue.url.clone(),
                 queue_arn: queue.arn.clone(),
                 actions: actions(spec, &QUEUE_DATA_PLANE),
-                until_ms: now_ms() + millis(duration + DENIAL_MARGIN),
+                until_ms: until_ms(),
             })
         }
         FaultKind::RolePermission => {
@@ -98,7 +150,7 @@ pub fn resolve(
                 function: function.name.clone(),
                 function_arn: function.arn.clone(),
                 actions: spec.actions.clone(),
-                until_ms: now_ms() + millis(duration + DENIAL_MARGIN),
+                until_ms: until_ms(),
             })
         }
         FaultKind::TableDeny => {
@@ -107,7 +159,7 @@ pub fn resolve(
                 table: table.name.clone(),
                 table_arn: table.arn.clone(),
                 actions: actions(spec, &TABLE_DATA_PLANE),
-                until_ms: now_ms() + millis(duration + DENIAL_MARGIN),
+                until_ms: until_ms(),
             })
         }
     })
@@ -132,17 +184,11 @@ fn fis_action(target: &Targets<'_>, duration: Duration, token: String) -> Result
         parameters.insert("statusCode".into(), status.to_string());
         parameters.insert("contentTypeHeader".into(), "application/json".into());
     }
-    let action_id = match spec.kind {
-        FaultKind::FisAction => spec.action_id.as_deref().unwrap_or_default(),
-        FaultKind::FisInvocationDelay => "aws:lambda:invocation-add-delay",
-        FaultKind::FisHttpResponse => "aws:lambda:invocation-http-integration-response",
-        _ => "aws:lambda:invocation-error",
-    };
     Ok(FisAction {
         token,
         role_arn: injection.role_arn.clone(),
         function_arn: target.function()?.arn.clone(),
-        action_id: action_id.into(),
+        action_id: spec.fis_action_id().unwrap_or_default().into(),
         duration_seconds: whole_seconds(duration),
         parameters,
     })
@@ -154,6 +200,12 @@ fn actions(spec: &FaultSpec, data_plane: &[&str]) -> Vec<String> {
     } else {
         spec.actions.clone()
     }
+}
+
+/// In whole seconds, as SQS takes them.
+fn visibility_seconds(spec: &FaultSpec, visibility_timeout: Duration) -> u32 {
+    let asked = spec.visibility_timeout.unwrap_or(Span::ZERO).resolve(visibility_timeout);
+    u32::try_from(whole_seconds(asked)).unwrap_or(VISIBILITY_SECONDS_MAX).min(VISIBILITY_SECONDS_MAX)
 }
 
 /// The file's ranges keep every value far below the limit.
@@ -194,5 +246,63 @@ impl<'a> Targets<'a> {
             target: self.spec.target.clone(),
             known: all.keys().cloned().collect::<Vec<_>>().join(", "),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STACK: &str = r#"{"region":"us-east-1","account_id":"123456789012","http_url":"https://h","websocket_url":"wss://w",
+      "http_api":{"id":"abc","stage":"$default"},"websocket_api":{"id":"def","stage":"live"},
+      "functions":{"process-task":{"name":"p","arn":"arn:p","timeout_seconds":10}},
+      "queues":{"tasks":{"url":"u","arn":"arn:q"}},"tables":{"tasks":{"name":"t","arn":"arn:t"}},
+      "event_source_mapping_id":"uuid","auth":{"issuer":"i","audience":"a"}}"#;
+    const VISIBILITY: Duration = Duration::from_secs(6);
+
+    fn placed(faults: &str) -> Result<Vec<Placed>, ResolveError> {
+        let head = "name = \"e\"\nhypothesis = \"h\"\n[load]\nrate_per_second = 1\nduration = \"9s\"\nsettle = \"9s\"\n";
+        let experiment: Experiment = toml::from_str(&format!("{head}{faults}")).unwrap();
+        place(&experiment, &serde_json::from_str(STACK).unwrap(), VISIBILITY, "run")
+    }
+
+    fn narrowed(start: &str, concurrency: u32) -> String {
+        format!(
+            "[[fault]]\nkind = \"mapping-maximum-concurrency\"\ntarget = \"process-task\"\nstart = \"{start}\"\n\
+             duration = \"5s\"\nconcurrency = {concurrency}\n"
+        )
+    }
+
+    #[test]
+    fn two_faults_on_one_setting_at_one_time_are_refused() {
+        let error = placed(&(narrowed("1s", 2) + &narrowed("5s", 3))).unwrap_err();
+        assert!(error.to_string().contains("maximum concurrency of the event source mapping"), "{error}");
+        assert_eq!(
+            placed(&(narrowed("1s", 2) + &narrowed("6s", 3))).unwrap().len(),
+            2,
+            "one after the other"
+        );
+        let disabled = "[[fault]]\nkind = \"mapping-disabled\"\ntarget = \"process-task\"\nstart = \"1s\"\nduration = \"5s\"\n";
+        assert_eq!(placed(&(narrowed("1s", 2) + disabled)).unwrap().len(), 2, "another setting");
+    }
+
+    #[test]
+    fn a_denial_that_begins_late_is_dated_beyond_its_end() {
+        let from_ms = now_ms();
+        let all = placed(
+            "[[fault]]\nkind = \"queue-deny\"\ntarget = \"tasks\"\nstart = \"300s\"\nduration = \"5s\"\n",
+        );
+        let Lever::QueueDeny(deny) = &all.unwrap()[0].lever else { panic!("another lever") };
+        assert!(deny.until_ms >= from_ms + 305_000 + millis(DENIAL_MARGIN));
+    }
+
+    #[test]
+    fn a_visibility_timeout_in_receives_is_so_many_times_what_it_was() {
+        let all = placed(
+            "[[fault]]\nkind = \"queue-visibility-timeout\"\ntarget = \"tasks\"\nstart = \"0s\"\nduration = \"5s\"\n\
+             visibility_timeout = \"4 receives\"\n",
+        );
+        let Lever::QueueVisibility(lever) = &all.unwrap()[0].lever else { panic!("another lever") };
+        assert_eq!(lever.visibility_seconds, 24);
     }
 }

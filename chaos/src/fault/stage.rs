@@ -57,10 +57,12 @@ impl Setting for HttpThrottle {
     }
 
     fn calls(&self) -> Vec<Call> {
-        let resource = format!("arn:aws:apigateway:*::/apis/{}/stages/{}", self.api_id, self.stage);
-        ["apigateway:GET", "apigateway:PATCH", "apigateway:DELETE"]
-            .map(|action| call(action, &resource))
-            .into()
+        let stage = format!("arn:aws:apigateway:*::/apis/{}/stages/{}", self.api_id, self.stage);
+        // The settings of a route are a resource of their own, whose key may hold a blank and a slash.
+        let routes =
+            self.route.is_some().then(|| call("apigateway:DELETE", format!("{stage}/routesettings/*")));
+        let of_stage = ["apigateway:GET", "apigateway:PATCH"].map(|action| call(action, &stage));
+        of_stage.into_iter().chain(routes).collect()
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::clock::now_ms;
 use crate::cloud::Cloud;
 
-const EVERY: Duration = Duration::from_millis(500);
+const EVERY: Duration = Duration::from_millis(250);
 const EMPTY_BATCH: &[u8] = br#"{"Records":[]}"#;
 /// In the payload format 2.0 of an HTTP API.
 const EMPTY_REQUEST: &[u8] = br#"{"version":"2.0","routeKey":"POST /tasks","rawPath":"/tasks","rawQueryString":"","headers":

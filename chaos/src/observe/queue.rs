@@ -23,7 +23,7 @@ const PEEK_WAIT_SECONDS: i32 = 1;
 /// The auditor hides what it looks at for a few seconds; on AWS the counts lag behind by up to a minute.
 const REST_AT_MOST: Duration = Duration::from_secs(90);
 const PEEK_EMPTY_RECEIVES: u32 = 2;
-/// The counts are approximate on AWS: a queue that never seems complete is judged as it was last seen.
+/// The counts are approximate on AWS: they have so many looks to agree with what was seen.
 const PEEKS_MAX: u32 = 3;
 const PEEK_AT_MOST: Duration = Duration::from_secs(25);
 /// The counts of a queue are eventually consistent on AWS: an empty one must stay empty for so many looks.
@@ -94,20 +94,20 @@ pub async fn at_rest(cloud: &Cloud, queue_url: &str) -> Result<(), CallError> {
 /// Everything that lies in a queue. Nothing is deleted, and all of it is visible again afterwards; only the receive
 /// counts have grown.
 pub async fn peek(cloud: &Cloud, queue_url: &str) -> Result<Vec<DeadLetter>, CallError> {
-    let mut seen = BTreeMap::new();
     for _ in 0..PEEKS_MAX {
+        let mut seen = BTreeMap::new();
         at_rest(cloud, queue_url).await?;
-        seen.clear();
         let outcome = receive_all(cloud, queue_url, &mut seen).await;
         let counted = depth(cloud, queue_url).await;
         let given_back = give_back(cloud, queue_url, &seen).await;
         outcome.and(given_back)?;
         // More there than seen: the auditor, which also runs by the clock, began to look at the same moment.
         if counted?.total() <= u64::try_from(seen.len()).unwrap_or(u64::MAX) {
-            break;
+            return Ok(seen.into_iter().map(|(id, message)| dead_letter(id, &message)).collect());
         }
     }
-    Ok(seen.into_iter().map(|(message_id, message)| dead_letter(message_id, &message)).collect())
+    // Judged by a part of it, the rest would be taken for lost.
+    Err(CallError::new("sqs:ReceiveMessage", "the dead-letter queue was not seen whole"))
 }
 
 async fn receive_all(

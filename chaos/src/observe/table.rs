@@ -1,6 +1,6 @@
 //! The tasks table, read as an outsider: by key, and by the owner index.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
@@ -36,29 +36,28 @@ pub async fn owner_index_shards(cloud: &Cloud, function: &str) -> Result<u16, Ca
     Ok(shards.and_then(|shards| shards.parse().ok()).unwrap_or(SHARDS_MAX))
 }
 
-/// The records of these ids, and all others of these owners. By key the read is consistent.
-pub async fn records(
+/// The records of these ids, and all others of these owners, each once. By key the read is consistent.
+pub async fn each_record<E: From<CallError>>(
     cloud: &Cloud,
     table: &str,
-    ids: &BTreeSet<String>,
+    ids: BTreeSet<String>,
     owners: &BTreeSet<String>,
     shards: u16,
-) -> Result<BTreeMap<String, Record>, CallError> {
-    let mut wanted = ids.clone();
+    mut see: impl FnMut(Record) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut wanted = ids;
     for owner in owners {
         for shard in 0..shards {
             wanted.extend(ids_of(cloud, table, &format!("{owner}#{shard}")).await?);
         }
     }
     let wanted: Vec<String> = wanted.into_iter().collect();
-    let mut records = BTreeMap::new();
     for keys in wanted.chunks(KEYS_MAX) {
         for item in get(cloud, table, keys).await? {
-            let record = record(&item)?;
-            records.insert(record.task_id.clone(), record);
+            see(record(&item)?)?;
         }
     }
-    Ok(records)
+    Ok(())
 }
 
 async fn ids_of(cloud: &Cloud, table: &str, owner_shard: &str) -> Result<Vec<String>, CallError> {

@@ -1,13 +1,11 @@
 //! One bad task's life, from all sides, in the order of time.
 
-use std::cmp::Reverse;
-
 use loadtest::{LedgerEntry, Outcome, TaskStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::history::{Step, parse};
-use super::{Anomaly, AnomalyKind, DeadLetter, Evidence, Findings, Record};
+use super::{Anomaly, AnomalyKind, DeadLetter, Record};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
@@ -23,34 +21,6 @@ pub struct Counterexample {
     pub kind: AnomalyKind,
     pub detail: String,
     pub timeline: Vec<Event>,
-}
-
-/// The worst kind of anomaly, shown by the task whose story is shortest.
-pub fn counterexample(
-    findings: &Findings,
-    evidence: &Evidence<'_>,
-    judged_at_ms: u64,
-) -> Option<Counterexample> {
-    let worst = findings.anomalies.iter().map(|anomaly| anomaly.kind).min()?;
-    findings
-        .of(worst)
-        .map(|anomaly| story(anomaly, evidence, judged_at_ms))
-        // A story that knows the client's side tells more than one that does not.
-        .min_by_key(|story| (Reverse(has_client(story)), story.timeline.len()))
-}
-
-fn has_client(story: &Counterexample) -> bool {
-    story.timeline.iter().any(|event| event.source == "client")
-}
-
-fn story(anomaly: &Anomaly, evidence: &Evidence<'_>, at_ms: u64) -> Counterexample {
-    let id = anomaly.task_id.as_str();
-    let entry = evidence.ledger.iter().find(|entry| {
-        entry.task_id() == Some(id) || evidence.named_ids.get(&entry.sequence).map(String::as_str) == Some(id)
-    });
-    let letter = evidence.dead_letters.iter().find(|letter| letter.body.contains(id));
-    let remaining = evidence.remaining;
-    tell(anomaly, &Sides { entry, record: evidence.records.get(id), letter, remaining, at_ms })
 }
 
 /// All that is known of one task.

@@ -1,235 +1,447 @@
-//! Finds every anomaly, and accounts for every acknowledged task exactly once.
+//! Joins ledger, table and dead letters by task, in one pass and bounded memory, and judges one task at a time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
-use loadtest::{Duplicate, Expectation, LedgerEntry, Outcome, TaskStatus};
-use serde::Deserialize;
-use serde_json::Value;
+use loadtest::{Outcome, TaskStatus};
 
-use super::history::{illegal_step, successes};
-use super::manners;
-use super::{Anomaly, AnomalyKind, DeadLetter, Evidence, Findings, Record};
+use super::fact::{Answer, Body, EntryFact, LetterFact, RecordFact};
+use super::index::{LedgerIndex, LetterIndex, TableIndex};
+use super::key::TaskKey;
+use super::rules::Rules;
+use super::shelf::{Shelf, ShelfError};
+use super::sort::SpillError;
+use super::story::{Candidate, story};
+use crate::oracle::history::illegal_step;
+use crate::oracle::manners::{are_too_eager, are_too_many_missed};
+use crate::oracle::{Anomaly, AnomalyKind, Counterexample, Totals};
 
-pub fn judge(evidence: &Evidence<'_>) -> Findings {
-    let mut judge = Judge::new(evidence);
-    judge.count_requests();
-    judge.account_for_acknowledged();
-    judge.look_for_unexpected();
-    judge.look_at_records();
-    judge.look_at_dead_letters();
-    judge.compare_with_prediction();
-    manners::look(evidence, &judge.acknowledged, &mut judge.findings);
-    judge.findings.anomalies.sort();
-    judge.findings.anomalies.dedup();
-    judge.findings
+/// Anomalies of one kind that are named; all are counted.
+pub const NAMED_MAX: u64 = 1_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum OracleError {
+    #[error("the evidence could not be sorted")]
+    Spill(#[from] SpillError),
+    #[error("the evidence could not be read again")]
+    Shelf(#[from] ShelfError),
 }
 
-/// The body of a queue message, as far as it is compared.
-#[derive(Deserialize)]
-struct Body {
-    task_id: String,
-    owner: String,
-    kind: String,
-    payload: Value,
-    created_at_ms: u64,
-    request_hash: String,
+/// Everything that is known at the moment of judgement.
+#[derive(Debug)]
+pub struct Evidence {
+    pub ledger: LedgerIndex,
+    pub table: TableIndex,
+    pub dead_letters: LetterIndex,
+    /// Messages that are still in the tasks queue: visible, in flight or delayed.
+    pub remaining: u64,
+    pub at_ms: u64,
 }
 
-struct Judge<'a> {
-    evidence: &'a Evidence<'a>,
-    /// One entry per acknowledged task: a repeated request acknowledges the same task again.
-    acknowledged: BTreeMap<&'a str, &'a LedgerEntry>,
-    owners: HashSet<&'a str>,
-    /// This run's dead letters by task.
-    dead: BTreeMap<String, (&'a DeadLetter, Body)>,
+pub fn judge(evidence: Evidence, rules: &Rules, shelf: &impl Shelf) -> Result<Findings, OracleError> {
+    let mut judge = Judge {
+        rules,
+        shelf,
+        owners: evidence.ledger.owners,
+        remaining: evidence.remaining,
+        letters: 0,
+        findings: Findings::default(),
+        worst: None,
+        eager: Held::default(),
+        missed: Held::default(),
+        ended: 0,
+    };
+    judge.findings.totals = evidence.ledger.totals;
+    let (mut ledger, mut table, mut letters) = (
+        evidence.ledger.facts.sorted()?,
+        evidence.table.facts.sorted()?,
+        evidence.dead_letters.facts.sorted()?,
+    );
+    let mut case = Case::default();
+    let mut records = Vec::new();
+    while let Some(key) = [ledger.peek(), table.peek(), letters.peek()].into_iter().flatten().min() {
+        ledger.take(key, &mut case.entries)?;
+        table.take(key, &mut records)?;
+        letters.take(key, &mut case.letters)?;
+        case.key = Some(key);
+        case.record = records.last().copied();
+        case.letters.retain(|letter| judge.owners.contains(&letter.owner));
+        judge.task(&case)?;
+    }
+    judge.findings.dead_letters.of_others = evidence.dead_letters.total.saturating_sub(judge.letters);
+    judge.conclude(evidence.at_ms)
+}
+
+/// Dead letters by count: asked for, allowed, there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetterCounts {
+    pub must: u64,
+    pub may: u64,
+    /// The same by the clock of the receives alone, where that was asked for.
+    pub by_clock: Option<(u64, u64)>,
+    /// Tasks of this run.
+    pub found: u64,
+    /// Messages that are nobody's of this run.
+    pub of_others: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    pub totals: Totals,
+    /// Of all anomalies.
+    pub counts: BTreeMap<AnomalyKind, u64>,
+    /// Worst first; of each kind at most [`NAMED_MAX`].
+    pub anomalies: Vec<Anomaly>,
+    pub dead_letters: DeadLetterCounts,
+    /// Acknowledged, not hopeless, and not succeeded.
+    pub not_succeeded: u64,
+    /// When the last task that was acknowledged before the end of the faults was done.
+    pub backlog_done_at_ms: Option<u64>,
+    pub counterexample: Option<Counterexample>,
+}
+
+impl Findings {
+    pub fn count(&self, kind: AnomalyKind) -> u64 {
+        self.counts.get(&kind).copied().unwrap_or_default()
+    }
+}
+
+/// One task, from all sides.
+#[derive(Debug, Default)]
+pub(super) struct Case {
+    pub(super) key: Option<TaskKey>,
+    /// In the order of the ledger.
+    pub(super) entries: Vec<EntryFact>,
+    pub(super) record: Option<RecordFact>,
+    /// This run's.
+    pub(super) letters: Vec<LetterFact>,
+}
+
+impl Case {
+    pub(super) fn acknowledged(&self) -> impl DoubleEndedIterator<Item = &EntryFact> {
+        self.entries.iter().filter(|entry| entry.is_answered)
+    }
+
+    fn status(&self) -> Option<TaskStatus> {
+        self.record.map(|record| record.status)
+    }
+}
+
+struct Judge<'a, S> {
+    rules: &'a Rules,
+    shelf: &'a S,
+    owners: HashSet<u64>,
+    remaining: u64,
+    /// Dead letters of this run.
+    letters: u64,
     findings: Findings,
+    /// The best counterexample so far.
+    worst: Option<Candidate>,
+    eager: Held,
+    missed: Held,
+    /// Acknowledged tasks that are final in the table.
+    ended: u64,
 }
 
-impl<'a> Judge<'a> {
-    fn new(evidence: &'a Evidence<'a>) -> Self {
-        let acknowledged =
-            evidence.ledger.iter().filter_map(|entry| Some((entry.task_id()?, entry))).collect();
-        let owners: HashSet<&str> = evidence.ledger.iter().map(|entry| entry.owner.as_str()).collect();
-        let mut judge =
-            Self { evidence, acknowledged, owners, dead: BTreeMap::new(), findings: Findings::default() };
-        judge.index_dead_letters();
-        judge
+/// What is an anomaly only when too many tasks have it, which is known at the end.
+#[derive(Debug, Default)]
+struct Held {
+    tasks: u64,
+    anomalies: Vec<Anomaly>,
+    best: Option<Candidate>,
+}
+
+impl<S: Shelf> Judge<'_, S> {
+    fn task(&mut self, case: &Case) -> Result<(), OracleError> {
+        let record = case.record.filter(|record| self.owners.contains(&record.owner));
+        self.repeated_letters(case)?;
+        match case.acknowledged().next_back() {
+            Some(entry) => self.account_for(case, entry)?,
+            None if record.is_some() || !case.letters.is_empty() => self.unasked(case)?,
+            None => {}
+        }
+        if let Some(record) = record {
+            self.look_at_record(case, &record)?;
+        }
+        if let Some(letter) = case.letters.last() {
+            self.look_at_letter(case, letter)?;
+        }
+        self.compare_with_prediction(case)?;
+        self.look_at_manners(case)
     }
 
-    /// Earlier runs' dead letters have other owners and are left aside. A body that cannot be read is nobody's poison.
-    fn index_dead_letters(&mut self) {
-        for letter in self.evidence.dead_letters {
-            let Ok(body) = serde_json::from_str::<Body>(&letter.body) else { continue };
-            if !self.owners.contains(body.owner.as_str()) {
-                continue;
-            }
-            let id = body.task_id.clone();
-            self.findings.dead_letters.insert(id.clone());
-            if let Some((first, _)) = self.dead.insert(id.clone(), (letter, body))
-                && first.message_id != letter.message_id
-            {
-                let detail = format!("messages {} and {}", first.message_id, letter.message_id);
-                self.findings.add(AnomalyKind::RepeatedDeadLetter, &id, detail);
+    fn repeated_letters(&mut self, case: &Case) -> Result<(), OracleError> {
+        self.letters += case.letters.len() as u64;
+        for pair in case.letters.windows(2) {
+            let (first, second) = (pair[0], pair[1]);
+            if first.message != second.message {
+                self.add(AnomalyKind::RepeatedDeadLetter, case, |shelf| {
+                    let (first, second) = (shelf.letter(first.position)?, shelf.letter(second.position)?);
+                    Ok(format!("messages {} and {}", first.message_id, second.message_id))
+                })?;
             }
         }
+        Ok(())
     }
 
-    fn count_requests(&mut self) {
-        let totals = &mut self.findings.totals;
-        for entry in self.evidence.ledger {
-            match entry.outcome {
-                Outcome::Unsent => totals.unsent += 1,
-                Outcome::Acknowledged { .. } => totals.attempted += 1,
-                Outcome::Refused { .. } => {
-                    totals.attempted += 1;
-                    totals.refused += 1;
-                }
-                Outcome::Unknown { .. } => {
-                    totals.attempted += 1;
-                    totals.unknown += 1;
-                }
-            }
+    fn account_for(&mut self, case: &Case, entry: &EntryFact) -> Result<(), OracleError> {
+        self.findings.totals.acknowledged += 1;
+        self.place(case)?;
+        if !entry.is_hopeless && case.status() != Some(TaskStatus::Succeeded) {
+            self.findings.not_succeeded += 1;
         }
-        totals.acknowledged = self.acknowledged.len() as u64;
-    }
-
-    fn account_for_acknowledged(&mut self) {
-        for (id, entry) in self.acknowledged.clone() {
-            let record = self.evidence.records.get(id);
-            let dead = self.dead.contains_key(id);
-            self.place(id, record, dead);
-            if entry.result_ok == Some(false) {
-                self.findings.add(AnomalyKind::WrongResult, id, "the client's own computation differs");
-            }
-            if let Some(Duplicate::OtherTask { task_id }) = &entry.duplicate {
-                self.findings.add(
-                    AnomalyKind::SplitKey,
-                    id,
-                    format!("the same key was also answered with {task_id}"),
-                );
-            }
+        if entry.has_wrong_result {
+            self.add(AnomalyKind::WrongResult, case, |_| Ok("the client's own computation differs".into()))?;
         }
+        if entry.has_other_task {
+            self.add(AnomalyKind::SplitKey, case, |shelf| {
+                let entry = shelf.entry(entry.position)?;
+                let other = match &entry.duplicate {
+                    Some(loadtest::Duplicate::OtherTask { task_id }) => task_id.as_str(),
+                    _ => "another task",
+                };
+                Ok(format!("the same key was also answered with {other}"))
+            })?;
+        }
+        Ok(())
     }
 
     /// Exactly one of: succeeded, dead letter, waiting, lost.
-    fn place(&mut self, id: &str, record: Option<&Record>, dead: bool) {
-        let status = record.map(|record| record.status);
+    fn place(&mut self, case: &Case) -> Result<(), OracleError> {
+        let (status, dead) = (case.status(), !case.letters.is_empty());
+        let totals = &mut self.findings.totals;
         if status == Some(TaskStatus::Succeeded) {
-            self.findings.totals.succeeded += 1;
-            self.findings.totals.succeeded_dead_letters += u64::from(dead);
+            totals.succeeded += 1;
+            totals.succeeded_dead_letters += u64::from(dead);
+            self.note_recovery(case);
         } else if dead {
-            self.findings.totals.dead_lettered += 1;
-        } else if self.evidence.remaining > 0 && status != Some(TaskStatus::DeadLettered) {
-            self.findings.totals.pending += 1;
-            self.findings.add(AnomalyKind::Unfinished, id, format!("{status:?}, and the queue is not empty"));
+            totals.dead_lettered += 1;
+        } else if self.remaining > 0 && status != Some(TaskStatus::DeadLettered) {
+            totals.pending += 1;
+            self.add(AnomalyKind::Unfinished, case, |_| {
+                Ok(format!("{status:?}, and the queue is not empty"))
+            })?;
         } else {
-            self.findings.totals.lost += 1;
+            totals.lost += 1;
             let table = status.map_or("has no record of it".to_owned(), |status| format!("says {status:?}"));
-            let detail = format!("the table {table}, the queue is empty, and it is no dead letter");
-            self.findings.add(AnomalyKind::Lost, id, detail);
+            self.add(AnomalyKind::Lost, case, |_| {
+                Ok(format!("the table {table}, the queue is empty, and it is no dead letter"))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// When the last of the tasks that were acknowledged before the faults ended was done.
+    fn note_recovery(&mut self, case: &Case) {
+        let (Some(end_ms), Some(record)) = (self.rules.faults_end_ms, case.record) else { return };
+        let before = |entry: &EntryFact| entry.answered_at_ms().is_some_and(|at_ms| at_ms <= end_ms);
+        if case.acknowledged().any(before) {
+            let last = &mut self.findings.backlog_done_at_ms;
+            *last = (*last).max(Some(record.updated_at_ms));
         }
     }
 
-    fn look_for_unexpected(&mut self) {
-        let evidence = self.evidence;
-        let asked: HashMap<&str, &LedgerEntry> = evidence
-            .ledger
-            .iter()
-            .filter_map(|entry| Some((evidence.named_ids.get(&entry.sequence)?.as_str(), entry)))
-            .collect();
-        let ours = evidence.records.values().filter(|record| self.owners.contains(record.owner.as_str()));
-        let there: BTreeSet<String> =
-            ours.map(|record| record.task_id.clone()).chain(self.dead.keys().cloned()).collect();
-        for id in there.iter().filter(|id| !self.acknowledged.contains_key(id.as_str())) {
-            match asked.get(id.as_str()).map(|entry| &entry.outcome) {
-                // Acknowledged under another id: the answer did not name the task that the key names.
-                None | Some(Outcome::Acknowledged { .. } | Outcome::Unsent) => {
-                    self.findings.add(AnomalyKind::Unexpected, id, "no request of this run asked for it");
-                }
-                Some(Outcome::Refused { status, .. }) => {
-                    self.findings.add(
-                        AnomalyKind::RefusedApplied,
-                        id,
-                        format!("the client was told {status}"),
-                    );
-                }
-                Some(Outcome::Unknown { .. }) => self.findings.totals.recovered += 1,
+    /// It is there, and nobody was told so.
+    fn unasked(&mut self, case: &Case) -> Result<(), OracleError> {
+        match case.entries.iter().rfind(|entry| entry.is_named).map(|entry| entry.answer) {
+            // Acknowledged under another id: the answer did not name the task that the key names.
+            None | Some(Answer::Acknowledged | Answer::Unsent) => {
+                self.add(AnomalyKind::Unexpected, case, |_| Ok("no request of this run asked for it".into()))
             }
-        }
-    }
-
-    fn look_at_records(&mut self) {
-        let records = self.evidence.records;
-        for record in records.values().filter(|record| self.owners.contains(record.owner.as_str())) {
-            let id = &record.task_id;
-            let effects = record.completions.max(successes(&record.history) as u64);
-            if effects > 1 {
-                self.findings.add(AnomalyKind::DuplicateEffect, id, format!("{effects} effects"));
+            Some(Answer::Refused { status }) => {
+                self.add(AnomalyKind::RefusedApplied, case, |_| Ok(format!("the client was told {status}")))
             }
-            if record.status == TaskStatus::Succeeded && record.completions == 0 {
-                self.findings.add(AnomalyKind::IllegalHistory, id, "succeeded, and no effect is recorded");
-            }
-            if let Some(step) = illegal_step(&record.history) {
-                self.findings.add(AnomalyKind::IllegalHistory, id, step);
-            }
-            self.findings.totals.redelivered += u64::from(record.deliveries > 1);
-            // SQS hands a message to nobody once its receives are used up.
-            if record.deliveries > self.evidence.max_receive_count {
-                let detail = format!("a worker got it at receive {}", record.deliveries);
-                self.findings.add(AnomalyKind::ReceiveCount, id, detail);
+            Some(Answer::Unknown) => {
+                self.findings.totals.recovered += 1;
+                Ok(())
             }
         }
     }
 
-    fn look_at_dead_letters(&mut self) {
-        let mut anomalies = Vec::new();
-        for (id, (letter, body)) in &self.dead {
-            let anomaly = |kind, detail| Anomaly { kind, task_id: id.clone(), detail };
-            if letter.receive_count <= self.evidence.max_receive_count {
-                let detail = format!("received {} times", letter.receive_count);
-                anomalies.push(anomaly(AnomalyKind::ReceiveCount, detail));
-            }
-            if let Some(difference) =
-                self.evidence.records.get(id).and_then(|record| difference(body, record))
-            {
-                anomalies
-                    .push(anomaly(AnomalyKind::AlteredBody, format!("its {difference} is not the record's")));
-            }
+    fn look_at_record(&mut self, case: &Case, record: &RecordFact) -> Result<(), OracleError> {
+        if record.effects > 1 {
+            let detail = format!("{} effects", record.effects);
+            self.add(AnomalyKind::DuplicateEffect, case, |_| Ok(detail))?;
         }
-        self.findings.anomalies.extend(anomalies);
+        if record.is_effect_missing {
+            let detail = "succeeded, and no effect is recorded".to_owned();
+            self.add(AnomalyKind::IllegalHistory, case, |_| Ok(detail))?;
+        }
+        if record.is_history_illegal {
+            self.add(AnomalyKind::IllegalHistory, case, |shelf| {
+                Ok(illegal_step(&shelf.record(record.position)?.history).unwrap_or_default())
+            })?;
+        }
+        self.findings.totals.redelivered += u64::from(record.deliveries > 1);
+        // SQS hands a message to nobody once its receives are used up.
+        if u64::from(record.deliveries) > self.rules.queue.max_receive_count {
+            let detail = format!("a worker got it at receive {}", record.deliveries);
+            self.add(AnomalyKind::ReceiveCount, case, |_| Ok(detail))?;
+        }
+        Ok(())
     }
 
-    fn compare_with_prediction(&mut self) {
-        let prediction = self.evidence.prediction;
-        let found = self.findings.dead_letters.clone();
-        for id in prediction.must.difference(&found) {
-            let detail = match self.evidence.records.get(id) {
+    fn look_at_letter(&mut self, case: &Case, letter: &LetterFact) -> Result<(), OracleError> {
+        if u64::from(letter.receive_count) <= self.rules.queue.max_receive_count {
+            let detail = format!("received {} times", letter.receive_count);
+            self.add(AnomalyKind::ReceiveCount, case, |_| Ok(detail))?;
+        }
+        let Some(record) = case.record else { return Ok(()) };
+        if record.body != letter.body {
+            self.add(AnomalyKind::AlteredBody, case, |shelf| {
+                let (letter, record) = (shelf.letter(letter.position)?, shelf.record(record.position)?);
+                let member = Body::of(&letter).and_then(|body| body.difference(&record));
+                Ok(format!("its {} is not the record's", member.unwrap_or("body")))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn compare_with_prediction(&mut self, case: &Case) -> Result<(), OracleError> {
+        let fate = self.rules.fate(case);
+        let found = !case.letters.is_empty();
+        let counts = &mut self.findings.dead_letters;
+        counts.must += u64::from(fate.must);
+        counts.may += u64::from(fate.may);
+        counts.found += u64::from(found);
+        if let Some((must, may)) = fate.by_clock {
+            let sum = counts.by_clock.get_or_insert_default();
+            *sum = (sum.0 + must, sum.1 + may);
+        }
+        if fate.must && !found {
+            let detail = match case.record {
                 Some(record) => format!("{:?} after {} deliveries", record.status, record.deliveries),
                 None => "and has no record".to_owned(),
             };
-            self.findings.add(AnomalyKind::MissingDeadLetter, id, detail);
+            self.add(AnomalyKind::MissingDeadLetter, case, |_| Ok(detail))?;
         }
-        for id in found.difference(&prediction.may) {
-            let poison = self.acknowledged.get(id.as_str()).map(|entry| entry.expectation);
-            let detail = match poison {
-                Some(Expectation::DeadLetters) => "outside of the prediction",
-                Some(Expectation::Succeeds) => "it should have succeeded",
+        if found && !fate.may {
+            let detail = match case.acknowledged().next_back().map(|entry| entry.is_poison) {
+                Some(true) => "outside of the prediction",
+                Some(false) => "it should have succeeded",
                 None => "it was not acknowledged",
             };
-            self.findings.add(AnomalyKind::InnocentDeadLetter, id, detail);
+            self.add(AnomalyKind::InnocentDeadLetter, case, |_| Ok(detail.to_owned()))?;
         }
+        Ok(())
+    }
+
+    fn look_at_manners(&mut self, case: &Case) -> Result<(), OracleError> {
+        let Some(entry) = case.acknowledged().next_back().copied() else { return Ok(()) };
+        for number in 0..usize::from(entry.accepted_abuses) {
+            self.add(AnomalyKind::AcceptedAbuse, case, |shelf| {
+                accepted_abuse(shelf, entry.position, number)
+            })?;
+        }
+        let Some(record) = case.record else { return Ok(()) };
+        // Poison that fails for good comes back at once: nothing is gained by waiting for its end.
+        if !entry.is_hopeless {
+            self.findings.totals.retries += u64::from(record.retries);
+            self.findings.totals.eager_retries += u64::from(record.eager_retries);
+            if record.eager_retries > 0 {
+                let detail =
+                    format!("the next attempt began {} ms after the failed one", record.eager_gap_ms);
+                hold(&mut self.eager, self.shelf, AnomalyKind::EagerRetry, case, detail)?;
+            }
+        }
+        if record.status.is_final() {
+            self.ended += 1;
+            if entry.pushed_version < record.version {
+                let detail =
+                    format!("version {} {:?} reached no socket of its owner", record.version, record.status);
+                hold(&mut self.missed, self.shelf, AnomalyKind::MissedPush, case, detail)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts an anomaly. Only the first of a kind are looked up on the shelf and named.
+    fn add(
+        &mut self,
+        kind: AnomalyKind,
+        case: &Case,
+        detail: impl FnOnce(&S) -> Result<String, ShelfError>,
+    ) -> Result<(), OracleError> {
+        let count = self.findings.counts.entry(kind).or_default();
+        *count += 1;
+        let candidate = Candidate::of(kind, case);
+        let is_worse = self.worst.as_ref().is_none_or(|worst| candidate.tells_more_than(worst));
+        if *count > NAMED_MAX && !is_worse {
+            return Ok(());
+        }
+        let anomaly = Anomaly { kind, task_id: self.shelf.task_id(case)?, detail: detail(self.shelf)? };
+        if is_worse {
+            self.worst = Some(candidate.with(anomaly.clone()));
+        }
+        if *count <= NAMED_MAX {
+            self.findings.anomalies.push(anomaly);
+        }
+        Ok(())
+    }
+
+    /// What was held back counts only when it is too much.
+    fn release_held(&mut self) {
+        let totals = &mut self.findings.totals;
+        totals.missed_pushes = self.missed.tasks;
+        let missed_max = self.rules.missed_pushes_percent_max;
+        let judged = [
+            (AnomalyKind::EagerRetry, &mut self.eager, are_too_eager(totals.eager_retries, totals.retries)),
+            (
+                AnomalyKind::MissedPush,
+                &mut self.missed,
+                are_too_many_missed(totals.missed_pushes, self.ended, missed_max),
+            ),
+        ];
+        for (kind, held, _) in judged.into_iter().filter(|(_, _, is_too_much)| *is_too_much) {
+            self.findings.counts.insert(kind, held.tasks);
+            self.findings.anomalies.append(&mut held.anomalies);
+            let is_worse =
+                |best: &Candidate| self.worst.as_ref().is_none_or(|worst| best.tells_more_than(worst));
+            if held.best.as_ref().is_some_and(is_worse) {
+                self.worst = held.best.take();
+            }
+        }
+    }
+
+    fn conclude(mut self, at_ms: u64) -> Result<Findings, OracleError> {
+        self.release_held();
+        self.findings.anomalies.sort();
+        if let Some(worst) = self.worst {
+            self.findings.counterexample = story(worst, self.shelf, self.remaining, at_ms)?;
+        }
+        Ok(self.findings)
     }
 }
 
-/// The first member of the body that is not what the record has.
-fn difference(body: &Body, record: &Record) -> Option<&'static str> {
-    [
-        ("owner", body.owner == record.owner),
-        ("kind", body.kind == record.kind),
-        ("payload", body.payload == record.payload),
-        ("created_at_ms", body.created_at_ms == record.created_at_ms),
-        ("request_hash", body.request_hash == record.request_hash),
-    ]
-    .into_iter()
-    .find_map(|(member, same)| (!same).then_some(member))
+fn hold(
+    held: &mut Held,
+    shelf: &impl Shelf,
+    kind: AnomalyKind,
+    case: &Case,
+    detail: String,
+) -> Result<(), OracleError> {
+    held.tasks += 1;
+    let candidate = Candidate::of(kind, case);
+    let is_better = held.best.as_ref().is_none_or(|best| candidate.tells_more_than(best));
+    if held.tasks > NAMED_MAX && !is_better {
+        return Ok(());
+    }
+    let anomaly = Anomaly { kind, task_id: shelf.task_id(case)?, detail };
+    if is_better {
+        held.best = Some(candidate.with(anomaly.clone()));
+    }
+    if held.tasks <= NAMED_MAX {
+        held.anomalies.push(anomaly);
+    }
+    Ok(())
+}
+
+fn accepted_abuse(shelf: &impl Shelf, position: u64, number: usize) -> Result<String, ShelfError> {
+    let entry = shelf.entry(position)?;
+    let mut accepted = entry.probes.iter().filter_map(|probe| match &probe.outcome {
+        Outcome::Acknowledged { task_id } => Some((probe.abuse, task_id)),
+        _ => None,
+    });
+    let (abuse, task_id) =
+        accepted.nth(number).ok_or(ShelfError::Missing { what: "accepted abuse", position })?;
+    Ok(format!("{} was answered with task {task_id}", abuse.describe()))
 }

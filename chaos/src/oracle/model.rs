@@ -1,13 +1,9 @@
 //! What the oracle reads, and what it says.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-use loadtest::{LedgerEntry, TaskStatus};
+use loadtest::TaskStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use super::Prediction;
 
 /// A task as the table has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,22 +34,6 @@ pub struct DeadLetter {
     /// Includes the receives of the audit itself.
     pub receive_count: u64,
     pub body: String,
-}
-
-/// Everything that is known at the moment of judgement.
-#[derive(Debug)]
-pub struct Evidence<'a> {
-    pub ledger: &'a [LedgerEntry],
-    /// By the ledger's sequence: the id that the request's idempotency key names, whatever was answered.
-    pub named_ids: &'a HashMap<u64, String>,
-    pub records: &'a BTreeMap<String, Record>,
-    pub dead_letters: &'a [DeadLetter],
-    /// Messages that are still in the tasks queue: visible, in flight or delayed.
-    pub remaining: u64,
-    pub prediction: &'a Prediction,
-    pub max_receive_count: u64,
-    /// Share of final tasks whose end no push need have told: a push is best effort.
-    pub missed_pushes_percent_max: f64,
 }
 
 /// In order of severity: the worst is shown as the counterexample.
@@ -152,30 +132,4 @@ pub struct Totals {
     /// Acknowledged and final tasks whose end no push told.
     #[serde(default)]
     pub missed_pushes: u64,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Findings {
-    pub totals: Totals,
-    pub anomalies: Vec<Anomaly>,
-    /// This run's ids in the dead-letter queue.
-    pub dead_letters: BTreeSet<String>,
-}
-
-impl Findings {
-    pub(super) fn add(&mut self, kind: AnomalyKind, task_id: &str, detail: impl Into<String>) {
-        self.anomalies.push(Anomaly { kind, task_id: task_id.to_owned(), detail: detail.into() });
-    }
-
-    pub fn of(&self, kind: AnomalyKind) -> impl Iterator<Item = &Anomaly> {
-        self.anomalies.iter().filter(move |anomaly| anomaly.kind == kind)
-    }
-
-    pub fn count(&self, kind: AnomalyKind) -> u64 {
-        self.of(kind).count() as u64
-    }
-
-    pub fn ids(&self, kind: AnomalyKind) -> Vec<String> {
-        self.of(kind).map(|anomaly| anomaly.task_id.clone()).collect()
-    }
 }

@@ -9,8 +9,7 @@ use loadtest::stack::Stack;
 
 use super::Finding;
 use crate::cloud::{CallError, Cloud};
-use crate::experiment::Experiment;
-use crate::fault::{Lever, resolve};
+use crate::experiment::{Experiment, FaultSpec};
 use crate::observe;
 
 /// "Set the source queue's visibility timeout to at least six times the timeout that you configure on your function."
@@ -60,25 +59,15 @@ fn resource_names(stack: &Stack) -> BTreeSet<String> {
 }
 
 /// The safety lever is off, and FIS knows the actions: what it offers differs between Regions.
-pub(super) async fn fis(
-    cloud: &Cloud,
-    stack: &Stack,
-    experiments: &[Experiment],
-) -> Result<Vec<Finding>, CallError> {
+pub(super) async fn fis(cloud: &Cloud, experiments: &[Experiment]) -> Result<Vec<Finding>, CallError> {
     let specs = experiments.iter().flat_map(Experiment::fault_specs);
-    let levers = specs.filter_map(|spec| resolve(spec, stack, Default::default(), String::new()).ok());
-    let actions: BTreeSet<String> = levers
-        .filter_map(|lever| match lever {
-            Lever::Fis(action) => Some(action.action_id),
-            _ => None,
-        })
-        .collect();
+    let actions: BTreeSet<&str> = specs.filter_map(FaultSpec::fis_action_id).collect();
     if actions.is_empty() {
         return Ok(Vec::new());
     }
     let mut findings = vec![safety_lever(cloud).await?];
     for action in actions {
-        findings.push(known_action(cloud, &action).await?);
+        findings.push(known_action(cloud, action).await?);
     }
     Ok(findings)
 }

@@ -49,7 +49,7 @@ pub(super) async fn look(cloud: &Cloud, stack: &Stack) -> Result<Finding, CallEr
     let after_ms = now_ms();
     let date = kept.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(there_ms) = date.as_deref().and_then(unix_ms) else {
-        return Ok(Finding::new(name, true, "the answer has no date to compare with"));
+        return Ok(Finding::new(name, false, "the answer has no date to compare with"));
     };
     let skew_ms = skew_ms(there_ms, before_ms, after_ms);
     let detail = format!("at least {skew_ms} ms apart, at most {SKEW_MS_MAX} ms");

@@ -52,9 +52,10 @@ pub async fn preflight(
     experiments: &[Experiment],
 ) -> Result<Vec<Finding>, CallError> {
     let mut findings = vec![checks::account(cloud, stack).await?];
+    findings.push(tags::account(cloud).await?);
     findings.extend(tags::look(cloud, stack, experiments).await?);
     findings.push(checks::alarms(cloud, stack).await?);
-    findings.extend(checks::fis(cloud, stack, experiments).await?);
+    findings.extend(checks::fis(cloud, experiments).await?);
     findings.push(checks::visibility(cloud, stack).await?);
     findings.push(checks::dead_letters(cloud, stack).await?);
     findings.push(clock_skew::look(cloud, stack).await?);

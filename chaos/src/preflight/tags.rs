@@ -1,4 +1,5 @@
-//! Tags say what may be touched. A resource of production is never touched, and what a fault aims at must say that it may be.
+//! Names and tags say what may be touched. An account or a resource of production is never touched, and what a fault aims at
+//! must say that it may be.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,21 @@ pub(super) async fn look(
     let tags = read(cloud, stack).await?;
     let targets = experiments.iter().flat_map(Experiment::fault_specs).map(target);
     Ok(judge(&tags, targets))
+}
+
+/// An account has no tags of its own that it can read; its alias is what people call it.
+pub(super) async fn account(cloud: &Cloud) -> Result<Finding, CallError> {
+    Ok(judge_account(&cloud.iam.account_aliases().await?))
+}
+
+fn judge_account(aliases: &[String]) -> Finding {
+    let name = "account not production";
+    let of_production = |alias: &&String| alias.split('-').any(is_production_word);
+    match (aliases.iter().find(of_production), aliases.first()) {
+        (Some(alias), _) => Finding::new(name, false, format!("its alias is {alias}")),
+        (None, Some(alias)) => Finding::new(name, true, format!("its alias is {alias}")),
+        (None, None) => Finding::new(name, true, "it has no alias"),
+    }
 }
 
 /// By the names of the stack file.
@@ -98,9 +114,12 @@ fn judge(tags: &BTreeMap<String, Tags>, targets: impl Iterator<Item = String>) -
 
 fn is_production(tags: &Tags) -> bool {
     tags.iter().any(|(key, value)| {
-        STAGE_KEYS.contains(&key.to_ascii_lowercase().as_str())
-            && PRODUCTION.contains(&value.to_ascii_lowercase().as_str())
+        STAGE_KEYS.contains(&key.to_ascii_lowercase().as_str()) && is_production_word(value)
     })
+}
+
+fn is_production_word(word: &str) -> bool {
+    PRODUCTION.contains(&word.to_ascii_lowercase().as_str())
 }
 
 fn is_allowed(tags: &Tags) -> bool {
@@ -133,6 +152,17 @@ mod tests {
         }
         let harmless = tags(&[ALLOWED, ("environment", "dev"), ("team", "prod")]);
         assert_eq!(holds(harmless.clone(), harmless, &["process-task"]), (true, true));
+    }
+
+    #[test]
+    fn an_account_that_is_called_production_is_barred() {
+        let holds = |aliases: &[&str]| {
+            judge_account(&aliases.iter().map(|alias| (*alias).to_owned()).collect::<Vec<_>>()).holds
+        };
+        for alias in ["prod", "acme-production", "live-eu", "acme-prd-1"] {
+            assert!(!holds(&[alias]), "{alias}");
+        }
+        assert!(holds(&[]) && holds(&["acme-dev"]) && holds(&["delivery-products"]));
     }
 
     #[test]

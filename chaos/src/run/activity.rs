@@ -23,29 +23,38 @@ pub struct ActivityPoint {
     pub pushes: u64,
 }
 
-/// One point per second from the first to the last in which something happened, quiet ones included.
-pub(super) fn activity(ledger: &[LedgerEntry], records: &BTreeMap<String, Record>) -> Vec<ActivityPoint> {
-    let mut seconds: BTreeMap<u64, ActivityPoint> = BTreeMap::new();
-    for push in ledger.iter().flat_map(|entry| &entry.pushes) {
-        seconds.entry(push.at_ms / SECOND_MS).or_default().pushes += 1;
-    }
-    for record in records.values() {
+/// By seconds since the epoch.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Activity {
+    seconds: BTreeMap<u64, ActivityPoint>,
+}
+
+impl Activity {
+    pub(super) fn see(&mut self, record: &Record) {
         let claims = steps(record).filter(|(status, _)| *status == TaskStatus::Running);
         for (number, (_, at_ms)) in claims.enumerate() {
-            let second = seconds.entry(at_ms / SECOND_MS).or_default();
+            let second = self.seconds.entry(at_ms / SECOND_MS).or_default();
             second.claims += 1;
             second.repeated_claims += u64::from(number > 0);
         }
     }
-    let (Some(first), Some(last)) = (seconds.keys().next().copied(), seconds.keys().next_back().copied())
-    else {
-        return Vec::new();
-    };
-    let point = |second: u64| ActivityPoint {
-        at_ms: second * SECOND_MS,
-        ..seconds.get(&second).copied().unwrap_or_default()
-    };
-    (first..=last).take(POINTS_MAX).map(point).collect()
+
+    /// One point per second from the first to the last in which something happened, quiet ones included.
+    pub(super) fn points(&self, ledger: &[LedgerEntry]) -> Vec<ActivityPoint> {
+        let mut seconds = self.seconds.clone();
+        for push in ledger.iter().flat_map(|entry| &entry.pushes) {
+            seconds.entry(push.at_ms / SECOND_MS).or_default().pushes += 1;
+        }
+        let (Some(first), Some(last)) = (seconds.keys().next().copied(), seconds.keys().next_back().copied())
+        else {
+            return Vec::new();
+        };
+        let point = |second: u64| ActivityPoint {
+            at_ms: second * SECOND_MS,
+            ..seconds.get(&second).copied().unwrap_or_default()
+        };
+        (first..=last).take(POINTS_MAX).map(point).collect()
+    }
 }
 
 #[cfg(test)]
@@ -71,10 +80,12 @@ mod tests {
             "4 running 4200",
             "5 succeeded 4300",
         ]);
-        let points = activity(&[], &BTreeMap::from([("a".to_owned(), record)]));
+        let mut activity = Activity::default();
+        assert_eq!(activity.points(&[]), []);
+        activity.see(&record);
+        let points = activity.points(&[]);
         let seen: Vec<_> =
             points.iter().map(|point| (point.at_ms, point.claims, point.repeated_claims)).collect();
         assert_eq!(seen, [(1000, 1, 0), (2000, 0, 0), (3000, 0, 0), (4000, 1, 1)]);
-        assert_eq!(activity(&[], &BTreeMap::new()), []);
     }
 }

@@ -1,94 +1,101 @@
 //! From what was seen to a verdict. Pure.
 
-use loadtest::{LedgerEntry, TaskKind, TaskStatus, Validity};
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::time::Duration;
 
-use super::activity::activity;
+use loadtest::{LedgerEntry, Outcome as Answer, PhaseStats, Validity};
+
 use super::clients;
 use super::dose::Dose;
-use super::execute::{Observed, Quiet};
+use super::execute::{Looks, Observed};
 use super::verdict::{
     Check, Configurations, ExperimentReport, NamedWindow, Outcome, Redrive, Revert, Verdict, verdict_of,
 };
 use crate::experiment::{Experiment, FaultKind};
 use crate::fault::RevertReport;
-use crate::observe::drift;
-use crate::oracle;
-use crate::oracle::{
-    Anomaly, AnomalyKind, Counterexample, EAGER_GAP_MS, Evidence, Findings, Prediction, Premises, QueueRules,
-    Window, counterexample, judge, predict,
-};
+use crate::observe::{Configuration, drift};
+use crate::oracle::{AnomalyKind, EAGER_GAP_MS, Ending, Findings, OracleError, QueueRules, Rules, Window};
 
 /// A report names this many anomalies; all are counted.
 const ANOMALIES_MAX: usize = 100;
 
+/// `folder` is where what does not fit in memory is kept.
 pub(super) fn assess(
     experiment: &Experiment,
-    observed: Observed,
+    (observed, looks): (Observed, Looks),
     reverts: &[RevertReport],
-) -> ExperimentReport {
-    let prediction = predict(experiment.expect.dlq, &premises(experiment, &observed));
-    let quiet = evidence(experiment, &observed, &observed.quiet, &prediction);
-    let mut findings = judge(&quiet);
-    let mut shown = counterexample(&findings, &quiet, observed.quiet.at_ms);
-    let (dlq_found, dlq_expected) = (findings.dead_letters.len() as u64, prediction.must.len() as u64);
-
-    let poison = oracle::after_redrive(&premises(experiment, &observed));
-    let end = evidence(experiment, &observed, &observed.end, &poison);
-    let redrive = observed.redrive.clone().map(|redrive| {
-        redrive.map(|redrive| after_redrive(redrive, &end, &mut findings, &mut shown, observed.end.at_ms))
-    });
-
+    folder: &Path,
+) -> Result<ExperimentReport, OracleError> {
+    let ledger = &observed.outcome.ledger;
+    let first = rules(experiment, &observed, Ending::By(experiment.expect.dlq));
+    let mut findings = looks.quiet.judge(ledger, &first, folder)?;
+    let activity = looks.end.activity().points(ledger);
+    let unmarked = looks.end.unmarked();
+    let redrive = match observed.redrive.clone() {
+        Some(Ok(redrive)) => {
+            let second = Rules { dead_letters: Ending::AfterRedrive, ..first };
+            let second = looks.end.judge(ledger, &second, folder)?;
+            Some(Ok(after_redrive(redrive, second, &mut findings)))
+        }
+        other => other,
+    };
+    // From the end of the last fault until the last task that was acknowledged before it was done.
+    let recovery_ms =
+        first.faults_end_ms.and_then(|end_ms| Some(findings.backlog_done_at_ms?.saturating_sub(end_ms)));
     let mut checks = evidence_checks(experiment, &observed, &findings);
-    checks.extend(data_checks(experiment, &findings, dlq_expected, &prediction));
-    checks.extend(end_checks(experiment, &observed, &redrive, reverts));
+    checks.extend(data_checks(experiment, &findings));
+    checks.push(audit_check(&observed.audit, unmarked));
+    checks.extend(redrive.as_ref().map(redrive_check));
+    checks.extend(recovery_check(experiment, observed.queue.visibility_timeout, recovery_ms));
+    checks.extend(service_checks(experiment, &observed.outcome.phases));
+    checks.extend(refusal_statuses_check(experiment, ledger));
+    checks.extend(revert_check(reverts));
+    checks.push(residue_check(&observed.configuration));
     let verdict = verdict_of(&checks);
-    let mut anomalies = findings.anomalies;
-    let anomalies_total = anomalies.len() as u64;
     let ids = |kind| -> Vec<String> {
-        let of_kind = anomalies.iter().filter(|anomaly: &&Anomaly| anomaly.kind == kind);
+        let of_kind = findings.anomalies.iter().filter(|anomaly| anomaly.kind == kind);
         of_kind.map(|anomaly| anomaly.task_id.clone()).collect()
     };
-    let lost_ids = ids(AnomalyKind::Lost);
-    let (duplicates, unexpected) = (ids(AnomalyKind::DuplicateEffect), ids(AnomalyKind::Unexpected));
-    anomalies.truncate(ANOMALIES_MAX);
-    ExperimentReport {
+    let dead_letters = findings.dead_letters;
+    Ok(ExperimentReport {
         name: experiment.name.clone(),
         hypothesis: experiment.hypothesis.trim().to_owned(),
         verdict,
         reasons: reasons(&checks),
         attempted: findings.totals.attempted,
         acknowledged: findings.totals.acknowledged,
-        lost: lost_ids.len() as u64,
-        duplicate_effects: duplicates.len() as u64,
-        unexpected: unexpected.len() as u64,
-        dlq_expected,
-        dlq_allowed: prediction.may.len() as u64,
-        dlq_found,
-        recovery_ms: recovery_ms(&observed),
+        lost: findings.count(AnomalyKind::Lost),
+        duplicate_effects: findings.count(AnomalyKind::DuplicateEffect),
+        unexpected: findings.count(AnomalyKind::Unexpected),
+        dlq_expected: dead_letters.must,
+        dlq_allowed: dead_letters.may,
+        dlq_found: dead_letters.found,
+        recovery_ms,
         totals: findings.totals,
-        phases: observed.outcome.phases.clone(),
+        phases: observed.outcome.phases,
         redrive: redrive.and_then(Result::ok),
-        lost_ids,
-        anomalies,
-        anomalies_total,
-        counterexample: shown.filter(|_| verdict == Verdict::Fail),
+        lost_ids: ids(AnomalyKind::Lost),
+        anomalies_total: findings.counts.values().sum(),
+        anomalies: findings.anomalies.iter().take(ANOMALIES_MAX).cloned().collect(),
+        counterexample: findings.counterexample.filter(|_| verdict == Verdict::Fail),
         reverts: reverts.iter().map(revert).collect(),
         windows: observed.dose.iter().filter_map(named_window).collect(),
-        series: observed.outcome.series.clone(),
-        samples: observed.samples.clone(),
-        activity: activity(&observed.outcome.ledger, &observed.end.records),
+        series: observed.outcome.series,
+        samples: observed.samples,
+        activity,
         configuration: Some(Configurations {
-            before: observed.configuration.0.clone(),
-            during: observed.during.clone(),
-            after: observed.configuration.1.clone(),
+            before: observed.configuration.0,
+            during: observed.during,
+            after: observed.configuration.1,
         }),
-        dead_letters_of_others: (observed.quiet.dead_letters.len() as u64).saturating_sub(dlq_found),
+        dead_letters_of_others: dead_letters.of_others,
         started_at_ms: observed.started_at_ms,
         took_ms: observed.took_ms,
         definition: serde_json::to_value(DefinitionOf(experiment)).unwrap_or_default(),
         dose: observed.dose,
         checks,
-    }
+    })
 }
 
 /// An experiment that could not be carried through proves nothing.
@@ -137,84 +144,51 @@ pub(super) fn failed(
     }
 }
 
-fn evidence<'a>(
-    experiment: &Experiment,
-    observed: &'a Observed,
-    quiet: &'a Quiet,
-    prediction: &'a Prediction,
-) -> Evidence<'a> {
-    Evidence {
-        ledger: &observed.outcome.ledger,
-        named_ids: &observed.named_ids,
-        records: &quiet.records,
-        dead_letters: &quiet.dead_letters,
-        remaining: quiet.remaining,
-        prediction,
-        max_receive_count: observed.queue.max_receive_count,
-        missed_pushes_percent_max: experiment.expect.missed_pushes_percent_max,
-    }
-}
-
-fn premises<'a>(experiment: &Experiment, observed: &'a Observed) -> Premises<'a> {
+fn rules(experiment: &Experiment, observed: &Observed, dead_letters: Ending) -> Rules {
     let throttle = FaultKind::LambdaReservedConcurrency.name();
     let throttled = observed.dose.iter().find(|dose| dose.fault == throttle);
-    Premises {
-        ledger: &observed.outcome.ledger,
-        named_ids: &observed.named_ids,
-        records: &observed.quiet.records,
+    Rules {
+        dead_letters,
         throttled: throttled.and_then(|dose| dose.measured_window),
         queue: QueueRules {
             visibility_timeout: observed.queue.visibility_timeout,
             max_receive_count: observed.queue.max_receive_count,
             slack: experiment.expect.dlq_slack.resolve(observed.queue.visibility_timeout),
         },
+        faults_end_ms: faults_end_ms(&observed.dose),
+        missed_pushes_percent_max: experiment.expect.missed_pushes_percent_max,
     }
+}
+
+/// The measured end of the last fault.
+fn faults_end_ms(doses: &[Dose]) -> Option<u64> {
+    doses.iter().filter_map(|dose| dose.measured_window).map(|window| window.to_ms).max()
 }
 
 /// A second judgement, after the dead letters went back: only poison may be there now. Adds what it finds.
-fn after_redrive(
-    redrive: Redrive,
-    end: &Evidence<'_>,
-    findings: &mut Findings,
-    shown: &mut Option<Counterexample>,
-    at_ms: u64,
-) -> Redrive {
-    let second = judge(end);
-    *shown = shown.take().or_else(|| counterexample(&second, end, at_ms));
+fn after_redrive(redrive: Redrive, second: Findings, findings: &mut Findings) -> Redrive {
+    findings.counterexample = findings.counterexample.take().or(second.counterexample);
+    let known: HashSet<(AnomalyKind, String)> =
+        findings.anomalies.iter().map(|anomaly| (anomaly.kind, anomaly.task_id.clone())).collect();
     for mut anomaly in second.anomalies {
-        anomaly.detail.push_str(" (after the dead letters were moved back)");
-        let known = |found: &Anomaly| (found.kind, &found.task_id) == (anomaly.kind, &anomaly.task_id);
-        if !findings.anomalies.iter().any(known) {
+        if !known.contains(&(anomaly.kind, anomaly.task_id.clone())) {
+            anomaly.detail.push_str(" (after the dead letters were moved back)");
+            *findings.counts.entry(anomaly.kind).or_default() += 1;
             findings.anomalies.push(anomaly);
         }
     }
+    // Not all of them are named.
+    for (kind, count) in second.counts {
+        let counted = findings.counts.entry(kind).or_default();
+        *counted = count.max(*counted);
+    }
     findings.anomalies.sort();
-    let innocent = end.ledger.iter().filter(|entry| entry.kind != TaskKind::Poison);
-    let not_succeeded = innocent
-        .filter_map(LedgerEntry::task_id)
-        .filter(|id| end.records.get(*id).is_none_or(|record| record.status != TaskStatus::Succeeded));
     Redrive {
-        not_succeeded: not_succeeded.count() as u64,
-        dlq_expected: end.prediction.must.len() as u64,
-        dlq_found: second.dead_letters.len() as u64,
+        not_succeeded: second.not_succeeded,
+        dlq_expected: second.dead_letters.must,
+        dlq_found: second.dead_letters.found,
         ..redrive
     }
-}
-
-/// From the measured end of the last fault until the last task that was acknowledged before it was done.
-fn recovery_ms(observed: &Observed) -> Option<u64> {
-    let end_ms =
-        observed.dose.iter().filter_map(|dose| dose.measured_window).map(|window| window.to_ms).max()?;
-    let before = observed
-        .outcome
-        .ledger
-        .iter()
-        .filter(|entry| entry.answered_at_ms.is_some_and(|at_ms| at_ms <= end_ms));
-    let done = before
-        .filter_map(|entry| observed.quiet.records.get(entry.task_id()?))
-        .filter(|record| record.status == TaskStatus::Succeeded)
-        .map(|record| record.updated_at_ms);
-    done.max().map(|at_ms| at_ms.saturating_sub(end_ms))
 }
 
 /// Without these nothing can be told.
@@ -246,6 +220,7 @@ fn evidence_checks(experiment: &Experiment, observed: &Observed, findings: &Find
             ),
         };
         checks.push(Check::evidence(&format!("dose of {}", dose.fault), dose.sufficient, detail));
+        checks.extend_from_slice(&dose.checks);
     }
     checks.extend(clients::checks(experiment, &observed.outcome));
     if expect.redelivered_min > 0 {
@@ -261,13 +236,9 @@ fn evidence_checks(experiment: &Experiment, observed: &Observed, findings: &Find
     checks
 }
 
-fn data_checks(
-    experiment: &Experiment,
-    findings: &Findings,
-    dlq_expected: u64,
-    prediction: &Prediction,
-) -> Vec<Check> {
+fn data_checks(experiment: &Experiment, findings: &Findings) -> Vec<Check> {
     let expect = &experiment.expect;
+    let dead_letters = findings.dead_letters;
     let bound = |name: &str, kind, max: u64| {
         let count = findings.count(kind);
         Check::new(name, count <= max, format!("{count}, at most {max}"))
@@ -277,8 +248,12 @@ fn data_checks(
         Check::new(name, count == 0, format!("{count}"))
     };
     let totals = &findings.totals;
+    let redelivered = expect.redelivered_max.map(|max| {
+        let detail = format!("{} tasks seen more than once, at most {max}", totals.redelivered);
+        Check::new("nothing is delivered again", totals.redelivered <= max, detail)
+    });
     let sum = totals.succeeded + totals.dead_lettered + totals.pending + totals.lost;
-    vec![
+    let mut checks = vec![
         bound("nothing acknowledged is lost", AnomalyKind::Lost, expect.lost),
         bound("no effect twice", AnomalyKind::DuplicateEffect, expect.duplicate_effects),
         bound("nothing unexpected", AnomalyKind::Unexpected, expect.unexpected),
@@ -289,10 +264,11 @@ fn data_checks(
             findings.count(AnomalyKind::MissingDeadLetter) + findings.count(AnomalyKind::InnocentDeadLetter)
                 == 0,
             format!(
-                "{} found, {dlq_expected} must be there, {} may be{}; {} missing, {} without cause",
-                findings.dead_letters.len(),
-                prediction.may.len(),
-                prediction.by_clock.map_or_else(String::new, |(must, may)| format!(
+                "{} found, {} must be there, {} may be{}; {} missing, {} without cause",
+                dead_letters.found,
+                dead_letters.must,
+                dead_letters.may,
+                dead_letters.by_clock.map_or_else(String::new, |(must, may)| format!(
                     " (by the clock alone {must} and {may})"
                 )),
                 findings.count(AnomalyKind::MissingDeadLetter),
@@ -328,44 +304,34 @@ fn data_checks(
                 totals.acknowledged, totals.succeeded, totals.dead_lettered, totals.pending, totals.lost
             ),
         ),
-    ]
-}
-
-fn end_checks(
-    experiment: &Experiment,
-    observed: &Observed,
-    redrive: &Option<Result<Redrive, String>>,
-    reverts: &[RevertReport],
-) -> Vec<Check> {
-    let mut checks = vec![audit_check(observed)];
-    checks.extend(redrive.as_ref().map(redrive_check));
-    checks.extend(recovery_check(experiment, observed));
-    checks.extend(service_checks(experiment, observed));
-    checks.extend(revert_check(reverts));
-    let residue = drift(&observed.configuration.0, &observed.configuration.1);
-    let detail =
-        if residue.is_empty() { "the configuration is as before".into() } else { residue.join("; ") };
-    checks.push(Check::new("no residue", residue.is_empty(), detail));
+    ];
+    checks.extend(redelivered);
     checks
 }
 
 /// Once audited, the table says of every dead letter that it is one, unless it had succeeded.
-fn audit_check(observed: &Observed) -> Check {
-    if let Err(error) = &observed.audit {
-        return Check::new("dead letters are marked", false, error.clone());
+fn audit_check(audit: &Result<(), String>, unmarked: u64) -> Check {
+    match audit {
+        // The auditor could not be run: nothing is known of its marks.
+        Err(error) => Check::evidence("dead letters are marked", false, error.clone()),
+        Ok(()) => Check::new(
+            "dead letters are marked",
+            unmarked == 0,
+            format!("{unmarked} are not marked in the table"),
+        ),
     }
-    let bodies = observed.end.dead_letters.iter().map(|letter| letter.body.as_str());
-    let letters = bodies.filter_map(|body| serde_json::from_str::<serde_json::Value>(body).ok());
-    let unmarked = letters
-        .filter_map(|body| observed.end.records.get(body["task_id"].as_str()?).cloned())
-        .filter(|record| !record.status.is_final())
-        .count();
-    Check::new("dead letters are marked", unmarked == 0, format!("{unmarked} are not marked in the table"))
+}
+
+fn residue_check((before, after): &(Configuration, Configuration)) -> Check {
+    let residue = drift(before, after);
+    let detail =
+        if residue.is_empty() { "the configuration is as before".into() } else { residue.join("; ") };
+    Check::new("no residue", residue.is_empty(), detail)
 }
 
 fn redrive_check(redrive: &Result<Redrive, String>) -> Check {
     match redrive {
-        Err(error) => Check::new("redrive", false, error.clone()),
+        Err(error) => Check::evidence("redrive", false, error.clone()),
         Ok(redrive) => Check::new(
             "redrive",
             redrive.not_succeeded == 0 && redrive.dlq_found == redrive.dlq_expected,
@@ -377,9 +343,12 @@ fn redrive_check(redrive: &Result<Redrive, String>) -> Check {
     }
 }
 
-fn recovery_check(experiment: &Experiment, observed: &Observed) -> Option<Check> {
-    let max_seconds = experiment.expect.recovery_seconds_max?;
-    let recovery_ms = recovery_ms(observed);
+fn recovery_check(
+    experiment: &Experiment,
+    visibility_timeout: Duration,
+    recovery_ms: Option<u64>,
+) -> Option<Check> {
+    let max_seconds = experiment.expect.recovery_max?.resolve(visibility_timeout).as_secs_f64();
     let Some(recovery_ms) = recovery_ms else {
         return Some(Check::evidence("recovery", false, "nothing to measure it by"));
     };
@@ -388,18 +357,14 @@ fn recovery_check(experiment: &Experiment, observed: &Observed) -> Option<Check>
 }
 
 /// What clients see while no fault is in effect.
-fn service_checks(experiment: &Experiment, observed: &Observed) -> Vec<Check> {
-    let phases = &observed.outcome.phases;
-    let calm = phases.iter().filter(|phase| phase.name != super::timeline::PHASE_FAULT);
-    let (bad, all) =
-        calm.fold((0, 0), |(bad, all), phase| (bad + phase.refused + phase.unknown, all + phase.attempted));
-    let share = bad as f64 * 100.0 / f64::max(all as f64, 1.0);
-    let max = experiment.expect.refused_percent_max;
-    let mut checks = vec![Check::new(
-        "steady state without fault",
-        share <= max,
-        format!("{share:.2} % of {all} requests refused or unanswered, at most {max} %"),
-    )];
+fn service_checks(experiment: &Experiment, phases: &[PhaseStats]) -> Vec<Check> {
+    let (during, calm): (Vec<_>, Vec<_>) =
+        phases.iter().partition(|phase| phase.name == super::timeline::PHASE_FAULT);
+    let mut checks =
+        vec![refusals_check("steady state without fault", &calm, experiment.expect.refused_percent_max)];
+    if let Some(max) = experiment.expect.refused_percent_during_max {
+        checks.push(refusals_check("clients during the faults", &during, max));
+    }
     if let Some(max_ms) = experiment.expect.p99_after_ms_max {
         let after = phases.iter().find(|phase| phase.name == super::timeline::PHASE_AFTER);
         checks.push(match after.filter(|phase| phase.post.count > 0) {
@@ -412,6 +377,37 @@ fn service_checks(experiment: &Experiment, observed: &Observed) -> Vec<Check> {
         });
     }
     checks
+}
+
+fn refusals_check(name: &str, phases: &[&PhaseStats], max: f64) -> Check {
+    let bad: u64 = phases.iter().map(|phase| phase.refused + phase.unknown).sum();
+    let all: u64 = phases.iter().map(|phase| phase.attempted).sum();
+    let share = bad as f64 * 100.0 / f64::max(all as f64, 1.0);
+    let detail = format!("{share:.2} % of {all} requests refused or unanswered, at most {max} %");
+    if all == 0 {
+        Check::evidence(name, false, "no request at that time")
+    } else {
+        Check::new(name, share <= max, detail)
+    }
+}
+
+/// Clients act by what they are told: a status that nobody foresaw is none to act by.
+fn refusal_statuses_check(experiment: &Experiment, ledger: &[LedgerEntry]) -> Option<Check> {
+    let allowed = &experiment.expect.refusal_statuses;
+    let mut others: BTreeMap<u16, u64> = BTreeMap::new();
+    for entry in ledger {
+        if let Answer::Refused { status, .. } = &entry.outcome
+            && !allowed.contains(status)
+        {
+            *others.entry(*status).or_default() += 1;
+        }
+    }
+    let told = others.iter().map(|(status, count)| format!("{count} with {status}"));
+    let detail = match others.len() {
+        0 => format!("none but with {allowed:?}"),
+        _ => format!("{}, and only {allowed:?} may be", told.collect::<Vec<_>>().join(", ")),
+    };
+    (!allowed.is_empty()).then(|| Check::new("clients are refused as foreseen", others.is_empty(), detail))
 }
 
 fn revert_check(reverts: &[RevertReport]) -> Option<Check> {

@@ -1,7 +1,7 @@
 //! Was the fault really in effect, how much of it, and when? "Completed" proves nothing: an experiment of FIS completes on
 //! a function that never reads its faults.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use loadtest::{LedgerEntry, Outcome};
@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::timeline::{FaultRun, Planned};
+use super::verdict::Check;
 use crate::cloud::Cloud;
 use crate::experiment::{FaultKind, FaultSpec};
 use crate::fault::{Lever, OnDemandCap, ProvisionedCapacity};
@@ -21,6 +22,14 @@ const METRIC_PATIENCE_AWS: Duration = Duration::from_secs(180);
 const METRIC_PATIENCE_EMULATED: Duration = Duration::from_secs(3);
 const METRIC_LOOK: Duration = Duration::from_millis(500);
 const HTTP_TOO_MANY_REQUESTS: u16 = 429;
+const PERCENT_DEFAULT: u8 = 100;
+/// Fewer canaries say nothing of a share.
+const TRIALS_MIN: u64 = 4;
+/// Standard deviations of a fair draw; beyond them are 6 of 100,000.
+const DEVIATIONS_MAX: f64 = 4.0;
+/// FIS takes up to a minute to begin on AWS, and its extension up to 20 s to notice an end.
+const WINDOW_TOLERANCE_AWS: Duration = Duration::from_secs(100);
+const WINDOW_TOLERANCE_EMULATED: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Dose {
@@ -33,10 +42,19 @@ pub struct Dose {
     pub evidence_total: u64,
     pub evidence_min: u64,
     pub sufficient: bool,
+    /// Share of invocations that the fault was to meet, of a fault that has one.
+    #[serde(default)]
+    pub asked_percent: Option<f64>,
+    /// Of the canaries between the first and the last that met it: ramps are left out.
+    #[serde(default)]
+    pub measured_percent: Option<f64>,
     pub asked_window: Option<Window>,
     /// As the canaries saw it, or else from the answer of the first call to that of the last.
     pub measured_window: Option<Window>,
     pub error: Option<String>,
+    /// What was measured against what was asked.
+    #[serde(skip)]
+    pub(super) checks: Vec<Check>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -91,7 +109,7 @@ pub(super) async fn measure(
     planned: &Planned,
     run: &FaultRun,
     ledger: &[LedgerEntry],
-    records: &BTreeMap<String, Record>,
+    untouched: Option<&Untouched>,
 ) -> Dose {
     let spec = &planned.spec;
     let sums = match run.engaged_at_ms {
@@ -104,9 +122,7 @@ pub(super) async fn measure(
         evidence.push(proof(&format!("{} {}", metric.namespace, metric.name), *sum));
     }
     evidence.extend(ledger_proof(spec.kind, measured_window, ledger));
-    if matches!(spec.kind, FaultKind::MappingDisabled | FaultKind::RolePermission) {
-        evidence.push(untouched_proof(run, ledger, records));
-    }
+    evidence.extend(untouched.map(Untouched::proof));
     if matches!(spec.kind, FaultKind::QueueDeny | FaultKind::TableDeny) {
         evidence.push(Proof { source: "calls of the harness that were denied".into(), count: run.denied });
     }
@@ -123,9 +139,12 @@ pub(super) async fn measure(
         evidence,
         evidence_total,
         evidence_min: spec.evidence_min,
+        asked_percent: asked_percent(spec),
+        measured_percent: trials(spec, run).map(Trials::percent),
         asked_window: run.asked,
         measured_window,
         error: run.error.clone(),
+        checks: checks(spec, run, cloud.emulated),
     }
 }
 
@@ -147,19 +166,90 @@ async fn metric_sums(cloud: &Cloud, planned: &Planned, run: &FaultRun) -> Vec<f6
     sums
 }
 
-/// From the first to the last beat that was not as before the fault.
+/// As the canaries saw it: from the first that met the fault to the first that was well again after the last that did.
 pub(super) fn measured_window(spec: &FaultSpec, run: &FaultRun) -> Option<Window> {
     let (engaged_at_ms, released_at_ms) = (run.engaged_at_ms?, run.released_at_ms?);
-    let from_ms = run.beats.iter().find(|beat| is_hit(spec, beat)).map_or(engaged_at_ms, |beat| beat.at_ms);
-    let well_again = run
+    let mut hits = run.beats.iter().filter(|beat| is_hit(spec, beat));
+    let Some(first) = hits.next() else {
+        return Some(Window { from_ms: engaged_at_ms.min(released_at_ms), to_ms: released_at_ms });
+    };
+    let last = hits.next_back().unwrap_or(first);
+    let is_well = |beat: &&Beat| {
+        beat.at_ms > last.at_ms && beat.at_ms >= released_at_ms && beat.pulse == Pulse::Healthy
+    };
+    let to_ms = run.beats.iter().find(is_well).map_or(released_at_ms, |beat| beat.at_ms);
+    Some(Window { from_ms: first.at_ms.clamp(engaged_at_ms.min(to_ms), to_ms), to_ms })
+}
+
+/// Canaries that could have met the fault, and those that did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Trials {
+    hit: u64,
+    all: u64,
+}
+
+impl Trials {
+    fn percent(self) -> f64 {
+        self.hit as f64 * 100.0 / self.all as f64
+    }
+}
+
+/// Strictly between the first and the last hit: before and after them the fault ramps up and down, and they themselves
+/// are hits by choice. `None` where too few are left to speak of a share.
+fn trials(spec: &FaultSpec, run: &FaultRun) -> Option<Trials> {
+    let answered: Vec<bool> = run
         .beats
         .iter()
-        .find(|beat| beat.at_ms >= released_at_ms && beat.pulse == Pulse::Healthy && !is_hit(spec, beat));
-    let to_ms = match well_again {
-        Some(beat) if run.beats.iter().any(|beat| beat.pulse == Pulse::Throttled) => beat.at_ms,
-        _ => released_at_ms,
+        .filter(|beat| beat.pulse != Pulse::NoAnswer)
+        .map(|beat| is_hit(spec, beat))
+        .collect();
+    let first = answered.iter().position(|hit| *hit)?;
+    let last = answered.iter().rposition(|hit| *hit)?;
+    let inside = answered.get(first + 1..last)?;
+    let hit = inside.iter().filter(|hit| **hit).count() as u64;
+    let trials = Trials { hit, all: inside.len() as u64 };
+    (trials.all >= TRIALS_MIN).then_some(trials)
+}
+
+/// Share of invocations that a fault says it meets.
+fn asked_percent(spec: &FaultSpec) -> Option<f64> {
+    match spec.kind {
+        FaultKind::FisInvocationError | FaultKind::FisInvocationDelay | FaultKind::FisHttpResponse => {
+            Some(f64::from(spec.percent.unwrap_or(PERCENT_DEFAULT)))
+        }
+        FaultKind::LambdaReservedConcurrency if spec.concurrency == Some(0) => Some(100.0),
+        _ => None,
+    }
+}
+
+/// The measured share is what the asked one makes likely.
+fn percent_check(spec: &FaultSpec, run: &FaultRun) -> Option<Check> {
+    let asked = asked_percent(spec)?;
+    let name = format!("dose of {}: share", spec.kind.name());
+    let Some(trials) = trials(spec, run) else {
+        return Some(Check::evidence(&name, false, "too few canaries met it to speak of a share"));
     };
-    Some(Window { from_ms: from_ms.clamp(engaged_at_ms.min(to_ms), to_ms), to_ms })
+    let (expected, all) = (asked / 100.0, trials.all as f64);
+    let off = (trials.hit as f64 - all * expected).abs();
+    let allowed = DEVIATIONS_MAX * (all * expected * (1.0 - expected)).sqrt() + 1.0;
+    let detail = format!("{:.0} % of {} canaries, {asked:.0} % asked", trials.percent(), trials.all);
+    Some(Check::evidence(&name, off <= allowed, detail))
+}
+
+/// It began and ended about when it was asked to.
+fn window_check(spec: &FaultSpec, run: &FaultRun, tolerance: Duration) -> Option<Check> {
+    let (asked, measured) = (run.asked?, measured_window(spec, run)?);
+    let name = format!("dose of {}: window", spec.kind.name());
+    let off_ms = asked.from_ms.abs_diff(measured.from_ms).max(asked.to_ms.abs_diff(measured.to_ms));
+    let (off, tolerance) = (off_ms as f64 / 1000.0, tolerance.as_secs_f64());
+    let detail = format!("its start or end is {off:.1} s off what was asked, at most {tolerance} s");
+    Some(Check::evidence(&name, off <= tolerance, detail))
+}
+
+/// What was measured against what was asked: without the dose nothing is told about the service.
+fn checks(spec: &FaultSpec, run: &FaultRun, emulated: bool) -> Vec<Check> {
+    let tolerance = if emulated { WINDOW_TOLERANCE_EMULATED } else { WINDOW_TOLERANCE_AWS };
+    percent_check(spec, run).into_iter().chain(window_check(spec, run, tolerance)).collect()
 }
 
 /// Whether this invocation met what the fault does.
@@ -195,16 +285,37 @@ fn canaries(spec: &FaultSpec, run: &FaultRun) -> (u64, u64) {
     during.fold((0, 0), |(hit, all), beat| (hit + u64::from(is_hit(spec, beat)), all + 1))
 }
 
-/// Acknowledged while the mapping was disabled, and begun by no worker before it was enabled again.
-fn untouched_proof(run: &FaultRun, ledger: &[LedgerEntry], records: &BTreeMap<String, Record>) -> Proof {
-    let (from_ms, to_ms) =
-        (run.engaged_at_ms.unwrap_or(u64::MAX), run.release_asked_at_ms.unwrap_or_default());
-    let during =
-        |entry: &&LedgerEntry| entry.answered_at_ms.is_some_and(|at_ms| (from_ms..to_ms).contains(&at_ms));
-    let acknowledged = ledger.iter().filter(during).filter_map(|entry| records.get(entry.task_id()?));
-    let untouched = acknowledged.filter(|record| begun_at_ms(record).is_some_and(|at_ms| at_ms >= to_ms));
-    let count = untouched.count() as u64;
-    Proof { source: "tasks that nobody took while the fault lasted".into(), count }
+/// Acknowledged while workers could take nothing, and begun by none before they could again: counted as the table is read.
+#[derive(Debug)]
+pub(super) struct Untouched {
+    /// Acknowledged in that time.
+    tasks: HashSet<String>,
+    until_ms: u64,
+    count: u64,
+}
+
+impl Untouched {
+    /// `None` of a fault that leaves workers their messages.
+    pub(super) fn of(kind: FaultKind, run: &FaultRun, ledger: &[LedgerEntry]) -> Option<Self> {
+        if !matches!(kind, FaultKind::MappingDisabled | FaultKind::RolePermission) {
+            return None;
+        }
+        let until_ms = run.release_asked_at_ms.unwrap_or_default();
+        let during = run.engaged_at_ms.unwrap_or(u64::MAX)..until_ms;
+        let during = |entry: &&LedgerEntry| entry.answered_at_ms.is_some_and(|at_ms| during.contains(&at_ms));
+        let tasks = ledger.iter().filter(during).filter_map(LedgerEntry::task_id).map(str::to_owned);
+        Some(Self { tasks: tasks.collect(), until_ms, count: 0 })
+    }
+
+    pub(super) fn see(&mut self, record: &Record) {
+        let is_untouched = self.tasks.contains(&record.task_id)
+            && begun_at_ms(record).is_some_and(|at_ms| at_ms >= self.until_ms);
+        self.count += u64::from(is_untouched);
+    }
+
+    fn proof(&self) -> Proof {
+        Proof { source: "tasks that nobody took while the fault lasted".into(), count: self.count }
+    }
 }
 
 fn ledger_proof(kind: FaultKind, window: Option<Window>, ledger: &[LedgerEntry]) -> Option<Proof> {
@@ -249,7 +360,7 @@ fn asked(spec: &FaultSpec) -> String {
     add("route", spec.route.clone());
     add("read_units", spec.read_units.map(|units| units.to_string()));
     add("write_units", spec.write_units.map(|units| units.to_string()));
-    add("visibility_seconds", spec.visibility_seconds.map(|seconds| seconds.to_string()));
+    add("visibility_timeout", spec.visibility_timeout.map(|timeout| timeout.to_string()));
     parts.join(", ")
 }
 
@@ -283,4 +394,128 @@ fn measured(planned: &Planned, sums: &[f64], run: &FaultRun, total: u64) -> Stri
 )]
 fn proof(source: &str, sum: f64) -> Proof {
     Proof { source: source.to_owned(), count: sum.max(0.0).round() as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::verdict::Outcome as Held;
+
+    const ENGAGED_MS: u64 = 10_000;
+    const RELEASED_MS: u64 = 20_000;
+    const BEAT_MS: u64 = 250;
+
+    fn spec(kind: &str, rest: &str) -> FaultSpec {
+        let text = format!("kind = \"{kind}\"\ntarget = \"f\"\nstart = \"0s\"\nduration = \"10s\"\n{rest}");
+        toml::from_str(&text).unwrap()
+    }
+
+    fn errors(percent: u8) -> FaultSpec {
+        spec("fis-invocation-error", &format!("percent = {percent}\nprevent_execution = true"))
+    }
+
+    /// A canary every quarter of a second from a second before to a second after the fault; `met` says which meet it.
+    fn run(met: impl Fn(u64) -> bool) -> FaultRun {
+        let beat = |at_ms| Beat {
+            at_ms,
+            took_ms: 5,
+            pulse: if met(at_ms) { Pulse::FunctionError } else { Pulse::Healthy },
+            status: None,
+        };
+        let moments = (ENGAGED_MS - 1_000..RELEASED_MS + 1_000).step_by(BEAT_MS as usize);
+        FaultRun {
+            asked: Some(Window { from_ms: ENGAGED_MS, to_ms: RELEASED_MS }),
+            engaged_at_ms: Some(ENGAGED_MS),
+            release_asked_at_ms: Some(RELEASED_MS),
+            released_at_ms: Some(RELEASED_MS),
+            beats: moments.map(beat).collect(),
+            ..FaultRun::default()
+        }
+    }
+
+    fn outcomes(spec: &FaultSpec, run: &FaultRun) -> Vec<Held> {
+        checks(spec, run, true).into_iter().map(|check| check.outcome).collect()
+    }
+
+    fn inside(at_ms: u64) -> bool {
+        (ENGAGED_MS..RELEASED_MS).contains(&at_ms)
+    }
+
+    #[test]
+    fn a_fault_that_meets_what_was_asked_is_a_full_dose() {
+        let run = run(inside);
+        assert_eq!(outcomes(&errors(100), &run), [Held::Held, Held::Held]);
+        assert_eq!(trials(&errors(100), &run).unwrap().percent(), 100.0);
+        let window = measured_window(&errors(100), &run).unwrap();
+        assert_eq!((window.from_ms, window.to_ms), (ENGAGED_MS, RELEASED_MS));
+    }
+
+    #[test]
+    fn a_fault_that_meets_far_less_than_asked_proves_nothing() {
+        let every = |nth: u64| move |at_ms: u64| inside(at_ms) && at_ms / BEAT_MS % nth == 0;
+        assert_eq!(outcomes(&errors(50), &run(every(2)))[0], Held::Held);
+        assert_eq!(outcomes(&errors(50), &run(every(12)))[0], Held::Unknown);
+        assert_eq!(outcomes(&errors(100), &run(every(2)))[0], Held::Unknown);
+        assert_eq!(
+            outcomes(&errors(10), &run(inside))[0],
+            Held::Unknown,
+            "more than asked is not what was asked"
+        );
+        assert_eq!(outcomes(&errors(100), &run(|_| false))[0], Held::Unknown);
+    }
+
+    #[test]
+    fn ramps_are_no_part_of_the_share() {
+        let late = run(|at_ms| (ENGAGED_MS + 4_000..RELEASED_MS).contains(&at_ms));
+        assert_eq!(outcomes(&errors(100), &late), [Held::Held, Held::Held]);
+        assert_eq!(measured_window(&errors(100), &late).unwrap().from_ms, ENGAGED_MS + 4_000);
+    }
+
+    #[test]
+    fn a_fault_that_begins_or_ends_at_another_time_than_asked_proves_nothing() {
+        let late = run(|at_ms| (ENGAGED_MS + 6_000..RELEASED_MS).contains(&at_ms));
+        assert_eq!(outcomes(&errors(100), &late)[1], Held::Unknown);
+        let mut lingers = run(inside);
+        lingers.beats.extend((RELEASED_MS + 1_000..RELEASED_MS + 7_000).step_by(250).map(|at_ms| Beat {
+            at_ms,
+            took_ms: 5,
+            pulse: Pulse::FunctionError,
+            status: None,
+        }));
+        lingers.beats.push(Beat {
+            at_ms: RELEASED_MS + 7_000,
+            took_ms: 5,
+            pulse: Pulse::Healthy,
+            status: None,
+        });
+        assert_eq!(measured_window(&errors(100), &lingers).unwrap().to_ms, RELEASED_MS + 7_000);
+        assert_eq!(outcomes(&errors(100), &lingers)[1], Held::Unknown);
+    }
+
+    #[test]
+    fn a_canary_that_was_hit_before_the_fault_is_no_proof_of_it() {
+        let run = run(|at_ms| at_ms < RELEASED_MS);
+        assert_eq!(canary_proofs(&errors(100), &run).unwrap().count, 0);
+    }
+
+    #[test]
+    fn each_kind_is_met_by_what_it_does_and_by_nothing_else() {
+        let beat = |pulse, took_ms, status| Beat { at_ms: 1, took_ms, pulse, status };
+        let delay = spec("fis-invocation-delay", "delay_ms = 300");
+        assert!(is_hit(&delay, &beat(Pulse::Healthy, 300, None)));
+        assert!(
+            is_hit(&delay, &beat(Pulse::FunctionError, 10, None)),
+            "beyond the timeout it ends in an error"
+        );
+        assert!(!is_hit(&delay, &beat(Pulse::Healthy, 299, None)));
+        let answer = spec("fis-http-response", "prevent_execution = false\nstatus_code = 503");
+        assert!(is_hit(&answer, &beat(Pulse::Healthy, 5, Some(503))));
+        assert!(!is_hit(&answer, &beat(Pulse::Healthy, 5, Some(202))));
+        let throttle = spec("lambda-reserved-concurrency", "concurrency = 0");
+        assert!(is_hit(&throttle, &beat(Pulse::Throttled, 5, None)));
+        assert!(!is_hit(&throttle, &beat(Pulse::FunctionError, 5, None)));
+        for spec in [delay, answer, throttle] {
+            assert!(!is_hit(&spec, &beat(Pulse::NoAnswer, 5_000, None)), "no answer says nothing");
+        }
+    }
 }

@@ -1,28 +1,29 @@
 //! One experiment from its first request to the last look at what it left.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use loadtest::stack::{Queue, Stack};
+use loadtest::stack::Stack;
 use loadtest::{Counts, LedgerEntry, LoadOutcome, LoadPlan, NuisanceSockets, Running, TaskMix};
-use task_core::idempotency::named_task_id;
-use task_core::{IdempotencyKey, Owner};
 use tokio::time::Instant;
 
+use super::budget::Budget;
+use super::dose::Untouched;
 use super::halt::Halt;
 use super::live::{FaultState, LiveFault};
 use super::progress::Progress;
+use super::quiet::{Place, Quiet};
 use super::timeline::{FaultRun, PHASE_BEFORE, Planned, Stage};
 use super::verdict::Redrive;
 use super::{Dose, actions, dose};
 use crate::clock::{millis, now_ms};
 use crate::cloud::{CallError, Cloud};
 use crate::experiment::{Abort, Experiment, Mix};
-use crate::fault::{Guards, Lever, ResolveError, resolve};
+use crate::fault::{Guards, Lever, ResolveError, place};
 use crate::observe::{self, Configuration, Sample, Sampler};
-use crate::oracle::{DeadLetter, Record};
+use crate::oracle::OracleError;
 
 /// How often the error budget is looked at.
 const BUDGET_LOOK: Duration = Duration::from_secs(1);
@@ -46,6 +47,8 @@ pub(crate) enum ExecuteError {
     Load(#[from] loadtest::LoadError),
     #[error("the stack could not be read")]
     Read(#[from] CallError),
+    #[error("what was seen could not be kept")]
+    Evidence(#[from] OracleError),
     #[error("{0}; what was changed is put back, and nothing was judged")]
     Halted(String),
 }
@@ -57,6 +60,8 @@ pub(super) struct Bench<'a> {
     pub(super) stack: &'a Stack,
     pub(super) guards: &'a Guards,
     pub(super) run_id: &'a str,
+    /// Of this run alone: what does not fit in memory is kept there for a while.
+    pub(super) folder: &'a Path,
     pub(super) seed: u64,
     /// Of the whole run: a signal.
     pub(super) halt: &'a Halt,
@@ -70,27 +75,22 @@ struct Watched<'a> {
     sampler: &'a Sampler,
 }
 
-/// The data plane at one quiet moment.
+/// The data plane, as it was read when all was quiet.
 #[derive(Debug)]
-pub(super) struct Quiet {
-    pub(super) records: BTreeMap<String, Record>,
-    pub(super) dead_letters: Vec<DeadLetter>,
-    pub(super) remaining: u64,
-    pub(super) at_ms: u64,
+pub(super) struct Looks {
+    pub(super) quiet: Quiet,
+    /// After the audit, or after the redrive.
+    pub(super) end: Quiet,
 }
 
-/// Everything that was seen of one experiment; judged without AWS.
+/// Everything else that was seen of one experiment; judged without AWS.
 #[derive(Debug)]
 pub(super) struct Observed {
     pub(super) outcome: LoadOutcome,
-    pub(super) named_ids: HashMap<u64, String>,
     pub(super) dose: Vec<Dose>,
     pub(super) samples: Vec<Sample>,
-    pub(super) quiet: Quiet,
     /// Whether the auditor could be run.
     pub(super) audit: Result<(), String>,
-    /// After the audit, or after the redrive.
-    pub(super) end: Quiet,
     pub(super) redrive: Option<Result<Redrive, String>>,
     pub(super) configuration: (Configuration, Configuration),
     /// As read while the first fault was in effect.
@@ -108,53 +108,50 @@ pub(crate) struct QueueFacts {
 }
 
 impl Bench<'_> {
-    pub(super) async fn execute(&self, experiment: &Experiment) -> Result<Observed, ExecuteError> {
+    pub(super) async fn execute(&self, experiment: &Experiment) -> Result<(Observed, Looks), ExecuteError> {
         let (began, started_at_ms) = (Instant::now(), now_ms());
         let queue = self.queue_facts()?;
         let planned = self.plan(experiment, queue)?;
         let before = observe::configuration(self.cloud, self.stack).await?;
-        let tasks_url = self.queue("tasks")?.url.clone();
-        let dead_url = self.queue("tasks-dlq")?.url.clone();
-        let sampler = Sampler::start(self.cloud.clone(), tasks_url.clone(), dead_url);
+        let place = Place::of(self.cloud, self.stack, self.folder)?;
+        let tasks_url = &place.tasks.url;
+        let sampler = Sampler::start(self.cloud.clone(), tasks_url.clone(), place.dead_letters.url.clone());
 
         let running = loadtest::start(self.stack, self.load_plan(experiment, queue)).await?;
         running.phase(PHASE_BEFORE);
         self.announce(experiment, &planned, queue);
         let watched = Watched { running: &running, sampler: &sampler };
         let (runs, budget_spent) = self.under_load(experiment, &planned, watched).await;
-        // Whoever asked to stop wants to have the terminal back, not a verdict in some minutes.
-        if let Some(reason) = self.halt.reason() {
-            return Err(ExecuteError::Halted(reason));
-        }
+        self.unless_halted(std::future::ready(())).await?;
         let settle = experiment.load.settle.resolve(queue.visibility_timeout);
         self.progress.line("waiting for the queue to empty");
         self.progress.phase("draining");
-        self.showing(watched, observe::drained(self.cloud, &tasks_url, settle)).await?;
+        let draining = self.showing(watched, observe::drained(self.cloud, tasks_url, settle));
+        self.unless_halted(draining).await??;
         self.progress.phase("judging");
 
-        let quiet = self.look(&running.ledger()).await?;
-        let dose = self.doses(&planned, &runs, &running.ledger(), &quiet.records).await;
+        let ledger = running.ledger();
+        let (quiet, dose) = self.first_look(place, &planned, &runs, &ledger).await?;
+        drop(ledger);
         let audit = actions::audit(self.cloud, self.stack).await.map_err(|error| error.to_string());
         let redrive = match experiment.expect.redrive {
             true => {
                 self.progress.phase("redrive");
-                let redrive = self.showing(watched, self.redrive(&running, settle)).await;
+                let redrive = self.showing(watched, self.redrive(place, &running, settle));
+                let redrive = self.unless_halted(redrive).await?;
                 Some(redrive.map_err(|error| crate::fault::chain(&error)))
             }
             false => None,
         };
         running.settled(SETTLE_CLIENTS).await;
         let outcome = running.finish().await?;
-        let end = self.look(&outcome.ledger).await?;
+        let end = place.look(&outcome.ledger, &mut []).await?;
         let after = observe::configuration(self.cloud, self.stack).await?;
-        Ok(Observed {
-            named_ids: named_ids(&outcome.ledger),
+        let observed = Observed {
             outcome,
             dose,
             samples: sampler.finish().await,
-            quiet,
             audit,
-            end,
             redrive,
             configuration: (before, after),
             during: runs.into_iter().find_map(|run| run.during),
@@ -162,29 +159,30 @@ impl Bench<'_> {
             queue,
             started_at_ms,
             took_ms: millis(began.elapsed()),
-        })
+        };
+        Ok((observed, Looks { quiet, end }))
     }
 
     fn plan(&self, experiment: &Experiment, queue: QueueFacts) -> Result<Vec<Planned>, ExecuteError> {
-        let planned = experiment.fault_specs().enumerate().map(|(index, spec)| {
-            let duration = spec.duration.resolve(queue.visibility_timeout);
-            let token = format!("{}-{}-{index}", self.run_id, experiment.name);
-            let lever = resolve(spec, self.stack, duration, token)?;
-            let function = match &lever {
-                Lever::Fis(_) | Lever::ReservedConcurrency(_) => self.stack.functions.get(&spec.target),
+        let placed = place(experiment, self.stack, queue.visibility_timeout, self.run_id)?;
+        let planned = placed.into_iter().map(|placed| {
+            let function = match &placed.lever {
+                Lever::Fis(_) | Lever::ReservedConcurrency(_) => {
+                    self.stack.functions.get(&placed.spec.target)
+                }
                 _ => None,
             };
             let function = function.map(|function| function.name.clone());
-            Ok(Planned {
-                metrics: dose::metrics(&lever, function.as_deref()),
-                spec: spec.clone(),
-                lever,
+            Planned {
+                metrics: dose::metrics(&placed.lever, function.as_deref()),
+                spec: placed.spec,
+                lever: placed.lever,
                 function,
-                start: spec.start.resolve(queue.visibility_timeout),
-                duration,
-            })
+                start: placed.start,
+                duration: placed.duration,
+            }
         });
-        planned.collect()
+        Ok(planned.collect())
     }
 
     /// Arrivals, faults and the error budget side by side; returns when arrivals and faults have ended.
@@ -204,6 +202,7 @@ impl Bench<'_> {
             progress: self.progress,
             experiment: &experiment.name,
             active: AtomicUsize::new(0),
+            refusing: AtomicUsize::new(0),
             began: Instant::now(),
         };
         let faults =
@@ -217,7 +216,7 @@ impl Bench<'_> {
             };
             tokio::join!(faults, arrivals).0
         };
-        let watch = self.watch(&experiment.abort, watched, &halt);
+        let watch = self.watch(&experiment.abort, watched, &stage);
         tokio::select! {
             runs = work => (runs, halt.reason()),
             // Watching never ends by itself.
@@ -225,26 +224,20 @@ impl Bench<'_> {
         }
     }
 
-    async fn watch(&self, abort: &Abort, watched: Watched<'_>, halt: &Halt) -> std::convert::Infallible {
+    async fn watch(
+        &self,
+        abort: &Abort,
+        watched: Watched<'_>,
+        stage: &Stage<'_>,
+    ) -> std::convert::Infallible {
+        let (mut budget, halt) = (Budget::new(abort), stage.halt);
         loop {
             if !self.halt.sleep(BUDGET_LOOK).await {
                 halt.ask(&self.halt.reason().unwrap_or_default());
             }
             let counts = self.show(watched);
-            let bad = counts.refused + counts.unknown;
-            let share = bad as f64 * 100.0 / counts.attempted.max(1) as f64;
-            if counts.attempted >= abort.attempts_min && share > abort.refused_percent {
-                halt.ask(&format!(
-                    "the error budget is spent: {share:.1} % of requests were refused or unanswered"
-                ));
-            }
-            if let Some(max_ms) = abort.p99_ms_max.filter(|max_ms| counts.post_p99_ms > *max_ms)
-                && counts.attempted >= abort.attempts_min
-            {
-                halt.ask(&format!(
-                    "clients wait too long: p99 {:.0} ms, at most {max_ms} ms",
-                    counts.post_p99_ms
-                ));
+            if let Some(reason) = budget.look(&counts, stage.refuses_clients()) {
+                halt.ask(&reason);
             }
             if halt.reason().is_some() {
                 tokio::time::sleep(BUDGET_LOOK).await;
@@ -270,6 +263,15 @@ impl Bench<'_> {
         counts
     }
 
+    /// Whoever asks to stop wants to have the terminal back, not a verdict in some minutes.
+    async fn unless_halted<T>(&self, work: impl Future<Output = T>) -> Result<T, ExecuteError> {
+        tokio::select! {
+            biased;
+            () = self.halt.asked() => Err(ExecuteError::Halted(self.halt.reason().unwrap_or_default())),
+            done = work => Ok(done),
+        }
+    }
+
     /// Does the work, and meanwhile goes on showing what is seen.
     async fn showing<T>(&self, watched: Watched<'_>, work: impl Future<Output = T>) -> T {
         let show = async {
@@ -285,41 +287,35 @@ impl Bench<'_> {
         }
     }
 
-    async fn look(&self, ledger: &[LedgerEntry]) -> Result<Quiet, ExecuteError> {
-        let table = self.stack.tables.get("tasks").ok_or(ExecuteError::NoTable("tasks"))?;
-        let submit = self.stack.functions.get("submit-task").map_or("submit-task", |function| &function.name);
-        let shards = observe::owner_index_shards(self.cloud, submit).await?;
-        let mut ids: BTreeSet<String> =
-            ledger.iter().filter_map(|entry| entry.task_id().map(str::to_owned)).collect();
-        ids.extend(named_ids(ledger).into_values());
-        let owners = ledger.iter().map(|entry| entry.owner.clone()).collect();
-        Ok(Quiet {
-            at_ms: now_ms(),
-            remaining: observe::depth(self.cloud, &self.queue("tasks")?.url).await?.total(),
-            dead_letters: observe::peek(self.cloud, &self.queue("tasks-dlq")?.url).await?,
-            records: observe::records(self.cloud, &table.name, &ids, &owners, shards).await?,
-        })
-    }
-
-    async fn doses(
+    /// The table is read once, by the oracle's facts and by the proofs of faults side by side.
+    async fn first_look(
         &self,
+        place: Place<'_>,
         planned: &[Planned],
         runs: &[FaultRun],
         ledger: &[LedgerEntry],
-        records: &BTreeMap<String, Record>,
-    ) -> Vec<Dose> {
-        let all = planned.iter().zip(runs);
-        let doses = all.map(|(planned, run)| dose::measure(self.cloud, planned, run, ledger, records));
-        join_all(doses).await
+    ) -> Result<(Quiet, Vec<Dose>), ExecuteError> {
+        let faults = || planned.iter().zip(runs);
+        let mut untouched: Vec<Option<Untouched>> =
+            faults().map(|(planned, run)| Untouched::of(planned.spec.kind, run, ledger)).collect();
+        let quiet = place.look(ledger, &mut untouched).await?;
+        let doses = faults().zip(&untouched).map(|((planned, run), untouched)| {
+            dose::measure(self.cloud, planned, run, ledger, untouched.as_ref())
+        });
+        Ok((quiet, join_all(doses).await))
     }
 
-    async fn redrive(&self, running: &Running, settle: Duration) -> Result<Redrive, ExecuteError> {
+    async fn redrive(
+        &self,
+        place: Place<'_>,
+        running: &Running,
+        settle: Duration,
+    ) -> Result<Redrive, ExecuteError> {
         self.progress.line("moving the dead letters back");
         let began = Instant::now();
-        let dead_letters = self.queue("tasks-dlq")?;
-        observe::at_rest(self.cloud, &dead_letters.url).await?;
-        let moved = actions::redrive(self.cloud, &dead_letters.arn).await?;
-        observe::drained(self.cloud, &self.queue("tasks")?.url, settle.min(REDRIVE_SETTLE)).await?;
+        observe::at_rest(self.cloud, &place.dead_letters.url).await?;
+        let moved = actions::redrive(self.cloud, &place.dead_letters.arn).await?;
+        observe::drained(self.cloud, &place.tasks.url, settle.min(REDRIVE_SETTLE)).await?;
         running.settled(SETTLE_CLIENTS).await;
         Ok(Redrive {
             moved,
@@ -328,10 +324,6 @@ impl Bench<'_> {
             dlq_expected: 0,
             dlq_found: 0,
         })
-    }
-
-    fn queue(&self, name: &'static str) -> Result<&Queue, ExecuteError> {
-        self.stack.queues.get(name).ok_or(ExecuteError::NoQueue(name))
     }
 
     fn queue_facts(&self) -> Result<QueueFacts, ExecuteError> {
@@ -379,15 +371,4 @@ pub(crate) fn queue_facts(stack: &Stack) -> Result<QueueFacts, ExecuteError> {
         visibility_timeout: Duration::from_secs(visibility.into()),
         max_receive_count: queue.max_receive_count.unwrap_or(MAX_RECEIVE_COUNT_DEFAULT).into(),
     })
-}
-
-/// What the service promises of a key: it names the task, whatever the client was told.
-fn named_ids(ledger: &[LedgerEntry]) -> HashMap<u64, String> {
-    ledger.iter().filter_map(|entry| Some((entry.sequence, named_id(entry)?))).collect()
-}
-
-fn named_id(entry: &LedgerEntry) -> Option<String> {
-    let owner = Owner::parse(&entry.owner).ok()?;
-    let key = IdempotencyKey::parse(&entry.idempotency_key).ok()?;
-    Some(named_task_id(&owner, &key).to_string())
 }

@@ -3,6 +3,7 @@
 mod actions;
 mod activity;
 mod assess;
+mod budget;
 mod clients;
 mod dose;
 mod draw;
@@ -10,6 +11,7 @@ mod execute;
 mod halt;
 mod live;
 mod progress;
+mod quiet;
 mod suite;
 mod timeline;
 mod verdict;

@@ -92,6 +92,7 @@ async fn conduct(
         stack: &suite.stack,
         guards,
         run_id: &suite.run_id,
+        folder: &suite.folder,
         seed: suite.seed,
         halt: &suite.halt,
         progress,
@@ -100,7 +101,10 @@ async fn conduct(
     let outcome = guards.around(Box::pin(bench.execute(experiment))).await;
     let reverts: Vec<RevertReport> = guards.reports().split_off(before);
     let error = match outcome {
-        Ok(Ok(observed)) => return assess(experiment, observed, &reverts),
+        Ok(Ok(observed)) => match assess(experiment, observed, &reverts, &suite.folder) {
+            Ok(report) => return report,
+            Err(error) => chain(&error),
+        },
         Ok(Err(error)) => chain(&error),
         Err(panic) => format!("a defect of the harness: {panic}"),
     };

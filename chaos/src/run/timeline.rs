@@ -77,10 +77,17 @@ pub(super) struct Stage<'a> {
     pub(super) progress: &'a Progress,
     pub(super) experiment: &'a str,
     pub(super) active: AtomicUsize,
+    /// Of these: faults that refuse clients by themselves.
+    pub(super) refusing: AtomicUsize,
     pub(super) began: Instant,
 }
 
 impl Stage<'_> {
+    /// Whether a fault does so at this moment.
+    pub(super) fn refuses_clients(&self) -> bool {
+        self.refusing.load(Ordering::SeqCst) > 0
+    }
+
     /// `number` is the fault's place in its experiment.
     pub(super) async fn play(&self, number: usize, planned: &Planned) -> FaultRun {
         let mut run = FaultRun::default();
@@ -97,6 +104,8 @@ impl Stage<'_> {
             run.sums_before.push(sum_since(self.cloud, metric, now_ms()).await.unwrap_or_default());
         }
         self.halt.sleep(planned.start.saturating_sub(ON_THE_WAY).saturating_sub(self.began.elapsed())).await;
+        let refusing = usize::from(planned.spec.refuses_clients());
+        self.refusing.fetch_add(refusing, Ordering::SeqCst);
         if self.active.fetch_add(1, Ordering::SeqCst) == 0 {
             self.running.phase(PHASE_FAULT);
             self.progress.phase(PHASE_FAULT);
@@ -106,6 +115,7 @@ impl Stage<'_> {
         } else {
             run.error = Some(STOPPED_BEFORE.into());
         }
+        self.refusing.fetch_sub(refusing, Ordering::SeqCst);
         if self.active.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.running.phase(PHASE_AFTER);
             self.progress.phase(PHASE_AFTER);

@@ -48,6 +48,20 @@ start = "0s"
 duration = "3s"
 concurrency = 0
 [[fault]]
+kind = "mapping-maximum-concurrency"
+target = "process-task"
+start = "200ms"
+duration = "2s"
+concurrency = 2
+[[fault]]
+kind = "http-throttle"
+target = "http-api"
+route = "POST /tasks"
+start = "100ms"
+duration = "2s"
+rate_per_second = 5
+burst = 5
+[[fault]]
 kind = "mapping-disabled"
 target = "process-task"
 start = "300ms"
@@ -75,7 +89,7 @@ kind = "queue-visibility-timeout"
 target = "tasks"
 start = "1s"
 duration = "2s"
-visibility_seconds = 0
+visibility_timeout = "0s"
 [[fault]]
 kind = "queue-deny"
 target = "tasks"
@@ -121,6 +135,13 @@ impl Bench {
         std::fs::write(folder.path().join("stack.json"), serde_json::to_vec(&stack).unwrap()).unwrap();
         std::fs::write(folder.path().join("experiment.toml"), EXPERIMENT).unwrap();
         Self { folder, _emulator: emulator, cloud, stack }
+    }
+
+    /// A file beside the others.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -7,7 +7,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 
 mod bench;
+mod budget;
 mod front;
+mod preflight;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -31,8 +33,8 @@ const MOMENT_MAX: Duration = Duration::from_millis(5_000);
 /// Putting back takes seconds; a busy machine gets more.
 const END_LIMIT: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(20);
-/// In fewer rounds the kill would have met no fault in effect, and the test would prove nothing.
-const ROUNDS_WITH_OPEN_FAULTS_MIN: usize = 3;
+/// In fewer rounds the kill, or the signal, would have met no fault in effect, and the test would prove nothing.
+const ROUNDS_WITH_FAULTS_MIN: usize = 3;
 const EXIT_PASS: i32 = 0;
 const EXIT_FAIL: i32 = 1;
 const EXIT_INCONCLUSIVE: i32 = 3;
@@ -65,19 +67,23 @@ impl Round {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_is_stopped_at_twenty_moments_leaves_nothing_changed() {
-    let met_open_faults: usize =
-        join_all((0..LANES).map(|lane| Box::pin(run_lane(lane)))).await.into_iter().sum();
-    assert!(met_open_faults >= ROUNDS_WITH_OPEN_FAULTS_MIN, "{met_open_faults} kills met a fault in effect");
+    let met = join_all((0..LANES).map(|lane| Box::pin(run_lane(lane)))).await;
+    for is_kill in [true, false] {
+        let count = met.iter().flatten().filter(|way| (**way == Way::Kill) == is_kill).count();
+        assert!(count >= ROUNDS_WITH_FAULTS_MIN, "kill {is_kill}: {count} met a fault");
+    }
 }
 
-/// Every so-manieth round on one emulator; answers how many kills left something to recover.
-async fn run_lane(lane: u64) -> usize {
+/// Every so-manieth round on one emulator; answers the ways of those that met a fault.
+async fn run_lane(lane: u64) -> Vec<Way> {
     let bench = Box::pin(Bench::up()).await;
-    let mut met_open_faults = 0;
-    for seed in (0..ROUNDS).filter(|seed| seed % LANES == lane) {
-        met_open_faults += usize::from(Box::pin(play(&bench, Round::of(seed))).await);
+    let mut met = Vec::new();
+    for round in (0..ROUNDS).filter(|seed| seed % LANES == lane).map(Round::of) {
+        if Box::pin(play(&bench, round)).await {
+            met.push(round.way);
+        }
     }
-    met_open_faults
+    met
 }
 
 async fn play(bench: &Bench, round: Round) -> bool {
@@ -104,10 +110,12 @@ async fn play(bench: &Bench, round: Round) -> bool {
     let met = match (round.way, run_folder(&out)) {
         (Way::Kill, Some(folder)) => recover(&folder, round).await,
         // A signal before the handler is there ends the program like a kill, with nothing begun.
-        (Way::Interrupt | Way::Terminate, Some(_)) => {
+        (Way::Interrupt | Way::Terminate, Some(folder)) => {
             // A signal that comes when all is put back and judged already changes no verdict; this load proves nothing.
             assert!(matches!(status.code(), Some(EXIT_FAIL | EXIT_INCONCLUSIVE)), "{round:?}: {status}");
-            false
+            let recovery = chaos::journal::recovery(&folder);
+            assert!(recovery.as_ref().is_ok_and(|recovery| recovery.open.is_empty()), "{round:?}");
+            recovery.is_ok_and(|recovery| recovery.faults > 0)
         }
         (_, None) => false,
     };

@@ -12,6 +12,8 @@ pub(crate) enum Break {
     Worker(&'static str),
     /// `maxReceiveCount` of the tasks queue, which the stack says is another.
     MaxReceiveCount(u32),
+    /// The service is well; the experiment itself breaks its promise.
+    Nothing,
 }
 
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub(crate) struct Control {
 
 const WITHOUT_FAILURES: Option<&str> = Some("mapping-disabled");
 
-pub(crate) const ALL: [Control; 8] = [
+pub(crate) const ALL: [Control; 9] = [
     Control {
         name: "drops one task in twenty",
         breaks: Break::Worker("drop:20"),
@@ -95,6 +97,14 @@ pub(crate) const ALL: [Control; 8] = [
         also: &[],
         spared_by: Some("baseline"),
     },
+    Control {
+        name: "answers its consumer's batches with an HTTP response, which says nothing of failures",
+        breaks: Break::Nothing,
+        caught_by: "controls/worker-answers-replaced",
+        shown_as: "lost",
+        also: &["missing-dead-letter"],
+        spared_by: None,
+    },
 ];
 
 /// The broken service fails the experiment that is meant for it, for its own reason, and no other.
@@ -138,6 +148,7 @@ fn must_be_caught(control: &Control, (code, entry): &(i32, Value)) {
 enum Mended<'a> {
     Worker { worker: Worker, stack: &'a Stack },
     Queue { queue: Queue, policy: String },
+    Nothing,
 }
 
 async fn break_it(stack: &Stack, breaks: Break) -> Mended<'_> {
@@ -156,6 +167,7 @@ async fn break_it(stack: &Stack, breaks: Break) -> Mended<'_> {
             queue.set_redrive_policy(&broken.to_string()).await;
             Mended::Queue { queue, policy }
         }
+        Break::Nothing => Mended::Nothing,
     }
 }
 
@@ -167,6 +179,7 @@ impl Mended<'_> {
                 worker.sabotage(None).await;
             }
             Self::Queue { queue, policy } => queue.set_redrive_policy(&policy).await,
+            Self::Nothing => {}
         }
     }
 }

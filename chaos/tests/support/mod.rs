@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod capacity;
 pub(crate) mod controls;
 mod worker;
 
@@ -30,6 +31,13 @@ impl Stack {
     }
 
     pub(crate) fn tool(&self, name: &str, arguments: &[&str]) -> Output {
+        let mut command = self.command(name, arguments);
+        command
+            .output()
+            .unwrap_or_else(|error| panic!("{name} could not be started ({error}): `make build` first"))
+    }
+
+    pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> Command {
         let target =
             std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from);
         let mut command = Command::new(self.root.join(target).join("release").join(name));
@@ -38,8 +46,6 @@ impl Stack {
             command.arg("--dir").arg(&self.dir);
         }
         command
-            .output()
-            .unwrap_or_else(|error| panic!("{name} could not be started ({error}): `make build` first"))
     }
 
     pub(crate) fn stack_file(&self) -> PathBuf {

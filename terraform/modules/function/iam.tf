@@ -12,7 +12,7 @@ data "aws_iam_policy_document" "trust" {
 
 # One role per function: what one may do, no other may.
 resource "aws_iam_role" "this" {
-  name               = var.name
+  name               = local.name
   assume_role_policy = data.aws_iam_policy_document.trust.json
 }
 
@@ -35,7 +35,7 @@ data "aws_iam_policy_document" "permissions" {
   }
 
   dynamic "statement" {
-    for_each = var.tracing_enabled ? [true] : []
+    for_each = var.stack.tracing_enabled ? [true] : []
 
     content {
       sid       = "SendTraces"
@@ -45,7 +45,7 @@ data "aws_iam_policy_document" "permissions" {
   }
 
   dynamic "statement" {
-    for_each = var.fault_injection == null ? [] : [var.fault_injection]
+    for_each = var.stack.fault_injection == null ? [] : [var.stack.fault_injection]
 
     content {
       sid       = "FindActiveFaults"
@@ -61,7 +61,7 @@ data "aws_iam_policy_document" "permissions" {
   }
 
   dynamic "statement" {
-    for_each = var.fault_injection == null ? [] : [var.fault_injection]
+    for_each = var.stack.fault_injection == null ? [] : [var.stack.fault_injection]
 
     content {
       sid       = "ReadActiveFaults"

@@ -3,15 +3,10 @@
 module "submit_task" {
   source = "../function"
 
-  name               = "${var.name_prefix}-submit-task"
-  description        = "POST /tasks: puts the task on the queue, then records it."
-  zip_path           = "${var.zip_dir}/submit-task.zip"
-  architecture       = var.architecture
-  timeout_seconds    = var.api_timeout_seconds
-  memory_mb          = var.memory_mb
-  log_retention_days = var.log_retention_days
-  tracing_enabled    = var.tracing_enabled
-  fault_injection    = local.fault_injection
+  stack           = local.function_stack
+  name            = "submit-task"
+  description     = "POST /tasks: puts the task on the queue, then records it."
+  timeout_seconds = var.api_timeout_seconds
 
   environment = {
     TASKS_TABLE        = module.task_table.tasks.name
@@ -44,15 +39,10 @@ module "submit_task" {
 module "list_tasks" {
   source = "../function"
 
-  name               = "${var.name_prefix}-list-tasks"
-  description        = "GET /tasks and GET /tasks/{id}: the owner's view of the tasks."
-  zip_path           = "${var.zip_dir}/list-tasks.zip"
-  architecture       = var.architecture
-  timeout_seconds    = var.api_timeout_seconds
-  memory_mb          = var.memory_mb
-  log_retention_days = var.log_retention_days
-  tracing_enabled    = var.tracing_enabled
-  fault_injection    = local.fault_injection
+  stack           = local.function_stack
+  name            = "list-tasks"
+  description     = "GET /tasks and GET /tasks/{id}: the owner's view of the tasks."
+  timeout_seconds = var.api_timeout_seconds
 
   environment = {
     TASKS_TABLE        = module.task_table.tasks.name
@@ -76,15 +66,10 @@ module "list_tasks" {
 module "process_task" {
   source = "../function"
 
-  name               = "${var.name_prefix}-process-task"
-  description        = "The worker: claims, runs and completes tasks of the queue, and pushes every change."
-  zip_path           = "${var.zip_dir}/process-task.zip"
-  architecture       = var.architecture
-  timeout_seconds    = var.worker_timeout_seconds
-  memory_mb          = var.memory_mb
-  log_retention_days = var.log_retention_days
-  tracing_enabled    = var.tracing_enabled
-  fault_injection    = local.fault_injection
+  stack           = local.function_stack
+  name            = "process-task"
+  description     = "The worker: claims, runs and completes tasks of the queue, and pushes every change."
+  timeout_seconds = var.worker_timeout_seconds
 
   environment = {
     TASKS_TABLE                   = module.task_table.tasks.name
@@ -144,15 +129,10 @@ resource "aws_lambda_event_source_mapping" "tasks" {
 module "websocket" {
   source = "../function"
 
-  name               = "${var.name_prefix}-websocket"
-  description        = "WebSocket routes: remembers connections, answers ping and watch."
-  zip_path           = "${var.zip_dir}/websocket.zip"
-  architecture       = var.architecture
-  timeout_seconds    = var.api_timeout_seconds
-  memory_mb          = var.memory_mb
-  log_retention_days = var.log_retention_days
-  tracing_enabled    = var.tracing_enabled
-  fault_injection    = local.fault_injection
+  stack           = local.function_stack
+  name            = "websocket"
+  description     = "WebSocket routes: remembers connections, answers ping and watch."
+  timeout_seconds = var.api_timeout_seconds
 
   environment = {
     TASKS_TABLE       = module.task_table.tasks.name
@@ -176,15 +156,10 @@ module "websocket" {
 module "audit_dead_letters" {
   source = "../function"
 
-  name               = "${var.name_prefix}-audit-dead-letters"
-  description        = "Marks tasks found in the dead-letter queue and tells their owners. Deletes nothing there."
-  zip_path           = "${var.zip_dir}/audit-dead-letters.zip"
-  architecture       = var.architecture
-  timeout_seconds    = var.audit_timeout_seconds
-  memory_mb          = var.memory_mb
-  log_retention_days = var.log_retention_days
-  tracing_enabled    = var.tracing_enabled
-  fault_injection    = local.fault_injection
+  stack           = local.function_stack
+  name            = "audit-dead-letters"
+  description     = "Marks tasks found in the dead-letter queue and tells their owners. Deletes nothing there."
+  timeout_seconds = var.audit_timeout_seconds
 
   environment = {
     TASKS_TABLE                   = module.task_table.tasks.name
@@ -235,15 +210,10 @@ module "audit_schedule" {
 module "authorizer" {
   source = "../function"
 
-  name               = "${var.name_prefix}-authorizer"
-  description        = "Verifies bearer tokens for both APIs."
-  zip_path           = "${var.zip_dir}/authorizer.zip"
-  architecture       = var.architecture
-  timeout_seconds    = 5 # API Gateway gives up on an authorizer after 10 s
-  memory_mb          = var.memory_mb
-  log_retention_days = var.log_retention_days
-  tracing_enabled    = var.tracing_enabled
-  fault_injection    = local.fault_injection
+  stack           = local.function_stack
+  name            = "authorizer"
+  description     = "Verifies bearer tokens for both APIs."
+  timeout_seconds = 5 # API Gateway gives up on an authorizer after 10 s
 
   environment = merge(
     {

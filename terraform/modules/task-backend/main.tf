@@ -17,7 +17,15 @@ locals {
     ])
   }
 
-  fault_injection = one(module.fault_injection[*].function_wiring)
+  function_stack = {
+    name_prefix        = var.name_prefix
+    zip_dir            = var.zip_dir
+    architecture       = var.architecture
+    memory_mb          = var.memory_mb
+    log_retention_days = var.log_retention_days
+    tracing_enabled    = var.tracing_enabled
+    fault_injection    = one(module.fault_injection[*].function_wiring)
+  }
 }
 
 module "task_table" {
@@ -26,6 +34,7 @@ module "task_table" {
   name_prefix            = var.name_prefix
   point_in_time_recovery = var.point_in_time_recovery
   deletion_protection    = var.deletion_protection
+  provisioned_capacity   = var.provisioned_capacity
 }
 
 module "task_queue" {

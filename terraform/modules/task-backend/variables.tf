@@ -217,3 +217,12 @@ variable "alarm_action_arns" {
   type        = list(string)
   default     = []
 }
+
+variable "provisioned_capacity" {
+  description = "Capacity of the tasks table and, once more, of its index. Null, the default, is on demand."
+  type = object({
+    read_units  = number
+    write_units = number
+  })
+  default = null
+}

@@ -2,8 +2,10 @@
 resource "aws_dynamodb_table" "tasks" {
   name = "${var.name_prefix}-tasks"
 
-  # On demand: load comes in bursts, and nobody has to guess capacity. A cap, if wanted, is set per table on AWS.
-  billing_mode                = "PAY_PER_REQUEST"
+  # On demand by default: load comes in bursts, and nobody has to guess capacity. A cap, if wanted, is set per table on AWS.
+  billing_mode                = var.provisioned_capacity == null ? "PAY_PER_REQUEST" : "PROVISIONED"
+  read_capacity               = try(var.provisioned_capacity.read_units, null)
+  write_capacity              = try(var.provisioned_capacity.write_units, null)
   hash_key                    = "task_id"
   deletion_protection_enabled = var.deletion_protection
 
@@ -30,6 +32,8 @@ resource "aws_dynamodb_table" "tasks" {
     hash_key        = "owner_shard"
     range_key       = "owner_sort"
     projection_type = "ALL"
+    read_capacity   = try(var.provisioned_capacity.read_units, null)
+    write_capacity  = try(var.provisioned_capacity.write_units, null)
   }
 
   # Finished tasks go away by themselves; TTL deletes cost nothing.

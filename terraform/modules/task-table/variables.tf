@@ -19,3 +19,17 @@ variable "deletion_protection" {
   type        = bool
   default     = false
 }
+
+variable "provisioned_capacity" {
+  description = "Capacity of the tasks table and, once more, of its index. Null, the default, is on demand."
+  type = object({
+    read_units  = number
+    write_units = number
+  })
+  default = null
+
+  validation {
+    condition     = var.provisioned_capacity == null || try(min(var.provisioned_capacity.read_units, var.provisioned_capacity.write_units) >= 1, false)
+    error_message = "provisioned_capacity must be at least 1 of each, as DynamoDB asks."
+  }
+}

@@ -1,12 +1,30 @@
 //! What the oracle judges by, and which tasks must be in the dead-letter queue and may be by it.
 
-use loadtest::TaskStatus;
+use std::time::Duration;
 
-use super::fact::{Answer, EntryFact, RecordFact};
+use loadtest::TaskStatus;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::fact::{Answer, EntryFact, LetterFact, RecordFact};
 use super::judge::Case;
 use crate::clock::millis;
 use crate::experiment::DlqRule;
-use crate::oracle::{QueueRules, Window};
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QueueRules {
+    pub visibility_timeout: Duration,
+    pub max_receive_count: u64,
+    /// How far the clock of the receives may be off.
+    pub slack: Duration,
+}
+
+/// While a fault was in effect, as measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Window {
+    pub from_ms: u64,
+    pub to_ms: u64,
+}
 
 /// How the dead letters are predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +64,11 @@ impl Rules {
             }
             (Ending::By(DlqRule::Deliveries), _) => {
                 fate.may |= case.record.is_some_and(|record| self.is_used_up(&record));
+            }
+            (Ending::By(DlqRule::OwnReceives), _) => {
+                let is_used_up =
+                    |letter: &LetterFact| u64::from(letter.receive_count) > self.queue.max_receive_count;
+                fate.may |= case.letters.iter().any(is_used_up);
             }
             (Ending::By(DlqRule::Poison | DlqRule::ReceiveCounts) | Ending::AfterRedrive, _) => {}
         }

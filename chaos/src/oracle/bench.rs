@@ -47,7 +47,7 @@ pub fn bench(tasks: u64, dir: &Path) -> Result<Measured, OracleError> {
     Ok(Measured { findings, generated_in, judged_in: began.elapsed() })
 }
 
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     let queue = QueueRules {
         visibility_timeout: Duration::from_secs(6),
         max_receive_count: MAX_RECEIVE_COUNT,

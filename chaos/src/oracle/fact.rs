@@ -392,6 +392,13 @@ impl Body {
     }
 }
 
+impl DeadLetter {
+    /// `None` where the body is none of the service's.
+    pub fn task_id(&self) -> Option<String> {
+        Body::of(self).map(|body| body.task_id)
+    }
+}
+
 /// Equal for equal members, whatever the order of a payload's keys.
 fn fingerprint(owner: &str, kind: &str, payload: &Value, created_at_ms: u64, request_hash: &str) -> u64 {
     let parts = [

@@ -1,47 +1,31 @@
 //! Which tasks must be in the dead-letter queue, and which may be.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
 
 use loadtest::{Expectation, LedgerEntry, Outcome, TaskKind, TaskStatus};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::Record;
 use crate::clock::millis;
 use crate::experiment::DlqRule;
+use crate::oracle::{DeadLetter, QueueRules, Record, Window};
 
 /// Set equality when both are the same; otherwise `must ⊆ found ⊆ may`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Prediction {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::oracle) struct Prediction {
     pub must: BTreeSet<String>,
     pub may: BTreeSet<String>,
     /// By the clock alone, where the receives that workers saw have narrowed it: how many must, and how many may be there.
     pub by_clock: Option<(u64, u64)>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-pub struct QueueRules {
-    pub visibility_timeout: Duration,
-    pub max_receive_count: u64,
-    /// How far the clock of the receives may be off.
-    pub slack: Duration,
-}
-
-/// While a fault was in effect, as measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Window {
-    pub from_ms: u64,
-    pub to_ms: u64,
-}
-
 /// What a prediction is made from.
 #[derive(Clone, Copy, Debug)]
-pub struct Premises<'a> {
+pub(in crate::oracle) struct Premises<'a> {
     pub ledger: &'a [LedgerEntry],
     /// By the ledger's sequence: the id that the request's idempotency key names, whatever was answered.
     pub named_ids: &'a HashMap<u64, String>,
     pub records: &'a BTreeMap<String, Record>,
+    pub dead_letters: &'a [DeadLetter],
     /// While the worker could not run at all.
     pub throttled: Option<Window>,
     pub queue: QueueRules,
@@ -50,6 +34,11 @@ pub struct Premises<'a> {
 impl<'a> Premises<'a> {
     fn acknowledged(&self) -> impl Iterator<Item = (&'a LedgerEntry, &'a str)> {
         self.ledger.iter().filter_map(|entry| Some((entry, entry.task_id()?)))
+    }
+
+    fn is_ours(&self, letter: &DeadLetter) -> bool {
+        let body: Value = serde_json::from_str(&letter.body).unwrap_or_default();
+        self.ledger.iter().any(|entry| body["owner"] == entry.owner.as_str())
     }
 
     /// Those for which `is` holds: acknowledged ones must be there, those of unknown fate may be.
@@ -64,7 +53,7 @@ impl<'a> Premises<'a> {
     }
 }
 
-pub fn predict(rule: DlqRule, premises: &Premises<'_>) -> Prediction {
+pub(in crate::oracle) fn predict(rule: DlqRule, premises: &Premises<'_>) -> Prediction {
     let mut prediction = premises.ending(|entry| entry.expectation == Expectation::DeadLetters);
     match (rule, premises.throttled) {
         (DlqRule::Poison, _) | (DlqRule::ReceiveCounts, None) => {}
@@ -73,12 +62,18 @@ pub fn predict(rule: DlqRule, premises: &Premises<'_>) -> Prediction {
             let used_up = premises.records.values().filter(|record| is_used_up(record, premises.queue));
             prediction.may.extend(used_up.map(|record| record.task_id.clone()));
         }
+        (DlqRule::OwnReceives, _) => {
+            let used_up = premises.dead_letters.iter().filter(|letter| {
+                letter.receive_count > premises.queue.max_receive_count && premises.is_ours(letter)
+            });
+            prediction.may.extend(used_up.filter_map(DeadLetter::task_id));
+        }
     }
     prediction
 }
 
 /// After the dead letters went back and all is quiet: only what can never succeed may be there again.
-pub fn after_redrive(premises: &Premises<'_>) -> Prediction {
+pub(in crate::oracle) fn after_redrive(premises: &Premises<'_>) -> Prediction {
     premises.ending(|entry| entry.kind == TaskKind::Poison)
 }
 

@@ -1,0 +1,138 @@
+//! The `chaos` program as its user types it: what it prints, and how it exits, where no stack is needed.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
+use std::path::Path;
+use std::process::Command;
+
+use chaos::report;
+use chaos::run::{Outcome, RunReport};
+use quick_junit::{NonSuccessKind, Report, TestCaseStatus};
+
+const EXIT_PASS: i32 = 0;
+const EXIT_FAIL: i32 = 1;
+const EXIT_USAGE: i32 = 2;
+const EXIT_INCONCLUSIVE: i32 = 3;
+const EXIT_NOT_REVERTED: i32 = 4;
+
+/// Standard output, standard error, exit code; run where its user would, at the root of the repository.
+fn chaos(arguments: &[&str]) -> (String, String, i32) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_chaos")).current_dir(root).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr), output.status.code().unwrap())
+}
+
+fn verdict(name: &str) -> RunReport {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verdicts").join(name);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_shipped_experiments_are_listed_with_what_they_believe_and_are_well_formed() {
+    let (listed, _, code) = chaos(&["list"]);
+    assert_eq!(code, EXIT_PASS);
+    for told in ["baseline\n", "worker-throttled\n", "With no fault, every accepted task ends"] {
+        assert!(listed.contains(told), "{told:?} is not in\n{listed}");
+    }
+    let (validated, _, code) = chaos(&["validate"]);
+    let names = listed.lines().filter(|line| !line.starts_with(' ') && !line.is_empty()).count();
+    assert_eq!((validated, code), (format!("{names} experiments are well formed\n"), EXIT_PASS));
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_on_standard_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.toml");
+    std::fs::write(&file, "name = \"bad\"\nhypothesis = \"h\"\n").unwrap();
+    for command in ["list", "validate", "plan", "preflight", "run"] {
+        let (out, err, code) = chaos(&[command, file.to_str().unwrap()]);
+        assert_eq!((out.as_str(), code), ("", EXIT_USAGE), "{command}");
+        assert!(err.contains("bad.toml") && err.contains("missing field `load`"), "{command}: {err}");
+    }
+    let (_, err, code) = chaos(&["run", "--suite", folder.path().join("nowhere").to_str().unwrap()]);
+    assert_eq!(code, EXIT_USAGE, "{err}");
+}
+
+#[test]
+fn the_schemas_are_printed() {
+    for of in ["experiment", "verdict"] {
+        let (out, _, code) = chaos(&["schema", of]);
+        let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert!(schema["properties"].is_object() && code == EXIT_PASS, "{of}");
+    }
+}
+
+#[test]
+fn a_comparison_exits_by_whether_the_second_run_is_worse() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str| {
+        let run = folder.path().join(name);
+        std::fs::create_dir(&run).unwrap();
+        report::write(&run, &verdict(&format!("{name}.json"))).unwrap();
+        run.to_str().unwrap().to_owned()
+    };
+    let (pass, fail) = (run("pass"), run("fail"));
+    assert_eq!(chaos(&["report", "--compare", &pass, &fail]).2, EXIT_FAIL);
+    assert_eq!(chaos(&["report", "--compare", &pass, &pass]).2, EXIT_PASS);
+    let (told, _, code) = chaos(&["report", &fail]);
+    assert!(told.contains("FAIL") && code == EXIT_PASS, "{told}");
+}
+
+#[test]
+fn a_run_exits_by_its_verdict_and_above_all_by_what_is_left_changed() {
+    for (name, code) in
+        [("pass.json", EXIT_PASS), ("fail.json", EXIT_FAIL), ("inconclusive.json", EXIT_INCONCLUSIVE)]
+    {
+        let run = verdict(name);
+        assert_eq!(i32::from(run.exit_code()), code, "{name}");
+        assert_eq!(i32::from(RunReport { reverted: false, ..run }.exit_code()), EXIT_NOT_REVERTED, "{name}");
+    }
+}
+
+#[test]
+fn junit_has_a_case_for_every_check_and_fails_where_the_verdict_does() {
+    for name in ["pass.json", "fail.json", "inconclusive.json"] {
+        let (folder, run) = (tempfile::tempdir().unwrap(), verdict(name));
+        report::write(folder.path(), &run).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("junit.xml")).unwrap();
+        let junit = Report::deserialize_from_str(&text).unwrap();
+        assert_eq!(junit.test_suites.len(), run.experiments.len(), "{name}");
+        for (suite, experiment) in junit.test_suites.iter().zip(&run.experiments) {
+            assert_eq!(suite.name.as_str(), experiment.name);
+            let found: Vec<Outcome> = suite.test_cases.iter().map(|case| outcome(&case.status)).collect();
+            let expected: Vec<Outcome> = experiment.checks.iter().map(|check| check.outcome).collect();
+            assert_eq!(found, expected, "{name}: {}", experiment.name);
+        }
+    }
+}
+
+fn outcome(status: &TestCaseStatus) -> Outcome {
+    match status {
+        TestCaseStatus::Success { .. } => Outcome::Held,
+        TestCaseStatus::NonSuccess { kind: NonSuccessKind::Failure, .. } => Outcome::Broken,
+        _ => Outcome::Unknown,
+    }
+}
+
+#[test]
+fn the_summary_says_every_verdict_and_whatever_is_not_well() {
+    for name in ["pass.json", "fail.json", "inconclusive.json"] {
+        let (folder, run) = (tempfile::tempdir().unwrap(), verdict(name));
+        report::write(folder.path(), &run).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("summary.md")).unwrap();
+        assert!(text.starts_with(&format!("# Chaos run {}: {}\n", run.run_id, run.verdict.name())), "{name}");
+        for experiment in &run.experiments {
+            assert!(
+                text.contains(&format!("| {} | {} |", experiment.name, experiment.verdict.name())),
+                "{name}"
+            );
+            let not_well = experiment.checks.iter().filter(|check| check.outcome != Outcome::Held).count();
+            let section = text.split(&format!("## {}\n", experiment.name)).nth(1).unwrap();
+            let section = section.split("\n## ").next().unwrap();
+            let told = section.matches("- **broken**:").count() + section.matches("- **unknown**:").count();
+            assert_eq!(told, not_well, "{name}: {}", experiment.name);
+        }
+    }
+}
