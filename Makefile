@@ -21,7 +21,7 @@ BUILD_SABOTAGED = $(BUILD_FUNCTIONS) --features sabotage --bin process-task-sabo
 TERRAFORM_MIN := 1.11.0
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo suite test test-sdks test-provider controls lint up plan down bench bench-oracle clean
+.PHONY: help tools build demo suite adversaries test test-sdks test-provider controls lint up plan down bench bench-oracle clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ demo: build ## Emulator, terraform apply, load, faults, verdict, report, destroy
 
 suite: build ## Every experiment of chaos/experiments on a stack of its own, in under ten minutes
 	@$(STACK) $(WITH_ADVERSARY) demo $(if $(SEED),--seed $(SEED)) $(sort $(wildcard chaos/experiments/*.toml))
+
+adversaries: build ## The demo under ten legal adversaries, one after the other; ends at the first that does not pass
+	@for seed in 1 2 3 4 5 6 7 8 9 10; do \
+	  echo "adversary $$seed"; \
+	  $(STACK) --adversary $$seed demo --seed $$seed $(EXPERIMENTS) || exit $$?; \
+	done
 
 test: build ## Every test: Rust, Terraform, and the end-to-end test with its positive control
 	@$(BUILD_SABOTAGED)

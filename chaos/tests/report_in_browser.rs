@@ -6,10 +6,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chaos::report;
-use chaos::run::{RunReport, Verdict};
+use chaos::run::{Live, Progress, RunReport, Verdict};
+use chaos::serve::Server;
+use loadtest::Counts;
 
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 const CHARTS: [&str; 8] =
@@ -41,6 +44,10 @@ fn drawn(chromium: &Path, page: &str) -> (String, String) {
 fn browse(chromium: &Path, folder: &Path, page: &str, arguments: &[&str]) -> (String, String) {
     let file = folder.join("page.html");
     std::fs::write(&file, page).unwrap();
+    open(chromium, folder, &format!("file://{}", file.display()), arguments)
+}
+
+fn open(chromium: &Path, folder: &Path, url: &str, arguments: &[&str]) -> (String, String) {
     let profile = format!("--user-data-dir={}", folder.join("profile").display());
     let (out, err) = (folder.join("dom.html"), folder.join("console.txt"));
     let mut child = Command::new(chromium)
@@ -48,7 +55,7 @@ fn browse(chromium: &Path, folder: &Path, page: &str, arguments: &[&str]) -> (St
         .args(["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"])
         .arg(&profile)
         .args(arguments)
-        .arg(format!("file://{}", file.display()))
+        .arg(url)
         .stdout(std::fs::File::create(&out).unwrap())
         .stderr(std::fs::File::create(&err).unwrap())
         .spawn()
@@ -229,6 +236,32 @@ fn the_page_prints_with_what_is_folded_away_on_the_screen() {
     assert!(bytes.starts_with(b"%PDF"));
     let pages = bytes.windows(12).filter(|window| window.starts_with(b"/Type /Page\n")).count();
     assert!((2..=20).contains(&pages), "{pages} pages");
+}
+
+/// A run that is under way, opened late: what came before is drawn, and what comes is drawn over it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_live_view_draws_what_came_before_and_what_comes() {
+    let Some(chromium) = chromium() else { return };
+    let live = Arc::new(Live::default());
+    let progress = Progress::new(Arc::clone(&live), "run-1", 2);
+    let server = Server::start(Arc::clone(&live), 0).await.unwrap();
+    progress.begin("baseline");
+    progress.observe(&Counts { attempted: 40, acknowledged: 39, refused: 1, ..Counts::default() }, None);
+    let url = format!("http://{}/", server.address);
+    let look = move || {
+        let folder = tempfile::tempdir().unwrap();
+        // The page never stops loading while it listens; virtual time lets it go.
+        open(&chromium, folder.path(), &url, &["--dump-dom", "--virtual-time-budget=3000"])
+    };
+    let (dom, console) = tokio::task::spawn_blocking(look.clone()).await.unwrap();
+    assert_eq!(console, "");
+    assert!(dom.contains("data-figure=\"attempted\" data-value=\"40\""), "{dom}");
+    assert!(dom.contains("Experiment 1 of 2: baseline"), "{dom}");
+    progress.end(Verdict::Fail);
+    let (dom, console) = tokio::task::spawn_blocking(look).await.unwrap();
+    assert_eq!(console, "");
+    assert!(dom.contains("class=\"banner FAIL\""), "{dom}");
+    server.end().await;
 }
 
 #[test]
