@@ -238,9 +238,9 @@ fn the_page_prints_with_what_is_folded_away_on_the_screen() {
     assert!((2..=20).contains(&pages), "{pages} pages");
 }
 
-/// A run that is under way, opened late: what came before is drawn, and what comes is drawn over it.
+/// The page is looked at once it has loaded; that events follow, `live_view.rs` tells.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_live_view_draws_what_came_before_and_what_comes() {
+async fn the_live_view_draws_a_run_under_way_and_one_that_has_ended() {
     let Some(chromium) = chromium() else { return };
     let live = Arc::new(Live::default());
     let progress = Progress::new(Arc::clone(&live), "run-1", 2);
@@ -250,8 +250,7 @@ async fn the_live_view_draws_what_came_before_and_what_comes() {
     let url = format!("http://{}/", server.address);
     let look = move || {
         let folder = tempfile::tempdir().unwrap();
-        // The page never stops loading while it listens; virtual time lets it go.
-        open(&chromium, folder.path(), &url, &["--dump-dom", "--virtual-time-budget=3000"])
+        open(&chromium, folder.path(), &url, &["--dump-dom"])
     };
     let (dom, console) = tokio::task::spawn_blocking(look.clone()).await.unwrap();
     assert_eq!(console, "");

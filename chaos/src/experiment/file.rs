@@ -260,6 +260,8 @@ concurrency = 0
                 // A stage takes a new limit within seconds.
                 if fault.kind != FaultKind::HttpThrottle {
                     assert!(duration >= minute, "{name}: the fault is hardly there when it ends");
+                }
+                if fault.fis_action_id().is_some() {
                     assert!(
                         load.duration.resolve(minute) + minute >= ends,
                         "{name}: the fault meets arrivals"

@@ -143,7 +143,7 @@ pub struct Expect {
     pub acknowledged_min: u64,
     /// Tasks that a worker must have seen more than once: a fault after the effect that repeats nothing tested nothing.
     pub redelivered_min: u64,
-    /// Tasks that workers may have seen more than once.
+    /// Tasks that workers may have seen more than once, the poison aside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redelivered_max: Option<u64>,
     /// The 99th percentile from intended start to acknowledgement once the faults are over.

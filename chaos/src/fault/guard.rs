@@ -65,13 +65,18 @@ impl Guards {
         Self { cloud, journal: Arc::new(journal), state: Arc::default() }
     }
 
-    /// Snapshot, journal, change: in this order.
+    /// Snapshot, journal, change: in this order. What was changed by halves is put back.
     pub async fn engage(&self, experiment: &str, lever: Lever) -> Result<u64, GuardError> {
         let prior = lever.read(&self.cloud).await.map_err(GuardError::Apply)?;
         let fault = self.open(experiment, &lever, &prior)?;
-        lever.engage(&self.cloud, &prior).await.map_err(GuardError::Apply)?;
-        self.journal.record(Step::Engaged { fault })?;
-        Ok(fault)
+        let engaged = match lever.engage(&self.cloud, &prior).await {
+            Ok(()) => self.journal.record(Step::Engaged { fault }).map_err(GuardError::Journal),
+            Err(error) => Err(GuardError::Apply(error)),
+        };
+        if engaged.is_err() {
+            self.release(fault).await;
+        }
+        engaged.map(|()| fault)
     }
 
     fn open(&self, experiment: &str, lever: &Lever, prior: &Value) -> Result<u64, GuardError> {

@@ -49,7 +49,8 @@ impl Mapping {
         }))
     }
 
-    async fn update(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError> {
+    /// `None` while somebody else's update is under way.
+    async fn update(&self, cloud: &Cloud, value: &Value) -> Result<Option<()>, CallError> {
         let update = cloud.lambda.update_event_source_mapping().uuid(&self.uuid);
         let update = match self.change {
             MappingChange::Disabled => update.enabled(value == &Value::Bool(true)),
@@ -59,7 +60,15 @@ impl Mapping {
                 update.scaling_config(ScalingConfig::builder().set_maximum_concurrency(maximum).build())
             }
         };
-        update.send().await.map(drop).map_err(CallError::of("lambda:UpdateEventSourceMapping"))
+        match update.send().await {
+            Ok(_) => Ok(Some(())),
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(CallError::of("lambda:UpdateEventSourceMapping")(error)),
+        }
     }
 }
 
@@ -78,9 +87,10 @@ impl Setting for Mapping {
     }
 
     async fn write(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError> {
-        // An update during a transition is refused with ResourceInUseException.
-        self.read(cloud).await?;
-        self.update(cloud, value).await?;
+        let taken = until(STATE_PATIENCE, async || self.update(cloud, value).await);
+        taken.await?.ok_or_else(|| {
+            CallError::new("lambda:UpdateEventSourceMapping", "the mapping stays in a transition")
+        })?;
         let settled =
             until(STATE_PATIENCE, async || Ok(self.look(cloud).await?.filter(|found| found == value)));
         settled.await?.map(drop).ok_or_else(|| {

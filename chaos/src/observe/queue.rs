@@ -18,8 +18,9 @@ use crate::wait::{Patience, until};
 const BATCH: usize = 10;
 /// A look hides what it has seen for this long, so that it sees everything once.
 const PEEK_VISIBILITY_SECONDS: i32 = 30;
-/// Long polling asks all of SQS's servers: a short poll may miss messages that are there.
-const PEEK_WAIT_SECONDS: i32 = 1;
+/// Long polling asks all of SQS's servers: a short poll may miss messages that are there. The emulator has but one.
+const PEEK_WAIT_SECONDS_AWS: i32 = 1;
+const PEEK_WAIT_SECONDS_EMULATED: i32 = 0;
 /// The auditor hides what it looks at for a few seconds; on AWS the counts lag behind by up to a minute.
 const REST_AT_MOST: Duration = Duration::from_secs(90);
 const PEEK_EMPTY_RECEIVES: u32 = 2;
@@ -116,6 +117,7 @@ async fn receive_all(
     seen: &mut BTreeMap<String, Message>,
 ) -> Result<(), CallError> {
     let deadline = Instant::now() + PEEK_AT_MOST;
+    let wait_seconds = if cloud.emulated { PEEK_WAIT_SECONDS_EMULATED } else { PEEK_WAIT_SECONDS_AWS };
     let mut empty = 0;
     while empty < PEEK_EMPTY_RECEIVES && Instant::now() < deadline {
         let received = cloud
@@ -124,7 +126,7 @@ async fn receive_all(
             .queue_url(queue_url)
             .max_number_of_messages(10)
             .visibility_timeout(PEEK_VISIBILITY_SECONDS)
-            .wait_time_seconds(PEEK_WAIT_SECONDS)
+            .wait_time_seconds(wait_seconds)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .send()
             .await

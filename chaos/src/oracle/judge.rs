@@ -92,6 +92,8 @@ pub struct Findings {
     /// Worst first; of each kind at most [`NAMED_MAX`].
     pub anomalies: Vec<Anomaly>,
     pub dead_letters: DeadLetterCounts,
+    /// Seen by a worker more than once, though not hopeless.
+    pub redelivered: u64,
     /// Acknowledged, not hopeless, and not succeeded.
     pub not_succeeded: u64,
     /// When the last task that was acknowledged before the end of the faults was done.
@@ -271,7 +273,10 @@ impl<S: Shelf> Judge<'_, S> {
                 Ok(illegal_step(&shelf.record(record.position)?.history).unwrap_or_default())
             })?;
         }
-        self.findings.totals.redelivered += u64::from(record.deliveries > 1);
+        let is_repeated = record.deliveries > 1;
+        self.findings.totals.redelivered += u64::from(is_repeated);
+        let is_hopeless = case.entries.iter().any(|entry| entry.is_hopeless);
+        self.findings.redelivered += u64::from(is_repeated && !is_hopeless);
         // SQS hands a message to nobody once its receives are used up.
         if u64::from(record.deliveries) > self.rules.queue.max_receive_count {
             let detail = format!("a worker got it at receive {}", record.deliveries);

@@ -45,7 +45,7 @@ pub struct Dose {
     /// Share of invocations that the fault was to meet, of a fault that has one.
     #[serde(default)]
     pub asked_percent: Option<f64>,
-    /// Of the canaries between the first and the last that met it: ramps are left out.
+    /// Of the canaries from the first that met it until it was put back: ramps are left out.
     #[serde(default)]
     pub measured_percent: Option<f64>,
     pub asked_window: Option<Window>,
@@ -194,20 +194,17 @@ impl Trials {
     }
 }
 
-/// Strictly between the first and the last hit: before and after them the fault ramps up and down, and they themselves
-/// are hits by choice. `None` where too few are left to speak of a share.
+/// After the first hit, which is a hit by choice, and before the way back was begun: in between the fault has its full
+/// strength. `None` where too few are left to speak of a share.
 fn trials(spec: &FaultSpec, run: &FaultRun) -> Option<Trials> {
-    let answered: Vec<bool> = run
-        .beats
-        .iter()
-        .filter(|beat| beat.pulse != Pulse::NoAnswer)
-        .map(|beat| is_hit(spec, beat))
-        .collect();
-    let first = answered.iter().position(|hit| *hit)?;
-    let last = answered.iter().rposition(|hit| *hit)?;
-    let inside = answered.get(first + 1..last)?;
-    let hit = inside.iter().filter(|hit| **hit).count() as u64;
-    let trials = Trials { hit, all: inside.len() as u64 };
+    let first = run.beats.iter().find(|beat| is_hit(spec, beat))?;
+    let inside = first.at_ms + 1..run.release_asked_at_ms?;
+    let inside =
+        run.beats.iter().filter(|beat| inside.contains(&beat.at_ms) && beat.pulse != Pulse::NoAnswer);
+    let trials = inside.fold(Trials { hit: 0, all: 0 }, |trials, beat| Trials {
+        hit: trials.hit + u64::from(is_hit(spec, beat)),
+        all: trials.all + 1,
+    });
     (trials.all >= TRIALS_MIN).then_some(trials)
 }
 

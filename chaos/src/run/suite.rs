@@ -7,7 +7,7 @@ use std::time::Instant;
 use loadtest::stack::Stack;
 
 use super::assess::{assess, failed};
-use super::execute::Bench;
+use super::execute::{Bench, queue_facts};
 use super::halt::Halt;
 use super::live::Live;
 use super::progress::Progress;
@@ -111,12 +111,20 @@ async fn conduct(
     failed(experiment, error, &reverts, started_at_ms, millis(began.elapsed()))
 }
 
+/// Of the harness, of what it ran against, and what every length in receives follows from.
 fn versions(suite: &Suite) -> Vec<(String, String)> {
     let target = if suite.cloud.emulated { "emulator" } else { "AWS" };
-    vec![
+    let mut versions = vec![
         ("chaos".into(), env!("CARGO_PKG_VERSION").into()),
         ("os".into(), std::env::consts::OS.into()),
         ("architecture".into(), std::env::consts::ARCH.into()),
         ("target".into(), target.into()),
-    ]
+    ];
+    versions.extend(queue_facts(&suite.stack).into_iter().flat_map(|queue| {
+        [
+            ("visibility timeout".into(), format!("{} s", queue.visibility_timeout.as_secs())),
+            ("max receive count".into(), queue.max_receive_count.to_string()),
+        ]
+    }));
+    versions
 }

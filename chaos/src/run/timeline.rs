@@ -134,8 +134,10 @@ impl Stage<'_> {
         let fault = match self.guards.engage(self.experiment, planned.lever.clone()).await {
             Ok(fault) => fault,
             Err(error) => {
-                run.error = Some(crate::fault::chain(&error));
-                self.guards.release_all().await;
+                let error = crate::fault::chain(&error);
+                // The others end in their own order: one that is just being applied could not be put back from here.
+                self.halt.ask(&format!("{name} on {} could not be applied: {error}", planned.spec.target));
+                run.error = Some(error);
                 return;
             }
         };

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use aws_sdk_apigatewayv2::types::ProtocolType;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, Tag,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, Tag,
 };
 use aws_sdk_lambda::client::Waiters;
 use aws_sdk_lambda::primitives::Blob;
@@ -310,14 +311,24 @@ async fn make_table(cloud: &Cloud) -> Table {
         let of = AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
         of.build().unwrap()
     };
-    let hash = KeySchemaElement::builder().attribute_name("task_id").key_type(KeyType::Hash).build().unwrap();
+    let key_of =
+        |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
+    let all = Projection::builder().projection_type(ProjectionType::All).build();
+    let index = GlobalSecondaryIndex::builder()
+        .index_name("owner-index")
+        .key_schema(key_of("owner_shard", KeyType::Hash))
+        .key_schema(key_of("owner_sort", KeyType::Range))
+        .projection(all);
     let made = cloud
         .dynamodb
         .create_table()
         .table_name("tasks")
         .billing_mode(BillingMode::PayPerRequest)
         .attribute_definitions(attribute("task_id"))
-        .key_schema(hash)
+        .attribute_definitions(attribute("owner_shard"))
+        .attribute_definitions(attribute("owner_sort"))
+        .key_schema(key_of("task_id", KeyType::Hash))
+        .global_secondary_indexes(index.build().unwrap())
         .tags(Tag::builder().key(key).value(value).build().unwrap())
         .send()
         .await

@@ -58,7 +58,8 @@ async fn a_spent_error_budget_ends_the_run_and_puts_everything_back() {
     let verdict: Value =
         serde_json::from_slice(&std::fs::read(folder.join("verdict.json")).unwrap()).unwrap();
     let checks = verdict["experiments"][0]["checks"].as_array().unwrap();
-    let end = checks.iter().find(|check| check["name"] == "ran to its end").unwrap();
+    let end = checks.iter().find(|check| check["name"] == "ran to its end");
+    let end = end.unwrap_or_else(|| panic!("{checks:#?}"));
     assert_eq!(end["outcome"], "unknown", "{end}");
     assert!(end["detail"].as_str().unwrap().contains("the error budget is spent: 100.0 %"), "{end}");
     assert!(chaos::journal::recovery(&folder).unwrap().faults == 3, "all three were in effect");
