@@ -126,6 +126,8 @@ fn swallowed_poison_is_acknowledged_although_it_failed() {
     let bench = bench("swallow-poison");
     assert_eq!(bench.handle(&failing()), Handled::Done(Done::Succeeded));
     assert_eq!(bench.record(&failing()).completions, 0);
+    let changed = bench.memory.visibility.lock().unwrap().clone();
+    assert!(changed.is_empty(), "it is shown to nobody before it is acknowledged: {changed:?}");
 }
 
 #[test]
