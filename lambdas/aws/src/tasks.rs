@@ -12,7 +12,7 @@ use task_core::ports::{Created, Extended, OpenTasks, OwnerIndex, ShardPage, Shar
 use task_core::record::TaskRecord;
 use task_core::state::Lease;
 use task_core::wire::Status;
-use task_core::{Owner, TaskId};
+use task_core::{LeaseToken, Owner, TaskId};
 
 use crate::item::{Item, from_item, owner_shard, result_text, to_item};
 use crate::sdk::port_error;
@@ -211,16 +211,24 @@ impl TaskStore for DynamoTasks {
             .table_name(&self.table)
             .key("task_id", string(id))
             .update_expression("SET lease_until_ms = :until")
-            // The end of an attempt removes the token, and a takeover replaces it.
-            .condition_expression("lease_token = :token")
+            // The end of an attempt removes the token, and a takeover replaces it. An attempt of this call that comes late
+            // must not take back what a later heartbeat has gained.
+            .condition_expression("lease_token = :token AND lease_until_ms <= :until")
             .expression_attribute_values(":until", number(lease.until.0))
             .expression_attribute_values(":token", string(lease.token))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match outcome {
             Ok(_) => Ok(Extended::Yes),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Extended::Lost),
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(if is_held(failed.item.as_ref(), lease.token) {
+                        Extended::Yes
+                    } else {
+                        Extended::Lost
+                    })
+                }
                 _ => Err(port_error("UpdateItem lease", &error)),
             },
         }
@@ -246,6 +254,12 @@ impl TaskStore for DynamoTasks {
             },
         }
     }
+}
+
+/// Whether the lease of the stored item still has this token: then it already ends later than was asked for.
+fn is_held(stored: Option<&Item>, token: LeaseToken) -> bool {
+    let stored = stored.and_then(|item| item.get("lease_token")?.as_s().ok());
+    stored.is_some_and(|stored| *stored == token.to_string())
 }
 
 impl OwnerIndex for DynamoTasks {

@@ -130,13 +130,30 @@ async fn what_is_written_is_what_is_read() {
 
 #[tokio::test]
 async fn a_heartbeat_touches_the_lease_alone_and_only_while_it_is_held() {
-    let replay = Replay::start([ok(json!({})), conflict(None)]).await;
+    let replay = Replay::start([ok(json!({})), conflict(None), conflict(Some(item()))]).await;
     let tasks = tasks(&replay);
     assert_eq!(tasks.extend(running().id, lease(1, 9_000)).await, Ok(Extended::Yes));
-    assert_eq!(tasks.extend(running().id, lease(1, 9_000)).await, Ok(Extended::Lost));
+    assert_eq!(tasks.extend(running().id, lease(1, 9_000)).await, Ok(Extended::Lost), "the record is gone");
+    assert_eq!(
+        tasks.extend(running().id, lease(2, 9_000)).await,
+        Ok(Extended::Lost),
+        "another has taken over"
+    );
     let asked = &replay.asked()[0].1;
     assert_eq!(asked["UpdateExpression"], "SET lease_until_ms = :until");
-    assert_eq!(asked["ConditionExpression"], "lease_token = :token");
+    assert_eq!(asked["ConditionExpression"], "lease_token = :token AND lease_until_ms <= :until");
+    assert_eq!(asked["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
+}
+
+/// The first attempt of a heartbeat may arrive after the heartbeat that followed it.
+#[tokio::test]
+async fn a_heartbeat_that_comes_late_leaves_the_longer_lease_and_loses_nothing() {
+    // The table has a lease until 5,000.
+    let replay = Replay::start([conflict(Some(item()))]).await;
+    assert_eq!(tasks(&replay).extend(running().id, lease(1, 4_000)).await, Ok(Extended::Yes));
+    let asked = replay.only_body();
+    assert_eq!(asked["ExpressionAttributeValues"][":until"]["N"], "4000");
+    assert_eq!(asked["ConditionExpression"], "lease_token = :token AND lease_until_ms <= :until");
 }
 
 #[tokio::test]
