@@ -86,7 +86,8 @@ pub enum Failed {
     LeaseHeld,
     /// A dependency failed, which is not the task's fault.
     Dependency(ErrorClass),
-    /// The attempt did not end, in this function's time or at all.
+    /// The attempt did not end, in this function's time or at all. No time was left to say when the message shall come
+    /// back: that is after the queue's visibility timeout.
     Abandoned,
 }
 

@@ -12,7 +12,8 @@ pub fn backoff<R: Random>(receive_count: u32, random: &R) -> DurationMs {
 }
 
 /// The pause after a dependency failed, which is not the task's fault. At least half of a ceiling that starts at the queue's
-/// visibility timeout: five receives then outlast an outage of 7.5 visibility timeouts before a healthy task is dead-lettered.
+/// visibility timeout: five receives then outlast an outage of 7.5 visibility timeouts before a healthy task is
+/// dead-lettered, as long as the fourth ceiling is not above [`limits::BACKOFF_CEILING`].
 pub fn outage_backoff<R: Random>(receive_count: u32, visibility: DurationMs, random: &R) -> DurationMs {
     let ceiling = doubled(visibility, receive_count);
     let half = ceiling.0 / 2;
@@ -42,7 +43,7 @@ mod tests {
 
         #[test]
         fn an_outage_of_seven_visibility_timeouts_does_not_use_up_five_receives(
-            seconds in 1_u64..=60, seed in any::<u64>()
+            seconds in 1..=limits::BACKOFF_CEILING.as_seconds_ceil() / 8, seed in any::<u64>()
         ) {
             let (visibility, random) = (DurationMs::from_seconds(seconds), SeededRandom::new(seed));
             let pauses: u64 = (1..=4).map(|receive| outage_backoff(receive, visibility, &random).0).sum();

@@ -123,21 +123,25 @@ where
     ) -> Handled {
         let is_last = delivery.receive_count >= self.policy.max_receive_count;
         let is_permanent = matches!(error, AttemptError::Permanent(_));
-        let settled = self.settle(&claimed.record, &failure(claimed.lease.token, error, is_last)).await;
-        let delay = match &settled {
-            // Nothing holds it up any more, and nothing is gained by waiting: on to the next receive or the redrive.
-            Ok(_) if is_permanent || is_last => DurationMs::ZERO,
-            Ok(_) => backoff(delivery.receive_count, &self.random),
-            // The record still shows our lease; coming back sooner would only use up a receive.
-            Err(_) => backoff(delivery.receive_count, &self.random).max(self.lease_left(deadline)),
+        let settled = match self.settle(&claimed.record, &failure(claimed.lease.token, error, is_last)).await
+        {
+            Ok(settled) => settled,
+            Err(error) => {
+                return self.dependency_failed(delivery, &error, self.lease_left(deadline)).await;
+            }
+        };
+        // When no attempt can succeed, nothing is gained by waiting: on to the next receive or the redrive.
+        let delay = if is_permanent || is_last {
+            DurationMs::ZERO
+        } else {
+            backoff(delivery.receive_count, &self.random)
         };
         self.show_after(delivery, delay).await;
         Handled::Failed(match settled {
-            Err(error) => Failed::Dependency(error.class),
-            Ok(Settled::Lost(_)) => Failed::LeaseHeld,
-            Ok(Settled::Moved) if is_last => Failed::DeadLettered,
-            Ok(Settled::Moved) if is_permanent => Failed::Refused,
-            Ok(Settled::Moved) => Failed::Retried,
+            Settled::Lost(_) => Failed::LeaseHeld,
+            Settled::Moved if is_last => Failed::DeadLettered,
+            Settled::Moved if is_permanent => Failed::Refused,
+            Settled::Moved => Failed::Retried,
         })
     }
 

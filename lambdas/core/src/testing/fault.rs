@@ -45,10 +45,15 @@ impl Fault {
     ];
 }
 
+/// The calls of [`TaskStore`], by their names here.
+const STORE: [&str; 5] = ["get", "create", "swap", "extend", "saw_delivery"];
+
 /// Which call, counted from 0 over all ports, fails how.
 #[derive(Debug)]
 pub struct Faults {
     planned: BTreeMap<u64, Fault>,
+    /// From which call on the table of tasks refuses everything, whatever is planned.
+    store_down_from: Option<u64>,
     calls: Mutex<u64>,
     /// How often each call gives way to others first, so that two deliveries interleave.
     pauses: SeededRandom,
@@ -56,7 +61,17 @@ pub struct Faults {
 
 impl Faults {
     pub fn at(seed: u64, planned: impl IntoIterator<Item = (u64, Fault)>) -> Self {
-        Self { planned: planned.into_iter().collect(), calls: Mutex::new(0), pauses: SeededRandom::new(seed) }
+        Self {
+            planned: planned.into_iter().collect(),
+            store_down_from: None,
+            calls: Mutex::new(0),
+            pauses: SeededRandom::new(seed),
+        }
+    }
+
+    /// An outage of the table alone, which begins before the call of this number.
+    pub fn store_down_from(seed: u64, call: u64) -> Self {
+        Self { store_down_from: Some(call), ..Self::none(seed) }
     }
 
     pub fn none(seed: u64) -> Self {
@@ -71,9 +86,14 @@ impl Faults {
         *self.calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn next(&self) -> Option<Fault> {
+    fn next(&self, operation: &str) -> Option<Fault> {
         let mut calls = self.calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let fault = self.planned.get(&calls).copied();
+        let is_down = self.store_down_from.is_some_and(|from| *calls >= from) && STORE.contains(&operation);
+        let fault = if is_down {
+            Some(Fault::Refuse(ErrorClass::Transient))
+        } else {
+            self.planned.get(&calls).copied()
+        };
         *calls += 1;
         fault
     }
@@ -87,7 +107,7 @@ impl Faults {
             give_way().await;
         }
         let failed = |class| PortError { operation, class, detail: "injected".into() };
-        match self.next() {
+        match self.next(operation) {
             None => call.await,
             Some(Fault::Refuse(class)) => Err(failed(class)),
             Some(Fault::LoseAnswer) => {

@@ -19,7 +19,9 @@ async fn live(world: &World) {
             let client = usize::try_from(world.roll(2)).unwrap();
             world.connect(client, &world.faults()).await;
         }
-        4 => world.audit(&world.faults()).await,
+        4 => {
+            world.audit(&world.faults()).await;
+        }
         5 if world.roll(3) == 0 => world.redrive(),
         _ => {
             // Two environments at once, the second a little later.
@@ -81,6 +83,32 @@ fn without_faults_a_connected_client_hears_the_end_of_every_task() {
                 world.clock.advance(DurationMs::from_seconds(1));
             }
         });
+        world.check();
+    }
+}
+
+/// Of the table alone: each receive finds it down, up to the last.
+#[test]
+fn an_outage_of_seven_visibility_timeouts_dead_letters_no_healthy_task() {
+    // It begins before the claims, or when some have been won and their ends cannot be written.
+    for (seed, calls_before) in (0..32).zip([0, 1, 2, 5].into_iter().cycle()) {
+        let world = World::new(seed);
+        world.clock.block_on(async {
+            for number in 0..4 {
+                let digest = NewTask { kind: "digest".into(), payload: json!({"text": number.to_string()}) };
+                world.submit(&world.owner(), None, &digest, &world.no_faults()).await;
+            }
+            world.work(&Faults::store_down_from(seed, calls_before)).await;
+            let ends_at = world.now().plus(DurationMs(7 * world.visibility().0));
+            while world.now() < ends_at {
+                world.clock.advance(DurationMs(500));
+                world.work(&Faults::store_down_from(seed, 0)).await;
+            }
+            let used_up = world.queue.lock().unwrap().messages.values().map(|message| message.receives).max();
+            assert!(used_up >= Some(3), "the outage was hardly noticed: {used_up:?} receives");
+            world.heal().await;
+        });
+        assert!(world.memory.dead_letters.lock().unwrap().is_empty(), "seed {seed}: a healthy task is dead");
         world.check();
     }
 }
