@@ -2,8 +2,11 @@
 
 use crate::world::{World, silence_expected_crashes};
 use serde_json::{Value, json};
+use task_core::error::ErrorClass;
+use task_core::list;
+use task_core::process::{Failed, Handled};
 use task_core::testing::{Fault, Faults};
-use task_core::wire::NewTask;
+use task_core::wire::{NewTask, Status};
 use task_core::{DurationMs, Owner, limits};
 
 /// What comes before, without faults, and then the step that is broken.
@@ -15,6 +18,8 @@ struct Scenario {
 }
 
 const SECOND: DurationMs = DurationMs::from_seconds(1);
+
+const NOT_OURS: &str = r#"{"schema":2,"order":"somebody else's"}"#;
 
 fn submit(world: &World, key: Option<&str>, kind: &str, payload: Value, faults: &Faults) {
     let new_task = NewTask { kind: kind.to_owned(), payload };
@@ -150,8 +155,11 @@ fn scenarios() -> Vec<Scenario> {
                 world.memory.records.lock().unwrap().clear();
                 connected(world);
             },
-            |world, faults| world.clock.block_on(world.audit(faults)),
+            |world, faults| {
+                world.clock.block_on(world.audit(faults));
+            },
         ),
+        short("a message that is not ours", |world| world.send_foreign(NOT_OURS), work),
         short(
             "a delivery after a redrive",
             |world| {
@@ -240,6 +248,85 @@ fn one_delivery_makes_a_bounded_number_of_calls() {
                 scenario.name,
                 faults.calls()
             );
+        }
+    }
+}
+
+/// And every audit that follows sees the same letters: what it counts there is how many there are, not how many came.
+#[test]
+fn a_message_that_is_not_ours_goes_to_the_dead_letter_queue_as_it_is_and_is_counted() {
+    let world = World::new(0);
+    world.send_foreign(NOT_OURS);
+    for _ in 0..crate::world::MAX_RECEIVE_COUNT {
+        let ended = world.clock.block_on(world.work(&Faults::none(0)));
+        assert_eq!(ended.len(), 1, "it comes back at once");
+        assert_eq!((ended[0].handled, &ended[0].about), (Handled::Failed(Failed::Malformed), &None));
+    }
+    work(&world, &Faults::none(0));
+    let letters = world.memory.dead_letters.lock().unwrap().clone();
+    assert_eq!(letters.iter().map(|letter| letter.body.as_str()).collect::<Vec<_>>(), [NOT_OURS]);
+    for _ in 0..2 {
+        let summary = world.clock.block_on(world.audit(&Faults::none(0))).unwrap();
+        assert_eq!((summary.seen, summary.malformed, summary.marked), (1, 1, 0));
+    }
+    assert!(world.memory.records.lock().unwrap().is_empty(), "it names no task");
+}
+
+/// The worker could say nothing: an audit that marks is the only one who can tell, and it tells at once.
+#[test]
+fn a_connected_client_hears_what_an_audit_marked() {
+    silence_expected_crashes();
+    let dies_at_last: fn(&World) = |world| {
+        until_the_last_receive(world);
+        // A read, and then the claim.
+        work(world, &Faults::at(0, [(1, Fault::CrashAfter)]));
+    };
+    let never_heard_of: fn(&World) = |world| {
+        until_the_last_receive(world);
+        work(world, &Faults::none(0));
+        world.memory.records.lock().unwrap().clear();
+    };
+    for (last_receive, error) in [(dies_at_last, "poison"), (never_heard_of, "dead_lettered")] {
+        let world = World::new(0);
+        submitted(&world, "poison", json!({"failure": "retryable"}));
+        last_receive(&world);
+        world.clock.advance(world.visibility());
+        work(&world, &Faults::none(0));
+        assert_eq!(world.memory.dead_letters.lock().unwrap().len(), 1);
+        connected(&world);
+        let summary = world.clock.block_on(world.audit(&Faults::none(0))).unwrap();
+        assert_eq!(summary.marked, 1);
+
+        let id = *world.acknowledged.lock().unwrap().first().unwrap();
+        let alice = Owner::parse("alice").unwrap();
+        let record = world.clock.block_on(list::get(&&world.memory, &alice, id)).unwrap().unwrap();
+        let task = record.to_wire();
+        assert_eq!(task.status, Status::DeadLettered);
+        assert_eq!(task.error.as_ref().unwrap().kind, error);
+        let clients = world.clients.lock().unwrap();
+        let heard = clients.iter().find(|client| client.owner == alice).unwrap().seen.get(&id).cloned();
+        assert_eq!(heard, Some(task), "nobody was told");
+    }
+}
+
+/// What cannot be written down comes back like what cannot be read: after a pause that outlasts outages.
+#[test]
+fn an_attempt_whose_end_cannot_be_recorded_waits_as_in_an_outage() {
+    for (kind, payload) in [("digest", json!({"text": "a"})), ("flaky", json!({"failures": 9}))] {
+        for seed in 0..16 {
+            let world = World::new(seed);
+            submitted(&world, kind, payload.clone());
+            // The claim, and then the end of the attempt.
+            let faults = Faults::store_down_from(seed, 1);
+            let ended = world.clock.block_on(world.work(&faults));
+            assert_eq!(
+                ended[0].handled,
+                Handled::Failed(Failed::Dependency(ErrorClass::Transient)),
+                "{kind}"
+            );
+            let shown_at = world.queue.lock().unwrap().messages.values().next().unwrap().visible_at;
+            let pause = shown_at.since(world.now()).0;
+            assert!(pause >= world.visibility().0 / 2, "{kind} came back after {pause} ms");
         }
     }
 }

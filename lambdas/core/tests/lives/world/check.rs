@@ -23,6 +23,12 @@ impl World {
                 "{id} is dead-lettered and in no queue"
             );
         }
+        let foreign = letters.iter().map(|letter| &letter.body).filter(|body| task_of(body).is_none());
+        assert_eq!(
+            foreign.collect::<BTreeSet<_>>(),
+            self.foreign.lock().unwrap().iter().collect(),
+            "what is not ours is to lie in the dead-letter queue as it was sent"
+        );
         for id in &dead {
             assert!(records[id].state.status().is_final(), "a dead letter is not marked");
         }

@@ -14,12 +14,12 @@ use futures_util::future::{Either, join_all, select};
 use futures_util::stream;
 use serde_json::{Value, json};
 use task_core::admission::Admission;
-use task_core::audit::Auditor;
+use task_core::audit::{AuditSummary, Auditor};
 use task_core::kind::KindsAllowed;
 use task_core::message::QueueMessage;
 use task_core::notify::Notifier;
 use task_core::ports::{Change, Clock as _};
-use task_core::process::{HandleDelivery as _, Handled, Policy, Worker};
+use task_core::process::{Delivery, Ended, Failed, HandleDelivery as _, Handled, Policy, Worker};
 use task_core::submit::{Submission, Submit, SubmitError, Submitted};
 use task_core::testing::{Crash, Fault, Faults, Faulty, ManualClock, Memory, SeededRandom};
 use task_core::wire::NewTask;
@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) function_time: DurationMs,
     pub(crate) queue: Mutex<Queue>,
     pub(crate) acknowledged: Mutex<BTreeSet<TaskId>>,
+    /// Bodies that somebody else put on the queue.
+    pub(crate) foreign: Mutex<Vec<String>>,
     pub(crate) clients: Mutex<Vec<Client>>,
 }
 
@@ -66,6 +68,7 @@ impl World {
             function_time,
             queue: Mutex::new(Queue::default()),
             acknowledged: Mutex::default(),
+            foreign: Mutex::default(),
             clients: Mutex::default(),
         }
     }
@@ -166,8 +169,14 @@ impl World {
         (self.memory.sent.lock().unwrap().len(), self.memory.records.lock().unwrap().len())
     }
 
-    /// One batch: work, pushes, and the answer by which done messages are deleted.
-    pub(crate) async fn work(&self, faults: &Faults) {
+    pub(crate) fn send_foreign(&self, body: &str) {
+        self.foreign.lock().unwrap().push(body.to_owned());
+        self.queue.lock().unwrap().send(body.to_owned(), self.now());
+    }
+
+    /// One batch: work, pushes, and the answer by which done messages are deleted. How each delivery ended, if the batch
+    /// was answered.
+    pub(crate) async fn work(&self, faults: &Faults) -> Vec<Ended> {
         let deadline = self.now().plus(self.function_time);
         let deliveries = self.queue.lock().unwrap().receive(self, faults);
         let changes = Mutex::new(Vec::new());
@@ -190,19 +199,19 @@ impl World {
             self.push(changes, faults, deadline).await;
             ended
         };
-        match self.invoke(self.function_time, handler).await {
-            Invocation::Answered(ended) => {
-                let mut queue = self.queue.lock().unwrap();
-                for ((key, _), ended) in deliveries.iter().zip(ended) {
-                    if matches!(ended.handled, Handled::Done(_)) {
-                        queue.delete(*key);
-                    }
-                }
-            }
-            Invocation::Crashed => {}
+        let ended = match self.invoke(self.function_time, handler).await {
+            Invocation::Answered(ended) => ended,
+            Invocation::Crashed => Vec::new(),
             Invocation::TimedOut => panic!("a batch did not answer in its time"),
+        };
+        for ((key, delivery), ended) in deliveries.iter().zip(&ended) {
+            check_end(delivery, ended);
+            if matches!(ended.handled, Handled::Done(_)) {
+                self.queue.lock().unwrap().delete(*key);
+            }
         }
         self.deliver_pushes();
+        ended
     }
 
     pub(crate) async fn push(&self, changes: Vec<Change>, faults: &Faults, deadline: EpochMs) {
@@ -214,7 +223,8 @@ impl World {
         notifier.notify(stream::iter(changes), deadline.minus(limits::ANSWER_MARGIN)).await;
     }
 
-    pub(crate) async fn audit(&self, faults: &Faults) {
+    /// What it found, if it was answered.
+    pub(crate) async fn audit(&self, faults: &Faults) -> Option<AuditSummary> {
         let letters_before = self.memory.dead_letters.lock().unwrap().clone();
         self.memory.show_dead_letters();
         let deadline = self.now().plus(AUDIT_TIME);
@@ -239,6 +249,10 @@ impl World {
             letters_before,
             "an audit changed the dead letters"
         );
+        match audited {
+            Invocation::Answered(summary) => summary.ok(),
+            Invocation::Crashed | Invocation::TimedOut => None,
+        }
     }
 
     /// `StartMessageMoveTask`: new messages to SQS, with the bodies that they had.
@@ -261,9 +275,16 @@ impl World {
             self.clock.advance(DurationMs(self.function_time.0.min(1_000)));
         }
         self.clock.advance(self.visibility());
-        self.audit(&self.no_faults()).await;
+        let summary = self.audit(&self.no_faults()).await.expect("an audit without faults is answered");
+        assert_eq!(summary.malformed as usize, self.foreign.lock().unwrap().len(), "{summary:?}");
         self.reconnect_all().await;
     }
+}
+
+/// A message is called malformed exactly when it is not ours, and such a one is never acknowledged.
+fn check_end(delivery: &Delivery, ended: &Ended) {
+    let is_malformed = ended.handled == Handled::Failed(Failed::Malformed);
+    assert_eq!(is_malformed, task_of(&delivery.body).is_none(), "{ended:?}");
 }
 
 /// Collects the changes of one invocation, which dies with them.
