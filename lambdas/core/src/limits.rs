@@ -58,8 +58,16 @@ pub const HISTORY_ENTRIES_MAX: usize = 400;
 /// Connections of one owner that a change is pushed to, newest first. AWS: `PostToConnection` shares an account-wide rate.
 pub const CONNECTIONS_PER_OWNER_MAX: u16 = 50;
 
-/// Pushes in flight at once. AWS: a Lambda environment has 1,024 file descriptors.
-pub const PUSHES_IN_FLIGHT_MAX: usize = 32;
+/// Connections of one owner among which the newest are looked for. AWS: one page of a query is at most 1 MB; our largest row
+/// is about 500 bytes.
+pub const CONNECTIONS_READ_MAX: u16 = 1_000;
+
+/// Pushes in flight at once to the connections of one owner: where all of them are slow, they take no other owner's share.
+pub const PUSHES_IN_FLIGHT_PER_OWNER_MAX: usize = 16;
+
+/// Pushes in flight at once: the shares of sixteen owners, which is more than a batch of ten messages can have. AWS: a Lambda
+/// environment has 1,024 file descriptors.
+pub const PUSHES_IN_FLIGHT_MAX: usize = 16 * PUSHES_IN_FLIGHT_PER_OWNER_MAX;
 
 /// Pushes to one connection that may fail in one batch before the rest of the batch passes it by: a client that does not
 /// read must not cost the others their time. It catches up with `watch`.

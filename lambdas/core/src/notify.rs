@@ -1,7 +1,7 @@
 //! Telling an owner's connections about changes. Never fails a task.
 //!
-//! Each connection has its own outbox and at most one push under way, so that a client that does not read holds up nobody
-//! but itself. What waits in an outbox is overtaken by what is newer: a client drops a push whose version is not above
+//! Each connection has its own outbox and at most one push under way, and each owner its share of the pushes, so that clients
+//! that do not read hold up nobody but themselves. What waits in an outbox is overtaken by what is newer: a client drops a push whose version is not above
 //! what it has.
 
 mod outbox;
@@ -189,19 +189,17 @@ impl<N: Connections, P: Pusher, C: Clock> Round<'_, N, P, C> {
                     known.retain(|connection| *connection != parcel.connection);
                 }
                 self.outboxes.close(&parcel.connection);
-                return;
             }
             Err(_) => {
                 self.report.failed += 1;
                 self.outboxes.failed(&parcel.connection);
             }
         }
-        self.outboxes.idle(&parcel.connection);
+        self.outboxes.ended(&parcel);
     }
 
     fn start_pushes(&mut self) {
-        while self.under_way.len() < limits::PUSHES_IN_FLIGHT_MAX {
-            let Some(parcel) = self.outboxes.take() else { return };
+        while let Some(parcel) = self.outboxes.take() {
             self.under_way.push(push(self.notifier, parcel).boxed());
         }
     }

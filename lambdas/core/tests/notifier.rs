@@ -27,24 +27,39 @@ enum Line {
     Gone,
 }
 
-/// Connections by their line, and what came over them when.
+/// Connections by their owner and line, and what came over them when.
 struct Lines {
     clock: ManualClock,
-    lines: BTreeMap<ConnectionId, Line>,
+    lines: BTreeMap<ConnectionId, (Owner, Line)>,
+    tried: Mutex<Vec<ConnectionId>>,
     sent: Mutex<Vec<(ConnectionId, Task, EpochMs)>>,
     under_way: AtomicUsize,
     under_way_max: AtomicUsize,
 }
 
 impl Lines {
+    /// All of them Alice's.
     fn new(lines: impl IntoIterator<Item = (String, Line)>) -> Self {
+        let lines =
+            lines.into_iter().map(|(id, line)| (ConnectionId::parse(id).unwrap(), (alice(), line))).collect();
         Self {
             clock: ManualClock::new(EpochMs(0)),
-            lines: lines.into_iter().map(|(id, line)| (ConnectionId::parse(id).unwrap(), line)).collect(),
+            lines,
+            tried: Mutex::default(),
             sent: Mutex::default(),
             under_way: AtomicUsize::new(0),
             under_way_max: AtomicUsize::new(0),
         }
+    }
+
+    fn and(mut self, owner: &Owner, id: &str, line: Line) -> Self {
+        self.lines.insert(ConnectionId::parse(id).unwrap(), (owner.clone(), line));
+        self
+    }
+
+    /// Pushes that began, delivered or not.
+    fn tried(&self, id: &str) -> usize {
+        self.tried.lock().unwrap().iter().filter(|connection| connection.as_str() == id).count()
     }
 
     fn got(&self, id: &str) -> Vec<(Task, EpochMs)> {
@@ -54,7 +69,7 @@ impl Lines {
     }
 
     async fn carry(&self, connection: &ConnectionId, message: &str) -> Result<Pushed, PortError> {
-        match self.lines[connection] {
+        match self.lines[connection].1 {
             Line::Quick => (&self.clock).sleep(DurationMs(1)).await,
             Line::Slow(time) => (&self.clock).sleep(time).await,
             Line::Broken => {
@@ -73,6 +88,7 @@ impl Lines {
 
 impl Pusher for &Lines {
     async fn push(&self, connection: &ConnectionId, message: &str) -> Result<Pushed, PortError> {
+        self.tried.lock().unwrap().push(connection.clone());
         let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.under_way_max.fetch_max(under_way, Ordering::SeqCst);
         let outcome = self.carry(connection, message).await;
@@ -85,27 +101,31 @@ fn alice() -> Owner {
     Owner::parse("alice").unwrap()
 }
 
-/// The first state of a new task.
+/// The first state of a new task of Alice's.
 fn change(random: &SeededRandom) -> Change {
+    change_of(&alice(), random)
+}
+
+fn change_of(owner: &Owner, random: &SeededRandom) -> Change {
     let payload = json!({"text": "a"});
     let record = TaskRecord::queued(&QueueMessage {
         schema: SCHEMA,
         task_id: fresh_task_id(EpochMs(0), random),
-        owner: alice(),
+        owner: owner.clone(),
         kind: "digest".into(),
         request_hash: request_hash("digest", &payload),
         payload,
         created_at_ms: EpochMs(0),
     });
-    Change { owner: alice(), task: record.to_wire() }
+    Change { owner: owner.clone(), task: record.to_wire() }
 }
 
 fn notify(lines: &Lines, memory: &Memory, changes: Vec<Change>, time: DurationMs) -> PushReport {
     let clock = &lines.clock;
     let notifier = Notifier { connections: memory, pusher: lines, clock };
     clock.block_on(async {
-        for connection in lines.lines.keys() {
-            memory.add(&alice(), connection, clock.now()).await.unwrap();
+        for (connection, (owner, _)) in &lines.lines {
+            memory.add(owner, connection, clock.now()).await.unwrap();
         }
         notifier.notify(stream::iter(changes), clock.now().plus(time)).await
     })
@@ -139,8 +159,10 @@ fn a_broken_connection_is_passed_by_and_a_gone_one_is_forgotten() {
     let changes: Vec<_> = (0..10).map(|_| change(&random)).collect();
     let report = notify(&lines, &memory, changes, MINUTE);
     assert_eq!(report, PushReport { sent: 10, gone: 1, failed: 10 });
+    let tried = ["quick", "gone", "broken"].map(|id| lines.tried(id));
+    assert_eq!(tried, [10, 1, limits::PUSH_FAILURES_PER_CONNECTION_MAX as usize]);
     let left = memory.connections.lock().unwrap();
-    let left: Vec<&str> = left.iter().map(|(_, connection)| connection.as_str()).collect();
+    let left: Vec<&str> = left.keys().map(|(_, connection)| connection.as_str()).collect();
     assert_eq!(left, ["broken", "quick"]);
 }
 
@@ -151,8 +173,39 @@ fn pushes_run_side_by_side_within_their_bound() {
     let random = SeededRandom::new(1);
     let report = notify(&lines, &Memory::default(), vec![change(&random)], MINUTE);
     assert_eq!(report.sent as usize, count);
+    assert_eq!(lines.under_way_max.load(Ordering::SeqCst), limits::PUSHES_IN_FLIGHT_PER_OWNER_MAX);
+    assert_eq!((&lines.clock).now(), EpochMs(40), "four rounds of ten milliseconds");
+}
+
+#[test]
+fn the_pushes_of_many_owners_stay_within_a_bound_of_their_own() {
+    let owners = 2 * limits::PUSHES_IN_FLIGHT_MAX / limits::PUSHES_IN_FLIGHT_PER_OWNER_MAX;
+    let random = SeededRandom::new(1);
+    let (mut lines, mut changes) = (Lines::new([]), Vec::new());
+    for owner in (0..owners).map(|number| Owner::parse(format!("owner-{number}")).unwrap()) {
+        for number in 0..limits::PUSHES_IN_FLIGHT_PER_OWNER_MAX {
+            lines = lines.and(&owner, &format!("{owner}-{number}"), Line::Slow(DurationMs(10)));
+        }
+        changes.push(change_of(&owner, &random));
+    }
+    let report = notify(&lines, &Memory::default(), changes, MINUTE);
+    assert_eq!(report, PushReport { sent: u32::try_from(lines.lines.len()).unwrap(), gone: 0, failed: 0 });
     assert_eq!(lines.under_way_max.load(Ordering::SeqCst), limits::PUSHES_IN_FLIGHT_MAX);
-    assert_eq!((&lines.clock).now(), EpochMs(20), "two rounds of ten milliseconds");
+}
+
+#[test]
+fn one_owners_slow_connections_leave_room_for_another() {
+    let count = usize::from(limits::CONNECTIONS_PER_OWNER_MAX);
+    let bob = Owner::parse("bob").unwrap();
+    let lines = Lines::new((0..count).map(|n| (format!("c{n:03}"), Line::Slow(MINUTE))));
+    let lines = lines.and(&bob, "quick", Line::Quick);
+    let random = SeededRandom::new(1);
+    let alices = (0..5).map(|_| change(&random));
+    let changes: Vec<_> = alices.chain((0..5).map(|_| change_of(&bob, &random))).collect();
+    let report = notify(&lines, &Memory::default(), changes, MINUTE);
+    let quick = lines.got("quick");
+    assert!(quick.len() == 5 && quick.iter().all(|(_, at)| at.0 <= 5), "Bob waited for Alice: {quick:?}");
+    assert_eq!(report.failed as usize, 5 * count, "what Alice's clients did not take is counted");
 }
 
 #[test]

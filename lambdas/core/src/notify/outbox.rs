@@ -22,32 +22,39 @@ pub(super) struct Parcel {
     pub(super) message: Arc<Message>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Outbox {
-    owner: Owner,
     waiting: BTreeMap<TaskId, Arc<Message>>,
     is_busy: bool,
     failures: u32,
 }
 
-/// One outbox per connection, and the order in which connections get their turn.
+/// One owner's share of the pushes.
+#[derive(Debug, Default)]
+struct Share {
+    /// Connections that are idle and not empty, each once.
+    ready: VecDeque<ConnectionId>,
+    busy: usize,
+    /// Whether it stands in the line of owners.
+    is_in_line: bool,
+}
+
+/// One outbox per connection, and the order in which owners and their connections get their turn.
 #[derive(Debug, Default)]
 pub(super) struct Outboxes {
     boxes: BTreeMap<ConnectionId, Outbox>,
-    /// Idle and not empty, each once.
-    ready: VecDeque<ConnectionId>,
+    shares: BTreeMap<Owner, Share>,
+    /// Owners with something ready and room in their share, each once.
+    line: VecDeque<Owner>,
+    /// Of all shares.
+    busy: usize,
     /// Pushes that connections which failed too often do not get.
     given_up: usize,
 }
 
 impl Outboxes {
     pub(super) fn put(&mut self, owner: &Owner, connection: &ConnectionId, message: Arc<Message>) {
-        let outbox = self.boxes.entry(connection.clone()).or_insert_with(|| Outbox {
-            owner: owner.clone(),
-            waiting: BTreeMap::new(),
-            is_busy: false,
-            failures: 0,
-        });
+        let outbox = self.boxes.entry(connection.clone()).or_default();
         if outbox.failures >= limits::PUSH_FAILURES_PER_CONNECTION_MAX {
             self.given_up += 1;
             return;
@@ -55,27 +62,58 @@ impl Outboxes {
         let was_empty = outbox.waiting.is_empty();
         put_newest(&mut outbox.waiting, message);
         if was_empty && !outbox.is_busy {
-            self.ready.push_back(connection.clone());
+            self.shares.entry(owner.clone()).or_default().ready.push_back(connection.clone());
+            self.queue_up(owner);
         }
     }
 
-    /// The next push, of the connection whose turn it is. It counts as busy until it is said to be idle.
+    /// The next push, of the owner whose turn it is. It is under way until it is said to have ended.
     pub(super) fn take(&mut self) -> Option<Parcel> {
-        while let Some(connection) = self.ready.pop_front() {
-            let Some(outbox) = self.boxes.get_mut(&connection) else { continue };
-            let Some((_, message)) = outbox.waiting.pop_first() else { continue };
-            outbox.is_busy = true;
-            return Some(Parcel { owner: outbox.owner.clone(), connection, message });
+        while self.busy < limits::PUSHES_IN_FLIGHT_MAX {
+            let owner = self.line.pop_front()?;
+            let parcel = self.take_of(&owner);
+            self.queue_up(&owner);
+            if parcel.is_some() {
+                return parcel;
+            }
         }
         None
     }
 
-    pub(super) fn idle(&mut self, connection: &ConnectionId) {
-        let Some(outbox) = self.boxes.get_mut(connection) else { return };
-        outbox.is_busy = false;
-        if !outbox.waiting.is_empty() {
-            self.ready.push_back(connection.clone());
+    fn take_of(&mut self, owner: &Owner) -> Option<Parcel> {
+        let share = self.shares.get_mut(owner)?;
+        share.is_in_line = false;
+        let connection = share.ready.pop_front()?;
+        let outbox = self.boxes.get_mut(&connection)?;
+        let (_, message) = outbox.waiting.pop_first()?;
+        outbox.is_busy = true;
+        share.busy += 1;
+        self.busy += 1;
+        Some(Parcel { owner: owner.clone(), connection, message })
+    }
+
+    /// The owner waits for its next turn, if it can make use of one.
+    fn queue_up(&mut self, owner: &Owner) {
+        let Some(share) = self.shares.get_mut(owner) else { return };
+        let has_room = share.busy < limits::PUSHES_IN_FLIGHT_PER_OWNER_MAX;
+        if has_room && !share.ready.is_empty() && !share.is_in_line {
+            share.is_in_line = true;
+            self.line.push_back(owner.clone());
         }
+    }
+
+    /// A push has ended, however it did.
+    pub(super) fn ended(&mut self, parcel: &Parcel) {
+        let Some(share) = self.shares.get_mut(&parcel.owner) else { return };
+        self.busy -= 1;
+        share.busy -= 1;
+        if let Some(outbox) = self.boxes.get_mut(&parcel.connection) {
+            outbox.is_busy = false;
+            if !outbox.waiting.is_empty() {
+                share.ready.push_back(parcel.connection.clone());
+            }
+        }
+        self.queue_up(&parcel.owner);
     }
 
     /// Notes a failed push. A connection that failed too often is passed by from now on.
