@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
+use task_core::connection::newest;
 use task_core::error::PortError;
 use task_core::limits;
 use task_core::ports::Connections;
@@ -61,17 +62,19 @@ impl Connections for DynamoConnections {
             .key_condition_expression("#owner = :owner")
             .expression_attribute_names("#owner", "owner")
             .expression_attribute_values(":owner", string(owner))
-            .projection_expression("connection_id")
+            .projection_expression("connection_id, connected_at_ms")
             // A client that was told "connected" hears of every later change.
             .consistent_read(true)
-            .limit(i32::from(limits::CONNECTIONS_PER_OWNER_MAX))
+            // The table has them in the order of their ids, which says nothing of their age.
+            .limit(i32::from(limits::CONNECTIONS_READ_MAX))
             .send()
             .await
             .map_err(|error| port_error("Query connections", &error))?;
-        let ids = output.items.unwrap_or_default().into_iter().filter_map(|item| {
-            let id = item.get("connection_id")?.as_s().ok()?;
-            ConnectionId::parse(id.clone()).ok()
+        let connections = output.items.unwrap_or_default().into_iter().filter_map(|item| {
+            let id = ConnectionId::parse(item.get("connection_id")?.as_s().ok()?.clone()).ok()?;
+            let connected_at = item.get("connected_at_ms")?.as_n().ok()?.parse().ok()?;
+            Some((EpochMs(connected_at), id))
         });
-        Ok(ids.collect())
+        Ok(newest(connections))
     }
 }

@@ -6,6 +6,7 @@ use crate::limits;
 use crate::list;
 use crate::ports::{Clock, Connections, TaskStore};
 use crate::problem::ProblemKind;
+use crate::time::EpochMs;
 use crate::wire::{ClientMessage, ServerMessage};
 
 pub async fn connect<N: Connections, C: Clock>(
@@ -24,6 +25,15 @@ pub async fn disconnect<N: Connections>(
     connection: &ConnectionId,
 ) -> Result<(), PortError> {
     connections.remove(owner, connection).await
+}
+
+/// The connections that changes are pushed to, of all that an owner has: the newest first, since a client that came back is
+/// newer than what it left behind.
+pub fn newest(all: impl IntoIterator<Item = (EpochMs, ConnectionId)>) -> Vec<ConnectionId> {
+    let mut all: Vec<_> = all.into_iter().collect();
+    all.sort_by(|one, other| other.cmp(one));
+    all.truncate(usize::from(limits::CONNECTIONS_PER_OWNER_MAX));
+    all.into_iter().map(|(_, connection)| connection).collect()
 }
 
 /// The answer to one message. `watch` answers with the state of now, so that a client that asks after it connected

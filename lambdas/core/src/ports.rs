@@ -142,7 +142,7 @@ pub trait Connections: Sync {
         connection: &ConnectionId,
     ) -> impl Future<Output = Result<(), PortError>> + Send;
 
-    /// At most [`crate::limits::CONNECTIONS_PER_OWNER_MAX`].
+    /// The newest first, at most [`crate::limits::CONNECTIONS_PER_OWNER_MAX`].
     fn of_owner(&self, owner: &Owner) -> impl Future<Output = Result<Vec<ConnectionId>, PortError>> + Send;
 }
 

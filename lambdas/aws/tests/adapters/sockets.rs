@@ -1,12 +1,12 @@
 //! Pushes and connections.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use task_aws::connections::DynamoConnections;
 use task_aws::sdk;
 use task_aws::sockets::Sockets;
 use task_core::error::ErrorClass;
 use task_core::ports::{Connections as _, Pushed, Pusher as _};
-use task_core::{ConnectionId, EpochMs, Owner};
+use task_core::{ConnectionId, EpochMs, Owner, limits};
 
 use crate::replay::{Replay, Reply, error, ok};
 
@@ -38,9 +38,26 @@ async fn a_closed_connection_is_gone_and_everything_else_that_fails_is_not() {
     }
 }
 
+fn row(id: &str, connected_at_ms: u64) -> Value {
+    json!({"connection_id": {"S": id}, "connected_at_ms": {"N": connected_at_ms.to_string()}})
+}
+
+#[tokio::test]
+async fn the_newest_connections_are_told_whatever_their_ids_are() {
+    let max = usize::from(limits::CONNECTIONS_PER_OWNER_MAX);
+    // By id the last are the newest, and the first is the oldest.
+    let rows: Vec<Value> = (0..=max).map(|n| row(&format!("c{n:03}"), 1_000 + n as u64)).collect();
+    let replay = Replay::start([ok(json!({"Items": rows, "Count": rows.len()}))]).await;
+    let connections = DynamoConnections::new(sdk::dynamodb(&replay.sdk), "connections");
+    let told = connections.of_owner(&Owner::parse("alice").unwrap()).await.unwrap();
+    let expected: Vec<String> = (1..=max).rev().map(|n| format!("c{n:03}")).collect();
+    assert_eq!(told.iter().map(ConnectionId::as_str).collect::<Vec<_>>(), expected);
+    assert_eq!(replay.only_body()["ProjectionExpression"], "connection_id, connected_at_ms");
+}
+
 #[tokio::test]
 async fn a_connection_expires_by_itself_and_is_read_consistently() {
-    let row = json!({"connection_id": {"S": connection().as_str()}});
+    let row = row(connection().as_str(), 1_000);
     let replay = Replay::start([ok(json!({})), ok(json!({"Items": [row], "Count": 1})), ok(json!({}))]).await;
     let connections = DynamoConnections::new(sdk::dynamodb(&replay.sdk), "connections");
     let owner = Owner::parse("alice").unwrap();
@@ -50,6 +67,9 @@ async fn a_connection_expires_by_itself_and_is_read_consistently() {
     let asked = replay.asked();
     // Two hours, the longest that a connection lasts, and five minutes.
     assert_eq!(asked[0].1["Item"]["expires_at_seconds"]["N"], "7501");
-    assert_eq!((&asked[1].1["ConsistentRead"], &asked[1].1["Limit"]), (&json!(true), &json!(50)));
+    assert_eq!(
+        (&asked[1].1["ConsistentRead"], &asked[1].1["Limit"]),
+        (&json!(true), &json!(limits::CONNECTIONS_READ_MAX))
+    );
     assert_eq!(asked[2].0, "DeleteItem");
 }

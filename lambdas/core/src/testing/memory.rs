@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use crate::connection::newest;
 use crate::error::PortError;
 use crate::id::{ConnectionId, Owner, TaskId};
-use crate::limits;
 use crate::list::SortKey;
 use crate::ports::*;
 use crate::record::TaskRecord;
@@ -162,7 +162,7 @@ pub struct Memory {
     pub sent: Mutex<Vec<SentMessage>>,
     pub visibility: Mutex<Vec<(String, DurationMs)>>,
     pub dead_letters: Mutex<Vec<DeadLetter>>,
-    pub connections: Mutex<BTreeSet<(Owner, ConnectionId)>>,
+    pub connections: Mutex<BTreeMap<(Owner, ConnectionId), EpochMs>>,
     pub closed: Mutex<BTreeSet<ConnectionId>>,
     pub pushed: Mutex<Vec<(ConnectionId, String)>>,
     pub changes: Mutex<Vec<Change>>,
@@ -297,8 +297,8 @@ impl DeadLetters for &Memory {
 }
 
 impl Connections for &Memory {
-    async fn add(&self, owner: &Owner, connection: &ConnectionId, _now: EpochMs) -> Result<(), PortError> {
-        locked(&self.connections).insert((owner.clone(), connection.clone()));
+    async fn add(&self, owner: &Owner, connection: &ConnectionId, now: EpochMs) -> Result<(), PortError> {
+        locked(&self.connections).insert((owner.clone(), connection.clone()), now);
         Ok(())
     }
 
@@ -309,8 +309,8 @@ impl Connections for &Memory {
 
     async fn of_owner(&self, owner: &Owner) -> Result<Vec<ConnectionId>, PortError> {
         let connections = locked(&self.connections);
-        let of_owner = connections.iter().filter(|(other, _)| other == owner);
-        Ok(of_owner.map(|(_, id)| id.clone()).take(usize::from(limits::CONNECTIONS_PER_OWNER_MAX)).collect())
+        let of_owner = connections.iter().filter(|((other, _), _)| other == owner);
+        Ok(newest(of_owner.map(|((_, id), at)| (*at, id.clone()))))
     }
 }
 
