@@ -1,13 +1,14 @@
 //! The running stack held to the published contract, from outside: what only API Gateway answers, the socket with its
 //! pushes, and what the functions write to their logs.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::contract::{Answer, HttpContract, Producer, SocketContract};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chaos::cloud::Cloud;
-use chaos::fault::{HttpThrottle, Lever};
+use chaos::fault::{HttpThrottle, Lever, ReservedConcurrency};
 use futures_util::{SinkExt as _, StreamExt as _};
 use loadtest::token::Minter;
 use serde_json::{Value, json};
@@ -21,8 +22,27 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const MARKER: &str = "marker-that-must-not-be-logged";
 const OWNER: &str = "contract@example.com";
 
+/// What process-task writes of every batch, whatever becomes of it: alarms and experiments go by these.
+const OF_EVERY_BATCH: [&str; 11] = [
+    "deliveries",
+    "attempts",
+    "queue_age_ms",
+    "pushes",
+    "pushes_gone",
+    "push_failures",
+    "cold_start",
+    "duration_ms",
+    "dependency_calls",
+    "cpu_us",
+    "memory_peak_mb",
+];
+
+/// And of one in which a task succeeded.
+const OF_SUCCESS: [&str; 2] = ["succeeded", "attempts_of_ended"];
+
 struct Service<'a> {
     description: &'a Value,
+    minter: Minter,
     http: reqwest::Client,
     contract: HttpContract,
     token: String,
@@ -39,11 +59,12 @@ pub(crate) async fn holds(description: &Value) {
     let expired = minter.token(OWNER, Duration::ZERO);
     a_second_passes().await;
     let http = reqwest::Client::new();
-    let service = Service { description, http, contract: HttpContract::default(), token, expired };
+    let service = Service { description, minter, http, contract: HttpContract::default(), token, expired };
     let id = service.answers_over_http_look_as_documented().await;
     service.unbelievable_tokens_are_refused(&id).await;
     assert_eq!(service.contract.unseen(&OPERATIONS, Producer::Gateway), Vec::<String>::new());
     service.above_the_throttle_clients_are_told_so(&id).await;
+    service.what_cannot_be_called_is_answered_for(&id).await;
     service.a_client_hears_of_its_tasks_and_catches_up().await;
     service.logs_hold_ids_and_no_secrets().await;
 }
@@ -60,7 +81,7 @@ async fn a_second_passes() {
 /// Asks again until the answer is the one that is waited for.
 async fn within_deadline(what: &str, is_so: impl AsyncFn() -> bool) {
     let asked = async { while !is_so().await {} };
-    tokio::time::timeout(DEADLINE, asked).await.unwrap_or_else(|_| panic!("{what} was never throttled"));
+    tokio::time::timeout(DEADLINE, asked).await.unwrap_or_else(|_| panic!("{what}: never"));
 }
 
 impl Service<'_> {
@@ -80,7 +101,11 @@ impl Service<'_> {
     }
 
     fn post(&self, body: &Value) -> reqwest::RequestBuilder {
-        let request = self.http.post(self.url("/tasks")).bearer_auth(&self.token);
+        self.post_as(&self.token, body)
+    }
+
+    fn post_as(&self, token: &str, body: &Value) -> reqwest::RequestBuilder {
+        let request = self.http.post(self.url("/tasks")).bearer_auth(token);
         request.header("content-type", "application/json").body(body.to_string())
     }
 
@@ -144,29 +169,79 @@ impl Service<'_> {
         ]
     }
 
-    /// With a stage that takes one request a second, the first of which may be any of these.
-    async fn above_the_throttle_clients_are_told_so(&self, id: &str) {
-        let text = |pointer: &str| self.description.pointer(pointer).unwrap().as_str().unwrap().to_owned();
-        let cloud = Cloud::connect(self.description["endpoint"].as_str(), &text("/region")).await;
-        let (api_id, stage) = (text("/http_api/id"), text("/http_api/stage"));
-        let throttle = HttpThrottle { api_id, stage, route: None, rate_per_second: 1.0, burst: 1 };
-        let throttle = Lever::HttpThrottle(throttle);
-        let prior = throttle.read(&cloud).await.unwrap();
-        throttle.engage(&cloud, &prior).await.unwrap();
-        self.refused_by_the_throttle("GET /tasks", || self.get("/tasks")).await;
-        self.refused_by_the_throttle("GET /tasks/{id}", || self.get(&format!("/tasks/{id}"))).await;
-        // The document gives the 429 of POST as the service's own; the gateway's has no problem.
-        let digest = json!({"kind": "digest", "payload": {"text": MARKER}});
-        let refused = async || self.post(&digest).send().await.unwrap().status().as_u16() == 429;
-        within_deadline("POST /tasks", refused).await;
-        throttle.put_back(&cloud, &prior).await.unwrap();
-        assert_eq!(throttle.read(&cloud).await.unwrap(), prior);
-        let reads = &OPERATIONS[1..];
-        assert_eq!(self.contract.unseen(reads, Producer::Throttle), Vec::<String>::new());
+    fn text(&self, pointer: &str) -> String {
+        self.description.pointer(pointer).unwrap().as_str().unwrap().to_owned()
     }
 
-    async fn refused_by_the_throttle(&self, operation: &str, request: impl Fn() -> reqwest::RequestBuilder) {
-        within_deadline(operation, async || self.ask(operation, request()).await.0 == 429).await;
+    /// One request of an operation, as `token` may make it.
+    fn request(&self, operation: &str, id: &str, token: &str) -> reqwest::RequestBuilder {
+        if operation == "POST /tasks" {
+            return self.post_as(token, &json!({"kind": "digest", "payload": {"text": MARKER}}));
+        }
+        let path = operation.trim_start_matches("GET ").replace("{id}", id);
+        self.http.get(self.url(&path)).bearer_auth(token)
+    }
+
+    /// With a stage that takes one request a second, the first of which may be any of these.
+    async fn above_the_throttle_clients_are_told_so(&self, id: &str) {
+        let (api_id, stage) = (self.text("/http_api/id"), self.text("/http_api/stage"));
+        let throttle = HttpThrottle { api_id, stage, route: None, rate_per_second: 1.0, burst: 1 };
+        let asked = async || {
+            for operation in OPERATIONS {
+                let is_refused =
+                    async || self.ask(operation, self.request(operation, id, &self.token)).await.0 == 429;
+                within_deadline(&format!("{operation} above the throttle"), is_refused).await;
+            }
+        };
+        self.under(Lever::HttpThrottle(throttle), asked).await;
+        assert_eq!(self.contract.unseen(&OPERATIONS, Producer::Throttle), Vec::<String>::new());
+    }
+
+    /// With no environment left for a function, and then none for the authorizer.
+    async fn what_cannot_be_called_is_answered_for(&self, id: &str) {
+        for (function, operations) in [("submit-task", &OPERATIONS[..1]), ("list-tasks", &OPERATIONS[1..])] {
+            let asked = async || {
+                for operation in operations {
+                    let is_down =
+                        async || self.ask(operation, self.request(operation, id, &self.token)).await.0 == 503;
+                    within_deadline(&format!("{operation} without its function"), is_down).await;
+                }
+            };
+            self.under(self.never_runs(function), asked).await;
+        }
+        // A verdict is kept: each attempt comes with a token that was never seen.
+        let lifetimes = std::sync::atomic::AtomicU64::new(1_000);
+        let asked = async || {
+            for operation in OPERATIONS {
+                let is_down = async || {
+                    let lifetime = lifetimes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let token = self.minter.token(OWNER, Duration::from_secs(lifetime));
+                    self.ask(operation, self.request(operation, id, &token)).await.0 == 500
+                };
+                within_deadline(&format!("{operation} without the authorizer"), is_down).await;
+            }
+        };
+        self.under(self.never_runs("authorizer"), asked).await;
+        assert_eq!(self.contract.unseen(&OPERATIONS, Producer::Failure), Vec::<String>::new());
+    }
+
+    fn never_runs(&self, function: &str) -> Lever {
+        let text = |key: &str| self.text(&format!("/functions/{function}/{key}"));
+        Lever::ReservedConcurrency(ReservedConcurrency {
+            function: text("name"),
+            function_arn: text("arn"),
+            concurrency: 0,
+        })
+    }
+
+    /// Asks while the lever is moved, and puts it back to what it was.
+    async fn under(&self, lever: Lever, asked: impl AsyncFn()) {
+        let cloud = Cloud::connect(self.description["endpoint"].as_str(), &self.text("/region")).await;
+        let prior = lever.read(&cloud).await.unwrap();
+        lever.engage(&cloud, &prior).await.unwrap();
+        asked().await;
+        lever.put_back(&cloud, &prior).await.unwrap();
+        assert_eq!(lever.read(&cloud).await.unwrap(), prior);
     }
 
     async fn handshake(&self, token: Option<&str>) -> Result<Socket, u16> {
@@ -209,10 +284,14 @@ impl Service<'_> {
             {
                 let events =
                     messages.iter().filter_map(|message| serde_json::from_str::<Value>(message).ok());
-                let wide = events.filter(|event| event["function"] == function.as_str());
-                let whole =
-                    wide.filter(|event| event["request_id"].is_string() && event["duration_ms"].is_u64());
-                assert!(whole.count() > 0, "{function} wrote no wide event");
+                let wide: Vec<Value> =
+                    events.filter(|event| event["function"] == function.as_str()).collect();
+                let is_whole =
+                    |event: &&Value| event["request_id"].is_string() && event["duration_ms"].is_u64();
+                assert!(wide.iter().any(|event| is_whole(&event)), "{function} wrote no wide event");
+                if function == "process-task" {
+                    each_batch_has_its_metrics_once(&wide);
+                }
             }
         }
     }
@@ -235,6 +314,24 @@ impl Service<'_> {
                 None => return messages,
             }
         }
+    }
+}
+
+/// Every request to the worker is one invocation, and every invocation writes one event.
+fn each_batch_has_its_metrics_once(events: &[Value]) {
+    let ids: BTreeSet<&str> = events.iter().filter_map(|event| event["request_id"].as_str()).collect();
+    assert_eq!(ids.len(), events.len(), "an invocation wrote no event of its own");
+    let mut defined_somewhere = BTreeSet::new();
+    for event in events {
+        let metrics = event["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
+        let defined: BTreeSet<&str> = metrics.iter().map(|metric| metric["Name"].as_str().unwrap()).collect();
+        for name in OF_EVERY_BATCH {
+            assert!(defined.contains(name) && event[name].is_u64(), "{name} is missing in {event:#}");
+        }
+        defined_somewhere.extend(defined);
+    }
+    for name in OF_SUCCESS {
+        assert!(defined_somewhere.contains(name), "tasks succeeded, and {name} was never written");
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::document::{Violation, openapi, resolved, validate, validator};
 
-/// Who gives an answer; `x-produced-by` in the document.
+/// Who gives an answer, and when; `x-produced-by` in the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Producer {
     /// A function of ours.
@@ -16,6 +16,8 @@ pub enum Producer {
     Gateway,
     /// API Gateway above the stage's throttle.
     Throttle,
+    /// API Gateway when a function crashes, takes too long or cannot be called.
+    Failure,
 }
 
 impl Producer {
@@ -24,6 +26,7 @@ impl Producer {
             Self::Service => "service",
             Self::Gateway => "gateway",
             Self::Throttle => "throttle",
+            Self::Failure => "failure",
         }
     }
 }
@@ -40,7 +43,8 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct HttpContract {
     document: Value,
-    seen: Mutex<BTreeSet<(String, u16)>>,
+    /// Operation, status and content type.
+    seen: Mutex<BTreeSet<(String, u16, String)>>,
 }
 
 impl Default for HttpContract {
@@ -57,11 +61,11 @@ impl HttpContract {
             .pointer(operation, answer.status)
             .ok_or_else(|| Violation(format!("{what}: not documented")))?;
         let documented = self.document.pointer(&pointer).unwrap_or(&Value::Null);
-        self.check_headers(&what, documented, answer)?;
         let content_type = answer.headers.get("content-type").map_or("", String::as_str);
-        if documented["content"].get(content_type).is_none() {
+        let Some(content) = documented["content"].get(content_type) else {
             return Err(Violation(format!("{what} with content-type {content_type:?}")));
-        }
+        };
+        self.check_headers(&what, documented, content, answer)?;
         let body = serde_json::from_str(&answer.body)
             .map_err(|error| Violation(format!("{what} with a body that is not JSON: {error}")))?;
         let schema = format!("{pointer}/content/{}/schema", escaped(content_type));
@@ -70,7 +74,7 @@ impl HttpContract {
             return Err(Violation(format!("{what} with a problem of status {}", body["status"])));
         }
         let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        seen.insert((operation.to_owned(), answer.status));
+        seen.insert((operation.to_owned(), answer.status, content_type.to_owned()));
         Ok(())
     }
 
@@ -81,12 +85,14 @@ impl HttpContract {
         for operation in operations {
             let responses = self.operation(operation)["responses"].as_object();
             for (status, response) in responses.into_iter().flatten() {
-                let producers = &resolved(&self.document, response)["x-produced-by"];
-                let is_theirs =
-                    producers.as_array().is_some_and(|all| all.iter().any(|it| it == producer.name()));
                 let number = status.parse().unwrap_or_default();
-                if is_theirs && !seen.contains(&((*operation).to_owned(), number)) {
-                    unseen.push(format!("{operation} {status}"));
+                let contents = resolved(&self.document, response)["content"].as_object();
+                for (content_type, content) in contents.into_iter().flatten() {
+                    let producers = content["x-produced-by"].as_array();
+                    let is_theirs = producers.into_iter().flatten().any(|it| it == producer.name());
+                    if is_theirs && !seen.contains(&((*operation).to_owned(), number, content_type.clone())) {
+                        unseen.push(format!("{operation} {status} {content_type}"));
+                    }
                 }
             }
         }
@@ -108,11 +114,20 @@ impl HttpContract {
         Some(format!("/paths/{}/{}/responses/{status}", escaped(path), method.to_ascii_lowercase()))
     }
 
-    fn check_headers(&self, what: &str, documented: &Value, answer: &Answer) -> Result<(), Violation> {
+    /// Which headers must be there may depend on the content type: `x-required-headers` in the document.
+    fn check_headers(
+        &self,
+        what: &str,
+        documented: &Value,
+        content: &Value,
+        answer: &Answer,
+    ) -> Result<(), Violation> {
+        let required_with: Vec<&Value> =
+            content["x-required-headers"].as_array().into_iter().flatten().collect();
         for (name, header) in documented["headers"].as_object().into_iter().flatten() {
             let header = resolved(&self.document, header);
             let Some(value) = answer.headers.get(name) else {
-                if header["required"] == true {
+                if header["required"] == true || required_with.iter().any(|required| *required == name) {
                     return Err(Violation(format!("{what} without {name}")));
                 }
                 continue;
@@ -160,15 +175,40 @@ mod tests {
     #[test]
     fn an_answer_as_documented_passes_and_is_remembered() {
         let contract = HttpContract::default();
-        assert!(contract.unseen(&["POST /tasks"], Producer::Service).contains(&"POST /tasks 202".to_owned()));
+        let is_unseen = || {
+            let unseen = contract.unseen(&["POST /tasks"], Producer::Service);
+            unseen.contains(&"POST /tasks 202 application/json".to_owned())
+        };
+        assert!(is_unseen());
         contract.check("POST /tasks", &answer(202, "application/json", &task())).unwrap();
-        assert!(
-            !contract.unseen(&["POST /tasks"], Producer::Service).contains(&"POST /tasks 202".to_owned())
-        );
+        assert!(!is_unseen());
         assert_eq!(
             contract.unseen(&["POST /tasks"], Producer::Gateway),
-            ["POST /tasks 401", "POST /tasks 403"]
+            ["POST /tasks 401 application/json", "POST /tasks 403 application/json"]
         );
+    }
+
+    /// One status, two answers: seeing the one is not seeing the other, and each has headers of its own.
+    #[test]
+    fn a_status_of_two_producers_is_held_to_each() {
+        let contract = HttpContract::default();
+        let mut throttled = answer(429, "application/json", &json!({"message": "Too Many Requests"}));
+        let error = contract.check("POST /tasks", &throttled).unwrap_err().0;
+        assert!(error.contains("without apigw-requestid"), "{error}");
+        throttled.headers.insert("apigw-requestid".to_owned(), "g-1=".to_owned());
+        contract.check("POST /tasks", &throttled).unwrap();
+        assert_eq!(contract.unseen(&["POST /tasks"], Producer::Throttle), Vec::<String>::new());
+        let of_service = contract.unseen(&["POST /tasks"], Producer::Service);
+        assert!(
+            of_service.contains(&"POST /tasks 429 application/problem+json".to_owned()),
+            "{of_service:?}"
+        );
+        let problem = json!({
+            "type": "urn:task:problem:too-many-in-flight", "title": "t", "status": 429, "detail": "d", "request_id": "r-1",
+        });
+        let error =
+            contract.check("POST /tasks", &answer(429, "application/problem+json", &problem)).unwrap_err().0;
+        assert!(error.contains("without retry-after"), "{error}");
     }
 
     #[test]
