@@ -1,6 +1,7 @@
 //! A task's record as a DynamoDB item.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
@@ -84,7 +85,7 @@ pub(crate) fn from_item(item: Item) -> Result<TaskRecord, PortError> {
         id: item.task_id,
         owner: item.owner,
         kind: item.kind,
-        payload: json(&item.payload)?,
+        payload: Arc::new(json(&item.payload)?),
         request_hash: item.request_hash,
         state,
         version: item.version,

@@ -1,5 +1,7 @@
 //! The queue message: the durable form of an accepted task.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,7 +16,9 @@ pub struct QueueMessage {
     pub task_id: TaskId,
     pub owner: Owner,
     pub kind: String,
-    pub payload: Value,
+    /// Shared with every state of the record: it is as large as a request, and no move changes it.
+    #[serde(with = "shared")]
+    pub payload: Arc<Value>,
     pub created_at_ms: EpochMs,
     pub request_hash: RequestHash,
 }
@@ -47,6 +51,20 @@ impl QueueMessage {
     }
 }
 
+/// Serde's own form of an `Arc` is behind a feature that would change every package's serde.
+mod shared {
+    use super::{Arc, Value};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Arc<Value>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Value>, D::Error> {
+        Value::deserialize(deserializer).map(Arc::new)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -63,7 +81,7 @@ mod tests {
             owner: Owner::parse("alice").unwrap(),
             kind: "digest".into(),
             request_hash: idempotency::request_hash("digest", &payload),
-            payload,
+            payload: payload.into(),
             created_at_ms: EpochMs(7),
         }
     }

@@ -138,14 +138,7 @@ where
     }
 }
 
-impl<S, V, C, R, N> Worker<S, V, C, R, N>
-where
-    S: TaskStore,
-    V: Visibility,
-    C: Clock,
-    R: Random,
-    N: Changes,
-{
+impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, C, R, N> {
     async fn deliver(
         &self,
         message: &QueueMessage,

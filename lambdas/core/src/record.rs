@@ -1,6 +1,7 @@
 //! The stored view of a task, and how an event changes all of it at once.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -42,7 +43,7 @@ pub struct TaskRecord {
     pub id: TaskId,
     pub owner: Owner,
     pub kind: String,
-    pub payload: Value,
+    pub payload: Arc<Value>,
     pub request_hash: RequestHash,
     pub state: TaskState,
     pub version: Version,
@@ -67,7 +68,7 @@ impl TaskRecord {
             id: message.task_id,
             owner: message.owner.clone(),
             kind: message.kind.clone(),
-            payload: message.payload.clone(),
+            payload: Arc::clone(&message.payload),
             request_hash: message.request_hash.clone(),
             state: TaskState::Queued,
             version: Version::FIRST,
@@ -131,5 +132,41 @@ impl TaskRecord {
             result,
             error: self.error.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::idempotency::request_hash;
+    use crate::message::SCHEMA;
+    use crate::state::Lease;
+
+    #[test]
+    fn a_history_grows_to_its_limit_and_the_record_goes_on_without_it() {
+        let payload = json!({"text": "a"});
+        let mut record = TaskRecord::queued(&QueueMessage {
+            schema: SCHEMA,
+            task_id: "0193b0e2-7c00-7000-8000-000000000001".parse().unwrap(),
+            owner: Owner::parse("alice").unwrap(),
+            kind: "digest".into(),
+            request_hash: request_hash("digest", &payload),
+            payload: payload.into(),
+            created_at_ms: EpochMs(0),
+        });
+        let token = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+        let error = TaskError { kind: "flaky".into(), message: "again".into() };
+        let claim = Event::Claim(Lease { token, until: EpochMs(u64::MAX) });
+        let events = [claim, Event::GiveBack { token, error }];
+        let moves = limits::HISTORY_ENTRIES_MAX + 1;
+        for (event, now) in events.iter().cycle().zip(1..).take(moves) {
+            record = record.advance(event, EpochMs(now)).unwrap();
+        }
+        assert_eq!(record.history.len(), limits::HISTORY_ENTRIES_MAX);
+        let last = record.history.last().unwrap();
+        assert_eq!(last.version.0 as usize, limits::HISTORY_ENTRIES_MAX, "the oldest are kept");
+        assert_eq!((record.version.0 as usize, record.updated_at.0 as usize), (moves + 1, moves));
     }
 }

@@ -110,7 +110,7 @@ impl<S: TaskStore + OpenTasks, Q: TaskQueue, C: Clock, R: Random> Submit<S, Q, C
             task_id,
             owner: submission.owner.clone(),
             kind: submission.new_task.kind.clone(),
-            payload: submission.new_task.payload.clone(),
+            payload: submission.new_task.payload.clone().into(),
             created_at_ms: now,
             request_hash,
         }

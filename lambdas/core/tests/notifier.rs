@@ -114,7 +114,7 @@ fn change_of(owner: &Owner, random: &SeededRandom) -> Change {
         owner: owner.clone(),
         kind: "digest".into(),
         request_hash: request_hash("digest", &payload),
-        payload,
+        payload: payload.into(),
         created_at_ms: EpochMs(0),
     });
     Change { owner: owner.clone(), task: record.to_wire() }

@@ -42,7 +42,7 @@ impl Bench {
             owner: Owner::parse(owner).unwrap(),
             kind: "digest".into(),
             request_hash: request_hash("digest", &payload),
-            payload,
+            payload: payload.into(),
             created_at_ms,
         };
         let record = TaskRecord { state, ..TaskRecord::queued(&message) };

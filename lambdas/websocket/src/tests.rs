@@ -62,7 +62,7 @@ impl Bench {
             owner: Owner::parse(owner).unwrap(),
             kind: "digest".into(),
             request_hash: request_hash("digest", &payload),
-            payload,
+            payload: payload.into(),
             created_at_ms: EpochMs(1),
         });
         self.memory.records.lock().unwrap().insert(record.id, record.clone());

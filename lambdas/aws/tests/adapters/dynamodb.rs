@@ -31,7 +31,7 @@ fn queued() -> TaskRecord {
         owner: Owner::parse("alice").unwrap(),
         kind: "digest".into(),
         request_hash: request_hash("digest", &payload),
-        payload,
+        payload: payload.into(),
         created_at_ms: EpochMs(1_000),
     })
 }

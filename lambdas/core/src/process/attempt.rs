@@ -26,14 +26,7 @@ enum Settled {
     Lost(Refused),
 }
 
-impl<S, V, C, R, N> Worker<S, V, C, R, N>
-where
-    S: TaskStore,
-    V: Visibility,
-    C: Clock,
-    R: Random,
-    N: Changes,
-{
+impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, C, R, N> {
     pub(super) async fn attempt(&self, delivery: &Delivery, claimed: Claimed, deadline: EpochMs) -> Handled {
         self.tell(&claimed.record);
         match self.work(delivery, &claimed, deadline).await {
@@ -177,5 +170,25 @@ fn failure(token: LeaseToken, error: &AttemptError, is_last: bool) -> Event {
         Event::DeadLetter { judge: Judge::Holder(token), error }
     } else {
         Event::GiveBack { token, error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_message_is_kept_up_to_its_limit_in_characters() {
+        let token = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+        let kept = |length: usize| {
+            // Two bytes each: a cut in the middle of one would panic.
+            let error = retryable("kind", &"\u{fc}".repeat(length));
+            match failure(token, &error, false) {
+                Event::GiveBack { error, .. } => error.message.chars().count(),
+                other => panic!("not the last attempt: {other:?}"),
+            }
+        };
+        let max = limits::ERROR_MESSAGE_CHARS_MAX;
+        assert_eq!([max - 1, max, max + 1].map(kept), [max - 1, max, max]);
     }
 }

@@ -38,14 +38,7 @@ pub(super) struct Claimed {
     pub(super) lease: Lease,
 }
 
-impl<S, V, C, R, N> Worker<S, V, C, R, N>
-where
-    S: TaskStore,
-    V: Visibility,
-    C: Clock,
-    R: Random,
-    N: Changes,
-{
+impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, C, R, N> {
     pub(super) async fn claim(
         &self,
         message: &QueueMessage,

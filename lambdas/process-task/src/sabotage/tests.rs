@@ -48,7 +48,7 @@ fn message(kind: &str, payload: Value) -> QueueMessage {
         owner: Owner::parse("alice").unwrap(),
         kind: kind.to_owned(),
         request_hash: request_hash(kind, &payload),
-        payload,
+        payload: payload.into(),
         created_at_ms: EpochMs(1_700_000_000_000),
     }
 }
