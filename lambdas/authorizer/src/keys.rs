@@ -9,10 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 use task_aws::fetch::{Fetch, FetchError};
 use task_core::ports::Clock;
-use task_core::{DurationMs, EpochMs};
-
-/// Keys of one document. Issuers keep two or three; more would only be work for whoever sends tokens at us.
-const KEYS_MAX: usize = 32;
+use task_core::{DurationMs, EpochMs, limits};
 
 /// NIST SP 800-131A: RSA below 2,048 bits is disallowed.
 const RSA_BYTES_MIN: usize = 256;
@@ -47,7 +44,7 @@ pub(crate) enum InvalidKeys {
     NotJwks,
     #[error("expected Ed25519 keys, or RSA keys of 2048 bits or more, for signatures")]
     Unusable,
-    #[error("expected 1 to {KEYS_MAX} keys")]
+    #[error("expected 1 to {} keys", limits::KEYS_MAX)]
     Count,
 }
 
@@ -68,7 +65,7 @@ impl Keys {
     }
 
     fn counted(keys: Vec<Key>) -> Result<Self, InvalidKeys> {
-        if (1..=KEYS_MAX).contains(&keys.len()) { Ok(Self(keys)) } else { Err(InvalidKeys::Count) }
+        if (1..=limits::KEYS_MAX).contains(&keys.len()) { Ok(Self(keys)) } else { Err(InvalidKeys::Count) }
     }
 
     /// By its id. A token without one is tried only where there is no choice.
@@ -305,6 +302,8 @@ mod tests {
         for_encryption["use"] = "enc".into();
         assert_eq!(with(json!([for_encryption])), Some(InvalidKeys::Unusable));
         assert_eq!(with(json!([])), Some(InvalidKeys::Count));
+        assert_eq!(with(json!(vec![ed25519.clone(); limits::KEYS_MAX])), None);
+        assert_eq!(with(json!(vec![ed25519; limits::KEYS_MAX + 1])), Some(InvalidKeys::Count));
         assert_eq!(Keys::configured("{").err(), Some(InvalidKeys::NotJwks));
     }
 }

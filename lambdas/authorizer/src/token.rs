@@ -8,8 +8,8 @@ use serde::Deserialize;
 use task_aws::env::{ConfigError, Env, required};
 use task_aws::fetch::{Fetch, FetchLimits};
 use task_aws::system::SystemClock;
-use task_core::Owner;
 use task_core::ports::Clock;
+use task_core::{Owner, limits};
 
 use crate::keys::{FetchJwks, Key, KeyRing, Keys};
 
@@ -17,9 +17,6 @@ const ENV_TOKEN_ISSUER: &str = "TOKEN_ISSUER";
 const ENV_TOKEN_AUDIENCE: &str = "TOKEN_AUDIENCE";
 const ENV_TOKEN_JWKS: &str = "TOKEN_JWKS";
 const ENV_TOKEN_JWKS_URL: &str = "TOKEN_JWKS_URL";
-
-/// AWS: request line and headers of an HTTP API are together 10,240 bytes.
-const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
 /// AWS: API Gateway waits 10 s for an authorizer, and Terraform gives it 5 s.
 const JWKS_LIMITS: FetchLimits = FetchLimits { time: Duration::from_secs(2), bytes: 64 * 1024 };
@@ -98,7 +95,7 @@ fn secure(url: String) -> Result<String, ConfigError> {
 impl<F: FetchJwks, C: Clock> Verifier<F, C> {
     pub(crate) async fn owner(&self, token: Option<&str>) -> Result<Owner, Disbelief> {
         let token = token.filter(|token| !token.is_empty()).ok_or(Disbelief::Missing)?;
-        if token.len() > TOKEN_BYTES_MAX {
+        if token.len() > limits::TOKEN_BYTES_MAX {
             return Err(Disbelief::TooLong);
         }
         // `none` is no algorithm of the library and fails here.
@@ -283,7 +280,9 @@ mod tests {
 
     #[test]
     fn a_token_beyond_the_size_of_a_header_is_not_even_read() {
-        assert_eq!(issuer().believes(&"x".repeat(TOKEN_BYTES_MAX + 1)), Err(Disbelief::TooLong));
+        let longest = "x".repeat(limits::TOKEN_BYTES_MAX);
+        assert_eq!(issuer().believes(&longest), Err(Disbelief::NotAToken));
+        assert_eq!(issuer().believes(&format!("{longest}x")), Err(Disbelief::TooLong));
     }
 
     #[test]

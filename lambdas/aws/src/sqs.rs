@@ -3,20 +3,14 @@
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageSystemAttributeNameForSends, MessageSystemAttributeValue};
-use task_core::DurationMs;
 use task_core::error::PortError;
 use task_core::ports::{DeadLetter, DeadLetters, TaskQueue, Visibility};
+use task_core::{DurationMs, limits};
 
 use crate::sdk::{CountCalls, SEND_TIMEOUT, one_attempt, port_error};
 
-/// AWS: at most 10 messages per receive.
-const RECEIVE_MAX: i32 = 10;
-
 /// Long polling asks all servers of the queue; short polling may miss messages that are there.
 const PEEK_WAIT_SECONDS: i32 = 1;
-
-/// AWS: visibility may be changed to 0 to 43,200 seconds.
-const VISIBILITY_SECONDS_MAX: u64 = 43_200;
 
 #[derive(Clone, Debug)]
 pub struct SqsTasks {
@@ -57,7 +51,7 @@ fn trace_header(trace: &str) -> Option<MessageSystemAttributeValue> {
 
 impl Visibility for SqsTasks {
     async fn change(&self, receipt: &str, delay: DurationMs) -> Result<(), PortError> {
-        let seconds = delay.as_seconds_ceil().min(VISIBILITY_SECONDS_MAX);
+        let seconds = delay.as_seconds_ceil().min(limits::VISIBILITY_SECONDS_MAX);
         self.client
             .change_message_visibility()
             .queue_url(&self.queue_url)
@@ -99,7 +93,7 @@ impl DeadLetters for SqsDeadLetters {
             .client
             .receive_message()
             .queue_url(&self.queue_url)
-            .max_number_of_messages(RECEIVE_MAX)
+            .max_number_of_messages(i32::from(limits::RECEIVE_MAX))
             .wait_time_seconds(PEEK_WAIT_SECONDS)
             .visibility_timeout(i32::try_from(visibility.as_seconds_ceil()).unwrap_or(i32::MAX))
             .send()

@@ -134,3 +134,84 @@ impl AuditSummary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::id::Owner;
+    use crate::idempotency::{fresh_task_id, request_hash};
+    use crate::message::SCHEMA;
+    use crate::testing::{ManualClock, Memory, SeededRandom};
+    use crate::time::DurationMs;
+
+    const START: EpochMs = EpochMs(1_800_000_000_000);
+
+    /// A queue with no end: each receive brings the most that one can, all of them new.
+    struct Endless<'a> {
+        clock: &'a ManualClock,
+        receive_takes: DurationMs,
+        random: SeededRandom,
+        peeks: AtomicU32,
+    }
+
+    impl DeadLetters for &Endless<'_> {
+        async fn peek(&self, visibility: DurationMs) -> Result<Vec<DeadLetter>, PortError> {
+            assert_eq!(visibility, limits::AUDIT_VISIBILITY);
+            self.peeks.fetch_add(1, Ordering::SeqCst);
+            self.clock.sleep(self.receive_takes).await;
+            Ok((0..limits::RECEIVE_MAX).map(|_| self.letter()).collect())
+        }
+    }
+
+    impl Endless<'_> {
+        fn letter(&self) -> DeadLetter {
+            let payload = json!({"text": "a"});
+            let message = QueueMessage {
+                schema: SCHEMA,
+                task_id: fresh_task_id(START, &self.random),
+                owner: Owner::parse("alice").unwrap(),
+                kind: "digest".into(),
+                request_hash: request_hash("digest", &payload),
+                payload: payload.into(),
+                created_at_ms: START,
+            };
+            DeadLetter { message_id: message.task_id.to_string(), body: message.to_body().unwrap() }
+        }
+    }
+
+    /// Rounds, the summary, and how long it took.
+    fn audit(receive_takes: DurationMs, time: DurationMs) -> (u32, AuditSummary, DurationMs) {
+        let (memory, clock) = (Memory::default(), ManualClock::new(START));
+        let queue =
+            Endless { clock: &clock, receive_takes, random: SeededRandom::new(7), peeks: AtomicU32::new(0) };
+        let auditor = Auditor { store: &memory, dead_letters: &queue, clock: &clock, changes: &memory };
+        let summary = clock.block_on(auditor.audit(START.plus(time))).unwrap();
+        (queue.peeks.load(Ordering::SeqCst), summary, (&clock).now().since(START))
+    }
+
+    #[test]
+    fn an_audit_without_end_stops_after_its_rounds_and_names_its_first_tasks() {
+        let (rounds, summary, _) = audit(DurationMs::ZERO, DurationMs::from_seconds(60));
+        assert_eq!(rounds, limits::AUDIT_ROUNDS_MAX);
+        assert_eq!(summary.marked, limits::AUDIT_ROUNDS_MAX * u32::from(limits::RECEIVE_MAX));
+        assert_eq!(summary.task_ids.len(), limits::AUDIT_TASK_IDS_MAX);
+    }
+
+    /// Every round that began comes to its end, however long it takes within the time of a round.
+    #[test]
+    fn no_round_of_an_audit_begins_that_might_not_end_in_time() {
+        let round = DurationMs(limits::AUDIT_ROUND_TIME.0 - limits::ANSWER_MARGIN.0 - 1);
+        let time = DurationMs::from_seconds(10);
+        let (rounds, summary, took) = audit(round, time);
+        assert_eq!(summary.marked, rounds * u32::from(limits::RECEIVE_MAX), "a round was cut off");
+        assert!(took.0 <= time.0 - limits::ANSWER_MARGIN.0, "{took:?} of {time:?}");
+        assert!(
+            took.0 > time.0 - 2 * limits::AUDIT_ROUND_TIME.0,
+            "it stopped long before it had to: {took:?}"
+        );
+    }
+}

@@ -42,7 +42,8 @@ pub async fn answer<S: TaskStore>(store: &S, owner: &Owner, body: &str, request_
     let error =
         |kind: ProblemKind, detail: &str| ServerMessage::Error { problem: kind.problem(detail, request_id) };
     if body.len() > limits::CLIENT_MESSAGE_BYTES_MAX {
-        return error(ProblemKind::BodyTooLarge, "a message is at most 4096 bytes");
+        let detail = format!("a message is at most {} bytes", limits::CLIENT_MESSAGE_BYTES_MAX);
+        return error(ProblemKind::BodyTooLarge, &detail);
     }
     match serde_json::from_str(body) {
         Ok(ClientMessage::Ping) => ServerMessage::Pong,

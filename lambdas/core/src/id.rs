@@ -184,6 +184,14 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_id_is_taken_up_to_its_limit() {
+        let longest = "c".repeat(limits::CONNECTION_ID_BYTES_MAX);
+        assert!(ConnectionId::parse(longest.as_str()).is_ok());
+        assert!(ConnectionId::parse(format!("{longest}c")).is_err());
+        assert!(ConnectionId::parse("").is_err());
+    }
+
+    #[test]
     fn an_idempotency_key_is_1_to_255_printable_ascii_characters() {
         assert!(IdempotencyKey::parse("a".repeat(255)).is_ok());
         assert!(IdempotencyKey::parse("a".repeat(256)).is_err());

@@ -9,6 +9,13 @@ pub const REQUEST_BODY_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of a queue message. AWS: the queue's `MaximumMessageSize`, which Terraform's provider sets to 262,144.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of a token. AWS: request line and headers of an HTTP API together 10,240 bytes.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// Keys of one key document. Issuers keep two or three; more would only be work for whoever sends tokens at us. AWS: all
+/// environment variables of a function together 4 KB, where a configured document lies.
+pub const KEYS_MAX: usize = 32;
+
 /// Characters of `Idempotency-Key`. AWS: request line and headers of an HTTP API together 10,240 bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
@@ -79,6 +86,18 @@ pub const PUSH_GRACE: DurationMs = DurationMs(600);
 /// Bytes of a message from a WebSocket client. AWS: 128 KB; no message of ours needs more than this.
 pub const CLIENT_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
+/// Messages of one receive. AWS: at most 10.
+pub const RECEIVE_MAX: u16 = 10;
+
+/// Records of one batch that are worked on at once. AWS: a batch may hold 10,000; an environment has 1,024 file descriptors.
+pub const RECORDS_IN_FLIGHT_MAX: usize = 32;
+
+/// Receives of one message, as the redrive policy may have it. AWS: `maxReceiveCount` is 1 to 1,000.
+pub const RECEIVE_COUNT_MAX: u32 = 1_000;
+
+/// Seconds that a message may be hidden. AWS: 0 to 43,200.
+pub const VISIBILITY_SECONDS_MAX: u64 = 43_200;
+
 /// Compare-and-swap rounds on one record before the delivery is given back: each lost round means that another writer won.
 pub const SWAP_ROUNDS_MAX: u32 = 4;
 
@@ -123,15 +142,18 @@ pub const RETRY_AFTER_SECONDS: u32 = 2;
 /// Longest `sleep` test task. AWS: a function runs for 15 minutes at most.
 pub const SLEEP_MAX: DurationMs = DurationMs::from_seconds(15 * 60);
 
-/// Rounds of receives in one audit. With 10 messages each (AWS's limit for a receive), one audit sees at most 1,000.
+/// Rounds of receives in one audit. With [`RECEIVE_MAX`] messages each, one audit sees at most 1,000.
 pub const AUDIT_ROUNDS_MAX: u32 = 100;
 
 /// What one round of an audit may take: no round begins later than this before the deadline.
 pub const AUDIT_ROUND_TIME: DurationMs = DurationMs::from_seconds(2);
 
 /// For how long an audited message is hidden: long enough that rounds do not meet it again at once, short enough that
-/// neither a redrive nor another reader is held up. AWS: 0 to 43,200 seconds.
+/// neither a redrive nor another reader is held up.
 pub const AUDIT_VISIBILITY: DurationMs = DurationMs::from_seconds(5);
+
+const _: () = assert!(AUDIT_VISIBILITY.as_seconds_ceil() <= VISIBILITY_SECONDS_MAX);
+const _: () = assert!(BACKOFF_CEILING.as_seconds_ceil() <= VISIBILITY_SECONDS_MAX);
 
 /// Task ids listed in an audit's summary.
 pub const AUDIT_TASK_IDS_MAX: usize = 100;

@@ -108,3 +108,20 @@ pub async fn get<S: TaskStore>(
 ) -> Result<Option<TaskRecord>, PortError> {
     Ok(store.get(id).await?.filter(|record| record.owner == *owner))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cursor_that_is_given_out_is_short_enough_to_come_back() {
+        let id = "ffffffff-ffff-ffff-ffff-ffffffffffff".parse().unwrap();
+        for created_at in [EpochMs(0), EpochMs(1_800_000_000_000), EpochMs(u64::MAX)] {
+            let key = SortKey { created_at, id };
+            let cursor = key.to_cursor();
+            assert!(cursor.len() <= limits::CURSOR_BYTES_MAX, "{} bytes", cursor.len());
+            assert_eq!(SortKey::from_cursor(&cursor), Ok(key));
+        }
+        assert_eq!(SortKey::from_cursor(&"A".repeat(limits::CURSOR_BYTES_MAX + 1)), Err(InvalidCursor));
+    }
+}

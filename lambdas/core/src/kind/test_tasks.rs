@@ -78,3 +78,17 @@ impl Work for Sleep {
         Ok(json!({"slept_ms": self.duration_ms}))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Job, KindError, KindsAllowed};
+    use super::*;
+
+    #[test]
+    fn a_sleep_is_taken_up_to_its_limit() {
+        let sleep =
+            |ms: u64| Job::parse("sleep", &json!({"duration_ms": ms}), KindsAllowed::WithTestTasks).map(drop);
+        assert_eq!(sleep(limits::SLEEP_MAX.0), Ok(()));
+        assert!(matches!(sleep(limits::SLEEP_MAX.0 + 1), Err(KindError::Payload(_))));
+    }
+}

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use crate::connection::newest;
 use crate::error::PortError;
 use crate::id::{ConnectionId, Owner, TaskId};
+use crate::limits;
 use crate::list::SortKey;
 use crate::ports::*;
 use crate::record::TaskRecord;
@@ -284,13 +285,12 @@ impl Visibility for &Memory {
 
 impl DeadLetters for &Memory {
     async fn peek(&self, _visibility: DurationMs) -> Result<Vec<DeadLetter>, PortError> {
-        const RECEIVE_MAX: usize = 10;
         let mut peeked = locked(&self.peeked);
         let letters = locked(&self.dead_letters);
         Ok(letters
             .iter()
             .filter(|letter| peeked.insert(letter.message_id.clone()))
-            .take(RECEIVE_MAX)
+            .take(usize::from(limits::RECEIVE_MAX))
             .cloned()
             .collect())
     }

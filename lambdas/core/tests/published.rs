@@ -1,0 +1,51 @@
+//! The published contract names the numbers and problems that the code has.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
+
+use serde_json::{Value, json};
+use task_core::limits;
+use task_core::problem::ProblemKind;
+use task_core::wire::Status;
+
+const OPENAPI: &str = include_str!("../../../docs/openapi.yaml");
+const ASYNCAPI: &str = include_str!("../../../docs/asyncapi.yaml");
+
+fn openapi() -> Value {
+    serde_norway::from_str(OPENAPI).unwrap()
+}
+
+fn parameter(document: &Value, path: &str, method: &str, name: &str) -> Value {
+    let parameters = document["paths"][path][method]["parameters"].as_array().unwrap();
+    parameters.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"].clone()
+}
+
+#[test]
+fn the_documented_maxima_are_the_limits_of_the_code() {
+    let document = openapi();
+    let limit = parameter(&document, "/tasks", "get", "limit");
+    assert_eq!(limit["maximum"], limits::PAGE_TASKS_MAX);
+    assert_eq!(limit["default"], limits::PAGE_TASKS_DEFAULT);
+    let cursor = parameter(&document, "/tasks", "get", "cursor");
+    let key = parameter(&document, "/tasks", "post", "Idempotency-Key");
+    assert_eq!(key["pattern"], format!("^[ -~]{{1,{}}}$", limits::IDEMPOTENCY_KEY_BYTES_MAX));
+    let schemas = &document["components"]["schemas"];
+    let page = &schemas["TaskPage"]["properties"];
+    assert_eq!(page["tasks"]["maxItems"], limits::PAGE_TASKS_MAX);
+    for length in [&cursor["maxLength"], &page["next_cursor"]["maxLength"]] {
+        assert_eq!(*length, limits::CURSOR_BYTES_MAX);
+    }
+    let message = &schemas["TaskError"]["properties"]["message"];
+    assert_eq!(message["maxLength"], limits::ERROR_MESSAGE_CHARS_MAX);
+    let body = &document["paths"]["/tasks"]["post"]["requestBody"]["description"];
+    assert!(body.as_str().unwrap().contains(&format!("{} bytes", limits::REQUEST_BODY_BYTES_MAX)), "{body}");
+    assert!(ASYNCAPI.contains(&format!("{} bytes", limits::CLIENT_MESSAGE_BYTES_MAX)));
+}
+
+#[test]
+fn every_problem_and_every_status_is_documented() {
+    let document = openapi();
+    let schemas = &document["components"]["schemas"];
+    let problems = ProblemKind::ALL.map(|kind| format!("urn:task:problem:{}", kind.name()));
+    assert_eq!(schemas["Problem"]["properties"]["type"]["enum"], json!(problems));
+    assert_eq!(schemas["Status"]["enum"], json!(Status::ALL.map(Status::as_str)));
+}
