@@ -62,12 +62,45 @@ impl Function {
             error_type: "DeadLettersUnavailable".to_owned(),
             error_message: error.to_string(),
         })?;
-        wide.count("seen", u64::from(summary.seen));
-        wide.count("marked", u64::from(summary.marked));
-        wide.count("already_final", u64::from(summary.already_final));
-        wide.count("malformed", u64::from(summary.malformed));
-        wide.count("deferred", u64::from(summary.deferred));
+        count(&summary, &mut wide);
         wide.pushes(pushed);
         Ok(summary)
+    }
+}
+
+/// What is marked is marked once. The rest lies there still when the next audit looks, and is named so that nobody adds it up.
+fn count(summary: &AuditSummary, wide: &mut WideEvent) {
+    wide.count("marked", u64::from(summary.marked));
+    wide.level("dead_letters", u64::from(summary.seen));
+    wide.level("dead_letters_final", u64::from(summary.already_final));
+    wide.level("dead_letters_malformed", u64::from(summary.malformed));
+    wide.level("dead_letters_deferred", u64::from(summary.deferred));
+}
+
+#[cfg(test)]
+mod tests {
+    use task_aws::testing;
+
+    use super::*;
+
+    #[test]
+    fn an_audit_is_counted_under_every_promised_name() {
+        let summary = AuditSummary {
+            seen: 10,
+            marked: 1,
+            already_final: 2,
+            malformed: 3,
+            deferred: 4,
+            task_ids: Vec::new(),
+        };
+        let mut wide = WideEvent::begin("audit-dead-letters", "r-1", None);
+        count(&summary, &mut wide);
+        let line = wide.line();
+        let mut expected = testing::promised("every");
+        expected.extend(testing::promised("audit-dead-letters"));
+        assert_eq!(testing::metrics(&line), expected);
+        let names = ["", "_final", "_malformed", "_deferred"].map(|name| format!("dead_letters{name}"));
+        assert_eq!(names.map(|name| line[name].clone()), [10, 2, 3, 4]);
+        assert_eq!(line["marked"], 1);
     }
 }

@@ -3,16 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use task_core::EpochMs;
 use task_core::process::{Delivery, Done, Ended, Failed, HandleDelivery, Handled};
+use task_core::{DurationMs, EpochMs, limits};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use crate::event::{BatchItemFailure, SqsBatchResponse, SqsRecord};
+use crate::event::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsRecord};
 use crate::telemetry::{WideEvent, owner_hash, trace_id};
-
-/// Records under way at once. AWS: a batch may hold 10,000; an environment has 1,024 file descriptors.
-const RECORDS_IN_FLIGHT_MAX: usize = 32;
 
 impl From<SqsRecord> for Delivery {
     fn from(record: SqsRecord) -> Self {
@@ -44,7 +41,7 @@ where
     let mut message_ids = HashMap::new();
     let mut ends = Vec::with_capacity(records.len());
     for record in records {
-        if under_way.len() >= RECORDS_IN_FLIGHT_MAX {
+        if under_way.len() >= limits::RECORDS_IN_FLIGHT_MAX {
             collect(&mut under_way, &mut message_ids, &mut ends).await;
         }
         let delivery = Delivery::from(record);
@@ -108,6 +105,14 @@ pub fn response(ends: &[RecordEnd]) -> SqsBatchResponse {
     SqsBatchResponse { batch_item_failures }
 }
 
+/// Notes how long the oldest message of the batch has waited.
+pub fn received(batch: &SqsEvent, now: EpochMs, event: &mut WideEvent) {
+    let sent =
+        batch.records.iter().filter_map(|record| record.attributes.sent_timestamp.as_ref()?.parse().ok());
+    let age = sent.min().map_or(DurationMs::ZERO, |oldest| now.since(EpochMs(oldest)));
+    event.milliseconds("queue_age_ms", age.0);
+}
+
 /// Counts the ends under the names that alarms and experiments use.
 pub fn count(ends: &[RecordEnd], event: &mut WideEvent) {
     event.count("deliveries", ends.len() as u64);
@@ -139,8 +144,14 @@ const fn metric(handled: Handled) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use task_core::error::ErrorClass;
+    use task_core::process::About;
+
+    use super::*;
+    use crate::testing;
 
     /// Does what the body says, and notes how many it does at once.
     #[derive(Default)]
@@ -187,18 +198,55 @@ mod tests {
         assert_eq!(answer, kept);
     }
 
-    /// Where a subscriber writes, kept.
-    #[derive(Clone, Default)]
-    struct Kept(Arc<std::sync::Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
+    fn about(attempts: u32) -> About {
+        About {
+            task_id: "0193b0e2-7c00-7000-8000-000000000001".parse().unwrap(),
+            owner: task_core::Owner::parse("alice@example.com").unwrap(),
+            attempts,
         }
+    }
 
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
+    /// Alarms, experiments and whoever reads the logs find each under the name that was published.
+    #[test]
+    fn counts_carry_every_promised_name() {
+        let ended = |handled, attempts| RecordEnd {
+            message_id: "m".to_owned(),
+            ended: Ended { handled, about: Some(about(attempts)) },
+        };
+        let malformed =
+            RecordEnd { message_id: "m".to_owned(), ended: Handled::Failed(Failed::Malformed).into() };
+        let ends = [
+            ended(Handled::Done(Done::Succeeded), 3),
+            ended(Handled::Done(Done::AlreadySucceeded), 0),
+            ended(Handled::Done(Done::Superseded), 0),
+            ended(Handled::Failed(Failed::Retried), 1),
+            ended(Handled::Failed(Failed::Refused), 1),
+            ended(Handled::Failed(Failed::DeadLettered), 5),
+            ended(Handled::Failed(Failed::LeaseHeld), 0),
+            ended(Handled::Failed(Failed::Dependency(ErrorClass::Throttled)), 0),
+            ended(Handled::Failed(Failed::Abandoned), 1),
+            malformed,
+        ];
+        let sent_at = |at: &str| {
+            serde_json::json!({
+                "messageId": "m", "receiptHandle": "r", "attributes": {"SentTimestamp": at}
+            })
+        };
+        let batch = serde_json::json!({"Records": [sent_at("5000"), sent_at("2000")]});
+        let mut wide = WideEvent::begin("process-task", "r-1", None);
+        received(&serde_json::from_value(batch).unwrap(), EpochMs(9_000), &mut wide);
+        count(&ends, &mut wide);
+        let line = wide.line();
+        let every = testing::promised("every");
+        let counted: BTreeSet<_> = testing::metrics(&line).difference(&every).cloned().collect();
+        assert_eq!(counted, testing::promised("process-task"));
+        let expected = serde_json::json!({
+            "queue_age_ms": 7_000, "deliveries": 10, "succeeded": 1, "duplicates": 1, "superseded": 1, "retried": 1,
+            "refused": 1, "dead_lettered": 1, "lease_held": 1, "dependency_failures": 1, "abandoned": 1, "malformed": 1,
+            "attempts": 5, "attempts_of_ended": 8,
+        });
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&line[name], value, "{name}");
         }
     }
 
@@ -207,32 +255,19 @@ mod tests {
 
     impl HandleDelivery for Failing {
         async fn handle(&self, _delivery: &Delivery, _deadline: EpochMs) -> Ended {
-            let about = task_core::process::About {
-                task_id: "0193b0e2-7c00-7000-8000-000000000001".parse().unwrap(),
-                owner: task_core::Owner::parse("alice@example.com").unwrap(),
-                attempts: 2,
-            };
-            Ended { handled: Handled::Failed(Failed::Retried), about: Some(about) }
+            Ended { handled: Handled::Failed(Failed::Retried), about: Some(about(2)) }
         }
     }
 
     #[test]
     fn a_failure_is_logged_with_its_ids_and_without_body_or_owner() {
-        let kept = Kept::default();
-        let writer = kept.clone();
-        let env = HashMap::<&'static str, &'static str>::new();
-        let subscriber = crate::logging::subscriber(&env, move || writer.clone());
         let record = serde_json::json!({
             "messageId": "m-1", "receiptHandle": "secret-receipt", "body": "secret-body",
             "attributes": {"ApproximateReceiveCount": "3", "AWSTraceHeader": "Root=1-2-3;Parent=4"},
         });
         let records = vec![serde_json::from_value(record).unwrap()];
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        tracing::subscriber::with_default(subscriber, || {
-            runtime.block_on(run_batch(Arc::new(Failing), records, EpochMs(0)))
-        });
-        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
-        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let (_ends, lines) = testing::logged(run_batch(Arc::new(Failing), records, EpochMs(0)));
+        let [line] = &lines[..] else { panic!("one line for one failure: {lines:?}") };
         let expected = serde_json::json!({
             "level": "WARN", "task.id": "0193b0e2-7c00-7000-8000-000000000001", "task.attempts": 2,
             "message.id": "m-1", "message.receive_count": 3, "trace_id": "1-2-3", "outcome": "retried",
@@ -241,6 +276,7 @@ mod tests {
             assert_eq!(&line[name], value, "{name} in {line:#}");
         }
         assert_eq!(line["owner_hash"].as_str().map(str::len), Some(16));
+        let text = line.to_string();
         assert!(!text.contains("secret") && !text.contains("alice"), "{text}");
     }
 
@@ -251,6 +287,6 @@ mod tests {
         let ends = run_batch(Arc::clone(&handler), records, EpochMs(0)).await;
         let ids: std::collections::HashSet<_> = ends.iter().map(|end| &end.message_id).collect();
         assert_eq!((ends.len(), ids.len()), (1_000, 1_000));
-        assert_eq!(handler.under_way_max.load(Ordering::SeqCst), RECORDS_IN_FLIGHT_MAX);
+        assert_eq!(handler.under_way_max.load(Ordering::SeqCst), limits::RECORDS_IN_FLIGHT_MAX);
     }
 }

@@ -17,3 +17,5 @@ pub mod start;
 pub mod system;
 pub mod tasks;
 pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -1,12 +1,18 @@
 //! Log lines: JSON, one object per line, whatever the function's configuration says.
 
-use tracing::Level;
+use tracing::{Instrument as _, Level};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::env::Env;
 
 /// AWS sets it where the function's logging configuration names a level.
 const ENV_LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
+
+/// Runs the work on one request of a client. Every line of it carries the id that the client was answered with: the span of
+/// the invocation, which the runtime makes, only has Lambda's own.
+pub async fn for_request<F: Future>(request_id: &str, work: F) -> F::Output {
+    work.instrument(tracing::info_span!("request", request_id)).await
+}
 
 /// The span of the invocation, which the runtime makes, adds the ids of request and trace to every line.
 pub fn subscriber<W>(env: &impl Env, writer: W) -> impl tracing::Subscriber + Send + Sync

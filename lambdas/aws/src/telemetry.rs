@@ -85,16 +85,25 @@ impl WideEvent {
         self.metrics.entry(name).or_insert(("Count", 0)).1 += value;
     }
 
+    /// How much of something there is now. Read with `Maximum`: the next invocation finds the same again.
+    pub fn level(&mut self, name: &'static str, value: u64) {
+        self.set(name, "Count", value);
+    }
+
     pub fn milliseconds(&mut self, name: &'static str, value: u64) {
-        self.metrics.insert(name, ("Milliseconds", value));
+        self.set(name, "Milliseconds", value);
+    }
+
+    fn set(&mut self, name: &'static str, unit: &'static str, value: u64) {
+        self.metrics.insert(name, (unit, value));
     }
 
     /// CloudWatch has units for both; a task takes less than a millisecond of a processor.
     fn usage(&mut self) {
         let usage = Usage::now();
         let cpu_us = usage.cpu_us.saturating_sub(self.cpu_us_before);
-        self.metrics.insert("cpu_us", ("Microseconds", cpu_us));
-        self.metrics.insert("memory_peak_mb", ("Megabytes", usage.memory_peak_mb));
+        self.set("cpu_us", "Microseconds", cpu_us);
+        self.set("memory_peak_mb", "Megabytes", usage.memory_peak_mb);
     }
 
     pub fn field(&mut self, name: &'static str, value: impl Into<Value>) {
@@ -109,6 +118,16 @@ impl WideEvent {
         self.count("pushes", u64::from(report.sent));
         self.count("pushes_gone", u64::from(report.gone));
         self.count("push_failures", u64::from(report.failed));
+    }
+
+    /// The event as it is written, with what the invocation has cost so far.
+    pub fn line(&mut self) -> Value {
+        let now = SystemClock.now();
+        self.milliseconds("duration_ms", now.since(self.started_at).0);
+        // An environment has one invocation at a time, so the difference is this one's.
+        self.set("dependency_calls", "Count", sdk::calls().saturating_sub(self.calls_before));
+        self.usage();
+        self.to_line(now)
     }
 
     fn to_line(&self, now: EpochMs) -> Value {
@@ -132,18 +151,14 @@ impl WideEvent {
 
 impl Drop for WideEvent {
     fn drop(&mut self) {
-        let now = SystemClock.now();
-        self.milliseconds("duration_ms", now.since(self.started_at).0);
-        // An environment has one invocation at a time, so the difference is this one's.
-        self.count("dependency_calls", sdk::calls().saturating_sub(self.calls_before));
-        self.usage();
-        println!("{}", self.to_line(now));
+        println!("{}", self.line());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     #[test]
     fn what_an_invocation_used_is_counted_from_its_beginning() {
@@ -161,6 +176,23 @@ mod tests {
         assert_eq!(unit, "Megabytes");
         // A test binary of this crate is some megabytes large and nowhere near a gigabyte.
         assert!((1..1_024).contains(&memory_mb), "{memory_mb}");
+    }
+
+    #[test]
+    fn every_invocation_carries_what_is_promised_of_every_function() {
+        let mut event = WideEvent::begin("websocket", "r-1", None);
+        assert_eq!(testing::metrics(&event.line()), testing::promised("every"));
+    }
+
+    #[test]
+    fn pushes_are_counted_by_how_they_ended() {
+        let mut event = WideEvent::begin("process-task", "r-1", None);
+        event.pushes(PushReport { sent: 1, gone: 2, failed: 3 });
+        let line = event.line();
+        let mut expected = testing::promised("every");
+        expected.extend(testing::promised("process-task and audit-dead-letters"));
+        assert_eq!(testing::metrics(&line), expected);
+        assert_eq!(["pushes", "pushes_gone", "push_failures"].map(|name| line[name].clone()), [1, 2, 3]);
     }
 
     #[test]

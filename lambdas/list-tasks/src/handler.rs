@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use lambda_runtime::Context;
 use task_aws::event::HttpEvent;
 use task_aws::http::{HttpResponse, Refusal};
+use task_aws::logging::for_request;
 use task_aws::telemetry::WideEvent;
 use task_core::error::PortError;
 use task_core::limits::{PAGE_TASKS_DEFAULT, PAGE_TASKS_MAX};
@@ -23,19 +24,29 @@ pub(crate) async fn answer<S: TaskStore, I: OwnerIndex>(
 ) -> Result<HttpResponse, Infallible> {
     let request_id = &event.request_context.request_id;
     let mut wide = WideEvent::begin("list-tasks", request_id, context.xray_trace_id.as_deref());
-    let answered = match event.route_key.as_str() {
-        "GET /tasks" => page(index, shards, event, &mut wide).await,
-        "GET /tasks/{id}" => one(store, event, &mut wide).await,
-        _ => Err(Refusal::new(
-            ProblemKind::RouteNotFound,
-            "this function serves GET /tasks and GET /tasks/{id}",
-        )),
-    };
+    let answered = for_request(request_id, read(store, index, shards, event, &mut wide)).await;
     Ok(answered.unwrap_or_else(|refusal| {
         wide.count("refused", 1);
         wide.field("problem", refusal.kind.name());
         HttpResponse::refused(&refusal, request_id)
     }))
+}
+
+async fn read<S: TaskStore, I: OwnerIndex>(
+    store: &S,
+    index: &I,
+    shards: u16,
+    event: &HttpEvent,
+    wide: &mut WideEvent,
+) -> Result<HttpResponse, Refusal> {
+    match event.route_key.as_str() {
+        "GET /tasks" => page(index, shards, event, wide).await,
+        "GET /tasks/{id}" => one(store, event, wide).await,
+        _ => Err(Refusal::new(
+            ProblemKind::RouteNotFound,
+            "this function serves GET /tasks and GET /tasks/{id}",
+        )),
+    }
 }
 
 async fn one<S: TaskStore>(

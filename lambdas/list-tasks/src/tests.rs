@@ -2,6 +2,8 @@
 
 use contract::{Answer, HttpContract, Producer};
 use serde_json::{Value, json};
+use task_aws::tasks::DynamoTasks;
+use task_aws::{sdk, testing};
 use task_core::error::ErrorClass;
 use task_core::idempotency::{fresh_task_id, request_hash};
 use task_core::message::{QueueMessage, SCHEMA};
@@ -32,6 +34,16 @@ impl Default for Bench {
     }
 }
 
+fn event(route: &str, id: Option<&str>, query: &[(&str, &str)]) -> HttpEvent {
+    let event = json!({
+        "version": "2.0", "routeKey": route,
+        "pathParameters": id.map_or(json!({}), |id| json!({"id": id})),
+        "queryStringParameters": query.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+        "requestContext": {"requestId": "r-1", "authorizer": {"lambda": {"sub": "alice"}}},
+    });
+    serde_json::from_value(event).unwrap()
+}
+
 impl Bench {
     fn store(&self, owner: &str, at_ms: u64, state: TaskState) -> TaskId {
         let payload = json!({"text": "a"});
@@ -51,13 +63,7 @@ impl Bench {
     }
 
     fn get(&self, route: &str, id: Option<&str>, query: &[(&str, &str)], faults: &Faults) -> (u16, Value) {
-        let event = json!({
-            "version": "2.0", "routeKey": route,
-            "pathParameters": id.map_or(json!({}), |id| json!({"id": id})),
-            "queryStringParameters": query.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
-            "requestContext": {"requestId": "r-1", "authorizer": {"lambda": {"sub": "alice"}}},
-        });
-        let event: HttpEvent = serde_json::from_value(event).unwrap();
+        let event = event(route, id, query);
         let store = Faulty { inner: &self.memory, faults };
         let index = Faulty { inner: (&self.memory, SHARDS), faults };
         let context = Context::default();
@@ -143,4 +149,29 @@ fn a_status_filter_shows_only_that_status() {
     }
     let dead = bench.store("alice", 3, TaskState::DeadLettered).to_string();
     assert_eq!(bench.walk(&[("status", "dead_lettered"), ("limit", "2")]), [dead]);
+}
+
+#[test]
+fn a_page_without_a_limit_has_the_documented_number_of_tasks() {
+    let bench = Bench::default();
+    for at in 0..=u64::from(PAGE_TASKS_DEFAULT) {
+        bench.store("alice", at, TaskState::Queued);
+    }
+    let (_, page) = bench.page(&[]);
+    assert_eq!(page["tasks"].as_array().unwrap().len(), usize::from(PAGE_TASKS_DEFAULT));
+    assert!(page["next_cursor"].is_string(), "one task is left");
+    assert_eq!(bench.walk(&[]).len(), usize::from(PAGE_TASKS_DEFAULT) + 1);
+}
+
+#[test]
+fn the_id_that_a_client_was_answered_with_finds_the_calls_that_failed() {
+    let tasks = DynamoTasks::new(sdk::dynamodb(&testing::cut_off_sdk()), "tasks", SHARDS);
+    let id = "0193b0e2-7c00-7000-8000-000000000001";
+    for (route, id) in [("GET /tasks", None), ("GET /tasks/{id}", Some(id))] {
+        let (event, context) = (event(route, id, &[]), Context::default());
+        let (response, lines) = testing::logged(answer(&tasks, &tasks, SHARDS, &event, &context));
+        assert_eq!(response.unwrap().status_code, 503);
+        let (found, failed) = testing::failed_calls(&lines, "r-1");
+        assert!(failed > 0 && found == failed, "{route}: {found} of {failed}: {lines:#?}");
+    }
 }

@@ -20,11 +20,8 @@ use task_core::ports::Clock as _;
 use task_core::process::{HandleDelivery, Policy, Worker};
 use task_core::{DurationMs, EpochMs, limits};
 
-/// AWS: `maxReceiveCount` is 1 to 1,000.
-const MAX_RECEIVE_COUNT_RANGE: std::ops::RangeInclusive<u32> = 1..=1_000;
-
-/// AWS: visibility is 0 to 43,200 seconds; with 0 every message would be delivered again at once.
-const VISIBILITY_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 1..=43_200;
+/// With 0 every message would be delivered again at once.
+const VISIBILITY_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 1..=limits::VISIBILITY_SECONDS_MAX;
 
 #[derive(Debug)]
 pub(crate) struct Function {
@@ -53,7 +50,11 @@ impl Function {
             connections: DynamoConnections::new(dynamodb, connections),
             sockets: Sockets::new(&sdk, &env::url(env, env::ENV_WEBSOCKET_MANAGEMENT_ENDPOINT)?),
             policy: Policy {
-                max_receive_count: env::number(env, env::ENV_MAX_RECEIVE_COUNT, MAX_RECEIVE_COUNT_RANGE)?,
+                max_receive_count: env::number(
+                    env,
+                    env::ENV_MAX_RECEIVE_COUNT,
+                    1..=limits::RECEIVE_COUNT_MAX,
+                )?,
                 visibility: DurationMs::from_seconds(visibility_seconds),
                 kinds: env::kinds_allowed(env)?,
             },
@@ -74,7 +75,11 @@ impl Function {
     ) -> Result<SqsBatchResponse, Infallible> {
         let mut wide =
             WideEvent::begin("process-task", &context.request_id, context.xray_trace_id.as_deref());
-        wide.milliseconds("queue_age_ms", queue_age(&event, SystemClock.now()).0);
+        Ok(self.batch(event, context, &mut wide).await)
+    }
+
+    async fn batch(&self, event: SqsEvent, context: &Context, wide: &mut WideEvent) -> SqsBatchResponse {
+        batch::received(&event, SystemClock.now(), wide);
         let deadline = EpochMs(context.deadline);
         let (changes, changed) = pushes::channel();
         let worker = self.worker(changes);
@@ -87,9 +92,9 @@ impl Function {
             batch::run_batch(Arc::new(worker), event.records, deadline),
             notifier.notify(changed, deadline.minus(limits::ANSWER_MARGIN)),
         );
-        batch::count(&ends, &mut wide);
+        batch::count(&ends, wide);
         wide.pushes(pushed);
-        Ok(batch::response(&ends))
+        batch::response(&ends)
     }
 
     #[cfg(not(feature = "sabotage"))]
@@ -120,9 +125,50 @@ impl Function {
     }
 }
 
-/// Age of the oldest message of the batch.
-fn queue_age(event: &SqsEvent, now: EpochMs) -> DurationMs {
-    let sent =
-        event.records.iter().filter_map(|record| record.attributes.sent_timestamp.as_ref()?.parse().ok());
-    sent.min().map_or(DurationMs::ZERO, |oldest| now.since(EpochMs(oldest)))
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use task_aws::testing;
+
+    use super::*;
+
+    /// With a table and a queue that cannot be reached: what is written then is what an alarm has to go by.
+    #[test]
+    fn an_invocation_writes_every_promised_name_once() {
+        let mut env = testing::cut_off();
+        env.extend([
+            (env::ENV_TASKS_TABLE, "tasks"),
+            (env::ENV_CONNECTIONS_TABLE, "connections"),
+            (env::ENV_OWNER_INDEX_SHARDS, "1"),
+            (env::ENV_TASKS_QUEUE_URL, "http://127.0.0.1:1/1/tasks"),
+            (env::ENV_WEBSOCKET_MANAGEMENT_ENDPOINT, "http://127.0.0.1:1/live"),
+            (env::ENV_QUEUE_VISIBILITY_SECONDS, "6"),
+            (env::ENV_MAX_RECEIVE_COUNT, "5"),
+        ]);
+        let function = Function::from_env(&env).unwrap();
+        let body = json!({
+            "schema": 1, "task_id": "0193b0e2-7c00-7000-8000-000000000001", "owner": "alice", "kind": "digest",
+            "payload": {"text": "a"}, "created_at_ms": 1, "request_hash": "0".repeat(64),
+        });
+        let batch = json!({"Records": [{
+            "messageId": "m", "receiptHandle": "r", "body": body.to_string(), "attributes": {"SentTimestamp": "1"},
+        }]});
+        let mut context = Context::default();
+        context.deadline = SystemClock.now().0 + 5_000;
+        let mut wide = WideEvent::begin("process-task", "r-1", None);
+        let work = function.batch(serde_json::from_value(batch).unwrap(), &context, &mut wide);
+        let (response, _lines) = testing::logged(work);
+        assert_eq!(response.batch_item_failures.len(), 1);
+        let line = wide.line();
+        let mut expected = testing::promised("every");
+        expected.extend(testing::promised("process-task and audit-dead-letters"));
+        // Of all ends only the one that happened.
+        let of_any_batch = ["queue_age_ms", "deliveries", "attempts", "dependency_failures"];
+        expected.extend(of_any_batch.map(ToOwned::to_owned));
+        assert_eq!(testing::metrics(&line), expected);
+        assert_eq!((&line["deliveries"], &line["dependency_failures"]), (&json!(1), &json!(1)));
+        assert!(
+            line["queue_age_ms"].as_u64() > Some(1_000_000) && line["dependency_calls"].as_u64() > Some(0)
+        );
+    }
 }

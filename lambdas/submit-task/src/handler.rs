@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use lambda_runtime::Context;
 use task_aws::event::HttpEvent;
 use task_aws::http::{HttpResponse, Refusal};
+use task_aws::logging::for_request;
 use task_aws::telemetry::WideEvent;
 use task_core::kind::KindError;
 use task_core::ports::{Clock, OpenTasks, Random, TaskQueue, TaskStore};
@@ -26,7 +27,23 @@ where
 {
     let request_id = &event.request_context.request_id;
     let mut wide = WideEvent::begin("submit-task", request_id, context.xray_trace_id.as_deref());
-    Ok(match accept(submit, event, context, &mut wide).await {
+    Ok(for_request(request_id, respond(submit, event, context, &mut wide)).await)
+}
+
+async fn respond<S, Q, C, R>(
+    submit: &Submit<S, Q, C, R>,
+    event: &HttpEvent,
+    context: &Context,
+    wide: &mut WideEvent,
+) -> HttpResponse
+where
+    S: TaskStore + OpenTasks,
+    Q: TaskQueue,
+    C: Clock,
+    R: Random,
+{
+    let request_id = &event.request_context.request_id;
+    match accept(submit, event, context, wide).await {
         Ok(submitted) => {
             let is_new = matches!(submitted, Submitted::Accepted(_));
             wide.count(if is_new { "accepted" } else { "repeated" }, 1);
@@ -37,7 +54,7 @@ where
             wide.field("problem", refusal.kind.name());
             HttpResponse::refused(&refusal, request_id)
         }
-    })
+    }
 }
 
 async fn accept<S, Q, C, R>(

@@ -3,6 +3,10 @@
 use contract::{Answer, HttpContract, Producer};
 use serde_json::{Value, json};
 use task_aws::http::HttpResponse;
+use task_aws::sqs::SqsTasks;
+use task_aws::system::SystemClock;
+use task_aws::tasks::DynamoTasks;
+use task_aws::{sdk, testing};
 use task_core::EpochMs;
 use task_core::admission::Admission;
 use task_core::error::ErrorClass;
@@ -171,4 +175,45 @@ fn the_trace_of_the_request_goes_on_in_the_message() {
     bench.clock.block_on(answer(&bench.submit(&faults), &event, &context)).unwrap();
     let sent = bench.memory.sent.lock().unwrap();
     assert_eq!(sent[0].trace.as_deref(), Some("Root=1-2-3;Parent=4;Sampled=1"));
+}
+
+#[test]
+fn an_answer_is_counted_as_what_it_is() {
+    let bench = Bench::default();
+    let mut counted = std::collections::BTreeSet::new();
+    for (body, name) in [(digest("a"), "accepted"), (digest("a"), "repeated"), (digest("b"), "refused")] {
+        let event: HttpEvent = serde_json::from_value(event(&body, Some("k"))).unwrap();
+        let mut context = Context::default();
+        context.deadline = (&bench.clock).now().0 + 1_000;
+        let faults = Faults::none(0);
+        let mut wide = WideEvent::begin("submit-task", "r-1", None);
+        bench.clock.block_on(respond(&bench.submit(&faults), &event, &context, &mut wide));
+        let line = wide.line();
+        let every = testing::promised("every");
+        let names: Vec<_> = testing::metrics(&line).difference(&every).cloned().collect();
+        assert_eq!(names, [name]);
+        assert_eq!(line[name], 1);
+        counted.extend(names);
+    }
+    assert_eq!(counted, testing::promised("submit-task"));
+}
+
+#[test]
+fn the_id_that_a_client_was_answered_with_finds_the_calls_that_failed() {
+    let sdk = testing::cut_off_sdk();
+    let submit = Submit {
+        store: DynamoTasks::new(sdk::dynamodb(&sdk), "tasks", 1),
+        queue: SqsTasks::new(&sdk, "http://127.0.0.1:1/1/tasks"),
+        clock: SystemClock,
+        random: SeededRandom::new(7),
+        kinds: KindsAllowed::Production,
+        admission: Admission::new(limits::TASKS_IN_FLIGHT_PER_OWNER_MAX),
+    };
+    let event: HttpEvent = serde_json::from_value(event(&digest("a"), Some("k"))).unwrap();
+    let mut context = Context::default();
+    context.deadline = SystemClock.now().0 + 5_000;
+    let (response, lines) = testing::logged(answer(&submit, &event, &context));
+    assert_eq!(response.unwrap().status_code, 503);
+    let (found, failed) = testing::failed_calls(&lines, "r-1");
+    assert!(failed > 0 && found == failed, "{found} of {failed}: {lines:#?}");
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use task_aws::event::{AuthorizerContext, SocketEvent, SocketResponse};
+use task_aws::logging::for_request;
 use task_aws::telemetry::WideEvent;
 use task_core::connection;
 use task_core::error::PortError;
@@ -35,20 +36,30 @@ impl<S: TaskStore, N: Connections, C: Clock> Socket<S, N, C> {
             return Ok(status(STATUS_UNAUTHORIZED));
         };
         wide.owner(&owner);
-        Ok(match context.route_key.as_str() {
+        Ok(for_request(&context.request_id, self.route(event, &owner, &connection, &mut wide)).await)
+    }
+
+    async fn route(
+        &self,
+        event: &SocketEvent,
+        owner: &Owner,
+        connection: &ConnectionId,
+        wide: &mut WideEvent,
+    ) -> SocketResponse {
+        match event.request_context.route_key.as_str() {
             "$connect" => {
                 wide.count("connected", 1);
-                done(connection::connect(&self.connections, &self.clock, &owner, &connection).await)
+                done(connection::connect(&self.connections, &self.clock, owner, connection).await)
             }
             "$disconnect" => {
                 wide.count("disconnected", 1);
-                done(connection::disconnect(&self.connections, &owner, &connection).await)
+                done(connection::disconnect(&self.connections, owner, connection).await)
             }
             _ => {
                 wide.count("messages", 1);
-                self.message(&owner, event).await
+                self.message(owner, event).await
             }
-        })
+        }
     }
 
     async fn message(&self, owner: &Owner, event: &SocketEvent) -> SocketResponse {

@@ -2,6 +2,10 @@
 
 use contract::SocketContract;
 use serde_json::{Value, json};
+use task_aws::connections::DynamoConnections;
+use task_aws::system::SystemClock;
+use task_aws::tasks::DynamoTasks;
+use task_aws::{sdk, testing};
 use task_core::error::ErrorClass;
 use task_core::idempotency::request_hash;
 use task_core::limits;
@@ -28,15 +32,19 @@ impl Default for Bench {
     }
 }
 
+fn event(route: &str, owner: Option<&str>, body: Option<&str>) -> SocketEvent {
+    let mut event = json!({
+        "requestContext": {"routeKey": route, "connectionId": "c1=", "requestId": "r-1"}, "body": body,
+    });
+    if let Some(owner) = owner {
+        event["requestContext"]["authorizer"] = json!({"principalId": owner, "sub": owner});
+    }
+    serde_json::from_value(event).unwrap()
+}
+
 impl Bench {
     fn call(&self, route: &str, owner: Option<&str>, body: Option<&str>, faults: &Faults) -> SocketResponse {
-        let mut event = json!({
-            "requestContext": {"routeKey": route, "connectionId": "c1=", "requestId": "r-1"}, "body": body,
-        });
-        if let Some(owner) = owner {
-            event["requestContext"]["authorizer"] = json!({"principalId": owner, "sub": owner});
-        }
-        let event: SocketEvent = serde_json::from_value(event).unwrap();
+        let event = event(route, owner, body);
         let socket = Socket {
             store: Faulty { inner: &self.memory, faults },
             connections: Faulty { inner: &self.memory, faults },
@@ -113,4 +121,21 @@ fn a_handshake_is_remembered_or_refused_and_never_half() {
     assert_eq!(rows(), 1);
     assert_eq!(bench.call("$disconnect", Some("alice"), None, &Faults::none(0)).status_code, 200);
     assert_eq!(rows(), 0);
+}
+
+#[test]
+fn the_id_of_a_message_finds_the_calls_that_failed() {
+    let client = sdk::dynamodb(&testing::cut_off_sdk());
+    let socket = Socket {
+        store: DynamoTasks::reader(client.clone(), "tasks"),
+        connections: DynamoConnections::new(client, "connections"),
+        clock: SystemClock,
+    };
+    let watch = json!({"action": "watch", "task_id": "0193b0e2-7c00-7000-8000-000000000001"}).to_string();
+    for (route, body) in [("$connect", None), ("$disconnect", None), ("$default", Some(watch.as_str()))] {
+        let event = event(route, Some("alice"), body);
+        let (_response, lines) = testing::logged(socket.answer(&event, None));
+        let (found, failed) = testing::failed_calls(&lines, "r-1");
+        assert!(failed > 0 && found == failed, "{route}: {found} of {failed}: {lines:#?}");
+    }
 }
