@@ -1,5 +1,8 @@
 //! Log lines: JSON, one object per line, whatever the function's configuration says.
 
+use std::pin::Pin;
+
+use tracing::instrument::Instrumented;
 use tracing::{Instrument as _, Level};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -10,8 +13,10 @@ const ENV_LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 
 /// Runs the work on one request of a client. Every line of it carries the id that the client was answered with: the span of
 /// the invocation, which the runtime makes, only has Lambda's own.
-pub async fn for_request<F: Future>(request_id: &str, work: F) -> F::Output {
-    work.instrument(tracing::info_span!("request", request_id)).await
+///
+/// Boxed: below the runtime's own layers, SDK calls nest deeper than the compiler lays out unboxed futures.
+pub fn for_request<F: Future>(request_id: &str, work: F) -> Pin<Box<Instrumented<F>>> {
+    Box::pin(work.instrument(tracing::info_span!("request", request_id)))
 }
 
 /// The span of the invocation, which the runtime makes, adds the ids of request and trace to every line.

@@ -160,13 +160,14 @@ mod tests {
         let error = TaskError { kind: "flaky".into(), message: "again".into() };
         let claim = Event::Claim(Lease { token, until: EpochMs(u64::MAX) });
         let events = [claim, Event::GiveBack { token, error }];
-        let moves = limits::HISTORY_ENTRIES_MAX + 1;
-        for (event, now) in events.iter().cycle().zip(1..).take(moves) {
+        let kept = limits::HISTORY_ENTRIES_MAX as u64;
+        let moves = kept + 1;
+        for (event, now) in events.iter().cycle().zip(1..=moves) {
             record = record.advance(event, EpochMs(now)).unwrap();
         }
         assert_eq!(record.history.len(), limits::HISTORY_ENTRIES_MAX);
         let last = record.history.last().unwrap();
-        assert_eq!(last.version.0 as usize, limits::HISTORY_ENTRIES_MAX, "the oldest are kept");
-        assert_eq!((record.version.0 as usize, record.updated_at.0 as usize), (moves + 1, moves));
+        assert_eq!(last.version, Version(kept), "the oldest are kept");
+        assert_eq!((record.version, record.updated_at), (Version(moves + 1), EpochMs(moves)));
     }
 }

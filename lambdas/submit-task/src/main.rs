@@ -33,8 +33,7 @@ async fn serve(env: ProcessEnv) -> Result<(), StartError> {
     });
     let serve = service_fn(move |event: LambdaEvent<HttpEvent>| {
         let submit = Arc::clone(&submit);
-        // Boxed: below the runtime's own layers, two SDK calls nest deeper than the compiler lays out unboxed futures.
-        Box::pin(async move { handler::answer(&submit, &event.payload, &event.context).await })
+        async move { handler::answer(&submit, &event.payload, &event.context).await }
     });
     Ok(lambda_runtime::run(serve).await?)
 }
