@@ -7,8 +7,12 @@ mod data;
 mod evaluate;
 mod failure;
 mod form;
+mod math;
 mod protocol;
+mod queries;
 mod request;
+#[cfg(test)]
+mod tests;
 mod times;
 mod xml;
 
@@ -94,7 +98,7 @@ impl Account {
         let settings = &self.settings;
         match operation {
             "PutMetricData" => data::put_metric_data(settings, input),
-            "GetMetricData" => data::get_metric_data(settings, input),
+            "GetMetricData" => queries::get_metric_data(settings, input),
             "GetMetricStatistics" => data::get_metric_statistics(settings, input),
             "ListMetrics" => data::list_metrics(settings, input),
             "PutMetricAlarm" => self.alarms().put(settings, input),

@@ -484,8 +484,12 @@ fn logs_and_metrics_answer_anything() {
         "EvaluationPeriods": 1, "Threshold": 1.0, "ComparisonOperator": "GreaterThanThreshold"});
     let query = json!({"StartTime": 1, "EndTime": 2, "MetricDataQueries": [{"Id": "a", "Expression": "m1/m2"},
         {"Id": "m1", "MetricStat": {"Metric": {"Namespace": "N", "MetricName": "m"}, "Period": 60, "Stat": "p99"}}]});
+    let math = json!({"AlarmName": "b", "EvaluationPeriods": 1, "Threshold": 1.0,
+        "ComparisonOperator": "GreaterThanThreshold", "Metrics": [{"Id": "e", "Expression": "100*FILL(m1,0)/SUM(METRICS())"},
+        {"Id": "m1", "ReturnData": false, "MetricStat": {"Metric": {"Namespace": "N", "MetricName": "m"}, "Period": 60, "Stat": "Sum"}}]});
     let metrics = vec![
         of("GraniteServiceVersion20100801.PutMetricAlarm", alarm),
+        of("GraniteServiceVersion20100801.PutMetricAlarm", math),
         of("GraniteServiceVersion20100801.GetMetricData", query),
         of(
             "GraniteServiceVersion20100801.PutMetricData",

@@ -2,6 +2,7 @@
 
 mod alarm;
 mod definition;
+mod watched;
 
 use std::collections::BTreeMap;
 
@@ -63,7 +64,7 @@ impl Alarms {
     pub(super) fn describe_for_metric(&self, input: &Value) -> Result<Value, Failure> {
         let wanted = metric(input)?;
         let alarms: Vec<Value> =
-            self.0.values().filter(|alarm| alarm.metric() == &wanted).map(Alarm::describe).collect();
+            self.0.values().filter(|alarm| alarm.metric() == Some(&wanted)).map(Alarm::describe).collect();
         Ok(json!({"MetricAlarms": alarms}))
     }
 

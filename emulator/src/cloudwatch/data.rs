@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::failure::Failure;
-use super::request::{dimensions, flag, integer, list, metric, number, required_text, text, texts, time_ms};
+use super::math::Grid;
+use super::request::{dimensions, integer, list, metric, number, required_text, text, texts, time_ms};
 use super::times::from_ms;
 use crate::metrics::{MetricId, Metrics, StatisticSet};
 use crate::settings::Settings;
@@ -13,8 +14,6 @@ const METRICS_PER_PUT_MAX: usize = 1_000;
 /// "The Values and Counts arrays can have up to 150" values.
 const VALUES_PER_METRIC_MAX: usize = 150;
 const DATAPOINTS_PER_STATISTICS_MAX: i64 = 1_440;
-const DATAPOINTS_PER_DATA_MAX: i64 = 100_800;
-const QUERIES_MAX: usize = 500;
 const METRICS_PER_PAGE: usize = 500;
 /// ListMetrics shows metrics of the last two weeks; PT3H on request.
 const LISTED_MS: i64 = 14 * 24 * 3600 * 1000;
@@ -161,37 +160,17 @@ fn set_of(input: &Value) -> Result<Option<StatisticSet>, Failure> {
 }
 
 /// The window of a read, aligned as CloudWatch aligns it.
-struct Window {
-    start_ms: i64,
-    end_ms: i64,
-    period_ms: i64,
-}
-
-impl Window {
-    fn read(input: &Value, period_s: i64) -> Result<Self, Failure> {
-        let start_ms = time_ms(input, "StartTime")?.ok_or_else(|| Failure::missing("StartTime"))?;
-        let end_ms = time_ms(input, "EndTime")?.ok_or_else(|| Failure::missing("EndTime"))?;
-        if start_ms >= end_ms {
-            return Err(Failure::validation("The parameter EndTime must be greater than StartTime."));
-        }
-        check_period(period_s)?;
-        let period_ms = period_s * 1000;
-        // "The start time is rounded down to the nearest minute"; for shorter periods to the period.
-        let step_ms = period_ms.min(60_000);
-        Ok(Self { start_ms: start_ms.div_euclid(step_ms) * step_ms, end_ms, period_ms })
+pub(super) fn grid(input: &Value, period_s: i64) -> Result<Grid, Failure> {
+    let start_ms = time_ms(input, "StartTime")?.ok_or_else(|| Failure::missing("StartTime"))?;
+    let end_ms = time_ms(input, "EndTime")?.ok_or_else(|| Failure::missing("EndTime"))?;
+    if start_ms >= end_ms {
+        return Err(Failure::validation("The parameter EndTime must be greater than StartTime."));
     }
-
-    fn len(&self) -> i64 {
-        (self.end_ms - self.start_ms + self.period_ms - 1) / self.period_ms
-    }
-
-    fn periods(&self) -> impl DoubleEndedIterator<Item = (i64, i64)> {
-        let (start_ms, period_ms) = (self.start_ms, self.period_ms);
-        (0..self.len()).map(move |index| {
-            let at_ms = start_ms + index * period_ms;
-            (at_ms, at_ms + period_ms)
-        })
-    }
+    check_period(period_s)?;
+    let period_ms = period_s * 1000;
+    // "The start time is rounded down to the nearest minute"; for shorter periods to the period.
+    let step_ms = period_ms.min(60_000);
+    Ok(Grid { start_ms: start_ms.div_euclid(step_ms) * step_ms, end_ms, period_ms })
 }
 
 pub(super) fn check_period(period_s: i64) -> Result<(), Failure> {
@@ -203,7 +182,7 @@ pub(super) fn check_period(period_s: i64) -> Result<(), Failure> {
 pub(super) fn get_metric_statistics(settings: &Settings, input: &Value) -> Result<Value, Failure> {
     let id = metric(input)?;
     let period_s = integer(input, "Period")?.ok_or_else(|| Failure::missing("Period"))?;
-    let window = Window::read(input, period_s)?;
+    let window = grid(input, period_s)?;
     if window.len() > DATAPOINTS_PER_STATISTICS_MAX {
         let message = format!(
             "You have requested up to {} datapoints, which exceeds the limit of {DATAPOINTS_PER_STATISTICS_MAX}.",
@@ -220,7 +199,8 @@ pub(super) fn get_metric_statistics(settings: &Settings, input: &Value) -> Resul
         return Ok(json!({"Label": id.name, "Datapoints": []}));
     }
     let mut points = Vec::new();
-    for (start_ms, end_ms) in window.periods() {
+    for start_ms in window.times() {
+        let end_ms = start_ms + window.period_ms;
         let read = |names: &[String]| statistics(settings, &id, names, start_ms, end_ms);
         let (mut point, extended) = (read(&plain)?, read(&extended)?);
         if point.is_empty() && extended.is_empty() {
@@ -250,58 +230,6 @@ fn statistics(
         }
     }
     Ok(found)
-}
-
-pub(super) fn get_metric_data(settings: &Settings, input: &Value) -> Result<Value, Failure> {
-    let queries = list(input, "MetricDataQueries");
-    if queries.is_empty() {
-        return Err(Failure::missing("MetricDataQueries"));
-    }
-    if queries.len() > QUERIES_MAX {
-        return Err(Failure::validation(format!("At most {QUERIES_MAX} MetricDataQueries are allowed.")));
-    }
-    let is_ascending = text(input, "ScanBy") == Some("TimestampAscending");
-    let mut results = Vec::new();
-    for query in queries.iter().filter(|query| flag(query, "ReturnData") != Some(false)) {
-        results.push(run_query(settings, input, query, is_ascending)?);
-    }
-    Ok(json!({"MetricDataResults": results, "Messages": []}))
-}
-
-fn run_query(
-    settings: &Settings,
-    input: &Value,
-    query: &Value,
-    is_ascending: bool,
-) -> Result<Value, Failure> {
-    let query_id = required_text(query, "Id")?;
-    let Some(stat) = query.get("MetricStat").filter(|stat| !stat.is_null()) else {
-        return Err(Failure::validation("Metric math expressions are not emulated."));
-    };
-    let id = metric(stat.get("Metric").ok_or_else(|| Failure::missing("MetricStat.Metric"))?)?;
-    let period_s = integer(stat, "Period")?.ok_or_else(|| Failure::missing("MetricStat.Period"))?;
-    let window = Window::read(input, period_s)?;
-    if window.len() > DATAPOINTS_PER_DATA_MAX {
-        return Err(Failure::validation(format!(
-            "More than {DATAPOINTS_PER_DATA_MAX} datapoints requested."
-        )));
-    }
-    let statistic = Statistic::parse(required_text(stat, "Stat")?)?;
-    let mut points: Vec<(Value, Value)> = window
-        .periods()
-        .filter_map(|(start_ms, end_ms)| {
-            let value = statistic.of(&settings.metrics, &id, start_ms, end_ms)?;
-            Some((from_ms(start_ms), Value::from(value)))
-        })
-        .collect();
-    if !is_ascending {
-        points.reverse();
-    }
-    let (timestamps, values): (Vec<Value>, Vec<Value>) = points.into_iter().unzip();
-    Ok(json!({
-        "Id": query_id, "Label": text(query, "Label").unwrap_or(&id.name), "Timestamps": timestamps,
-        "Values": values, "StatusCode": "Complete",
-    }))
 }
 
 pub(super) fn list_metrics(settings: &Settings, input: &Value) -> Result<Value, Failure> {

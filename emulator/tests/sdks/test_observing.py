@@ -26,6 +26,37 @@ class CloudWatch(EmulatorTest):
         found = self.metrics.get_metric_data(MetricDataQueries=[query], **window)["MetricDataResults"]
         self.assertEqual((found[0]["Values"], found[0]["StatusCode"]), ([3.0], "Complete"))
 
+    def test_metric_math_is_read_and_watched(self):
+        namespace, alarm = name("N"), name("alarm")
+        now = datetime.datetime.now(datetime.timezone.utc)
+        data = [{"MetricName": "errors", "Value": 3.0}, {"MetricName": "requests", "Value": 12.0}]
+        self.metrics.put_metric_data(Namespace=namespace, MetricData=[{**datum, "Timestamp": now} for datum in data])
+        rate = {"Id": "rate", "Expression": "100 * errors / requests", "Label": "error rate"}
+        parts = [
+            {
+                "Id": metric,
+                "MetricStat": {"Metric": {"Namespace": namespace, "MetricName": metric}, "Period": 60, "Stat": "Sum"},
+                "ReturnData": False,
+            }
+            for metric in ("errors", "requests")
+        ]
+        window = {"StartTime": now - datetime.timedelta(minutes=5), "EndTime": now + datetime.timedelta(minutes=5)}
+        [found] = self.metrics.get_metric_data(MetricDataQueries=[rate, *parts], **window)["MetricDataResults"]
+        self.assertEqual((found["Id"], found["Label"], found["Values"]), ("rate", "error rate", [25.0]))
+        self.metrics.put_metric_alarm(
+            AlarmName=alarm,
+            Metrics=[rate, *parts],
+            EvaluationPeriods=1,
+            Threshold=10.0,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+        [shown] = self.metrics.describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
+        self.assertEqual(shown["Metrics"][0], {**rate, "ReturnData": True})
+        self.assertEqual(shown["Metrics"][1]["MetricStat"]["Period"], 60)
+        with self.assertRaisesRegex(self.metrics.exceptions.ClientError, "Error in expression 'rate': Invalid syntax"):
+            wrong = {**rate, "Expression": "errors /"}
+            self.metrics.get_metric_data(MetricDataQueries=[wrong, *parts], **window)
+
     def test_an_alarm_has_its_life(self):
         alarm = name("alarm")
         self.metrics.put_metric_alarm(

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::definition::Definition;
 use crate::cloudwatch::evaluate::{PERIODS_BEYOND, State, evaluate};
+use crate::cloudwatch::math::Grid;
 use crate::cloudwatch::times::from_ms;
 use crate::metrics::{MetricId, Metrics};
 
@@ -74,8 +75,9 @@ impl Alarm {
         self.state
     }
 
-    pub(super) fn metric(&self) -> &MetricId {
-        &self.definition.metric
+    /// None for metric math.
+    pub(super) fn metric(&self) -> Option<&MetricId> {
+        self.definition.watched.metric()
     }
 
     pub(super) fn enable_actions(&mut self, is_enabled: bool) {
@@ -161,16 +163,9 @@ impl Alarm {
     /// From old to new: the start of each period, and its value.
     fn points(&self, metrics: &Metrics, end_ms: i64) -> Vec<(i64, Option<f64>)> {
         let period_ms = self.definition.period_s * 1000;
-        let count = self.definition.rule.evaluation_periods + PERIODS_BEYOND;
-        let newest = (1..).map(|back: i64| end_ms - back * period_ms).take(count);
-        let mut points: Vec<(i64, Option<f64>)> = newest
-            .map(|at_ms| {
-                let definition = &self.definition;
-                (at_ms, definition.statistic.of(metrics, &definition.metric, at_ms, at_ms + period_ms))
-            })
-            .collect();
-        points.reverse();
-        points
+        let grid = (1..).map(|count: i64| Grid { start_ms: end_ms - count * period_ms, end_ms, period_ms });
+        let grid = grid.take(self.definition.rule.evaluation_periods + PERIODS_BEYOND).last();
+        grid.map(|grid| self.definition.watched.points(metrics, grid)).unwrap_or_default()
     }
 
     fn explain(&self, state: State, points: &[(i64, Option<f64>)]) -> String {

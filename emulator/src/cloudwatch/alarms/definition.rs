@@ -2,11 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::cloudwatch::data::{Statistic, check_period};
+use super::watched::Watched;
 use crate::cloudwatch::evaluate::{Comparison, MissingData, Rule};
 use crate::cloudwatch::failure::Failure;
-use crate::cloudwatch::request::{flag, integer, list, metric, number, required_text, text, texts};
-use crate::metrics::MetricId;
+use crate::cloudwatch::request::{flag, integer, number, required_text, text, texts};
 
 /// "The evaluation periods times the period cannot be more than one day", or seven for periods of an hour or more.
 const WINDOW_SECONDS_MAX: i64 = 86_400;
@@ -19,8 +18,7 @@ const ACTIONS_MAX: usize = 5;
 #[derive(Clone, Debug)]
 pub(super) struct Definition {
     pub(super) name: String,
-    pub(super) metric: MetricId,
-    pub(super) statistic: Statistic,
+    pub(super) watched: Watched,
     pub(super) period_s: i64,
     pub(super) threshold: f64,
     pub(super) comparison: Comparison,
@@ -33,45 +31,29 @@ pub(super) struct Definition {
 impl Definition {
     pub(super) fn read(input: &Value) -> Result<Self, Failure> {
         let name = required_text(input, "AlarmName")?.to_owned();
-        if !list(input, "Metrics").is_empty() {
-            return Err(Failure::validation("Alarms on metric math are not emulated."));
-        }
-        let metric = metric(input)?;
-        let period_s = integer(input, "Period")?.ok_or_else(|| Failure::missing("Period"))?;
-        check_period(period_s)?;
+        let (watched, period_s) = Watched::read(input)?;
         let periods =
             integer(input, "EvaluationPeriods")?.ok_or_else(|| Failure::missing("EvaluationPeriods"))?;
         check_window(period_s, periods)?;
         let datapoints = integer(input, "DatapointsToAlarm")?;
-        let rule = rule(input, periods, datapoints.unwrap_or(periods), &metric)?;
+        let rule = rule(input, periods, datapoints.unwrap_or(periods), &watched)?;
         let operator = required_text(input, "ComparisonOperator")?;
         let comparison = Comparison::parse(operator)
             .ok_or_else(|| Failure::validation(format!("The comparison {operator} is not emulated.")))?;
         let threshold = number(input, "Threshold")?.ok_or_else(|| Failure::missing("Threshold"))?;
-        let statistic = Statistic::parse(statistic_text(input)?)?;
         let actions_enabled = flag(input, "ActionsEnabled").unwrap_or(true);
-        let described = json!({
+        let mut described = json!({
             "AlarmName": name, "AlarmDescription": text(input, "AlarmDescription"),
             "OKActions": actions(input, "OKActions")?, "AlarmActions": actions(input, "AlarmActions")?,
             "InsufficientDataActions": actions(input, "InsufficientDataActions")?,
-            "MetricName": metric.name, "Namespace": metric.namespace, "Dimensions": dimensions(&metric),
-            "Statistic": text(input, "Statistic"), "ExtendedStatistic": text(input, "ExtendedStatistic"),
-            "Period": period_s, "Unit": text(input, "Unit"), "EvaluationPeriods": periods,
-            "DatapointsToAlarm": datapoints, "Threshold": threshold, "ComparisonOperator": operator,
+            "EvaluationPeriods": periods, "DatapointsToAlarm": datapoints, "Threshold": threshold, "ComparisonOperator": operator,
             "TreatMissingData": text(input, "TreatMissingData"),
             "EvaluateLowSampleCountPercentile": text(input, "EvaluateLowSampleCountPercentile"),
         });
-        Ok(Self {
-            name,
-            metric,
-            statistic,
-            period_s,
-            threshold,
-            comparison,
-            rule,
-            actions_enabled,
-            described,
-        })
+        if let Some(members) = described.as_object_mut() {
+            members.extend(watched.describe(input));
+        }
+        Ok(Self { name, watched, period_s, threshold, comparison, rule, actions_enabled, described })
     }
 
     pub(super) fn describe(&self) -> Value {
@@ -79,7 +61,7 @@ impl Definition {
     }
 }
 
-fn rule(input: &Value, periods: i64, datapoints: i64, metric: &MetricId) -> Result<Rule, Failure> {
+fn rule(input: &Value, periods: i64, datapoints: i64, watched: &Watched) -> Result<Rule, Failure> {
     if datapoints < 1 || datapoints > periods {
         return Err(Failure::validation("DatapointsToAlarm must be between 1 and EvaluationPeriods."));
     }
@@ -87,7 +69,11 @@ fn rule(input: &Value, periods: i64, datapoints: i64, metric: &MetricId) -> Resu
     let missing = MissingData::parse(treat)
         .ok_or_else(|| Failure::validation(format!("The value {treat} for TreatMissingData is invalid.")))?;
     // "Alarms that evaluate metrics in the AWS/DynamoDB namespace always ignore missing data."
-    let missing = if metric.namespace == "AWS/DynamoDB" { MissingData::Ignore } else { missing };
+    let missing = if watched.metrics().any(|metric| metric.namespace == "AWS/DynamoDB") {
+        MissingData::Ignore
+    } else {
+        missing
+    };
     let count = |value: i64| usize::try_from(value).map_err(|_| Failure::invalid("A count is too large."));
     Ok(Rule { datapoints_to_alarm: count(datapoints)?, evaluation_periods: count(periods)?, missing })
 }
@@ -106,16 +92,6 @@ fn check_window(period_s: i64, periods: i64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn statistic_text(input: &Value) -> Result<&str, Failure> {
-    match (text(input, "Statistic"), text(input, "ExtendedStatistic")) {
-        (Some(_), Some(_)) => {
-            Err(Failure::combination("Statistic and ExtendedStatistic cannot be specified together."))
-        }
-        (Some(statistic), None) | (None, Some(statistic)) => Ok(statistic),
-        (None, None) => Err(Failure::missing("Statistic or ExtendedStatistic")),
-    }
-}
-
 fn actions(input: &Value, member: &str) -> Result<Vec<String>, Failure> {
     let actions = texts(input, member);
     if actions.len() > ACTIONS_MAX {
@@ -124,8 +100,4 @@ fn actions(input: &Value, member: &str) -> Result<Vec<String>, Failure> {
         )));
     }
     Ok(actions)
-}
-
-fn dimensions(metric: &MetricId) -> Vec<Value> {
-    metric.dimensions.iter().map(|(name, value)| json!({"Name": name, "Value": value})).collect()
 }

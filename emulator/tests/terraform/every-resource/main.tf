@@ -247,6 +247,34 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   tags                = local.tags
 }
 
+resource "aws_cloudwatch_metric_alarm" "math" {
+  alarm_name          = "every-math"
+  evaluation_periods  = 1 + var.step
+  threshold           = 5
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+
+  metric_query {
+    id          = "rate"
+    expression  = local.first ? "100 * errors / requests" : "FILL(100 * errors / requests, 0)"
+    label       = "error rate"
+    return_data = true
+  }
+  dynamic "metric_query" {
+    for_each = { errors = "Errors", requests = "Invocations" }
+    content {
+      id = metric_query.key
+      metric {
+        namespace   = "AWS/Lambda"
+        metric_name = metric_query.value
+        dimensions  = { FunctionName = "every" }
+        period      = local.first ? 60 : 120
+        stat        = "Sum"
+        unit        = "Count"
+      }
+    }
+  }
+}
+
 resource "aws_apigatewayv2_api" "http" {
   name          = "every-${var.step}"
   protocol_type = "HTTP"

@@ -1,0 +1,151 @@
+//! What an alarm looks at: a statistic of one metric, or the one result of a list of queries.
+
+use serde_json::{Map, Value, json};
+
+use crate::cloudwatch::data::{Statistic, check_period};
+use crate::cloudwatch::failure::Failure;
+use crate::cloudwatch::math::{self, Grid};
+use crate::cloudwatch::queries::{Queries, Query};
+use crate::cloudwatch::request::{integer, list, metric, text};
+use crate::metrics::{MetricId, Metrics};
+
+/// "The 20 structures can include as many as 10 structures that contain a MetricStat parameter to retrieve a metric, and as
+/// many as 10 structures that contain the Expression parameter to perform a math expression."
+const OF_A_KIND_MAX: usize = 10;
+
+/// "If you use the Metrics parameter, you cannot include the … parameters of PutMetricAlarm in the same operation."
+const INSTEAD_OF_METRICS: [&str; 7] =
+    ["MetricName", "Namespace", "Dimensions", "Period", "Unit", "Statistic", "ExtendedStatistic"];
+
+#[derive(Clone, Debug)]
+pub(super) enum Watched {
+    Statistic { metric: MetricId, statistic: Statistic },
+    Math(Queries),
+}
+
+impl Watched {
+    /// With its period in seconds.
+    pub(super) fn read(input: &Value) -> Result<(Self, i64), Failure> {
+        if text(input, "ThresholdMetricId").is_some() {
+            return Err(Failure::validation("Alarms on anomaly detection are not emulated."));
+        }
+        let queries = list(input, "Metrics");
+        if !queries.is_empty() {
+            return read_math(input, queries);
+        }
+        let metric = metric(input)?;
+        let period_s = integer(input, "Period")?.ok_or_else(|| Failure::missing("Period"))?;
+        check_period(period_s)?;
+        let statistic = Statistic::parse(statistic_text(input)?)?;
+        Ok((Self::Statistic { metric, statistic }, period_s))
+    }
+
+    pub(super) fn metric(&self) -> Option<&MetricId> {
+        match self {
+            Self::Statistic { metric, .. } => Some(metric),
+            Self::Math(_) => None,
+        }
+    }
+
+    /// All that go into it.
+    pub(super) fn metrics(&self) -> impl Iterator<Item = &MetricId> {
+        let queries = match self {
+            Self::Statistic { .. } => &[],
+            Self::Math(queries) => queries.all(),
+        };
+        self.metric().into_iter().chain(queries.iter().filter_map(Query::metric))
+    }
+
+    /// The start of each period of the grid, and the value there.
+    pub(super) fn points(&self, metrics: &Metrics, grid: Grid) -> Vec<(i64, Option<f64>)> {
+        match self {
+            Self::Statistic { metric, statistic } => {
+                let value = |at_ms| statistic.of(metrics, metric, at_ms, at_ms + grid.period_ms);
+                grid.times().map(|at_ms| (at_ms, value(at_ms))).collect()
+            }
+            Self::Math(queries) => {
+                let series = result(queries, metrics, grid).ok().flatten();
+                let value = |at_ms| series.as_ref().and_then(|series| series.at(at_ms));
+                grid.times().map(|at_ms| (at_ms, value(at_ms))).collect()
+            }
+        }
+    }
+
+    /// The members of DescribeAlarms that say what is watched.
+    pub(super) fn describe(&self, input: &Value) -> Map<String, Value> {
+        let members = match self {
+            Self::Math(queries) => {
+                json!({"Metrics": queries.all().iter().map(Query::describe).collect::<Vec<_>>()})
+            }
+            Self::Statistic { metric, .. } => {
+                let dimensions = metric.dimensions.iter();
+                let dimensions: Vec<Value> =
+                    dimensions.map(|(name, value)| json!({"Name": name, "Value": value})).collect();
+                json!({
+                    "MetricName": metric.name, "Namespace": metric.namespace, "Dimensions": dimensions,
+                    "Statistic": text(input, "Statistic"), "ExtendedStatistic": text(input, "ExtendedStatistic"),
+                    "Period": integer(input, "Period").ok().flatten(), "Unit": text(input, "Unit"),
+                })
+            }
+        };
+        members.as_object().cloned().unwrap_or_default()
+    }
+}
+
+fn read_math(input: &Value, queries: &[Value]) -> Result<(Watched, i64), Failure> {
+    let nothing = [json!(null), json!(""), json!([])];
+    let is_given = |member: &&&str| input.get(**member).is_some_and(|value| !nothing.contains(value));
+    if let Some(member) = INSTEAD_OF_METRICS.iter().find(is_given) {
+        return Err(Failure::validation(format!("{member} should not be set if list of Metrics is set.")));
+    }
+    let queries = Queries::read(queries, "Metrics")?;
+    let (math, metrics): (Vec<&Query>, Vec<&Query>) = queries.all().iter().partition(|query| query.is_math());
+    if math.len() > OF_A_KIND_MAX || metrics.len() > OF_A_KIND_MAX {
+        let message =
+            format!("An alarm has at most {OF_A_KIND_MAX} metrics and {OF_A_KIND_MAX} expressions.");
+        return Err(Failure::validation(message));
+    }
+    if queries.all().iter().filter(|query| query.returns_data()).count() != 1 {
+        return Err(Failure::validation("Exactly one element of the metrics list should return data."));
+    }
+    let mut periods: Vec<i64> = metrics.iter().filter_map(|query| query.period_s()).collect();
+    if periods.is_empty() {
+        periods.extend(math.iter().filter_map(|query| query.period_s()));
+    }
+    let period_s = *periods.first().ok_or_else(|| Failure::validation("Period must not be null"))?;
+    if periods.iter().any(|other_s| *other_s != period_s) {
+        return Err(Failure::validation("All metrics of an alarm must have the same period."));
+    }
+    check_kind(&queries, period_s)?;
+    Ok((Watched::Math(queries), period_s))
+}
+
+/// The kind of a result does not depend on the data, so that it is known before there are any.
+fn check_kind(queries: &Queries, period_s: i64) -> Result<(), Failure> {
+    let period_ms = period_s * 1000;
+    let grid = Grid { start_ms: 0, end_ms: period_ms, period_ms };
+    let one = result(queries, &Metrics::default(), grid)?;
+    let message = "Metrics expression that return multi time series are only allowed for MetricsInsights expression \
+                   with an ORDER BY clause";
+    one.map(|_| ()).ok_or_else(|| Failure::validation(message))
+}
+
+/// The one result that returns data; None when it is an array.
+fn result(queries: &Queries, metrics: &Metrics, grid: Grid) -> Result<Option<math::Series>, Failure> {
+    let found = queries.evaluate(metrics, |_| Ok(grid))?;
+    let returned = found.into_iter().find(|(query, _)| query.returns_data());
+    Ok(returned.and_then(|(_, value)| match value {
+        math::Value::Series(series) => Some(series),
+        math::Value::Scalar(_) | math::Value::Array(_) => None,
+    }))
+}
+
+fn statistic_text(input: &Value) -> Result<&str, Failure> {
+    match (text(input, "Statistic"), text(input, "ExtendedStatistic")) {
+        (Some(_), Some(_)) => {
+            Err(Failure::combination("Statistic and ExtendedStatistic cannot be specified together."))
+        }
+        (Some(statistic), None) | (None, Some(statistic)) => Ok(statistic),
+        (None, None) => Err(Failure::missing("Statistic or ExtendedStatistic")),
+    }
+}

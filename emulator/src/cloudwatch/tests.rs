@@ -1,0 +1,245 @@
+//! Queries and alarms as a caller meets them, on a clock that is moved by hand.
+
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::*;
+use crate::clock::Clock;
+use crate::metrics::{Metrics, Unit};
+use crate::settings::Random;
+
+const MINUTE_MS: i64 = 60_000;
+/// A whole minute.
+const START_MS: i64 = 1_800_000_000_000;
+
+fn account() -> Account {
+    let settings = Settings {
+        account_id: "123456789012".into(),
+        region: "us-east-1".into(),
+        endpoint: "http://127.0.0.1:4566".into(),
+        clock: Clock::manual(START_MS).0,
+        metrics: Metrics::default(),
+        logs: crate::logs::Logs::default(),
+        random: Random::from_seed(7),
+        adversary: crate::adversary::Adversary::default(),
+        store: crate::store::Store::default(),
+        iam: crate::iam::Iam::new(false),
+    };
+    Account { settings, alarms: Arc::default(), dashboards: Arc::default() }
+}
+
+impl Account {
+    fn record(&self, minute: i64, name: &str, value: f64) {
+        let at_ms = START_MS + minute * MINUTE_MS;
+        self.settings.metrics.record(at_ms, "N", name, &[], value, Unit::Count);
+    }
+
+    fn data(&self, queries: Value) -> Result<Vec<Value>, Failure> {
+        let (start, end) = (START_MS / 1000, START_MS / 1000 + 180);
+        let input = json!({"StartTime": start, "EndTime": end, "ScanBy": "TimestampAscending", "MetricDataQueries": queries});
+        let found = self.call("GetMetricData", &input)?;
+        Ok(found["MetricDataResults"].as_array().unwrap().clone())
+    }
+
+    fn alarm(&self, queries: Value) -> Result<Value, Failure> {
+        let input = json!({"AlarmName": "rate", "Metrics": queries, "EvaluationPeriods": 2, "Threshold": 10,
+            "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching"});
+        self.call("PutMetricAlarm", &input)
+    }
+
+    fn described(&self) -> Value {
+        let found = self.call("DescribeAlarms", &json!({})).unwrap();
+        found["MetricAlarms"][0].clone()
+    }
+}
+
+fn stat(id: &str, name: &str) -> Value {
+    stat_of(id, name, 60)
+}
+
+fn stat_of(id: &str, name: &str, period_s: i64) -> Value {
+    let metric = json!({"Namespace": "N", "MetricName": name});
+    json!({"Id": id, "ReturnData": false, "MetricStat": {"Metric": metric, "Period": period_s, "Stat": "Sum"}})
+}
+
+fn math(id: &str, expression: &str) -> Value {
+    json!({"Id": id, "Expression": expression})
+}
+
+fn message(refused: Result<impl std::fmt::Debug, Failure>) -> String {
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.query_code, "ValidationError");
+    refused.message
+}
+
+#[test]
+fn expressions_name_metrics_and_each_other_in_any_order_and_hide_what_returns_no_data() {
+    let account = account();
+    for (minute, errors, requests) in [(0, 1.0, 10.0), (1, 0.0, 0.0), (2, 3.0, 4.0)] {
+        account.record(minute, "errors", errors);
+        account.record(minute, "requests", requests);
+    }
+    let mut hidden = math("share", "errors / requests");
+    hidden["ReturnData"] = json!(false);
+    let mut every = math("every", "METRICS() * 2");
+    every["Label"] = json!("twice");
+    let queries = [
+        math("percent", "share * 100"),
+        hidden,
+        stat("errors", "errors"),
+        stat("requests", "requests"),
+        every,
+    ];
+    let found = account.data(json!(queries)).unwrap();
+    let shown: Vec<(&str, &str, &Value)> = found
+        .iter()
+        .map(|one| (one["Id"].as_str().unwrap(), one["Label"].as_str().unwrap(), &one["Values"]))
+        .collect();
+    let (percent, errors, requests) = (json!([10.0, 75.0]), json!([2.0, 0.0, 6.0]), json!([20.0, 0.0, 8.0]));
+    assert_eq!(
+        shown,
+        [
+            ("percent", "percent", &percent),
+            ("every", "twice errors", &errors),
+            ("every", "twice requests", &requests)
+        ]
+    );
+    // The minute in which 0 was divided by 0 has no datapoint.
+    let seconds = START_MS / 1000;
+    assert_eq!(found[0]["Timestamps"], json!([seconds as f64, (seconds + 120) as f64]));
+}
+
+#[test]
+fn a_statistic_with_another_unit_has_no_values() {
+    let account = account();
+    account.record(0, "m", 1.0);
+    for (unit, values) in [("Count", json!([1.0])), ("Bytes", json!([]))] {
+        let mut query = stat("a", "m");
+        query["ReturnData"] = json!(true);
+        query["MetricStat"]["Unit"] = json!(unit);
+        assert_eq!(account.data(json!([query])).unwrap()[0]["Values"], values, "{unit}");
+    }
+}
+
+#[test]
+fn queries_that_cannot_be_are_refused() {
+    let account = account();
+    let both = json!({"Id": "a", "Expression": "m", "MetricStat": stat("a", "m")["MetricStat"]});
+    for (queries, why) in [
+        (json!([{"Id": "a"}]), "The parameter MetricDataQueries.member.1.MetricStat is required.\n"),
+        (json!([math("e1", "m1 +"), stat("m1", "m")]), "Error in expression 'e1': Invalid syntax"),
+        (
+            json!([math("e1", "NOPE(m1)"), stat("m1", "m")]),
+            "Error in expression 'e1': Function 'NOPE' not found",
+        ),
+        (
+            json!([math("e1", "m2")]),
+            "Error in expression 'e1': 'm2' is not the Id of a metric or an expression",
+        ),
+        (
+            json!([math("e1", "e2 + 1"), math("e2", "-e1"), math("e3", "e1")]),
+            "Error in expression 'e1': The expression depends on itself",
+        ),
+        (
+            json!([math("e1", "m1 + m2"), stat_of("m1", "m", 60), stat_of("m2", "m", 120)]),
+            "Error in expression 'e1': The time series have different periods",
+        ),
+        (
+            json!([stat("a", "m"), stat("a", "n")]),
+            "The values for parameter id in MetricDataQueries are not unique.",
+        ),
+        (json!([math("e1", "SELECT AVG(a) FROM b")]), "Metrics Insights queries are not emulated."),
+        (
+            json!([both]),
+            "The parameters MetricDataQueries.member.1.MetricStat and MetricDataQueries.member.1.Expression are mutually \
+             exclusive and you have specified both.",
+        ),
+    ] {
+        assert_eq!(message(account.data(queries)), why);
+    }
+    assert!(message(account.data(json!([math("E1", "1")]))).contains("not matching the expected pattern"));
+    let long = format!("m{}", " ".repeat(2_048));
+    assert!(message(account.data(json!([math("e1", &long), stat("m", "m")]))).contains("2048"));
+}
+
+#[test]
+fn an_alarm_on_metric_math_changes_its_state() {
+    let account = account();
+    let queries =
+        json!([math("rate", "100 * errors / requests"), stat("errors", "e"), stat("requests", "r")]);
+    account.alarm(queries).unwrap();
+    for minute in 0..4 {
+        account.record(minute, "r", 10.0);
+        account.record(minute, "e", if minute < 2 { 1.0 } else { 2.0 });
+    }
+    let mut states = Vec::new();
+    for minute in 1..=6 {
+        account.alarms().evaluate(&account.settings, START_MS + minute * MINUTE_MS);
+        states.push(account.described()["StateValue"].as_str().unwrap().to_owned());
+    }
+    // 10 % is not above 10, 20 % is; two of two datapoints must be.
+    assert_eq!(states, ["OK", "OK", "OK", "ALARM", "ALARM", "ALARM"]);
+    let reason = account.described()["StateReason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("Threshold Crossed: 2 datapoints [20.0 ("), "{reason}");
+}
+
+#[test]
+fn an_alarm_on_metric_math_is_described_as_it_was_put() {
+    let account = account();
+    let mut stat = stat("m1", "m");
+    stat["MetricStat"]["Period"] = json!("60");
+    stat["ReturnData"] = json!("false");
+    account.alarm(json!([math("e1", "RATE(m1)"), stat])).unwrap();
+    let shown = account.described();
+    assert_eq!(shown.get("MetricName"), None);
+    let expected = json!([
+        {"Id": "e1", "Expression": "RATE(m1)", "MetricStat": null, "Label": null, "ReturnData": true, "Period": null},
+        {"Id": "m1", "Expression": null, "Label": null, "ReturnData": false, "Period": null, "MetricStat":
+            {"Metric": {"Namespace": "N", "MetricName": "m", "Dimensions": []}, "Period": 60, "Stat": "Sum"}},
+    ]);
+    assert_eq!(shown["Metrics"], expected);
+    let of_metric =
+        account.call("DescribeAlarmsForMetric", &json!({"Namespace": "N", "MetricName": "m"})).unwrap();
+    assert_eq!(of_metric["MetricAlarms"], json!([]), "it does not return alarms based on math expressions");
+}
+
+#[test]
+fn alarms_on_metric_math_that_cannot_be_are_refused() {
+    let account = account();
+    let shown = |mut query: Value| {
+        query["ReturnData"] = json!(true);
+        query
+    };
+    for (queries, why) in [
+        (
+            json!([math("e1", "m1"), shown(stat("m1", "m"))]),
+            "Exactly one element of the metrics list should return data.",
+        ),
+        (json!([stat("m1", "m")]), "Exactly one element of the metrics list should return data."),
+        (json!([math("e1", "TIME_SERIES(1)")]), "Period must not be null"),
+        (
+            json!([math("e1", "METRICS()"), stat("m1", "m"), stat("m2", "n")]),
+            "Metrics expression that return multi time series are only allowed for MetricsInsights expression with an \
+             ORDER BY clause",
+        ),
+        (
+            json!([math("e1", "SEARCH('{N} m', 'Sum', 60)"), stat("m1", "m")]),
+            "Error in expression 'e1': Function 'SEARCH' is not emulated",
+        ),
+        (
+            json!([math("e1", "m1"), stat_of("m1", "m", 60), stat_of("m2", "m", 120)]),
+            "All metrics of an alarm must have the same period.",
+        ),
+    ] {
+        assert_eq!(message(account.alarm(queries)), why);
+    }
+    let eleven: Vec<Value> =
+        (0..11).map(|number| stat(&format!("m{number}"), "m")).chain([math("e", "SUM(METRICS())")]).collect();
+    assert!(message(account.alarm(json!(eleven))).contains("at most 10"));
+    let input = json!({"AlarmName": "a", "Metrics": [math("e1", "m1"), stat("m1", "m")], "EvaluationPeriods": 1,
+        "Threshold": 1, "ComparisonOperator": "GreaterThanThreshold", "Statistic": "Sum"});
+    assert_eq!(
+        message(account.call("PutMetricAlarm", &input)),
+        "Statistic should not be set if list of Metrics is set."
+    );
+}
