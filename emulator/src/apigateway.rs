@@ -15,6 +15,7 @@ mod http_event;
 mod http_log;
 mod http_plane;
 mod http_response;
+mod iam_authorizer;
 mod identity;
 mod integration;
 mod jwt;

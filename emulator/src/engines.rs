@@ -1,6 +1,7 @@
 //! Services on which we add no behaviour, served by engines of others through one adapter.
 
 mod adapter;
+mod bucket_policies;
 mod object_tags;
 mod public_parameters;
 mod role_tags;
@@ -13,6 +14,7 @@ use winterbaume_ssm::SsmService;
 use winterbaume_sts::StsService;
 
 use self::adapter::{Engine, Scope};
+use self::bucket_policies::BucketPolicies;
 use self::object_tags::ObjectTags;
 use self::public_parameters::PublicParameters;
 use self::role_tags::RoleTags;
@@ -40,9 +42,13 @@ pub fn sts() -> Arc<dyn Service> {
     Arc::new(Engine::new("sts", Scope::Global, Arc::new(StsService::new())))
 }
 
+/// S3, whose buckets' policies are judged by.
 #[must_use]
-pub fn s3() -> Arc<dyn Service> {
-    Arc::new(ObjectTags::new(Engine::new("s3", Scope::Regional, Arc::new(S3Service::new()))))
+pub fn s3(settings: &Settings) -> Arc<dyn Service> {
+    let engine = ObjectTags::new(Engine::new("s3", Scope::Regional, Arc::new(S3Service::new())));
+    let s3 = BucketPolicies::new(engine);
+    settings.iam.set_policy_source("s3", s3.known());
+    Arc::new(s3)
 }
 
 /// SSM with the public parameters that AWS keeps in every account.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::identity::IdentitySource;
 use super::jwt::JwtAuthorizer;
-use super::model::{self, Protocol};
+use super::model::{self, AuthorizationType, Protocol};
 use super::record::ApiRecord;
 use super::router::{RouteKey, Router};
 use super::target::lambda_function;
@@ -30,6 +30,8 @@ pub(super) struct Route {
     pub(super) authorizer: Option<Arc<Authorizer>>,
     /// A token is asked for instead, and one of these scopes where there are any.
     pub(super) tokens: Option<(JwtAuthorizer, Vec<String>)>,
+    /// A signature is asked for instead, and `execute-api:Invoke` of who signed.
+    pub(super) signed: bool,
     /// A WebSocket route whose function's answer goes back to the caller.
     pub(super) answers: bool,
 }
@@ -55,6 +57,13 @@ pub(super) struct Authorizer {
     pub(super) simple: bool,
     pub(super) sources: Vec<IdentitySource>,
     pub(super) ttl_ms: i64,
+}
+
+impl Route {
+    /// Whether a request must show something before it gets through.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.authorizer.is_some() || self.tokens.is_some() || self.signed
+    }
 }
 
 impl Definition {
@@ -109,6 +118,7 @@ impl Route {
                 .and_then(|stored| Integration::compile(&stored.settings)),
             authorizer: route.authorizer_id.as_deref().and_then(|id| authorizers.get(id)).cloned(),
             tokens: tokens(api, route),
+            signed: route.authorization_type == AuthorizationType::AwsIam,
             answers: has_response && route.route_response_selection_expression.as_deref() == Some("$default"),
         }
     }

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, Method};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::iam_authorizer::Identity;
 use super::model::Texts;
 use super::query::{Joined, Query};
 use super::router::PathVariables;
@@ -318,8 +319,32 @@ struct ContextV1<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct IdentityV1<'a> {
+    #[serde(flatten)]
+    signer: Option<SignerV1<'a>>,
     source_ip: &'a str,
     user_agent: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SignerV1<'a> {
+    access_key: &'a str,
+    account_id: &'a str,
+    caller: &'a str,
+    user: &'a str,
+    user_arn: &'a str,
+}
+
+impl<'a> From<&'a Identity> for SignerV1<'a> {
+    fn from(identity: &'a Identity) -> Self {
+        Self {
+            access_key: &identity.access_key,
+            account_id: &identity.account_id,
+            caller: &identity.caller_id,
+            user: &identity.user_id,
+            user_arn: &identity.user_arn,
+        }
+    }
 }
 
 struct QueryLists<'a>(&'a Query<'a>);
@@ -367,12 +392,16 @@ fn event_v1<'a>(facts: &'a Facts<'a>, grant: Option<&'a Grant>) -> EventV1<'a> {
         request_context: ContextV1 {
             account_id: facts.account_id,
             api_id: facts.api_id,
-            authorizer: grant.map(Grant::principal),
+            authorizer: grant.and_then(Grant::principal),
             domain_name: facts.domain_name,
             domain_prefix: facts.api_id,
             extended_request_id: facts.request_id,
             http_method: facts.method.as_str(),
-            identity: IdentityV1 { source_ip: facts.source_ip, user_agent: facts.user_agent() },
+            identity: IdentityV1 {
+                signer: grant.and_then(Grant::identity).map(SignerV1::from),
+                source_ip: facts.source_ip,
+                user_agent: facts.user_agent(),
+            },
             path: facts.path,
             protocol: "HTTP/1.1",
             request_id: facts.request_id,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::iam_authorizer::Identity;
 use super::live::LiveStage;
 use super::measure::Meter;
 use super::names;
@@ -105,6 +106,9 @@ impl<'a> Exchange<'a> {
             "responseLatency" => took.as_millis().to_string(),
             "identity.sourceIp" => self.source_ip.to_owned(),
             "identity.userAgent" => self.user_agent.clone(),
+            "identity.caller" | "identity.user" => self.signer()?.user_id.clone(),
+            "identity.userArn" => self.signer()?.user_arn.clone(),
+            "identity.accountId" => self.signer()?.account_id.clone(),
             "integrationLatency" | "integration.latency" => self.integration?.as_millis().to_string(),
             "integrationStatus" | "integration.integrationStatus" | "integration.status" => {
                 self.integration_status?.to_string()
@@ -114,6 +118,10 @@ impl<'a> Exchange<'a> {
             _ => self.grant.as_ref()?.property(name.strip_prefix("authorizer.")?)?,
         };
         Some(value)
+    }
+
+    fn signer(&self) -> Option<&Identity> {
+        self.grant.as_ref()?.identity()
     }
 
     /// The gateway's own message: only where it was the gateway that refused.

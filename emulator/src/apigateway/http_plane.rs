@@ -26,7 +26,7 @@ use super::query::Query;
 use super::reply::Reply;
 use super::router::{PathVariables, decode};
 use super::stage_authorizer::{Denied, Grant, authorize};
-use super::{cors, http_response};
+use super::{cors, http_response, iam_authorizer};
 use crate::invoke::InvokeRequest;
 
 /// "Payload size: 10 MB", not adjustable.
@@ -118,9 +118,7 @@ impl Served<'_> {
         let found = self.stage.definition.http.find(&head.method, self.routed);
         if let Some(cors) = &self.stage.cors
             && cors::is_preflight(&head.method, &head.headers)
-            && !found.as_ref().is_some_and(|(route, _)| {
-                (route.authorizer.is_some() || route.tokens.is_some()) && route.key == "$default"
-            })
+            && !found.as_ref().is_some_and(|(route, _)| route.is_guarded() && route.key == "$default")
         {
             exchange.preflight = true;
             return cors::preflight(cors, &head.headers);
@@ -209,9 +207,14 @@ impl Served<'_> {
             let checked = authorizer.check(keys, token.as_deref(), scopes, now_ms).await;
             return checked.map(|claims| Some(Grant::Token(claims))).map_err(Denied::Token);
         }
-        let Some(authorizer) = &route.authorizer else { return Ok(None) };
         let tail = format!("{}{}", facts.method, self.routed);
         let arn = names::execute_api_arn(&self.plane.settings, &self.stage.api_id, &self.stage.name, &tail);
+        if route.signed {
+            let query = Some(facts.raw_query);
+            let identity = iam_authorizer::authorize(&self.plane.settings, &arn, facts.headers, query);
+            return identity.map(|identity| Some(Grant::Iam(identity))).ok_or(Denied::Forbidden);
+        }
+        let Some(authorizer) = &route.authorizer else { return Ok(None) };
         let context = [
             ("routeKey", facts.route_key),
             ("httpMethod", facts.method.as_str()),

@@ -125,7 +125,10 @@ impl Route {
     fn check_authorization(&self, api: &ApiRecord) -> Result<(), ApiError> {
         match self.authorization_type {
             AuthorizationType::None => return Ok(()),
-            AuthorizationType::AwsIam => return bad("AWS_IAM authorization of routes is not supported here"),
+            AuthorizationType::AwsIam if api.protocol() == Protocol::Http => return Ok(()),
+            AuthorizationType::AwsIam => {
+                return bad("AWS_IAM authorization of WebSocket routes is not supported here");
+            }
             AuthorizationType::Custom | AuthorizationType::Jwt => {}
         }
         if api.protocol() == Protocol::WebSocket && self.route_key != "$connect" {

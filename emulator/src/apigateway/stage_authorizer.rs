@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::authorizer_cache::cache_key;
 use super::definition::{AUTHORIZER_TIMEOUT, Authorizer};
+use super::iam_authorizer::Identity;
 use super::identity::Sources;
 use super::integration::{Called, call};
 use super::jwt::{Claims, Rejected};
@@ -24,6 +25,7 @@ use crate::invoke::InvokeRequest;
 pub(super) enum Grant {
     Lambda { verdict: Arc<Verdict>, latency_ms: u64 },
     Token(Claims),
+    Iam(Identity),
 }
 
 /// Why a request goes no further.
@@ -95,12 +97,21 @@ impl Grant {
         match self {
             Self::Lambda { verdict, .. } => Authorized::Lambda(Context(verdict.context.as_deref())),
             Self::Token(claims) => Authorized::Jwt(claims),
+            Self::Iam(identity) => Authorized::Iam(identity),
         }
     }
 
-    /// `requestContext.authorizer` of format 1.0 and of WebSocket events.
-    pub(super) fn principal(&self) -> Principal<'_> {
-        Principal(self)
+    /// `requestContext.authorizer` of format 1.0 and of WebSocket events; of a signature that format says it elsewhere.
+    pub(super) fn principal(&self) -> Option<Principal<'_>> {
+        self.identity().is_none().then_some(Principal(self))
+    }
+
+    /// Who signed.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Iam(identity) => Some(identity),
+            Self::Lambda { .. } | Self::Token(_) => None,
+        }
     }
 
     /// One property, for access logs.
@@ -109,6 +120,7 @@ impl Grant {
             Self::Lambda { verdict, .. } if name == "principalId" => verdict.principal_id.clone(),
             Self::Lambda { verdict, .. } => members(verdict).get(name).map(text),
             Self::Token(claims) => claims.text(name.strip_prefix("claims.")?),
+            Self::Iam(_) => None,
         }
     }
 }
@@ -118,12 +130,13 @@ fn members(verdict: &Verdict) -> Map<String, Value> {
     context.and_then(|context| serde_json::from_str(context.get()).ok()).unwrap_or_default()
 }
 
-/// `{"lambda": {...}}` or `{"jwt": {...}}`.
+/// `{"lambda": {...}}`, `{"jwt": {...}}` or `{"iam": {...}}`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Authorized<'a> {
     Lambda(Context<'a>),
     Jwt(&'a Claims),
+    Iam(&'a Identity),
 }
 
 fn text(value: &Value) -> String {
@@ -154,6 +167,7 @@ impl Serialize for Principal<'_> {
         let (verdict, latency_ms) = match self.0 {
             Grant::Lambda { verdict, latency_ms } => (verdict, latency_ms),
             Grant::Token(claims) => return claims.serialize(serializer),
+            Grant::Iam(identity) => return identity.serialize(serializer),
         };
         let mut map = serializer.serialize_map(None)?;
         if let Some(principal) = &verdict.principal_id {

@@ -156,7 +156,9 @@ async fn check_authorizer(
             Denied::Forbidden => Reply::forbidden(),
             Denied::Broken => Reply::internal_error(),
         })?;
-    if let Ok(context) = serde_json::value::to_raw_value(&grant.principal()) {
+    if let Some(principal) = grant.principal()
+        && let Ok(context) = serde_json::value::to_raw_value(&principal)
+    {
         // The connection is new: nothing was set before.
         connection.authorizer.get_or_init(|| context);
     }

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::context::Context;
-use super::pattern::{Case, matches, matches_arn};
 use super::policy::Malformed;
+use super::variable::{Text, Version};
 
 /// One operator on one key. All conditions of a statement must hold, and one of the values of each.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +16,7 @@ pub(super) struct Condition {
     set: Set,
     /// In lower case.
     key: String,
-    values: Vec<String>,
+    values: Vec<Text>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,19 +52,19 @@ enum Set {
 
 /// # Errors
 /// For an operator that IAM does not have, or a value that is no text, number or boolean.
-pub(super) fn parse(blocks: &Map<String, Value>) -> Result<Vec<Condition>, Malformed> {
+pub(super) fn parse(blocks: &Map<String, Value>, version: Version) -> Result<Vec<Condition>, Malformed> {
     let mut all = Vec::new();
     for (operator, keys) in blocks {
         let keys = keys.as_object().ok_or(Malformed::Condition)?;
         for (key, values) in keys {
-            all.push(Condition::parse(operator, key, values)?);
+            all.push(Condition::parse(operator, key, values, version)?);
         }
     }
     Ok(all)
 }
 
 impl Condition {
-    fn parse(operator: &str, key: &str, values: &Value) -> Result<Self, Malformed> {
+    fn parse(operator: &str, key: &str, values: &Value, version: Version) -> Result<Self, Malformed> {
         let (set, operator) = match operator.split_once(':') {
             Some(("ForAnyValue", rest)) => (Set::Any, rest),
             Some(("ForAllValues", rest)) => (Set::All, rest),
@@ -76,6 +76,11 @@ impl Condition {
         let (comparison, negated) =
             comparison(operator).ok_or_else(|| Malformed::Operator(operator.to_owned()))?;
         let values = texts(values).ok_or(Malformed::Condition)?;
+        let value = |written: &String| match comparison.takes_variables() {
+            true => Text::new(written, version),
+            false => Text::plain(written),
+        };
+        let values = values.iter().map(value).collect();
         Ok(Self { comparison, negated, if_exists, set, key: key.to_ascii_lowercase(), values })
     }
 
@@ -86,15 +91,19 @@ impl Condition {
         let found = context.values(&self.key);
         if self.comparison == Comparison::Null {
             let wanted = if found.is_empty() { "true" } else { "false" };
-            return self.values.iter().any(|value| value == wanted);
+            return self.values.iter().any(|value| value.written() == wanted);
         }
         if found.is_empty() {
             // "If the key that you specify in a policy condition is not present in the request context, the values do not
             // match and the condition is false", and a negated operator is true.
             return self.negated || self.if_exists || self.set == Set::All;
         }
+        // "If AWS cannot resolve a variable, this might cause the entire statement to be invalid": also a negated one.
+        if self.values.iter().any(|expected| expected.value(context).is_none()) {
+            return false;
+        }
         let one = |value: &str| {
-            self.values.iter().any(|expected| self.comparison.holds(expected, value)) != self.negated
+            self.values.iter().any(|expected| self.comparison.holds(expected, value, context)) != self.negated
         };
         match self.set {
             Set::Any => found.iter().any(|value| one(value)),
@@ -140,17 +149,25 @@ fn ordered(operator: &str) -> Option<(Comparison, bool)> {
 }
 
 impl Comparison {
-    fn holds(self, expected: &str, found: &str) -> bool {
+    /// "You can use a policy variable … with string operators or ARN operators."
+    const fn takes_variables(self) -> bool {
+        matches!(self, Self::Text | Self::TextIgnoringCase | Self::TextPattern | Self::Arn)
+    }
+
+    fn holds(self, expected: &Text, found: &str, context: &Context<'_>) -> bool {
+        let value = || expected.value(context);
         match self {
-            Self::Text => expected == found,
-            Self::TextIgnoringCase | Self::Bool => expected.eq_ignore_ascii_case(found),
-            Self::TextPattern => matches(expected, found, Case::Sensitive),
-            Self::Arn => matches_arn(expected, found),
-            Self::Number(order) => match (expected.parse::<f64>(), found.parse::<f64>()) {
+            Self::Text => value().is_some_and(|value| value == found),
+            Self::TextIgnoringCase | Self::Bool => {
+                value().is_some_and(|value| value.eq_ignore_ascii_case(found))
+            }
+            Self::TextPattern => expected.matches(found, context) == Some(true),
+            Self::Arn => expected.matches_arn(found, context) == Some(true),
+            Self::Number(order) => match (expected.written().parse::<f64>(), found.parse::<f64>()) {
                 (Ok(expected), Ok(found)) => order.holds(found, expected),
                 _ => false,
             },
-            Self::Time(order) => match (time_seconds(expected), time_seconds(found)) {
+            Self::Time(order) => match (time_seconds(expected.written()), time_seconds(found)) {
                 (Some(expected), Some(found)) => order.holds(found, expected),
                 _ => false,
             },
@@ -202,7 +219,7 @@ mod tests {
     use super::*;
 
     fn holds(blocks: &Value, pairs: &[(&str, &str)], now_ms: i64) -> bool {
-        let conditions = parse(blocks.as_object().unwrap()).unwrap();
+        let conditions = parse(blocks.as_object().unwrap(), Version::Of2012).unwrap();
         conditions.iter().all(|condition| condition.holds(&Context::with(now_ms, pairs)))
     }
 
@@ -248,9 +265,23 @@ mod tests {
     }
 
     #[test]
+    fn variables_stand_for_keys_in_texts_and_arns_only() {
+        let pairs = [("s3:prefix", "home/ann"), ("aws:principaltag/user", "ann"), ("aws:epoch", "1")];
+        assert!(holds(&json!({"StringEquals": {"s3:prefix": "home/${aws:PrincipalTag/user}"}}), &pairs, 0));
+        assert!(holds(&json!({"StringLike": {"s3:prefix": "*/${aws:PrincipalTag/user}"}}), &pairs, 0));
+        assert!(!holds(&json!({"StringEquals": {"s3:prefix": "home/${aws:username}"}}), &pairs, 0));
+        let negated = json!({"StringNotEquals": {"s3:prefix": "home/${aws:username}"}});
+        assert!(!holds(&negated, &pairs, 0), "a variable without a value makes no statement true");
+        assert!(!holds(&json!({"NumericEquals": {"aws:epoch": "${aws:epoch}"}}), &pairs, 0));
+    }
+
+    #[test]
     fn an_operator_that_iam_does_not_have_is_refused_and_one_not_evaluated_never_holds() {
         let unknown = json!({"StringIsh": {"a": "b"}});
-        assert_eq!(parse(unknown.as_object().unwrap()), Err(Malformed::Operator("StringIsh".into())));
+        assert_eq!(
+            parse(unknown.as_object().unwrap(), Version::Of2012),
+            Err(Malformed::Operator("StringIsh".into()))
+        );
         assert!(!holds(
             &json!({"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}),
             &[("aws:sourceip", "1.1.1.1")],

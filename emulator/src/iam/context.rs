@@ -8,17 +8,33 @@ pub struct Context<'a> {
     pub now_ms: i64,
     /// Key and value; keys in lower case. A key may come more than once.
     pub pairs: &'a [(&'a str, &'a str)],
+    /// Of who asks; the evaluation adds it.
+    pub(super) principal: Option<Principal<'a>>,
+}
+
+/// What a request's own identity adds to its keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Principal<'a> {
+    /// `aws:PrincipalArn`, `aws:PrincipalTag/…` and others that are the same for all of its sessions; in lower case.
+    pub(super) keys: &'a [(String, String)],
+    /// `AROA…`
+    pub(super) unique_id: &'a str,
+    pub(super) session_name: &'a str,
 }
 
 impl<'a> Context<'a> {
     #[must_use]
     pub const fn at(now_ms: i64) -> Self {
-        Self { now_ms, pairs: &[] }
+        Self::with(now_ms, &[])
     }
 
     #[must_use]
     pub const fn with(now_ms: i64, pairs: &'a [(&'a str, &'a str)]) -> Self {
-        Self { now_ms, pairs }
+        Self { now_ms, pairs, principal: None }
+    }
+
+    pub(super) const fn of(self, principal: Principal<'a>) -> Self {
+        Self { principal: Some(principal), ..self }
     }
 
     /// The values of a key in lower case; empty when the request does not have it.
@@ -27,12 +43,19 @@ impl<'a> Context<'a> {
             "aws:currenttime" | "aws:epochtime" => vec![Cow::Owned((self.now_ms / 1_000).to_string())],
             // On AWS every endpoint here is reached by TLS.
             "aws:securetransport" => vec![Cow::Borrowed("true")],
-            _ => self
-                .pairs
-                .iter()
-                .filter(|(name, _)| *name == key)
-                .map(|(_, value)| Cow::Borrowed(*value))
+            // "For a role: role-id:caller-specified-role-name."
+            "aws:userid" => self
+                .principal
+                .map(|of| Cow::Owned(format!("{}:{}", of.unique_id, of.session_name)))
+                .into_iter()
                 .collect(),
+            _ => {
+                let own = self.principal.map(|of| of.keys).unwrap_or_default().iter();
+                let own =
+                    own.filter(|(name, _)| *name == key).map(|(_, value)| Cow::Borrowed(value.as_str()));
+                let pairs = self.pairs.iter().filter(|(name, _)| *name == key);
+                own.chain(pairs.map(|(_, value)| Cow::Borrowed(*value))).collect()
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ mod refusal;
 mod role;
 mod service;
 mod usage;
+mod variable;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -130,6 +131,13 @@ impl Iam {
         self.inner.sessions.find(access_key_id)
     }
 
+    /// `aws:userid` of a session: the role's unique id and the session's name. None when the role does not exist.
+    #[must_use]
+    pub fn user_id(&self, session: &Session) -> Option<String> {
+        let name = session.arn.rsplit('/').next().unwrap_or_default();
+        self.roles().get(&session.role_arn).map(|role| format!("{}:{name}", role.unique_id))
+    }
+
     /// Where to ask for the policies of a service's resources.
     pub fn set_policy_source(&self, service: &'static str, source: Arc<dyn PolicySource>) {
         let mut sources = self.inner.resources.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -194,8 +202,7 @@ impl Iam {
         };
         let needs = needs::of(request, account_id);
         for need in &needs {
-            let pairs: Vec<(&str, &str)> =
-                need.context.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            let pairs = need.pairs();
             let context = Context::with(now_ms, &pairs);
             let ask = Ask { action: &need.action, resource: &need.resource, context };
             if let Err(denied) = self.check(&session, &ask) {
@@ -205,24 +212,29 @@ impl Iam {
         None
     }
 
-    /// The account's administrator may do everything but what the policy of a table denies to everyone. Queues see to
-    /// theirs themselves.
+    /// The account's administrator may do everything but what the policy of a table or bucket denies to everyone. Queues
+    /// see to theirs themselves.
     fn judge_administrator(
         &self,
         request: &AwsRequest,
         account_id: &str,
         now_ms: i64,
     ) -> Option<AwsResponse> {
-        if request.service != "dynamodb" || self.source("dynamodb").is_none_or(|source| source.is_empty()) {
+        let has_policies = ["dynamodb", "s3"].contains(&request.service.as_str())
+            && self.source(&request.service).is_some_and(|source| !source.is_empty());
+        if !has_policies {
             return None;
         }
         let denied = needs::of(request, account_id).into_iter().find(|need| {
-            let ask = Ask { action: &need.action, resource: &need.resource, context: Context::at(now_ms) };
+            let pairs = need.pairs();
+            let context = Context::with(now_ms, &pairs);
+            let ask = Ask { action: &need.action, resource: &need.resource, context };
             let policy = self.resource_policy(&need.resource);
             policy.is_some_and(|policy| policy.ask(&ask, &Caller::Root { account_id }) == Verdict::Denies)
         })?;
-        // Else nobody could ever take the denial back: AWS keeps a policy from locking out who sets it.
-        if denied.action.ends_with("ResourcePolicy") {
+        // Else nobody could ever take the denial back: AWS keeps a policy from locking out who sets it, and lets the
+        // account's root read, replace and delete any bucket's.
+        if denied.action.ends_with("ResourcePolicy") || denied.action.ends_with("BucketPolicy") {
             return None;
         }
         let denied = Denied {

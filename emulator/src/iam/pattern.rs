@@ -7,13 +7,42 @@ pub enum Case {
     Insensitive,
 }
 
-/// In time linear in the text for each `*`, and without allocating: this is on the path of every signed request.
-///
+/// One place of a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Symbol {
+    Byte(u8),
+    /// `?`
+    One,
+    /// `*`
+    Run,
+}
+
+impl Symbol {
+    pub(super) const fn of(byte: u8) -> Self {
+        match byte {
+            b'*' => Self::Run,
+            b'?' => Self::One,
+            byte => Self::Byte(byte),
+        }
+    }
+}
+
 /// "If the wildcard is the last character of a resource ARN segment, it can expand to match beyond the colon boundaries":
 /// so a resource is matched as one text.
 #[must_use]
 pub fn matches(pattern: &str, text: &str, case: Case) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let pattern = pattern.as_bytes();
+    matches_symbols(pattern.len(), |at| pattern.get(at).copied().map(Symbol::of), text, case)
+}
+
+/// In time linear in the text for each `*`, and without allocating: this is on the path of every signed request.
+pub(super) fn matches_symbols(
+    length: usize,
+    symbol: impl Fn(usize) -> Option<Symbol>,
+    text: &str,
+    case: Case,
+) -> bool {
+    let text = text.as_bytes();
     let same = |left: u8, right: u8| match case {
         Case::Sensitive => left == right,
         Case::Insensitive => left.eq_ignore_ascii_case(&right),
@@ -22,24 +51,27 @@ pub fn matches(pattern: &str, text: &str, case: Case) -> bool {
     // After the last `*`, and where in the text it stopped taking characters.
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
+        let fits = match symbol(p) {
+            Some(Symbol::Run) => {
                 retry = Some((p + 1, t));
                 p += 1;
+                continue;
             }
-            Some(&expected) if expected == b'?' || same(expected, text[t]) => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((after_star, taken)) = retry else { return false };
-                retry = Some((after_star, taken + 1));
-                p = after_star;
-                t = taken + 1;
-            }
+            Some(Symbol::One) => true,
+            Some(Symbol::Byte(expected)) => same(expected, text[t]),
+            None => false,
+        };
+        if fits {
+            p += 1;
+            t += 1;
+        } else {
+            let Some((after_star, taken)) = retry else { return false };
+            retry = Some((after_star, taken + 1));
+            p = after_star;
+            t = taken + 1;
         }
     }
-    pattern[p..].iter().all(|byte| *byte == b'*')
+    (p..length).all(|at| symbol(at) == Some(Symbol::Run))
 }
 
 /// `ArnLike`: "Each of the six colon-delimited components of the ARN is checked separately and each can include

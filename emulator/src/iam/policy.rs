@@ -8,6 +8,7 @@ use super::condition::{self, Condition};
 use super::context::Context;
 use super::pattern::{Case, matches};
 use super::principal::{Caller, Fit, Principal, one_or_many};
+use super::variable::{Text, Version};
 
 /// Why a document is no policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,8 +77,8 @@ pub(super) struct Granted {
 /// `Resource` or `NotResource`.
 #[derive(Debug)]
 pub(super) enum Names {
-    These(Vec<String>),
-    AllBut(Vec<String>),
+    These(Vec<Text>),
+    AllBut(Vec<Text>),
 }
 
 #[derive(Debug)]
@@ -118,16 +119,23 @@ impl Policy {
     /// As of [`Policy::parse`].
     pub fn from_value(value: &Value, kind: Kind) -> Result<Self, Malformed> {
         let document = value.as_object().ok_or(Malformed::Document)?;
-        match document.get("Version").map(Value::as_str) {
-            None | Some(Some("2012-10-17" | "2008-10-17")) => {}
+        // "If you do not include a Version element, the value defaults to 2008-10-17."
+        let version = match document.get("Version").map(Value::as_str) {
+            None | Some(Some("2008-10-17")) => Version::Of2008,
+            Some(Some("2012-10-17")) => Version::Of2012,
             Some(_) => return Err(Malformed::Version),
-        }
+        };
         let statements = match document.get("Statement") {
-            Some(Value::Array(all)) => all.iter().map(|one| Statement::parse(one, kind)).collect(),
-            Some(one @ Value::Object(_)) => Statement::parse(one, kind).map(|one| vec![one]),
+            Some(Value::Array(all)) => all.iter().map(|one| Statement::parse(one, kind, version)).collect(),
+            Some(one @ Value::Object(_)) => Statement::parse(one, kind, version).map(|one| vec![one]),
             _ => Err(Malformed::Document),
         };
         Ok(Self { statements: statements? })
+    }
+
+    /// Every resource that it names, as written.
+    pub fn resources(&self) -> impl Iterator<Item = &str> {
+        self.statements.iter().flat_map(|statement| statement.resources.written())
     }
 
     #[must_use]
@@ -154,7 +162,7 @@ impl Policy {
 }
 
 impl Statement {
-    fn parse(value: &Value, kind: Kind) -> Result<Self, Malformed> {
+    fn parse(value: &Value, kind: Kind, version: Version) -> Result<Self, Malformed> {
         let statement = value.as_object().ok_or(Malformed::Document)?;
         let effect = match statement.get("Effect").and_then(Value::as_str) {
             Some("Allow") => Effect::Allow,
@@ -163,12 +171,12 @@ impl Statement {
         };
         let conditions = match statement.get("Condition") {
             None => Vec::new(),
-            Some(blocks) => condition::parse(blocks.as_object().ok_or(Malformed::Condition)?)?,
+            Some(blocks) => condition::parse(blocks.as_object().ok_or(Malformed::Condition)?, version)?,
         };
         Ok(Self {
             effect,
             actions: actions(statement)?,
-            resources: resources(statement, kind)?,
+            resources: resources(statement, kind, version)?,
             principals: who(statement, kind)?,
             conditions,
         })
@@ -176,7 +184,7 @@ impl Statement {
 
     fn says(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> Verdict {
         let fit = self.principals.fit(caller);
-        if fit == Fit::No || !self.resources.hold(ask.resource) {
+        if fit == Fit::No || !self.resources.hold(ask) {
             return Verdict::Silent;
         }
         let granted = match &self.actions {
@@ -211,20 +219,33 @@ fn is_action(pattern: &str, action: &str) -> bool {
 }
 
 impl Names {
-    fn hold(&self, resource: &str) -> bool {
-        let any =
-            |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, resource, Case::Sensitive));
+    /// A name whose variable has no value makes the statement say nothing.
+    fn hold(&self, ask: &Ask<'_>) -> bool {
+        let found = |names: &[Text]| {
+            let mut any = false;
+            for name in names {
+                any |= name.matches(ask.resource, &ask.context)?;
+            }
+            Some(any)
+        };
         match self {
-            Self::These(patterns) => any(patterns),
-            Self::AllBut(patterns) => !any(patterns),
+            Self::These(names) => {
+                names.iter().any(|name| name.matches(ask.resource, &ask.context) == Some(true))
+            }
+            Self::AllBut(names) => found(names) == Some(false),
         }
     }
 
     pub(super) fn shown(&self) -> Vec<String> {
         match self {
-            Self::These(patterns) => patterns.clone(),
-            Self::AllBut(patterns) => patterns.iter().map(|pattern| format!("not {pattern}")).collect(),
+            Self::These(names) => names.iter().map(|name| name.written().to_owned()).collect(),
+            Self::AllBut(names) => names.iter().map(|name| format!("not {}", name.written())).collect(),
         }
+    }
+
+    pub(super) fn written(&self) -> impl Iterator<Item = &str> {
+        let (Self::These(names) | Self::AllBut(names)) = self;
+        names.iter().map(Text::written)
     }
 }
 
@@ -259,19 +280,19 @@ fn actions(statement: &Map<String, Value>) -> Result<Actions, Malformed> {
     }
 }
 
-fn resources(statement: &Map<String, Value>, kind: Kind) -> Result<Names, Malformed> {
+fn resources(statement: &Map<String, Value>, kind: Kind, version: Version) -> Result<Names, Malformed> {
     let read = |value: &Value| {
         let all = one_or_many(value).ok_or(Malformed::Resource)?;
         let sound = |name: &&str| name.starts_with('*') || name.starts_with("arn:") || kind == Kind::Resource;
         if !all.iter().all(sound) {
             return Err(Malformed::Resource);
         }
-        Ok(all.into_iter().map(str::to_owned).collect())
+        Ok(all.into_iter().map(|name| Text::new(name, version)).collect())
     };
     match (statement.get("Resource"), statement.get("NotResource")) {
         (Some(these), None) => Ok(Names::These(read(these)?)),
         (None, Some(others)) => Ok(Names::AllBut(read(others)?)),
-        (None, None) if kind == Kind::Resource => Ok(Names::These(vec!["*".to_owned()])),
+        (None, None) if kind == Kind::Resource => Ok(Names::These(vec![Text::plain("*")])),
         _ => Err(Malformed::Resource),
     }
 }
@@ -334,6 +355,21 @@ mod tests {
             policy(r#"{"AWS":"arn:aws:iam::123456789012:role/f"}"#).ask(&ask, &session),
             Verdict::Allows
         );
+    }
+
+    #[test]
+    fn a_resource_whose_variable_has_no_value_is_not_named() {
+        let policy = |version: &str, element: &str| {
+            format!(
+                r#"{{{version}"Statement":{{"Effect":"Allow","Action":"s3:*","{element}":"arn:aws:s3:::b/${{aws:username}}"}}}}"#
+            )
+        };
+        let now = r#""Version":"2012-10-17","#;
+        let (literal, other) = ("arn:aws:s3:::b/${aws:username}", "arn:aws:s3:::b/x");
+        assert_eq!(ask(&policy(now, "Resource"), "s3:GetObject", literal), Verdict::Silent);
+        assert_eq!(ask(&policy(now, "NotResource"), "s3:GetObject", other), Verdict::Silent);
+        assert_eq!(ask(&policy("", "Resource"), "s3:GetObject", literal), Verdict::Allows);
+        assert_eq!(ask(&policy("", "NotResource"), "s3:GetObject", other), Verdict::Allows);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use winterbaume_iam::IamStateView;
 use winterbaume_iam::views::RoleView;
 
+use super::context::Principal;
 use super::policy::{Ask, Kind, Policy, Verdict};
 use super::principal::Caller;
 
@@ -18,6 +19,10 @@ pub(super) struct Role {
     pub(super) policies: Vec<Arc<Attached>>,
     trust: Option<Policy>,
     boundary: Option<Arc<Attached>>,
+    /// `AROA…`
+    pub(super) unique_id: String,
+    /// Condition keys of whoever acts as this role.
+    keys: Vec<(String, String)>,
 }
 
 /// One policy of a role, inline or managed.
@@ -47,6 +52,7 @@ impl Role {
         caller: &Caller<'_>,
         resource_policy: Option<&Policy>,
     ) -> Result<(), Reason> {
+        let ask = &Ask { context: ask.context.of(self.principal(caller)), ..*ask };
         let mut own = Verdict::Silent;
         for attached in &self.policies {
             match attached.policy.ask(ask, caller) {
@@ -67,6 +73,14 @@ impl Role {
             return Err(Reason::OutsideBoundary);
         }
         if own == Verdict::Allows || resource == Verdict::Allows { Ok(()) } else { Err(Reason::NotGranted) }
+    }
+
+    fn principal<'a>(&'a self, caller: &Caller<'a>) -> Principal<'a> {
+        let session_name = match caller {
+            Caller::Session { session_arn, .. } => session_arn.rsplit('/').next().unwrap_or_default(),
+            Caller::Root { .. } | Caller::Service(_) => "",
+        };
+        Principal { keys: &self.keys, unique_id: &self.unique_id, session_name }
     }
 
     /// Whether the trust policy lets this service take the role.
@@ -97,7 +111,23 @@ fn read_role(view: &IamStateView, role: &RoleView, before: Option<&Role>) -> Rol
         let policy = view.policies.get(arn)?;
         attach(arn, default_document(policy), &[])
     });
-    Role { arn: role.arn.clone(), policies, trust: trust(role), boundary }
+    let (arn, unique_id) = (role.arn.clone(), role.role_id.clone());
+    Role { arn, policies, trust: trust(role), boundary, unique_id, keys: keys(role) }
+}
+
+fn keys(role: &RoleView) -> Vec<(String, String)> {
+    let account_id = role.arn.split(':').nth(4).unwrap_or_default();
+    // "For assumed roles the request context returns the ARN of the role, not of the session."
+    let of_role = [
+        ("aws:principalarn", role.arn.as_str()),
+        ("aws:principalaccount", account_id),
+        ("aws:principaltype", "AssumedRole"),
+    ];
+    let of_role = of_role.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let tags = role.tags.iter();
+    let tags =
+        tags.map(|(key, value)| (format!("aws:principaltag/{}", key.to_ascii_lowercase()), value.clone()));
+    of_role.chain(tags).collect()
 }
 
 fn default_document(policy: &winterbaume_iam::views::ManagedPolicyView) -> &str {

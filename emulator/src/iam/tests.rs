@@ -300,3 +300,62 @@ async fn a_decision_costs_microseconds() {
     println!("one decision: {each:?}");
     assert!(each < CALL_MAX, "{each:?}");
 }
+
+#[tokio::test]
+async fn variables_stand_for_the_tags_the_account_and_the_session_of_the_role() {
+    let fixture = Fixture::new().await;
+    let tag = [("RoleName", "worker"), ("Tags.member.1.Key", "Team"), ("Tags.member.1.Value", "blue")];
+    assert_eq!(fixture.call("TagRole", &tag).await.status, 200);
+    fixture
+        .allow(
+            "own",
+            json!([
+                statement("Allow", "dynamodb:GetItem", "arn:aws:dynamodb:*:${aws:PrincipalAccount}:table/${aws:PrincipalTag/team}"),
+                statement("Allow", "dynamodb:PutItem", "arn:aws:dynamodb:*:*:table/${aws:username}"),
+                {"Effect": "Allow", "Action": "dynamodb:DeleteItem", "Resource": "*",
+                    "Condition": {"StringLike": {"aws:userid": "*:worker"}, "ArnEquals": {"aws:PrincipalArn": ROLE}}},
+            ]),
+        )
+        .await;
+    let may =
+        |operation: &str, table: &str| fixture.dynamodb(operation, &json!({"TableName": table})).is_none();
+    assert!(may("GetItem", "blue"));
+    assert!(!may("GetItem", "red"));
+    // A role has no user name.
+    assert!(!may("PutItem", "worker"));
+    assert!(may("DeleteItem", "any"));
+}
+
+/// The policy of a bucket, as the service that keeps it would tell it.
+struct Bucket(Arc<Policy>);
+
+impl PolicySource for Bucket {
+    fn policy(&self, arn: &str) -> Option<Arc<Policy>> {
+        arn.starts_with("arn:aws:s3:::home").then(|| Arc::clone(&self.0))
+    }
+}
+
+#[tokio::test]
+async fn the_policy_of_a_bucket_is_part_of_the_decision_and_can_always_be_taken_back() {
+    let fixture = Fixture::new().await;
+    let document = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::home/*"},
+        {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::home", "arn:aws:s3:::home/secret"]},
+    ]});
+    let policy = Policy::from_value(&document, Kind::Resource).unwrap();
+    fixture.iam.set_policy_source("s3", Arc::new(Bucket(Arc::new(policy))));
+    let call = |method: Method, path: &str, query: &str, key: &str| {
+        let mut call = request("s3", HeaderMap::new(), String::new(), key);
+        (call.method, call.path, call.query) = (method, path.to_owned(), query.to_owned());
+        fixture.iam.judge(&call, ACCOUNT, 0).map(|answer| String::from_utf8_lossy(&answer.body).into_owned())
+    };
+    assert_eq!(call(Method::GET, "/home/a", "", &fixture.key), None);
+    assert!(call(Method::PUT, "/home/a", "", &fixture.key).unwrap().contains("no identity-based policy"));
+    for key in [fixture.key.as_str(), "AKIAADMIN"] {
+        let denied = call(Method::GET, "/home/secret", "", key).unwrap();
+        assert!(denied.contains("explicit deny in a resource-based policy"), "{denied}");
+    }
+    assert_eq!(call(Method::GET, "/home/a", "", "AKIAADMIN"), None);
+    assert_eq!(call(Method::DELETE, "/home", "policy", "AKIAADMIN"), None);
+    assert_eq!(call(Method::GET, "/other/secret", "", "AKIAADMIN"), None);
+}

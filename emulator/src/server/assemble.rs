@@ -37,7 +37,7 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     services.add("iam", crate::engines::iam(settings));
     let cloudwatch = Arc::new(CloudWatch::new(settings));
     services.add("monitoring", Arc::<CloudWatch>::clone(&cloudwatch));
-    let s3 = crate::engines::s3();
+    let s3 = crate::engines::s3(settings);
     services.add("logs", Arc::new(crate::logs::LogsApi::new(settings)));
     services.add("s3", Arc::clone(&s3));
     services.add("ssm", crate::engines::ssm(settings));

@@ -58,9 +58,15 @@ pub(super) fn identify(clues: Clues<'_>) -> Caller {
 
 /// The access key that signed a request; empty when none did.
 pub(crate) fn signer<B>(request: &http::Request<B>) -> String {
-    let caller = signed_header(request.headers())
-        .or_else(|| presigned_query(request.uri().query().unwrap_or_default()));
-    caller.map(|caller| caller.access_key_id).unwrap_or_default()
+    signed_for(request.headers(), request.uri().query())
+        .map(|(access_key_id, _)| access_key_id)
+        .unwrap_or_default()
+}
+
+/// The access key that signed a request, and the service that it was signed for.
+pub(crate) fn signed_for(headers: &HeaderMap, query: Option<&str>) -> Option<(String, String)> {
+    let caller = signed_header(headers).or_else(|| presigned_query(query.unwrap_or_default()))?;
+    Some((caller.access_key_id, caller.service))
 }
 
 fn signed_header(headers: &HeaderMap) -> Option<Caller> {

@@ -5,5 +5,6 @@
 mod fuzz;
 mod http;
 mod jwt;
+mod signed;
 mod stand;
 mod websocket;

@@ -64,15 +64,30 @@ pub(crate) fn answered(answer: Value) -> Option<InvokeOutcome> {
     Some(InvokeOutcome::Success(Bytes::from(answer.to_string())))
 }
 
+/// What most tests leave off.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) iam: bool,
+    pub(crate) adversary: Adversary,
+}
+
 pub(crate) struct Stand {
     pub(crate) gateway: Gateway,
     pub(crate) address: SocketAddr,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) settings: Settings,
     functions: Arc<Functions>,
 }
 
 impl Stand {
     pub(crate) async fn start(
+        function: impl Fn(&str, &Value) -> Option<InvokeOutcome> + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(Options::default(), function).await
+    }
+
+    pub(crate) async fn with(
+        options: Options,
         function: impl Fn(&str, &Value) -> Option<InvokeOutcome> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -86,8 +101,8 @@ impl Stand {
             metrics: Metrics::default(),
             logs: Logs::default(),
             random: Random::from_seed(7),
-            iam: Iam::new(false),
-            adversary: Adversary::default(),
+            iam: Iam::new(options.iam),
+            adversary: options.adversary,
             store: Store::default(),
         };
         let functions = Arc::new(Functions {
@@ -97,7 +112,7 @@ impl Stand {
         });
         let gateway = Gateway::new(&settings, Arc::<Functions>::clone(&functions));
         tokio::spawn(serve(listener, gateway.clone()));
-        Self { gateway, address, clock: hand, functions }
+        Self { gateway, address, clock: hand, settings, functions }
     }
 
     /// A management call: the status and the body.

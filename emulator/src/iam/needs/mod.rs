@@ -29,6 +29,10 @@ impl Need {
         Self { action: action.into(), resource: resource.into(), context: Vec::new() }
     }
 
+    pub(super) fn pairs(&self) -> Vec<(&str, &str)> {
+        self.context.iter().map(|(key, value)| (*key, value.as_str())).collect()
+    }
+
     /// For actions that have no resource to name.
     fn anywhere(action: impl Into<Cow<'static, str>>) -> Self {
         Self::new(action, "*")

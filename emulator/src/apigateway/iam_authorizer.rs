@@ -1,0 +1,68 @@
+//! Routes with `AWS_IAM`: "API Gateway invokes your API route only if the client has execute-api permission for the route."
+
+use http::HeaderMap;
+use serde::Serialize;
+
+use crate::iam::{Ask, Context, Session};
+use crate::server::signed_for;
+use crate::settings::Settings;
+
+const SERVICE: &str = "execute-api";
+
+/// Who signed, as a function sees it in `requestContext.authorizer.iam`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Identity {
+    pub(super) access_key: String,
+    pub(super) account_id: String,
+    pub(super) caller_id: String,
+    /// Nobody here comes from Cognito or belongs to an organization.
+    cognito_identity: Option<()>,
+    principal_org_id: Option<()>,
+    pub(super) user_arn: String,
+    pub(super) user_id: String,
+}
+
+/// None for a request that is not signed, that is signed for another service, or whose signer may not invoke `arn`. The
+/// signature itself is not checked.
+pub(super) fn authorize(
+    settings: &Settings,
+    arn: &str,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Option<Identity> {
+    let (access_key, _) = signed_for(headers, query).filter(|(_, service)| service == SERVICE)?;
+    let Some(session) = settings.iam.session(&access_key) else {
+        return Some(administrator(settings, access_key));
+    };
+    let context = Context::at(settings.clock.now_ms());
+    let ask = Ask { action: "execute-api:Invoke", resource: arn, context };
+    settings.iam.check(&session, &ask).ok()?;
+    Some(of_session(settings, &session, access_key))
+}
+
+fn administrator(settings: &Settings, access_key: String) -> Identity {
+    let account_id = settings.account_id.to_string();
+    Identity {
+        access_key,
+        caller_id: account_id.clone(),
+        cognito_identity: None,
+        principal_org_id: None,
+        user_arn: format!("arn:aws:iam::{account_id}:root"),
+        user_id: account_id.clone(),
+        account_id,
+    }
+}
+
+fn of_session(settings: &Settings, session: &Session, access_key: String) -> Identity {
+    let user_id = settings.iam.user_id(session).unwrap_or_default();
+    Identity {
+        access_key,
+        account_id: session.account_id.clone(),
+        caller_id: user_id.clone(),
+        cognito_identity: None,
+        principal_org_id: None,
+        user_arn: session.arn.clone(),
+        user_id,
+    }
+}
