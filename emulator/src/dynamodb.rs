@@ -93,9 +93,7 @@ impl DynamoDb {
         let sweeper = tokio::spawn(expire(database, settings.clock.clone())).abort_handle();
         Ok(Self { account, sweeper })
     }
-}
 
-impl DynamoDb {
     /// The policies of the tables.
     #[must_use]
     pub fn policies(&self) -> Arc<dyn PolicySource> {

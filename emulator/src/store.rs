@@ -2,14 +2,17 @@
 //!
 //! * `tables.sqlite`: the tables, in the engine's own file.
 //! * `messages/`: a journal of every change of every message ([`crate::sqs`]'s trail), made anew from time to time.
-//! * `requests/`: a journal of the calls that changed anything else, made again in order at the next start ([`replay`]).
+//! * `requests/`: a journal of the calls that changed anything else, made again in order at the next start ([`replay`]),
+//!   without those of what is gone ([`compact`]).
 //! * `account.json`: whose directory it is. `lock`: held while an emulator runs.
 
 mod account;
+pub mod compact;
 mod frame;
 mod journal;
 mod kept;
 pub mod replay;
+mod touch;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +27,7 @@ pub use kept::{is_kept, operation};
 
 use crate::sqs::trail::Recovered;
 
-/// Calls that change anything but messages and items, kept for ever: an apply and a destroy of a stack are about 300.
+/// Calls that change anything but messages and items, and that are about what still is: an apply of a stack is about 200.
 /// Reading so many again takes seconds.
 pub const REQUESTS_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 

@@ -21,6 +21,7 @@ use crate::iam::Iam;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::settings::{Random, Settings};
+use crate::store::compact::compact;
 use crate::store::replay::{Gate, ReplayError, replay};
 use crate::store::{Identity, Store, StoreError};
 
@@ -70,6 +71,8 @@ pub enum StartError {
     Functions(#[source] io::Error),
     #[error("failed to open the data directory")]
     Store(#[from] StoreError),
+    #[error("failed to make the data directory smaller: {0}")]
+    Compact(String),
     #[error("failed to bring back what the data directory holds")]
     Replay(#[from] ReplayError),
 }
@@ -94,6 +97,7 @@ impl Emulator {
         let settings = settings_for(&options, address, store);
         claim(&settings, known.as_ref(), address.port())?;
         let assembly = assemble(&settings)?;
+        compact_requests(&settings).await?;
         replay(&settings, &assembly.services).await?;
         assembly.queues.restore().await?;
         let port = Arc::new(Port { assembly, settings, seed: options.seed, gate: Gate::default() });
@@ -101,6 +105,17 @@ impl Emulator {
         let accepting = tokio::spawn(accept(listener, Arc::clone(&port), stopped));
         Ok(Running { port, stop, accepting })
     }
+}
+
+/// Of what is gone nothing needs to be made again.
+async fn compact_requests(settings: &Settings) -> Result<(), StartError> {
+    let Some(journal) = settings.store.requests().cloned() else { return Ok(()) };
+    let compacted = tokio::task::spawn_blocking(move || compact(&journal)).await;
+    let dropped = compacted.map_err(|error| StartError::Compact(error.to_string()))??;
+    if dropped > 0 {
+        tracing::info!(calls = dropped, "calls about what is gone were dropped from the data directory");
+    }
+    Ok(())
 }
 
 /// A directory belongs to one account, region and port: ARNs and URLs in it name them.

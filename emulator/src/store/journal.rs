@@ -1,7 +1,7 @@
 //! A log on disk with group commit: records are added without waiting, and many callers wait for one sync.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -56,6 +56,17 @@ struct Progress {
     failed: Option<JournalFailed>,
 }
 
+/// How far a rewrite is; a crash at any of them loses nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Written,
+    Synced,
+    Renamed,
+}
+
+/// A file that is not finished yet, and never will be if the process ends before.
+const PARTIAL: &str = "partial";
+
 impl Journal {
     /// Opens the directory, made if need be, and reads every record, the oldest first.
     ///
@@ -66,6 +77,7 @@ impl Journal {
         mut each: impl FnMut(&[u8]) -> Result<(), String>,
     ) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
+        remove_partial(dir)?;
         let numbers = numbers(dir)?;
         let newest = numbers.last().copied();
         let mut good = 0;
@@ -173,6 +185,57 @@ impl Journal {
         Ok(())
     }
 
+    /// Writes the newest file anew with the records that `keep` names by their place in it, and puts it in its stead: at
+    /// any moment the file is the old one or the new one, whole. Only sound while nobody adds a record. `reached` is told
+    /// how far it is.
+    ///
+    /// # Errors
+    /// When a file cannot be read, written or put in place. What was committed is safe all the same.
+    pub(super) fn rewrite(
+        &self,
+        mut keep: impl FnMut(usize) -> bool,
+        mut reached: impl FnMut(Step) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let path = path_of(&self.0.dir, self.0.lock().file_number);
+        let partial = path.with_extension(PARTIAL);
+        let mut file =
+            File::create(&partial).map(BufWriter::new).map_err(StoreError::io("create", &partial))?;
+        file.write_all(frame::MAGIC).map_err(StoreError::io("write", &partial))?;
+        let (mut place, mut failed) = (0, None);
+        frame::scan(&path, true, |record| {
+            if keep(place) && failed.is_none() {
+                let mut framed = Vec::new();
+                frame::write(record, &mut framed);
+                failed = file.write_all(&framed).err();
+            }
+            place += 1;
+            Ok(())
+        })?;
+        failed.map_or(Ok(()), Err).map_err(StoreError::io("write", &partial))?;
+        reached(Step::Written)?;
+        let file =
+            file.into_inner().map_err(|error| StoreError::io("write", &partial)(error.into_error()))?;
+        file.sync_all().map_err(StoreError::io("sync", &partial))?;
+        reached(Step::Synced)?;
+        std::fs::rename(&partial, &path).map_err(StoreError::io("rename", &partial))?;
+        // The writer still holds the old file: what it wrote from here on would be lost.
+        let swapped = reached(Step::Renamed).and_then(|()| self.swap(&path));
+        swapped.inspect_err(|error| self.fail(&error.to_string()))
+    }
+
+    /// The writer goes on at the end of the file that is now there.
+    fn swap(&self, path: &Path) -> Result<(), StoreError> {
+        sync_dir(&self.0.dir)?;
+        let file = OpenOptions::new().append(true).open(path).map_err(StoreError::io("open", path))?;
+        let file_bytes = file.metadata().map_err(StoreError::io("read", path))?.len();
+        let mut shared = self.0.lock();
+        shared.waiting.push(Chunk::Next(file));
+        shared.file_bytes = file_bytes;
+        drop(shared);
+        self.0.work.notify_one();
+        Ok(())
+    }
+
     /// Writes what waits and ends the writer.
     pub fn close(&self) {
         self.0.lock().closed = true;
@@ -257,6 +320,17 @@ fn create(dir: &Path, number: u64) -> Result<File, StoreError> {
     file.sync_all().map_err(StoreError::io("sync", &path))?;
     account::sync_dir(dir)?;
     Ok(file)
+}
+
+/// What a crash left of a rewrite: the file that it was made from is still there.
+fn remove_partial(dir: &Path) -> Result<(), StoreError> {
+    for entry in std::fs::read_dir(dir).map_err(StoreError::io("read", dir))? {
+        let path = entry.map_err(StoreError::io("read", dir))?.path();
+        if path.extension().is_some_and(|extension| extension == PARTIAL) {
+            std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 fn path_of(dir: &Path, number: u64) -> PathBuf {
@@ -356,6 +430,48 @@ mod tests {
         journal.remove_before(number).unwrap();
         journal.close();
         assert_eq!(read(directory.path()).1, ["new"]);
+    }
+
+    #[tokio::test]
+    async fn a_rewrite_keeps_what_it_is_told_and_what_comes_after_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (journal, _) = read(directory.path());
+        (0..6).for_each(|n| journal.append(n.to_string().as_bytes()));
+        journal.committed().await.unwrap();
+        let before = journal.file_bytes();
+        journal.rewrite(|place| place % 2 == 0, |_| Ok(())).unwrap();
+        assert!(journal.file_bytes() < before);
+        journal.append(b"after");
+        journal.committed().await.unwrap();
+        // Never closed, as after a kill.
+        assert_eq!(read(directory.path()).1, ["0", "2", "4", "after"]);
+    }
+
+    #[tokio::test]
+    async fn a_crash_in_the_middle_of_a_rewrite_leaves_the_old_file_or_the_new_one() {
+        let crash = || StoreError::Foreign { path: PathBuf::new(), reason: "crash".to_owned() };
+        for (at, left) in [
+            (Step::Written, &["old", "kept"][..]),
+            (Step::Synced, &["old", "kept"]),
+            (Step::Renamed, &["kept"]),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let (journal, _) = read(directory.path());
+            journal.append(b"old");
+            journal.append(b"kept");
+            journal.committed().await.unwrap();
+            let crashed =
+                journal.rewrite(|place| place == 1, |step| if step == at { Err(crash()) } else { Ok(()) });
+            assert!(crashed.is_err(), "{at:?}");
+            // What would go into a file that is no longer there is never acknowledged.
+            journal.append(b"late");
+            assert_eq!(journal.committed().await.is_ok(), at != Step::Renamed, "{at:?}");
+            let expected: Vec<&str> =
+                left.iter().copied().chain((at != Step::Renamed).then_some("late")).collect();
+            assert_eq!(read(directory.path()).1, expected, "{at:?}");
+            let strange = std::fs::read_dir(directory.path()).unwrap().count();
+            assert_eq!(strange, 1, "{at:?}: nothing is left of it");
+        }
     }
 
     #[test]

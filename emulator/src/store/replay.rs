@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc};
 
 use super::kept::{is_kept, operation};
-use super::{Journal, REQUESTS_BYTES_MAX, StoreError};
+use super::{Journal, REQUESTS_BYTES_MAX, StoreError, compact, touch};
 use crate::repeatable;
 use crate::server::Registry;
 use crate::settings::Settings;
@@ -30,6 +30,9 @@ struct Head {
     path: String,
     query: String,
     headers: Vec<(String, String)>,
+    /// The id that the answer gave to what the call made, where the call itself does not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made: Option<String>,
 }
 
 /// Why the state of an earlier process could not be made again.
@@ -46,7 +49,13 @@ pub enum ReplayError {
 /// Lets calls through, one that changes something at a time, so that the order of the records is the order of the changes.
 #[derive(Debug, Default)]
 pub struct Gate {
-    turn: Arc<Mutex<()>>,
+    turn: Arc<Mutex<Turn>>,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    /// Of the journal when it was last made anew.
+    compacted_bytes: u64,
 }
 
 impl Gate {
@@ -68,10 +77,25 @@ impl Gate {
         let (settings, service) = (settings.clone(), Arc::clone(service));
         // On a task of its own: a caller that hangs up must not leave a change without its record.
         let call = tokio::spawn(async move {
-            let _turn = turn.lock().await;
-            record(&journal, &settings, &*service, request).await
+            let mut turn = turn.lock().await;
+            let answer = record(&journal, &settings, &*service, request).await;
+            if compact::is_due(journal.file_bytes(), turn.compacted_bytes) {
+                compact_now(&journal).await;
+                turn.compacted_bytes = journal.file_bytes();
+            }
+            answer
         });
         call.await.unwrap_or_else(|_| refused("the call broke off"))
+    }
+}
+
+/// In the caller's turn: nobody adds a record meanwhile. What was answered is on disk whether it works or not.
+async fn compact_now(journal: &Journal) {
+    let journal = journal.clone();
+    match tokio::task::spawn_blocking(move || compact::compact(&journal)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the journal of calls was not made anew"),
+        Err(error) => tracing::error!(%error, "the journal of calls was not made anew"),
     }
 }
 
@@ -82,15 +106,15 @@ async fn record(
     request: AwsRequest,
 ) -> AwsResponse {
     let (seed, at_ms) = (settings.random.seed(), settings.clock.now_ms());
-    let bytes = match encode(&request, at_ms, seed) {
-        Ok(bytes) => bytes,
-        Err(error) => return refused(&error.to_string()),
-    };
-    let answer = repeatable::scope(seed, Some(at_ms), service.handle(request)).await;
+    let answer = repeatable::scope(seed, Some(at_ms), service.handle(request.clone())).await;
     if !answer.status.is_success() {
         return answer;
     }
-    journal.append(&bytes);
+    match encode(&request, at_ms, seed, touch::made(&request, &answer.body)) {
+        Ok(bytes) => journal.append(&bytes),
+        // Of text and numbers: there is no way to fail. Were there one, nothing more could be trusted.
+        Err(error) => journal.fail(&error.to_string()),
+    }
     match journal.committed().await {
         Ok(()) => answer,
         Err(failed) => refused(&failed.to_string()),
@@ -141,7 +165,12 @@ async fn make_again(services: &Registry, record: &[u8], number: usize) -> Result
     Err(ReplayError::Refused { number, what, status: answer.status, body })
 }
 
-fn encode(request: &AwsRequest, at_ms: i64, seed: u64) -> Result<Vec<u8>, serde_json::Error> {
+fn encode(
+    request: &AwsRequest,
+    at_ms: i64,
+    seed: u64,
+    made: Option<String>,
+) -> Result<Vec<u8>, serde_json::Error> {
     let headers = request.headers.iter().filter(|(name, _)| **name != AUTHORIZATION);
     let headers = headers
         .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
@@ -155,11 +184,17 @@ fn encode(request: &AwsRequest, at_ms: i64, seed: u64) -> Result<Vec<u8>, serde_
         path: request.path.clone(),
         query: request.query.clone(),
         headers: headers.collect(),
+        made,
     })?;
     let mut bytes = u32::try_from(head.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
     bytes.extend(head);
     bytes.extend(&request.body);
     Ok(bytes)
+}
+
+/// A kept call and the id of what it made.
+pub(super) fn decode_call(record: &[u8]) -> Result<(AwsRequest, Option<String>), String> {
+    decode(record).map(|(head, request)| (request, head.made))
 }
 
 fn decode(record: &[u8]) -> Result<(Head, AwsRequest), String> {
@@ -203,8 +238,8 @@ mod tests {
             region: "us-east-1".to_owned(),
             access_key_id: "AKID".to_owned(),
         };
-        let (head, again) = decode(&encode(&request, 5, 9).unwrap()).unwrap();
-        assert_eq!((head.at_ms, head.seed), (5, 9));
+        let (head, again) = decode(&encode(&request, 5, 9, Some("id".to_owned())).unwrap()).unwrap();
+        assert_eq!((head.at_ms, head.seed, head.made.as_deref()), (5, 9, Some("id")));
         assert_eq!((again.method, again.path, again.query), (request.method, request.path, request.query));
         assert_eq!((again.body, again.access_key_id), (request.body, request.access_key_id));
         assert_eq!(again.headers.len(), 1);

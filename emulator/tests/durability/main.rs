@@ -307,6 +307,158 @@ async fn read_all(client: &reqwest::Client, endpoint: &str, configured: &Configu
     read
 }
 
+/// Calls about four queues, roles, buckets and APIs in an order that a seed chooses; those that are refused change nothing.
+async fn live(client: &reqwest::Client, endpoint: &str, random: &mut ChaCha8Rng, calls: usize) {
+    let account = "123456789012";
+    let mut apis: Vec<String> = Vec::new();
+    for _ in 0..calls {
+        let (n, other) = (random.random_range(0..4), random.random_range(0..4));
+        let queue = |operation: &str, more: &str| {
+            format!("Action={operation}&Version=2012-11-05&QueueUrl={endpoint}/{account}/q-{n}{more}")
+        };
+        let role = |operation: &str, more: &str| {
+            format!("Action={operation}&Version=2010-05-08&RoleName=r-{n}{more}")
+        };
+        let arn = format!("arn:aws:sqs:us-east-1:{account}:q-{other}");
+        let redrive = format!(
+            "&Attribute.1.Name=RedrivePolicy&Attribute.1.Value={{\"deadLetterTargetArn\":\"{arn}\",\"maxReceiveCount\":3}}"
+        );
+        let (service, method, path, body) = match random.random_range(0..12) {
+            0 => (
+                "sqs",
+                "POST",
+                "/".to_owned(),
+                format!("Action=CreateQueue&Version=2012-11-05&QueueName=q-{n}"),
+            ),
+            1 => ("sqs", "POST", "/".to_owned(), queue("SetQueueAttributes", &redrive)),
+            2 => ("sqs", "POST", "/".to_owned(), queue("TagQueue", "&Tag.1.Key=k&Tag.1.Value=v")),
+            3 => ("sqs", "POST", "/".to_owned(), queue("DeleteQueue", "")),
+            4 => (
+                "iam",
+                "POST",
+                "/".to_owned(),
+                role("CreateRole", "&AssumeRolePolicyDocument={\"Statement\":[]}"),
+            ),
+            5 => (
+                "iam",
+                "POST",
+                "/".to_owned(),
+                role("UpdateRoleDescription", &format!("&Description=of q-{other}")),
+            ),
+            6 => ("iam", "POST", "/".to_owned(), role("DeleteRole", "")),
+            7 => ("s3", "PUT", format!("/bucket-{n}"), String::new()),
+            8 => ("s3", "PUT", format!("/bucket-{n}/key"), format!("content {other}")),
+            9 => (
+                "s3",
+                "DELETE",
+                if other == 0 { format!("/bucket-{n}") } else { format!("/bucket-{n}/key") },
+                String::new(),
+            ),
+            10 => (
+                "apigateway",
+                "POST",
+                "/v2/apis".to_owned(),
+                format!(r#"{{"name":"api-{n}","protocolType":"HTTP"}}"#),
+            ),
+            _ if apis.is_empty() => continue,
+            _ => (
+                "apigateway",
+                "DELETE",
+                format!("/v2/apis/{}", apis.swap_remove(n % apis.len())),
+                String::new(),
+            ),
+        };
+        let credential =
+            format!("AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/{service}/aws4_request");
+        let kind = if body.starts_with("Action=") {
+            "application/x-www-form-urlencoded"
+        } else {
+            "application/json"
+        };
+        let request = client.request(method.parse().unwrap(), format!("{endpoint}{path}")).body(body);
+        let answer =
+            request.header("authorization", credential).header("content-type", kind).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(!status.is_server_error(), "{service} {method} {path}: {status} {text}");
+        if let Some(id) =
+            serde_json::from_str::<serde_json::Value>(&text).unwrap_or_default()["apiId"].as_str()
+        {
+            apis.push(id.to_owned());
+        }
+    }
+}
+
+/// What can be seen of them.
+async fn seen(client: &reqwest::Client, endpoint: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for n in 0..4 {
+        let attributes = format!(
+            "Action=GetQueueAttributes&Version=2012-11-05&AttributeName.1=All&QueueUrl={endpoint}/123456789012/q-{n}"
+        );
+        let role = format!("Action=GetRole&Version=2010-05-08&RoleName=r-{n}");
+        for (service, path, body) in [
+            ("sqs", "/".to_owned(), Some(attributes)),
+            ("iam", "/".to_owned(), Some(role)),
+            ("s3", format!("/bucket-{n}/key"), None),
+            ("s3", format!("/bucket-{n}"), None),
+            ("apigateway", "/v2/apis".to_owned(), None),
+        ] {
+            let url = format!("{endpoint}{path}");
+            let request = match body {
+                Some(body) => {
+                    client.post(url).body(body).header("content-type", "application/x-www-form-urlencoded")
+                }
+                None => client.get(url),
+            };
+            let credential =
+                format!("AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/{service}/aws4_request");
+            let text =
+                request.header("authorization", credential).send().await.unwrap().text().await.unwrap();
+            all.push(without_what_is_new_at_every_start(&text));
+        }
+    }
+    all
+}
+
+/// Request ids, and what the engines of others do not keep: a role's id and dates, an object's date.
+fn without_what_is_new_at_every_start(text: &str) -> String {
+    let mut text = text.to_owned();
+    for name in ["RequestId", "RoleId", "CreateDate", "LastModified", "HostId"] {
+        let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+        while let Some((before, (_, after))) =
+            text.split_once(&open).and_then(|(before, rest)| Some((before, rest.split_once(&close)?)))
+        {
+            text = format!("{before}{after}");
+        }
+    }
+    text
+}
+
+fn requests_bytes(dir: &std::path::Path) -> u64 {
+    let files = std::fs::read_dir(dir.join("requests")).unwrap();
+    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_about_what_is_gone_are_dropped_at_the_start_and_nothing_reads_differently() {
+    for seed in 0..3 {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path().join("data");
+        let client = reqwest::Client::new();
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut process = Process::start(&dir);
+        for _ in 0..2 {
+            live(&client, &process.endpoint, &mut random, 150).await;
+            let before = (seen(&client, &process.endpoint).await, requests_bytes(&dir));
+            process.kill();
+            process = Process::start(&dir);
+            let after = (seen(&client, &process.endpoint).await, requests_bytes(&dir));
+            assert_eq!(after.0, before.0, "seed {seed}");
+            assert!(after.1 < before.1 * 3 / 4, "seed {seed}: {} of {} bytes are left", after.1, before.1);
+        }
+    }
+}
+
 #[test]
 fn two_emulators_never_share_a_directory() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 use aws_sdk_apigatewaymanagement::Client;
 use aws_sdk_apigatewaymanagement::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_apigatewaymanagement::primitives::Blob;
+use emulator::adversary::{Act, Adversary};
 use emulator::invoke::InvokeOutcome;
 use emulator::wire::Service;
 use futures_util::{SinkExt, StreamExt};
@@ -11,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::stand::{DEADLINE, Stand, answered, uri};
+use crate::stand::{DEADLINE, Options, Stand, answered, uri};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -46,7 +47,10 @@ struct Api {
 
 /// A WebSocket API on stage `live`; `$default` answers.
 async fn api(authorized: bool) -> Api {
-    let stand = Stand::start(work).await;
+    api_on(Stand::start(work).await, authorized).await
+}
+
+async fn api_on(stand: Stand, authorized: bool) -> Api {
     let body = json!({"name": "push", "protocolType": "WEBSOCKET", "routeSelectionExpression": "$request.body.action"});
     let id = stand.create("/v2/apis", body, "apiId").await;
     let target = stand.integration(&id, "work", json!({})).await;
@@ -284,4 +288,31 @@ async fn a_stop_says_goodbye_to_all() {
     let (code, ()) = tokio::join!(close_code(&mut socket), api.stand.gateway.shutdown());
     assert_eq!(code, Some(CloseCode::Away));
     assert_eq!(refused_with(connect_async(&api.url).await), 503);
+}
+
+#[tokio::test]
+async fn the_adversary_cuts_a_connection_between_the_look_up_and_the_push() {
+    let adversary = Adversary::from_seed(Some(11));
+    let stand = Stand::with(Options { adversary, ..Options::default() }, work).await;
+    let api = api_on(stand, false).await;
+    let (mut socket, connection) = api.connect().await;
+    let client = api.management();
+    let push = || client.post_to_connection().connection_id(&connection).data(Blob::new("news")).send();
+    let mut refused = None;
+    for _ in 0..3 * Act::GoneConnection.once_in() {
+        match push().await {
+            Ok(_) => assert_eq!(text(&mut socket).await, "news"),
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
+    }
+    let refused = refused.expect("the seed strikes");
+    assert_eq!(refused.raw_response().unwrap().status().as_u16(), 410);
+    assert!(refused.into_service_error().is_gone_exception());
+    // A network that ends says no goodbye.
+    assert_eq!(close_code(&mut socket).await, None);
+    assert_eq!(api.disconnected().await, (json!(1006), json!("Connection closed abnormally")));
+    assert!(push().await.unwrap_err().into_service_error().is_gone_exception(), "and it stays gone");
 }

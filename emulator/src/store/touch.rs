@@ -1,0 +1,268 @@
+//! What a kept call is about: which thing it makes, changes or ends. A call that is not known here is about anything.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use super::kept::operation;
+use crate::wire::AwsRequest;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Makes it, or sets it anew while it is there.
+    Create,
+    Change,
+    /// Whatever was there before is gone, and another stands in its place.
+    Replace,
+    Delete,
+}
+
+/// One thing of the account: its kind, and the name by which other calls would refer to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Thing {
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+}
+
+pub(super) type Touch = (Thing, Effect);
+
+fn one(kind: &'static str, name: impl Into<String>, effect: Effect) -> Option<Vec<Touch>> {
+    Some(vec![(Thing { kind, name: name.into() }, effect)])
+}
+
+/// The id that the answer gave to what the call made, where the call does not name it.
+pub(super) fn made(request: &AwsRequest, answer: &[u8]) -> Option<String> {
+    if request.method != Method::POST {
+        return None;
+    }
+    let path = request.path.trim_end_matches('/');
+    let member = match request.service.as_str() {
+        "apigateway" if path == "/v2/apis" => "/apiId",
+        "lambda" if path.ends_with("/event-source-mappings") => "/UUID",
+        "fis" if path == "/experimentTemplates" => "/experimentTemplate/id",
+        _ => return None,
+    };
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    answer.pointer(member)?.as_str().map(str::to_owned)
+}
+
+/// None: it may be about anything.
+pub(super) fn touches(request: &AwsRequest, made: Option<&str>) -> Option<Vec<Touch>> {
+    match request.service.as_str() {
+        "sqs" => sqs(request),
+        "iam" => iam(request),
+        "logs" => logs(request),
+        "ssm" => ssm(request),
+        "monitoring" => monitoring(request),
+        "s3" => s3(request),
+        "lambda" => lambda(request, made),
+        "apigateway" => apigateway(request, made),
+        "fis" => fis(request, made),
+        "scheduler" => scheduler(request),
+        _ => None,
+    }
+}
+
+fn effect(operation: &str, create: &str, delete: &str) -> Effect {
+    match operation {
+        operation if operation == create => Effect::Create,
+        operation if operation == delete => Effect::Delete,
+        _ => Effect::Change,
+    }
+}
+
+fn sqs(request: &AwsRequest) -> Option<Vec<Touch>> {
+    let fields = Fields::of(request);
+    let url = || fields.text("QueueUrl").or_else(|| Some(request.path.clone()));
+    let name = fields.text("QueueName").or_else(|| Some(url()?.rsplit('/').next()?.to_owned()))?;
+    let operation = operation(request)?;
+    one("queue", name, effect(&operation, "CreateQueue", "DeleteQueue"))
+}
+
+/// A call that joins two things is about both.
+fn iam(request: &AwsRequest) -> Option<Vec<Touch>> {
+    const KINDS: [(&str, &str, &str, &str); 4] = [
+        ("RoleName", "role", "CreateRole", "DeleteRole"),
+        ("UserName", "user", "CreateUser", "DeleteUser"),
+        ("GroupName", "group", "CreateGroup", "DeleteGroup"),
+        ("InstanceProfileName", "instance profile", "CreateInstanceProfile", "DeleteInstanceProfile"),
+    ];
+    let (fields, operation) = (Fields::of(request), operation(request)?);
+    let mut touches = Vec::new();
+    for (field, kind, create, delete) in KINDS {
+        if let Some(name) = fields.text(field) {
+            touches.push((Thing { kind, name }, effect(&operation, create, delete)));
+        }
+    }
+    if !touches.is_empty() {
+        return Some(touches);
+    }
+    let arn = fields.text("PolicyArn").and_then(|arn| Some(arn.rsplit('/').next()?.to_owned()));
+    let policy = if operation == "CreatePolicy" { fields.text("PolicyName") } else { arn };
+    one("policy", policy?, effect(&operation, "CreatePolicy", "DeletePolicy"))
+}
+
+fn logs(request: &AwsRequest) -> Option<Vec<Touch>> {
+    let fields = Fields::of(request);
+    let tagged = || {
+        let arn = fields.text("resourceArn")?;
+        Some(arn.split_once(":log-group:")?.1.trim_end_matches(":*").to_owned())
+    };
+    let name = fields.text("logGroupName").or_else(tagged)?;
+    one("log group", name, effect(&operation(request)?, "CreateLogGroup", "DeleteLogGroup"))
+}
+
+fn ssm(request: &AwsRequest) -> Option<Vec<Touch>> {
+    let (name, operation) = (Fields::of(request).text("Name")?, operation(request)?);
+    matches!(operation.as_str(), "PutParameter" | "DeleteParameter")
+        .then(|| one("parameter", name, effect(&operation, "PutParameter", "DeleteParameter")))?
+}
+
+fn monitoring(request: &AwsRequest) -> Option<Vec<Touch>> {
+    let fields = Fields::of(request);
+    let every = |kind: &'static str, names: Vec<String>| {
+        let touch = |name| (Thing { kind, name }, Effect::Delete);
+        (!names.is_empty()).then(|| names.into_iter().map(touch).collect())
+    };
+    match operation(request)?.as_str() {
+        "PutMetricAlarm" => one("alarm", fields.text("AlarmName")?, Effect::Create),
+        "PutDashboard" => one("dashboard", fields.text("DashboardName")?, Effect::Create),
+        "DeleteAlarms" => every("alarm", fields.texts("AlarmNames")),
+        "DeleteDashboards" => every("dashboard", fields.texts("DashboardNames")),
+        _ => None,
+    }
+}
+
+/// Parts of uploads, copies and deletions of many are about anything.
+fn s3(request: &AwsRequest) -> Option<Vec<Touch>> {
+    let path = percent_decode_str(request.path.trim_start_matches('/')).decode_utf8().ok()?;
+    let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
+    let mut words = request.query.split('&').filter(|word| !word.is_empty() && !word.starts_with("x-id="));
+    let subresource = words.next().map(|word| word.split('=').next().unwrap_or(word));
+    let is_plain = subresource.is_none() && request.header("x-amz-copy-source").is_none();
+    match (&request.method, key) {
+        (&Method::PUT, "") if is_plain => one("bucket", bucket, Effect::Create),
+        (&Method::DELETE, "") if is_plain => one("bucket", bucket, Effect::Delete),
+        (_, "") if subresource.is_some_and(|name| !["delete", "versioning"].contains(&name)) => {
+            one("bucket", bucket, Effect::Change)
+        }
+        (&Method::PUT, _) if is_plain => one("object", path.as_ref(), Effect::Replace),
+        (&Method::DELETE, _) if is_plain => one("object", path.as_ref(), Effect::Delete),
+        (_, key) if !key.is_empty() && subresource == Some("tagging") => {
+            one("object", path.as_ref(), Effect::Change)
+        }
+        _ => None,
+    }
+}
+
+fn lambda(request: &AwsRequest, made: Option<&str>) -> Option<Vec<Touch>> {
+    let parts = parts(request);
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    match (request.method.as_str(), parts.as_slice()) {
+        ("POST", [_, "functions"]) => {
+            one("function", function_name(&Fields::of(request).text("FunctionName")?), Effect::Create)
+        }
+        ("DELETE", [_, "functions", name]) if !request.query.contains("Qualifier") => {
+            one("function", function_name(name), Effect::Delete)
+        }
+        (_, [_, "functions", name, ..]) => one("function", function_name(name), Effect::Change),
+        ("POST", [_, "event-source-mappings"]) => one("mapping", made?, Effect::Create),
+        ("DELETE", [_, "event-source-mappings", id]) => one("mapping", *id, Effect::Delete),
+        (_, [_, "event-source-mappings", id]) => one("mapping", *id, Effect::Change),
+        (_, [_, "tags", arn]) => match arn.split_once(":event-source-mapping:") {
+            Some((_, id)) => one("mapping", id, Effect::Change),
+            None => {
+                arn.contains(":function:").then(|| one("function", function_name(arn), Effect::Change))?
+            }
+        },
+        _ => None,
+    }
+}
+
+/// Of a name, a partial or a whole ARN, with or without a qualifier.
+fn function_name(text: &str) -> &str {
+    let behind = text.rsplit_once("function:").map_or(text, |(_, name)| name);
+    behind.split(':').next().unwrap_or(behind)
+}
+
+fn apigateway(request: &AwsRequest, made: Option<&str>) -> Option<Vec<Touch>> {
+    let parts = parts(request);
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    match (request.method.as_str(), parts.as_slice()) {
+        ("POST", ["v2", "apis"]) => one("api", made?, Effect::Create),
+        ("DELETE", ["v2", "apis", id]) => one("api", *id, Effect::Delete),
+        (_, ["v2", "apis", id, ..]) => one("api", *id, Effect::Change),
+        (_, ["v2", "tags", arn]) => {
+            let id = arn.split_once("/apis/")?.1.split('/').next()?;
+            one("api", id, Effect::Change)
+        }
+        _ => None,
+    }
+}
+
+fn fis(request: &AwsRequest, made: Option<&str>) -> Option<Vec<Touch>> {
+    let parts = parts(request);
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    match (request.method.as_str(), parts.as_slice()) {
+        ("POST", ["experimentTemplates"]) => one("template", made?, Effect::Create),
+        ("DELETE", ["experimentTemplates", id]) => one("template", *id, Effect::Delete),
+        (_, ["experimentTemplates", id]) => one("template", *id, Effect::Change),
+        _ => None,
+    }
+}
+
+/// Groups take their schedules along: they are about anything.
+fn scheduler(request: &AwsRequest) -> Option<Vec<Touch>> {
+    let parts = parts(request);
+    let [kind, name] = parts.as_slice() else { return None };
+    let in_query = request.query.split('&').find_map(|pair| pair.strip_prefix("groupName="));
+    let in_body = Fields::of(request).text("GroupName");
+    let group = in_body.or_else(|| in_query.map(str::to_owned)).unwrap_or_else(|| "default".to_owned());
+    let effect = match request.method {
+        Method::POST => Effect::Create,
+        Method::DELETE => Effect::Delete,
+        _ => Effect::Change,
+    };
+    (kind == "schedules" && group == "default").then(|| one("schedule", name, effect))?
+}
+
+/// The parts of a path, decoded.
+fn parts(request: &AwsRequest) -> Vec<String> {
+    let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+    request.path.trim_matches('/').split('/').map(decode).collect()
+}
+
+/// The members of a JSON body, or the fields of a form.
+struct Fields<'a> {
+    json: Value,
+    form: [&'a str; 2],
+}
+
+impl<'a> Fields<'a> {
+    fn of(request: &'a AwsRequest) -> Self {
+        let json = serde_json::from_slice(&request.body).unwrap_or_default();
+        let form = std::str::from_utf8(&request.body).unwrap_or_default();
+        Self { json, form: [&request.query, form] }
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, String)> {
+        let pairs = self.form.iter().flat_map(|form| form.split('&')).filter_map(|pair| pair.split_once('='));
+        pairs.map(|(name, value)| {
+            (name, percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
+        })
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        let member = self.json.get(name).and_then(Value::as_str).map(str::to_owned);
+        member.or_else(|| self.pairs().find(|(known, _)| *known == name).map(|(_, value)| value))
+    }
+
+    /// `["a"]` or `Names.member.1=a`.
+    fn texts(&self, name: &str) -> Vec<String> {
+        if let Some(all) = self.json.get(name).and_then(Value::as_array) {
+            return all.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect();
+        }
+        let of = |known: &str| known.strip_prefix(name).is_some_and(|rest| rest.starts_with(".member."));
+        self.pairs().filter(|(known, _)| of(known)).map(|(_, value)| value).collect()
+    }
+}
