@@ -6,12 +6,19 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Set by the wrapped self, so that it does not wrap again.
 const WRAPPED: &str = "ECHO_WRAPPED";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     run_wrapper_if_asked()?;
+    if let Some(path) = variable("ECHO_TOLD") {
+        tell_of_sigterm(path)?;
+    }
+    if variable("ECHO_EXTENSION").is_some() {
+        register_extension()?;
+    }
     let mut runtime = Runtime::connect()?;
     match variable("ECHO_INIT").as_deref() {
         Some("error") => {
@@ -45,6 +52,35 @@ fn run_wrapper_if_asked() -> std::io::Result<()> {
     }
 }
 
+/// Writes a file when the process is told to end, and stays.
+fn tell_of_sigterm(path: String) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut told = {
+        let _context = runtime.enter();
+        signal(SignalKind::terminate())?
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(told.recv());
+        drop(std::fs::write(path, b"SIGTERM"));
+    });
+    Ok(())
+}
+
+/// An internal extension without events: Lambda then tells the runtime before it ends it.
+fn register_extension() -> Result<(), Box<dyn std::error::Error>> {
+    let address = variable("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
+    let mut stream = TcpStream::connect(&address)?;
+    let body = r#"{"events":[]}"#;
+    write!(
+        stream,
+        "POST /2020-01-01/extension/register HTTP/1.1\r\nhost: {address}\r\nlambda-extension-name: echo\r\n\
+         content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    stream.read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
 fn obey(event: &Value, headers: &[String], count: u64) -> Result<Vec<u8>, Value> {
     let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
     let body = match text("do").as_str() {
@@ -53,6 +89,15 @@ fn obey(event: &Value, headers: &[String], count: u64) -> Result<Vec<u8>, Value>
         "hang" => loop {
             std::thread::park();
         },
+        "allocate" => {
+            // Every page is written, so that it is resident; then it stays.
+            let bytes = usize::try_from(event["mb"].as_u64().unwrap_or(0)).unwrap_or(0) << 20;
+            let held = std::hint::black_box(vec![1_u8; bytes]);
+            while !held.is_empty() {
+                std::thread::park();
+            }
+            Value::Null
+        }
         "large" => json!("x".repeat(7_000_000)),
         "print" => {
             println!("{}", text("text"));

@@ -4,6 +4,11 @@
 
 #[path = "functions/adversary.rs"]
 mod adversary;
+#[cfg(target_os = "linux")]
+#[path = "functions/environments.rs"]
+mod environments;
+#[path = "functions/events.rs"]
+mod events;
 mod functions;
 
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
@@ -11,11 +16,21 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{InvocationType, LogType, ThrottleReason};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use emulator::clock::Clock;
+use emulator::{Emulator, Options};
 use functions::{Account, body};
 use serde_json::json;
 
 /// Generous: the machine may be busy. Nothing waits for it unless something is wrong.
 const MEETING_WITHIN: std::time::Duration = std::time::Duration::from_secs(40);
+
+/// An account whose clock stands still but for the test.
+async fn by_hand() -> Account {
+    let (clock, hand) = Clock::manual(1_800_000_000_000);
+    let options = Options { clock, iam: false, ..Options::default() };
+    let account = Account::on(Emulator::start(options).await.unwrap()).await;
+    Account { hand: Some(hand), ..account }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_answers_and_its_environment_is_used_again() {

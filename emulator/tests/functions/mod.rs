@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{Cursor, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region};
@@ -11,6 +12,7 @@ use aws_sdk_lambda::config::Credentials;
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime, State};
+use emulator::clock::ManualClock;
 use emulator::{Emulator, Options, Running};
 use serde_json::Value;
 use zip::ZipWriter;
@@ -23,6 +25,8 @@ const ACTIVE_WITHIN: Duration = Duration::from_secs(20);
 pub(crate) struct Account {
     pub(crate) running: Running,
     pub(crate) lambda: Client,
+    /// Of a clock that only the test moves.
+    pub(crate) hand: Option<Arc<ManualClock>>,
 }
 
 impl Account {
@@ -39,7 +43,7 @@ impl Account {
             .retry_config(aws_config::retry::RetryConfig::disabled())
             .load()
             .await;
-        Self { lambda: Client::new(&config), running }
+        Self { lambda: Client::new(&config), running, hand: None }
     }
 
     /// Creates a function and waits until it can be invoked.
@@ -78,6 +82,9 @@ impl Account {
                     && found.last_update_status().is_some_and(|s| s.as_str() == "Successful")
                 {
                     return;
+                }
+                if let Some(hand) = &self.hand {
+                    hand.advance(Duration::from_millis(100));
                 }
                 tokio::task::yield_now().await;
             }
