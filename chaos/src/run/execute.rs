@@ -127,7 +127,7 @@ impl Bench<'_> {
         self.progress.line("waiting for the queue to empty");
         self.progress.phase("draining");
         let draining = self.showing(watched, observe::drained(self.cloud, tasks_url, settle));
-        self.unless_halted(draining).await??;
+        Box::pin(self.unless_halted(draining)).await??;
         self.progress.phase("judging");
 
         let ledger = running.ledger();
@@ -138,7 +138,7 @@ impl Bench<'_> {
             true => {
                 self.progress.phase("redrive");
                 let redrive = self.showing(watched, self.redrive(place, &running, settle));
-                let redrive = self.unless_halted(redrive).await?;
+                let redrive = Box::pin(self.unless_halted(redrive)).await?;
                 Some(redrive.map_err(|error| crate::fault::chain(&error)))
             }
             false => None,

@@ -61,7 +61,7 @@ async fn a_spent_error_budget_ends_the_run_and_puts_everything_back() {
     let end = checks.iter().find(|check| check["name"] == "ran to its end");
     let end = end.unwrap_or_else(|| panic!("{checks:#?}"));
     assert_eq!(end["outcome"], "unknown", "{end}");
-    assert!(end["detail"].as_str().unwrap().contains("the error budget is spent: 100.0 %"), "{end}");
+    assert!(end["detail"].as_str().unwrap().contains("the error budget is spent: "), "{end}");
     assert!(chaos::journal::recovery(&folder).unwrap().faults == 3, "all three were in effect");
     assert_eq!(drift(&before, &settings(&bench).await), Vec::<String>::new());
 }

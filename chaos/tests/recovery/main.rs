@@ -31,7 +31,7 @@ const LANES: u64 = 4;
 /// Faults begin, last and end within this time of the moment from which it is counted.
 const MOMENT_MAX: Duration = Duration::from_millis(4_500);
 /// One round in so many is counted from the program's start, and may end it before it has touched anything; the others from
-/// the first line of the journal, which a busy machine may be slow to write.
+/// the first fault, to which a busy machine may be slow to come.
 const EARLY_ONE_IN: u64 = 5;
 /// Putting back takes seconds; a busy machine gets more.
 const END_LIMIT: Duration = Duration::from_secs(90);
@@ -160,10 +160,11 @@ fn chaos(arguments: &[&str]) -> Child {
     command.spawn().unwrap()
 }
 
-/// Waits for the journal.
+/// Waits for the first fault.
 async fn begun(run: &mut Child, out: &Path, round: Round) {
     let until = Instant::now() + END_LIMIT;
-    while run_folder(out).is_none() {
+    let faults = || run_folder(out).and_then(|folder| chaos::journal::recovery(&folder).ok());
+    while faults().is_none_or(|recovery| recovery.faults == 0) {
         assert!(run.try_wait().unwrap().is_none() && Instant::now() < until, "{round:?} does not begin");
         sleep(LOOK).await;
     }
