@@ -102,7 +102,7 @@ async fn play(bench: &Bench, round: Round) -> bool {
         "--seed",
         "1",
     ]);
-    if round.seed % EARLY_ONE_IN != 0 {
+    if !round.seed.is_multiple_of(EARLY_ONE_IN) {
         begun(&mut run, &out, round).await;
     }
     sleep(round.moment).await;
