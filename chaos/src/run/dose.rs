@@ -401,6 +401,8 @@ mod tests {
     const ENGAGED_MS: u64 = 10_000;
     const RELEASED_MS: u64 = 20_000;
     const BEAT_MS: u64 = 250;
+    /// From a second before to a second after the fault.
+    const BEATS: u64 = (RELEASED_MS - ENGAGED_MS + 2_000) / BEAT_MS;
 
     fn spec(kind: &str, rest: &str) -> FaultSpec {
         let text = format!("kind = \"{kind}\"\ntarget = \"f\"\nstart = \"0s\"\nduration = \"10s\"\n{rest}");
@@ -419,7 +421,7 @@ mod tests {
             pulse: if met(at_ms) { Pulse::FunctionError } else { Pulse::Healthy },
             status: None,
         };
-        let moments = (ENGAGED_MS - 1_000..RELEASED_MS + 1_000).step_by(BEAT_MS as usize);
+        let moments = (0..BEATS).map(|number| ENGAGED_MS - 1_000 + number * BEAT_MS);
         FaultRun {
             asked: Some(Window { from_ms: ENGAGED_MS, to_ms: RELEASED_MS }),
             engaged_at_ms: Some(ENGAGED_MS),
@@ -449,7 +451,7 @@ mod tests {
 
     #[test]
     fn a_fault_that_meets_far_less_than_asked_proves_nothing() {
-        let every = |nth: u64| move |at_ms: u64| inside(at_ms) && at_ms / BEAT_MS % nth == 0;
+        let every = |nth: u64| move |at_ms: u64| inside(at_ms) && (at_ms / BEAT_MS).is_multiple_of(nth);
         assert_eq!(outcomes(&errors(50), &run(every(2)))[0], Held::Held);
         assert_eq!(outcomes(&errors(50), &run(every(12)))[0], Held::Unknown);
         assert_eq!(outcomes(&errors(100), &run(every(2)))[0], Held::Unknown);
