@@ -55,6 +55,37 @@ fn what_is_wrong_with_a_file_is_told_on_standard_error() {
     assert_eq!(code, EXIT_USAGE, "{err}");
 }
 
+/// A stack as `terraform output -json stack` describes one on AWS, and as `stack.json` does one here.
+fn stack(endpoint: &str) -> String {
+    format!(
+        r#"{{"endpoint":{endpoint},"region":"us-east-1","account_id":"123456789012","http_url":"https://h",
+        "websocket_url":"wss://w","http_api":{{"id":"abc","stage":"$default"}},"websocket_api":{{"id":"def","stage":"live"}},
+        "functions":{{}},"queues":{{"tasks":{{"url":"u","arn":"a"}}}},"tables":{{}},"event_source_mapping_id":"uuid","auth":{{"issuer":"i","audience":"a"}}}}"#
+    )
+}
+
+#[test]
+fn an_account_that_is_not_on_the_list_and_a_host_that_is_not_this_one_are_refused_before_any_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stack.json");
+    let (aws, elsewhere) = (stack("null"), stack("\"http://192.0.2.1:4566\""));
+    for (text, allowed, told) in [
+        (&aws, &[][..], "--account 123456789012"),
+        (&aws, &["--account", "999999999999,888888888888"], "999999999999, 888888888888"),
+        (&elsewhere, &[], "http://192.0.2.1:4566"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        for command in ["preflight", "run"] {
+            let mut arguments =
+                vec![command, "chaos/experiments/baseline.toml", "--stack", file.to_str().unwrap()];
+            arguments.extend(allowed);
+            let (out, err, code) = chaos(&arguments);
+            assert_eq!((out.as_str(), code), ("", EXIT_USAGE), "{command}: {err}");
+            assert!(err.contains(told), "{command}: {err}");
+        }
+    }
+}
+
 #[test]
 fn the_schemas_are_printed() {
     for of in ["experiment", "verdict"] {
