@@ -81,6 +81,9 @@ fn reach_by_path(workdir: &Workdir, mut stack: Value, ready: &Ready) -> Result<(
         let (id, stage) = (&stack["http_api"]["id"], &stack["http_api"]["stage"]);
         let (id, stage) = (id.as_str().unwrap_or_default(), stage.as_str().unwrap_or_default());
         stack["http_url"] = json!(format!("{}/_aws/execute-api/{id}/{stage}", ready.endpoint));
+        // It names the WebSocket API by an HTTP scheme, which no client takes.
+        let sockets = stack["websocket_url"].as_str().unwrap_or_default().replacen("http://", "ws://", 1);
+        stack["websocket_url"] = json!(sockets);
         let path = workdir.stack_file();
         std::fs::write(&path, stack.to_string()).map_err(StackError::io("write", &path))?;
     }
