@@ -138,19 +138,14 @@ fn largest_zip_mib() -> Result<f64, StackError> {
 }
 
 /// What the load generator measured.
-pub(crate) struct Posts {
-    pub(crate) per_second: f64,
-    pub(crate) p50_ms: f64,
-    pub(crate) p99_ms: f64,
+struct Posts {
+    per_second: f64,
+    p50_ms: f64,
+    p99_ms: f64,
     drained_ms: f64,
 }
 
-pub(crate) fn generator(
-    steps: &Steps,
-    workdir: &Workdir,
-    clients: u32,
-    keyed: bool,
-) -> Result<Posts, StackError> {
+fn generator(steps: &Steps, workdir: &Workdir, clients: u32, keyed: bool) -> Result<Posts, StackError> {
     let kind = if keyed { "-keyed" } else { "" };
     let out = workdir.path().join(format!("bench-{clients}{kind}.json"));
     let log = workdir.log("bench");

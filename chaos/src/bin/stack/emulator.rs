@@ -19,7 +19,7 @@ use crate::workdir::{Workdir, program};
 const START_LIMIT: Duration = Duration::from_secs(15);
 /// It ends its functions first.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const HEALTH: &str = "/_emulator/health";
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
@@ -38,7 +38,7 @@ impl Ready {
 
     /// Whether it answers at its endpoint, so that a stale file is told from a live emulator.
     pub(crate) fn is_healthy(&self) -> bool {
-        answers(&self.endpoint, HEALTH)
+        health(&self.endpoint).unwrap_or(false)
     }
 
     /// Its resident memory, where the system tells.
@@ -114,16 +114,11 @@ pub(crate) fn start(steps: &Steps, workdir: &Workdir) -> Result<Ready, StackErro
     })
 }
 
-/// Whether there is a server that answers this path with 200.
-pub(crate) fn answers(endpoint: &str, path: &str) -> bool {
-    is_answered(endpoint, path).unwrap_or(false)
-}
-
-fn is_answered(endpoint: &str, path: &str) -> Option<bool> {
+fn health(endpoint: &str) -> Option<bool> {
     let address: SocketAddr = endpoint.strip_prefix("http://")?.parse().ok()?;
     let mut stream = TcpStream::connect_timeout(&address, HEALTH_LIMIT).ok()?;
     stream.set_read_timeout(Some(HEALTH_LIMIT)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    write!(stream, "GET {HEALTH} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
     let mut status = [0; 12];
     stream.read_exact(&mut status).ok()?;
     Some(status == *b"HTTP/1.1 200")
