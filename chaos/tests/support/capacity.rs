@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::{
     BillingMode, GlobalSecondaryIndexUpdate, ProvisionedThroughput, TableStatus,
     UpdateGlobalSecondaryIndexAction,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::Stack;
@@ -16,7 +16,7 @@ const ACTIVE_LIMIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) async fn a_cut_of_provisioned_capacity_is_survived(stack: &Stack) {
-    let table = Table::of(&stack.description());
+    let table = Table::of(stack).await;
     table.provision().await;
     let (code, entry) = stack.experiment("provisioned/table-capacity-cut", "11");
     table.on_demand().await;
@@ -29,17 +29,9 @@ struct Table {
 }
 
 impl Table {
-    fn of(description: &Value) -> Self {
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
-            .region(aws_sdk_dynamodb::config::Region::new(text(&description["region"])))
-            .endpoint_url(text(&description["endpoint"]))
-            .credentials_provider(aws_sdk_dynamodb::config::Credentials::new(
-                "test", "test", None, None, "static",
-            ));
-        let name = text(&description["tables"]["tasks"]["name"]);
-        Self { dynamodb: aws_sdk_dynamodb::Client::from_conf(config.build()), name }
+    async fn of(stack: &Stack) -> Self {
+        let name = stack.description()["tables"]["tasks"]["name"].as_str().unwrap().to_owned();
+        Self { dynamodb: stack.cloud().await.dynamodb, name }
     }
 
     async fn provision(&self) {

@@ -154,13 +154,13 @@ enum Mended<'a> {
 async fn break_it(stack: &Stack, breaks: Break) -> Mended<'_> {
     match breaks {
         Break::Worker(mode) => {
-            let worker = Worker::of(&stack.description());
+            let worker = Worker::of(stack).await;
             worker.sabotage(Some(mode)).await;
             worker.replace(zip(stack, "process-task-sabotaged")).await;
             Mended::Worker { worker, stack }
         }
         Break::MaxReceiveCount(count) => {
-            let queue = Queue::of(&stack.description());
+            let queue = Queue::of(stack).await;
             let policy = queue.redrive_policy().await;
             let mut broken: Value = serde_json::from_str(&policy).unwrap();
             broken["maxReceiveCount"] = json!(count);
@@ -196,16 +196,9 @@ struct Queue {
 }
 
 impl Queue {
-    fn of(description: &Value) -> Self {
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let config = aws_sdk_sqs::Config::builder()
-            .behavior_version(aws_sdk_sqs::config::BehaviorVersion::latest())
-            .region(aws_sdk_sqs::config::Region::new(text(&description["region"])))
-            .endpoint_url(text(&description["endpoint"]))
-            .credentials_provider(aws_sdk_sqs::config::Credentials::new("test", "test", None, None, "static"))
-            .build();
-        let url = text(&description["queues"]["tasks"]["url"]);
-        Self { sqs: aws_sdk_sqs::Client::from_conf(config), url }
+    async fn of(stack: &Stack) -> Self {
+        let url = stack.description()["queues"]["tasks"]["url"].as_str().unwrap().to_owned();
+        Self { sqs: stack.cloud().await.sqs, url }
     }
 
     async fn redrive_policy(&self) -> String {

@@ -10,6 +10,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use chaos::cloud::Cloud;
 use serde_json::Value;
 
 pub(crate) use worker::Worker;
@@ -84,6 +85,13 @@ impl Stack {
             assert!(runs.join("latest").join(file).is_file(), "{file} is missing");
         }
         (output.status.code().unwrap_or(-1), verdict["experiments"][0].clone())
+    }
+
+    /// Clients of the stack, as the harness itself has them.
+    pub(crate) async fn cloud(&self) -> Cloud {
+        let description = self.description();
+        let text = |key: &str| description[key].as_str().unwrap().to_owned();
+        Cloud::connect(Some(&text("endpoint")), &text("region")).await
     }
 
     pub(crate) fn planned_changes(&self) -> Option<i32> {

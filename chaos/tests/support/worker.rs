@@ -3,7 +3,8 @@
 use aws_sdk_lambda::client::Waiters;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::Environment;
-use serde_json::Value;
+
+use super::Stack;
 
 /// An update of code settles within seconds.
 const UPDATE_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
@@ -14,17 +15,9 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn of(description: &Value) -> Self {
-        let config = aws_sdk_lambda::Config::builder()
-            .behavior_version(aws_sdk_lambda::config::BehaviorVersion::latest())
-            .region(aws_sdk_lambda::config::Region::new(description["region"].as_str().unwrap().to_owned()))
-            .endpoint_url(description["endpoint"].as_str().unwrap())
-            .credentials_provider(aws_sdk_lambda::config::Credentials::new(
-                "test", "test", None, None, "static",
-            ))
-            .build();
-        let name = description["functions"]["process-task"]["name"].as_str().unwrap().to_owned();
-        Self { lambda: aws_sdk_lambda::Client::from_conf(config), name }
+    pub(crate) async fn of(stack: &Stack) -> Self {
+        let name = stack.description()["functions"]["process-task"]["name"].as_str().unwrap().to_owned();
+        Self { lambda: stack.cloud().await.lambda, name }
     }
 
     /// Sets or removes the variable that only the sabotaged binary reads.

@@ -221,31 +221,18 @@ fn hash(word: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    fn call(service: &str, method: Method, path: &str, body: &str) -> AwsRequest {
-        AwsRequest {
-            method,
-            path: path.to_owned(),
-            query: String::new(),
-            headers: http::HeaderMap::new(),
-            body: body.to_owned().into(),
-            service: service.to_owned(),
-            region: "us-east-1".to_owned(),
-            access_key_id: String::new(),
-        }
-    }
-
     fn sqs(operation: &str, body: &str) -> AwsRequest {
-        let mut request = call("sqs", Method::POST, "/", body);
+        let mut request = AwsRequest::unsigned("sqs", Method::POST, "/", body);
         request.headers.insert("x-amz-target", format!("AmazonSQS.{operation}").parse().unwrap());
         request
     }
 
     fn iam(form: &str) -> AwsRequest {
-        call("iam", Method::POST, "/", form)
+        AwsRequest::unsigned("iam", Method::POST, "/", form)
     }
 
     fn function(method: Method, path: &str, body: &str) -> AwsRequest {
-        call("lambda", method, &format!("/2015-03-31/functions{path}"), body)
+        AwsRequest::unsigned("lambda", method, &format!("/2015-03-31/functions{path}"), body)
     }
 
     /// The places of the calls that stay.
@@ -308,9 +295,9 @@ mod tests {
 
     #[test]
     fn things_whose_id_is_in_the_answer_are_known_by_it() {
-        let api = call("apigateway", Method::POST, "/v2/apis", r#"{"name":"a"}"#);
-        let route = call("apigateway", Method::POST, "/v2/apis/abc/routes", "{}");
-        let delete = call("apigateway", Method::DELETE, "/v2/apis/abc", "");
+        let api = AwsRequest::unsigned("apigateway", Method::POST, "/v2/apis", r#"{"name":"a"}"#);
+        let route = AwsRequest::unsigned("apigateway", Method::POST, "/v2/apis/abc/routes", "{}");
+        let delete = AwsRequest::unsigned("apigateway", Method::DELETE, "/v2/apis/abc", "");
         let all = |id| staying(&[(api.clone(), id), (route.clone(), None), (delete.clone(), None)]);
         assert_eq!(all(Some("abc")), [] as [usize; 0]);
         assert_eq!(all(None), [0, 1, 2], "a call of before ids were kept stays");
@@ -318,14 +305,14 @@ mod tests {
 
     #[test]
     fn an_object_that_was_put_again_goes_unless_a_function_was_made_of_it() {
-        let put = || call("s3", Method::PUT, "/bucket/code.zip", "content about f");
-        let bucket = call("s3", Method::PUT, "/bucket", "");
+        let put = || AwsRequest::unsigned("s3", Method::PUT, "/bucket/code.zip", "content about f");
+        let bucket = AwsRequest::unsigned("s3", Method::PUT, "/bucket", "");
         assert_eq!(plain(vec![bucket.clone(), put(), put()]), [0, 2]);
         let code = r#"{"FunctionName":"f","Code":{"S3Bucket":"bucket","S3Key":"code.zip"}}"#;
         let create = function(Method::POST, "", code);
         assert_eq!(plain(vec![bucket.clone(), put(), create.clone(), put()]), [0, 1, 2, 3]);
         // Made again without its end, it would be there again.
-        let delete = call("s3", Method::DELETE, "/bucket/code.zip", "");
+        let delete = AwsRequest::unsigned("s3", Method::DELETE, "/bucket/code.zip", "");
         assert_eq!(plain(vec![bucket, put(), create, put(), delete]), [0, 1, 2, 3, 4]);
     }
 
@@ -343,7 +330,7 @@ mod tests {
     #[test]
     fn a_call_that_is_not_known_stays_and_keeps_what_it_names() {
         let create = sqs("CreateQueue", r#"{"QueueName":"q"}"#);
-        let strange = call("ssm", Method::POST, "/", r#"{"Names":["q"]}"#);
+        let strange = AwsRequest::unsigned("ssm", Method::POST, "/", r#"{"Names":["q"]}"#);
         let delete = sqs("DeleteQueue", r#"{"QueueUrl":"http://h/1/q"}"#);
         assert_eq!(plain(vec![create.clone(), strange, delete.clone()]), [0, 1, 2]);
         assert_eq!(plain(vec![delete]), [0], "of what was there before the first call nothing is known");

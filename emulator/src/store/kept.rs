@@ -114,21 +114,8 @@ pub fn operation(request: &AwsRequest) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn call(service: &str, method: Method, path: &str, body: &str) -> AwsRequest {
-        AwsRequest {
-            method,
-            path: path.to_owned(),
-            query: String::new(),
-            headers: http::HeaderMap::new(),
-            body: body.to_owned().into(),
-            service: service.to_owned(),
-            region: "us-east-1".to_owned(),
-            access_key_id: String::new(),
-        }
-    }
-
     fn target(service: &str, operation: &str) -> AwsRequest {
-        let mut request = call(service, Method::POST, "/", "{}");
+        let mut request = AwsRequest::unsigned(service, Method::POST, "/", "{}");
         request.headers.insert("x-amz-target", format!("Any.{operation}").parse().unwrap());
         request
     }
@@ -137,21 +124,21 @@ mod tests {
     fn what_configures_is_kept_whatever_its_protocol() {
         let kept = [
             target("sqs", "CreateQueue"),
-            call("sqs", Method::POST, "/", "Version=2012-11-05&Action=SetQueueAttributes"),
-            call("iam", Method::POST, "/", "Action=CreateRole&Version=2010-05-08"),
-            call(
+            AwsRequest::unsigned("sqs", Method::POST, "/", "Version=2012-11-05&Action=SetQueueAttributes"),
+            AwsRequest::unsigned("iam", Method::POST, "/", "Action=CreateRole&Version=2010-05-08"),
+            AwsRequest::unsigned(
                 "monitoring",
                 Method::POST,
                 "/service/GraniteServiceVersion20100801/operation/PutMetricAlarm",
                 "",
             ),
             target("logs", "PutRetentionPolicy"),
-            call("lambda", Method::POST, "/2015-03-31/functions", ""),
-            call("lambda", Method::PUT, "/2017-10-31/functions/f/concurrency", ""),
-            call("apigateway", Method::PATCH, "/v2/apis/abc", ""),
-            call("fis", Method::POST, "/experimentTemplates", ""),
-            call("s3", Method::PUT, "/bucket/key", ""),
-            call("scheduler", Method::POST, "/schedules/s", ""),
+            AwsRequest::unsigned("lambda", Method::POST, "/2015-03-31/functions", ""),
+            AwsRequest::unsigned("lambda", Method::PUT, "/2017-10-31/functions/f/concurrency", ""),
+            AwsRequest::unsigned("apigateway", Method::PATCH, "/v2/apis/abc", ""),
+            AwsRequest::unsigned("fis", Method::POST, "/experimentTemplates", ""),
+            AwsRequest::unsigned("s3", Method::PUT, "/bucket/key", ""),
+            AwsRequest::unsigned("scheduler", Method::POST, "/schedules/s", ""),
         ];
         for request in kept {
             assert!(is_kept(&request), "{request:?}");
@@ -163,13 +150,13 @@ mod tests {
         let not_kept = [
             target("sqs", "SendMessage"),
             target("sqs", "GetQueueAttributes"),
-            call("iam", Method::POST, "/", "Action=GetRole&Version=2010-05-08"),
-            call("sts", Method::POST, "/", "Action=AssumeRole"),
+            AwsRequest::unsigned("iam", Method::POST, "/", "Action=GetRole&Version=2010-05-08"),
+            AwsRequest::unsigned("sts", Method::POST, "/", "Action=AssumeRole"),
             target("logs", "PutLogEvents"),
             target("monitoring", "PutMetricData"),
-            call("lambda", Method::POST, "/2015-03-31/functions/f/invocations", ""),
-            call("lambda", Method::GET, "/2015-03-31/functions/f", ""),
-            call("fis", Method::POST, "/experiments", ""),
+            AwsRequest::unsigned("lambda", Method::POST, "/2015-03-31/functions/f/invocations", ""),
+            AwsRequest::unsigned("lambda", Method::GET, "/2015-03-31/functions/f", ""),
+            AwsRequest::unsigned("fis", Method::POST, "/experiments", ""),
             target("dynamodb", "CreateTable"),
         ];
         for request in not_kept {

@@ -20,7 +20,6 @@ const START_LIMIT: Duration = Duration::from_secs(15);
 /// It ends its functions first.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-const HEALTH: &str = "/_emulator/health";
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the emulator writes when it is ready.
@@ -118,7 +117,7 @@ fn health(endpoint: &str) -> Option<bool> {
     let address: SocketAddr = endpoint.strip_prefix("http://")?.parse().ok()?;
     let mut stream = TcpStream::connect_timeout(&address, HEALTH_LIMIT).ok()?;
     stream.set_read_timeout(Some(HEALTH_LIMIT)).ok()?;
-    write!(stream, "GET {HEALTH} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    write!(stream, "GET /_emulator/health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
     let mut status = [0; 12];
     stream.read_exact(&mut status).ok()?;
     Some(status == *b"HTTP/1.1 200")

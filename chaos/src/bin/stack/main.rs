@@ -13,7 +13,6 @@ mod lifecycle;
 mod mirror;
 mod package;
 mod provider;
-mod python;
 mod sdks;
 mod steps;
 mod terraform;

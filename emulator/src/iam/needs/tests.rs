@@ -1,20 +1,10 @@
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, Method};
 
 use super::*;
 
 fn request(service: &str, method: Method, path: &str, body: &str) -> AwsRequest {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    AwsRequest {
-        method,
-        path: path.to_owned(),
-        query: query.to_owned(),
-        headers: HeaderMap::new(),
-        body: Bytes::from(body.to_owned()),
-        service: service.to_owned(),
-        region: "us-east-1".to_owned(),
-        access_key_id: String::new(),
-    }
+    AwsRequest { query: query.to_owned(), ..AwsRequest::unsigned(service, method, path, body) }
 }
 
 fn json_request(service: &str, target: &'static str, body: &str) -> AwsRequest {
