@@ -40,6 +40,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Ok(body) => runtime.post(&format!("invocation/{id}/response"), &body)?,
             Err(body) => runtime.post(&format!("invocation/{id}/error"), body.to_string().as_bytes())?,
         }
+        // Work after the answer: the environment is not free before it is done.
+        if let Some(address) = event["then_meet"].as_str() {
+            meet(address)?;
+        }
     }
 }
 

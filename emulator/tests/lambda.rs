@@ -24,7 +24,8 @@ use serde_json::json;
 /// Generous: the machine may be busy. Nothing waits for it unless something is wrong.
 const MEETING_WITHIN: std::time::Duration = std::time::Duration::from_secs(40);
 
-/// An account whose clock stands still but for the test.
+/// An account whose clock stands still but for the test: an environment that has answered is waited for, however slow the
+/// machine is.
 async fn by_hand() -> Account {
     let (clock, hand) = Clock::manual(1_800_000_000_000);
     let options = Options { clock, iam: false, ..Options::default() };
@@ -34,7 +35,7 @@ async fn by_hand() -> Account {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_answers_and_its_environment_is_used_again() {
-    let account = Account::start(false).await;
+    let account = by_hand().await;
     account.function("f", 60, &[("GREETING", "hello")], &[]).await;
     let output = account.invoke("f", json!({"a": 1})).await;
     assert_eq!(output.status_code(), 200);
@@ -223,7 +224,7 @@ fn process_state(pid: &serde_json::Value) -> Option<String> {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_environment_is_frozen_and_thaws_for_its_next_event() {
-    let account = Account::start(false).await;
+    let account = by_hand().await;
     account.function("f", 60, &[], &[]).await;
     let pid = account.result("f", json!({"do": "pid"})).await;
     for count in [2, 3] {

@@ -80,3 +80,38 @@ async fn a_runtime_with_an_extension_is_told_before_it_is_killed_and_one_without
     }
     account.running.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_environment_that_works_on_after_its_answer_is_waited_for_but_not_for_long() {
+    let account = by_hand().await;
+    account.function("f", 60, &[], &[]).await;
+    let hand = account.hand.clone().unwrap();
+    let meeting = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let works_on = json!({"then_meet": meeting.local_addr().unwrap().to_string()});
+    account.result("f", works_on.clone()).await;
+    let (at_work, _) = meeting.accept().await.unwrap();
+    let count = json!({"do": "count"});
+    {
+        let mut second = Box::pin(account.result("f", count.clone()));
+        let waited = tokio::time::timeout(Duration::from_millis(50), &mut second).await;
+        assert!(waited.is_err(), "the clock stands still: whoever asks waits");
+        drop(at_work);
+        assert_eq!(second.await, json!(2));
+    }
+    account.result("f", works_on).await;
+    let (_at_work, _) = meeting.accept().await.unwrap();
+    let new = async {
+        let mut late = Box::pin(account.result("f", count));
+        loop {
+            tokio::select! {
+                result = &mut late => return result,
+                () = tokio::time::sleep(Duration::from_millis(2)) => {
+                    hand.advance(Duration::from_millis(10));
+                }
+            }
+        }
+    };
+    let counted = tokio::time::timeout(MEETING_WITHIN, new).await.expect("another environment serves");
+    assert_eq!(counted, json!(1), "a new process");
+    account.running.shutdown().await;
+}

@@ -51,11 +51,18 @@ pub(crate) enum Ending {
 }
 
 #[derive(Debug)]
-struct Current {
+pub(super) struct Current {
     request_id: String,
     reply: oneshot::Sender<Ending>,
     /// A fault's answer, given instead of the function's.
     replacement: Option<Ending>,
+}
+
+impl Current {
+    /// The invoker may have given up at the same moment (timeout): then nobody listens, rightly.
+    pub(super) fn answer(self, ending: Ending) {
+        self.reply.send(self.replacement.unwrap_or(ending)).ok();
+    }
 }
 
 /// What outlives a crashed process: AWS re-initialises in the same sandbox, with the same `/tmp` and log stream.
@@ -104,20 +111,10 @@ impl Environment {
         receiver
     }
 
-    /// Ends the current invocation if it is this one; false when it is another or none.
-    pub(crate) fn complete(&self, request_id: &str, ending: Ending) -> bool {
+    /// The current invocation if it is this one, which is then over.
+    pub(super) fn take_current(&self, request_id: &str) -> Option<Current> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        match current.take() {
-            Some(found) if found.request_id == request_id => {
-                // The invoker may have given up at the same moment (timeout): then nobody listens, rightly.
-                found.reply.send(found.replacement.unwrap_or(ending)).ok();
-                true
-            }
-            other => {
-                *current = other;
-                false
-            }
-        }
+        current.take_if(|current| current.request_id == request_id)
     }
 
     /// The function may run, but the caller will get this.
@@ -323,7 +320,7 @@ async fn watch(environment: &Environment, mut child: Child, init_max_ms: i64) ->
 }
 
 /// Tells the pool and the waiting invoker.
-fn depart(pool: &Pool, environment: &Environment, exit: Exit) -> Result<(), InitFailure> {
+fn depart(pool: &Arc<Pool>, environment: &Environment, exit: Exit) -> Result<(), InitFailure> {
     environment.drain_output();
     pool.left(environment);
     let words = match &exit {

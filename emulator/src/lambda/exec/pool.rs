@@ -1,9 +1,9 @@
 //! The environments of one function version, lent to one invocation at a time.
 //!
-//! Last in, first out, so that a falling load lets the oldest go cold. An invocation that finds none idle starts one and
-//! waits for whichever is free first, its own or another's.
+//! Last in, first out, so that a falling load lets the oldest go cold. An invocation that finds none idle waits for one that
+//! has just answered, or starts one, and takes whichever is free first, its own or another's.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,13 +11,17 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::environment::{self, Environment, Job, Sandbox};
+use super::environment::{self, Ending, Environment, Job, Sandbox};
 use super::host::Spec;
 use crate::adversary::Act;
 
 /// How long an environment is idle before it is frozen. AWS names no moment. Under load the next event comes sooner, and
 /// stopping and continuing a process around each one would cost more than the event.
 const FREEZE_AFTER: Duration = Duration::from_millis(10);
+/// How long an invocation waits for an environment that has answered and not yet asked for its next event. On AWS the way
+/// back to the caller is longer than that gap, so that a caller who invokes again finds the environment warm. A function
+/// that works on after its answer is not waited for beyond this.
+const FINISHING_GRACE_MS: i64 = 100;
 
 /// An environment that waits at `/next`.
 #[derive(Debug)]
@@ -67,6 +71,8 @@ struct State {
     idle: Vec<Idle>,
     waiting: VecDeque<Waiter>,
     starting: usize,
+    /// Environments that have answered and not yet asked for their next event.
+    finishing: HashSet<u64>,
     alive: HashMap<u64, Arc<Environment>>,
     spare: Vec<Sandbox>,
     next_id: u64,
@@ -87,7 +93,7 @@ impl Pool {
     /// An environment for one invocation, warm if there is one. Bounded by the init phase: one of the environments that
     /// are starting or busy always ends up here, or fails.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Idle, InitFailed> {
-        let receiver = {
+        let mut receiver = {
             let mut state = self.state();
             while let Some(idle) = state.idle.pop() {
                 if idle.job.is_closed() {
@@ -102,15 +108,24 @@ impl Pool {
             }
             let (waiter, receiver) = oneshot::channel();
             state.waiting.push_back(waiter);
-            self.start_missing(&mut state);
+            let finishing = state.finishing.len();
+            self.start_missing(&mut state, finishing);
             receiver
         };
-        receiver.await.unwrap_or_else(|_| Err(failed(InitFailure::Exited(super::process::ending(None)), "")))
+        let clock = &self.spec.host.settings.clock;
+        let got = tokio::select! {
+            got = &mut receiver => got,
+            () = clock.sleep_until(clock.now_ms() + FINISHING_GRACE_MS) => {
+                self.start_missing(&mut self.state(), 0);
+                receiver.await
+            }
+        };
+        got.unwrap_or_else(|_| Err(failed(InitFailure::Exited(super::process::ending(None)), "")))
     }
 
-    /// As many cold starts as there are invocations without one.
-    fn start_missing(self: &Arc<Self>, state: &mut State) {
-        while state.starting < state.waiting.len() {
+    /// As many cold starts as there are invocations for which nothing is starting or `expected`.
+    fn start_missing(self: &Arc<Self>, state: &mut State, expected: usize) {
+        while state.starting + expected < state.waiting.len() {
             let sandbox = match state.spare.pop().map_or_else(|| environment::new_sandbox(&self.spec), Ok) {
                 Ok(sandbox) => sandbox,
                 Err(error) => {
@@ -132,6 +147,7 @@ impl Pool {
         if environment.became_ready() {
             state.starting = state.starting.saturating_sub(1);
         }
+        state.finishing.remove(&environment.id);
         let since_ms = self.spec.host.settings.clock.now_ms();
         let mut idle = Idle { environment: Arc::clone(environment), job, since_ms, since: Instant::now() };
         while let Some(waiter) = state.waiting.pop_front() {
@@ -172,9 +188,22 @@ impl Pool {
         self.state().alive.insert(environment.id, Arc::clone(environment));
     }
 
-    pub(crate) fn left(&self, environment: &Environment) {
+    /// Ends the current invocation of an environment if it is this one; false when it is another or none.
+    pub(crate) fn complete(&self, environment: &Environment, request_id: &str, ending: Ending) -> bool {
+        let Some(current) = environment.take_current(request_id) else { return false };
+        // Before the answer: whoever gets it may invoke again at once.
+        self.state().finishing.insert(environment.id);
+        current.answer(ending);
+        true
+    }
+
+    pub(crate) fn left(self: &Arc<Self>, environment: &Environment) {
         let mut state = self.state();
         state.alive.remove(&environment.id);
+        if state.finishing.remove(&environment.id) {
+            let finishing = state.finishing.len();
+            self.start_missing(&mut state, finishing);
+        }
         state.idle.retain(|idle| idle.environment.id != environment.id);
     }
 
@@ -185,7 +214,8 @@ impl Pool {
         if let Some(waiter) = state.waiting.pop_front() {
             waiter.send(Err(failed(why, &sandbox.stream))).ok();
         }
-        self.start_missing(&mut state);
+        let finishing = state.finishing.len();
+        self.start_missing(&mut state, finishing);
     }
 
     pub(crate) fn keep_sandbox(&self, sandbox: Sandbox) {

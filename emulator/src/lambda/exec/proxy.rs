@@ -66,8 +66,8 @@ fn write_wrapper(path: &Path, address: &str) -> std::io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
 }
 
-/// Applies the active faults to one event. Break: the event is answered, the function must not see it.
-pub(crate) async fn intercept(environment: &Environment, job: &Job) -> ControlFlow<()> {
+/// Applies the active faults to one event. Break: this is its answer, the function must not see it.
+pub(crate) async fn intercept(environment: &Environment, job: &Job) -> ControlFlow<Ending> {
     let spec = &environment.spec;
     let host = &spec.host;
     let mut faults = host.faults.active(&spec.name, &spec.version, host.settings.clock.now_ms());
@@ -90,8 +90,7 @@ pub(crate) async fn intercept(environment: &Environment, job: &Job) -> ControlFl
         environment.lines.extension("modifying the function response", Some(&job.request_id));
         injected(spec, fault);
         if prevent_execution {
-            environment.complete(&job.request_id, ending);
-            return ControlFlow::Break(());
+            return ControlFlow::Break(ending);
         }
         environment.replace(&job.request_id, ending);
         break;

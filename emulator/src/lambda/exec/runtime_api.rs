@@ -1,6 +1,7 @@
 //! The Runtime API of one environment, on a loopback listener of its own.
 
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -98,7 +99,10 @@ async fn next(door: &Door) -> Response<Full<Bytes>> {
             // The pool let go of this environment: its process is about to be killed.
             return std::future::pending().await;
         };
-        if door.faulted && proxy::intercept(&door.environment, &job).await.is_break() {
+        if door.faulted
+            && let ControlFlow::Break(ending) = proxy::intercept(&door.environment, &job).await
+        {
+            door.pool.complete(&door.environment, &job.request_id, ending);
             continue;
         }
         return event(job);
@@ -126,7 +130,7 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
 }
 
 fn complete(door: &Door, request_id: &str, ending: Ending) -> Response<Full<Bytes>> {
-    if door.environment.complete(request_id, ending) {
+    if door.pool.complete(&door.environment, request_id, ending) {
         accepted()
     } else {
         refuse(StatusCode::BAD_REQUEST, "InvalidRequestID")
