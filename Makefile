@@ -21,7 +21,7 @@ BUILD_SABOTAGED = $(BUILD_FUNCTIONS) --features sabotage --bin process-task-sabo
 TERRAFORM_MIN := 1.11.0
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo suite adversaries test test-sdks test-provider controls lint up plan down bench bench-capacity bench-oracle clean
+.PHONY: help tools build demo suite adversaries test test-sdks test-provider controls lint up plan down bench bench-capacity bench-peers bench-oracle clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench: build ## The figures that the README quotes, measured here and now
 bench-capacity: ## The emulator alone: SQS messages and pushes per second, memory of 5,000 idle WebSocket connections
 	@$(BUILD_TOOLS) --bins --example capacity
 	@$(BIN)/examples/capacity
+
+bench-peers: build ## This emulator beside MiniStack: the same Terraform, the same zips, the same load, in one run
+	@$(STACK) bench-peers
 
 bench-oracle: ## Ten million generated tasks, judged: seconds and peak memory
 	@$(BUILD_TOOLS)

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use lambda_runtime::Diagnostic;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use task_aws::event::map_or_null;
 use task_aws::telemetry::WideEvent;
 use task_core::Owner;
 use task_core::ports::Clock;
@@ -18,9 +19,9 @@ use crate::token::{Disbelief, Verifier};
 pub(crate) struct AuthorizerEvent {
     #[serde(default)]
     method_arn: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "map_or_null")]
     headers: HashMap<String, String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "map_or_null")]
     query_string_parameters: HashMap<String, String>,
 }
 
@@ -103,4 +104,26 @@ fn policy(arn: &str, owner: Option<&Owner>) -> Value {
         answer["context"] = json!({"sub": owner});
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::AuthorizerEvent;
+
+    #[test]
+    fn a_request_without_a_query_has_no_map_an_empty_one_or_null() {
+        let headers = json!({"authorization": "Bearer abc"});
+        for event in [
+            json!({"headers": headers}),
+            json!({"headers": headers, "queryStringParameters": null}),
+            json!({"headers": headers, "queryStringParameters": {}}),
+        ] {
+            let read: AuthorizerEvent = serde_json::from_value(event.clone()).unwrap();
+            assert_eq!(read.token(), Some("abc"), "{event}");
+        }
+        let nothing: AuthorizerEvent = serde_json::from_value(json!({"headers": null})).unwrap();
+        assert_eq!(nothing.token(), None);
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use task_core::Owner;
 
 /// Context that the authorizer attached: `lambda` for HTTP APIs, flat for WebSocket APIs.
@@ -33,16 +33,21 @@ impl AuthorizerContext {
     }
 }
 
-/// HTTP API, payload format 2.0. Members are absent, not null, when empty.
+/// A map that holds nothing is absent in one of API Gateway's formats, null in another, and an empty object in a third.
+pub fn map_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<HashMap<String, String>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// HTTP API, payload format 2.0.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpEvent {
     pub route_key: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "map_or_null")]
     pub headers: HashMap<String, String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "map_or_null")]
     pub query_string_parameters: HashMap<String, String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "map_or_null")]
     pub path_parameters: HashMap<String, String>,
     pub request_context: HttpRequestContext,
     #[serde(default)]
@@ -128,4 +133,27 @@ pub struct SqsBatchResponse {
 #[serde(rename_all = "camelCase")]
 pub struct BatchItemFailure {
     pub item_identifier: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::HttpEvent;
+
+    #[test]
+    fn maps_without_members_may_be_absent_null_or_empty() {
+        let absent = json!({"routeKey": "GET /tasks", "requestContext": {"requestId": "r"}});
+        for nothing in [json!(null), json!({})] {
+            let mut event = absent.clone();
+            for name in ["headers", "queryStringParameters", "pathParameters"] {
+                event[name] = nothing.clone();
+            }
+            for event in [&absent, &event] {
+                let read: HttpEvent = serde_json::from_value(event.clone()).unwrap();
+                let maps = [read.headers, read.query_string_parameters, read.path_parameters];
+                assert!(maps.iter().all(std::collections::HashMap::is_empty), "{event}");
+            }
+        }
+    }
 }

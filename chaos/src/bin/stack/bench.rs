@@ -138,14 +138,19 @@ fn largest_zip_mib() -> Result<f64, StackError> {
 }
 
 /// What the load generator measured.
-struct Posts {
-    per_second: f64,
-    p50_ms: f64,
-    p99_ms: f64,
+pub(crate) struct Posts {
+    pub(crate) per_second: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
     drained_ms: f64,
 }
 
-fn generator(steps: &Steps, workdir: &Workdir, clients: u32, keyed: bool) -> Result<Posts, StackError> {
+pub(crate) fn generator(
+    steps: &Steps,
+    workdir: &Workdir,
+    clients: u32,
+    keyed: bool,
+) -> Result<Posts, StackError> {
     let kind = if keyed { "-keyed" } else { "" };
     let out = workdir.path().join(format!("bench-{clients}{kind}.json"));
     let log = workdir.log("bench");

@@ -19,7 +19,8 @@ use crate::workdir::{Workdir, program};
 const START_LIMIT: Duration = Duration::from_secs(15);
 /// It ends its functions first.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const HEALTH: &str = "/_emulator/health";
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the emulator writes when it is ready.
@@ -37,7 +38,7 @@ impl Ready {
 
     /// Whether it answers at its endpoint, so that a stale file is told from a live emulator.
     pub(crate) fn is_healthy(&self) -> bool {
-        health(&self.endpoint).unwrap_or(false)
+        answers(&self.endpoint, HEALTH)
     }
 
     /// Its resident memory, where the system tells.
@@ -113,11 +114,16 @@ pub(crate) fn start(steps: &Steps, workdir: &Workdir) -> Result<Ready, StackErro
     })
 }
 
-fn health(endpoint: &str) -> Option<bool> {
+/// Whether there is a server that answers this path with 200.
+pub(crate) fn answers(endpoint: &str, path: &str) -> bool {
+    is_answered(endpoint, path).unwrap_or(false)
+}
+
+fn is_answered(endpoint: &str, path: &str) -> Option<bool> {
     let address: SocketAddr = endpoint.strip_prefix("http://")?.parse().ok()?;
     let mut stream = TcpStream::connect_timeout(&address, HEALTH_LIMIT).ok()?;
     stream.set_read_timeout(Some(HEALTH_LIMIT)).ok()?;
-    write!(stream, "GET /_emulator/health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
     let mut status = [0; 12];
     stream.read_exact(&mut status).ok()?;
     Some(status == *b"HTTP/1.1 200")

@@ -12,7 +12,9 @@ mod interrupt;
 mod lifecycle;
 mod mirror;
 mod package;
+mod peers;
 mod provider;
+mod python;
 mod sdks;
 mod steps;
 mod terraform;
@@ -75,6 +77,8 @@ enum Verb {
     },
     /// Measure the figures that the README quotes, on a stack of its own.
     Bench,
+    /// Measure this emulator beside MiniStack: the same Terraform, the same zips, the same load.
+    BenchPeers,
     /// `terraform fmt -check`, `validate` and `test` of every module and environment.
     Verify,
     /// Drive the emulator with boto3 and the AWS CLI, fetched from the Python registry.
@@ -93,6 +97,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, StackError> {
         Verb::Down => lifecycle::down(&steps, &Workdir::at(&arguments.dir)?),
         Verb::Demo { seed, experiments } => demo::run(&steps, &at(&demo::directory())?, seed, &experiments),
         Verb::Bench => bench::run(&steps),
+        Verb::BenchPeers => peers::run(&steps),
         Verb::Verify => verify::run(&steps),
         Verb::TestSdks => sdks::run(&steps),
         Verb::TestProvider => provider::run(&steps),

@@ -51,7 +51,10 @@ impl<'a> Terraform<'a> {
     /// disagree about it.
     pub(crate) fn write_variables(&self, ready: &Ready, zips: &Path, jwks: &str) -> Result<(), StackError> {
         let path = self.environment().join("stack.auto.tfvars.json");
-        let values = json!({ "endpoint": ready.endpoint, "zip_dir": zips, "token_jwks": jwks });
+        let values = json!({
+            "endpoint": ready.endpoint, "zip_dir": zips, "token_jwks": jwks,
+            "fault_injection": self.workdir.fault_injection(),
+        });
         std::fs::write(&path, values.to_string()).map_err(StackError::io("write", &path))
     }
 

@@ -15,13 +15,15 @@ pub(crate) struct Workdir {
     adversary: Option<u64>,
     /// Whether that emulator keeps its state on disk.
     keeps_state: bool,
+    /// Whether the FIS extension is wired into the functions.
+    fault_injection: bool,
 }
 
 impl Workdir {
     /// Absolute, because Terraform runs elsewhere.
     pub(crate) fn at(dir: &Path) -> Result<Self, StackError> {
         let dir = std::path::absolute(dir).map_err(StackError::io("resolve", dir))?;
-        Ok(Self { dir, adversary: None, keeps_state: false })
+        Ok(Self { dir, adversary: None, keeps_state: false, fault_injection: true })
     }
 
     pub(crate) fn with_adversary(self, adversary: Option<u64>) -> Self {
@@ -30,6 +32,14 @@ impl Workdir {
 
     pub(crate) fn keeping_state(self) -> Self {
         Self { keeps_state: true, ..self }
+    }
+
+    pub(crate) fn without_fault_injection(self) -> Self {
+        Self { fault_injection: false, ..self }
+    }
+
+    pub(crate) fn fault_injection(&self) -> bool {
+        self.fault_injection
     }
 
     /// Where the emulator keeps its state, if it does.

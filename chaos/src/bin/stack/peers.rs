@@ -1,0 +1,151 @@
+//! This emulator beside MiniStack: the same Terraform with the same zips applied to both, and the same load on both, one
+//! after the other in one run.
+
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::bench::{Posts, generator};
+use crate::child::logged;
+use crate::emulator::{self, Ready};
+use crate::error::StackError;
+use crate::lifecycle;
+use crate::python;
+use crate::steps::Steps;
+use crate::workdir::Workdir;
+
+const PINS: &str = "emulator/benches/peers/requirements.txt";
+const VENV: &str = "target/peers/venv";
+const STACKS: &str = "target/peers";
+const CLIENTS: u32 = 32;
+/// Python imports a hundred services.
+const START_LIMIT: Duration = Duration::from_secs(60);
+const HEALTH: &str = "/_ministack/health";
+/// As this emulator has it, so that names and policies are the same.
+const ACCOUNT: &str = "123456789012";
+/// Times as many accepted submissions as the peer.
+const RATIO_MIN: f64 = 8.0;
+
+pub(crate) fn run(steps: &Steps) -> Result<ExitCode, StackError> {
+    if !python::is_there() {
+        println!("SKIPPED: python3 is not on this machine, so nothing was compared");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let theirs = workdir("ministack")?;
+    theirs.remove()?;
+    theirs.create()?;
+    let python = python::environment(steps, VENV, Path::new(PINS), &theirs.log("install"))?;
+    let ours = measure(steps, &workdir("emulator")?, |workdir| lifecycle::start(steps, workdir))?;
+    let theirs = measure(steps, &theirs, |workdir| start(steps, workdir, &python))?;
+    Ok(tell(&ours, &theirs))
+}
+
+/// Without faults: the peer has no FIS extension.
+fn workdir(name: &str) -> Result<Workdir, StackError> {
+    Workdir::at(&Path::new(STACKS).join(name)).map(Workdir::without_fault_injection)
+}
+
+struct Measured {
+    apply_seconds: f64,
+    posts: Posts,
+    memory_mib: f64,
+}
+
+fn measure(
+    steps: &Steps,
+    workdir: &Workdir,
+    start: impl FnOnce(&Workdir) -> Result<Ready, StackError>,
+) -> Result<Measured, StackError> {
+    let zips = lifecycle::zips()?;
+    let measured = start(workdir).and_then(|ready| {
+        let began = Instant::now();
+        let stack = lifecycle::apply(steps, workdir, &ready, &zips)?;
+        let apply_seconds = began.elapsed().as_secs_f64();
+        reach_by_path(workdir, stack, &ready)?;
+        let posts = generator(steps, workdir, CLIENTS, false)?;
+        Ok(Measured { apply_seconds, posts, memory_mib: ready.memory_mib().unwrap_or(f64::NAN) })
+    });
+    // Their account lives in their memory: ending them leaves nothing to destroy.
+    lifecycle::abandon(workdir);
+    measured
+}
+
+/// MiniStack tells APIs apart by host names that not every machine resolves; by path it serves them as well.
+fn reach_by_path(workdir: &Workdir, mut stack: Value, ready: &Ready) -> Result<(), StackError> {
+    let url = stack["http_url"].as_str().unwrap_or_default();
+    if url.contains(".execute-api.localhost") {
+        let (id, stage) = (&stack["http_api"]["id"], &stack["http_api"]["stage"]);
+        let (id, stage) = (id.as_str().unwrap_or_default(), stage.as_str().unwrap_or_default());
+        stack["http_url"] = json!(format!("{}/_aws/execute-api/{id}/{stage}", ready.endpoint));
+        // It names the WebSocket API by an HTTP scheme, which no client takes.
+        let sockets = stack["websocket_url"].as_str().unwrap_or_default().replacen("http://", "ws://", 1);
+        stack["websocket_url"] = json!(sockets);
+        let path = workdir.stack_file();
+        std::fs::write(&path, stack.to_string()).map_err(StackError::io("write", &path))?;
+    }
+    Ok(())
+}
+
+fn start(steps: &Steps, workdir: &Workdir, python: &Path) -> Result<Ready, StackError> {
+    let name = "start MiniStack";
+    let log = workdir.log("ministack");
+    let fail = |reason: String| StackError::step(name, reason, &log);
+    steps.of(name, |progress| {
+        let port = free_port().map_err(|error| fail(error.to_string()))?;
+        let mut command = Command::new(python);
+        command.args(["-m", "ministack"]).current_dir(workdir.path());
+        command.envs([("GATEWAY_PORT", port.to_string().as_str()), ("BIND_HOST", "127.0.0.1")]);
+        command.envs([("MINISTACK_ACCOUNT_ID", ACCOUNT), ("LOG_LEVEL", "WARNING")]);
+        // Handed on to its functions, which otherwise look for AWS itself.
+        let endpoint = format!("http://127.0.0.1:{port}");
+        command.env("AWS_ENDPOINT_URL", &endpoint);
+        command.stdin(Stdio::null()).process_group(0);
+        let mut child = logged(&mut command, &log)?.spawn().map_err(|error| fail(error.to_string()))?;
+        let ready = json!({ "endpoint": endpoint, "pid": child.id() });
+        let path = workdir.ready_file();
+        std::fs::write(&path, ready.to_string()).map_err(StackError::io("write", &path))?;
+        let until = Instant::now() + START_LIMIT;
+        while !emulator::answers(ready["endpoint"].as_str().unwrap_or_default(), HEALTH) {
+            if let Ok(Some(status)) = child.try_wait() {
+                return Err(fail(status.to_string()));
+            }
+            steps.check()?;
+            if Instant::now() >= until {
+                return Err(fail(format!("not ready within {} s", START_LIMIT.as_secs())));
+            }
+            progress.look();
+            steps.interrupts.pause(emulator::LOOK_INTERVAL);
+        }
+        Ready::read(workdir).ok_or_else(|| fail("its own description cannot be read".to_owned()))
+    })
+}
+
+/// It cannot be told to take any port: one is asked for and given back just before.
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+fn tell(ours: &Measured, theirs: &Measured) -> ExitCode {
+    println!("\n| figure | this emulator | MiniStack | ratio |\n| --- | --: | --: | --: |");
+    let row = |what: &str, unit: &str, ours: f64, theirs: f64, ratio: f64| {
+        println!("| {what} | {ours:.1} {unit} | {theirs:.1} {unit} | {ratio:.1} |");
+    };
+    let at_most = |what, unit, ours: f64, theirs: f64| row(what, unit, ours, theirs, theirs / ours);
+    let (mine, peer) = (&ours.posts, &theirs.posts);
+    let ratio = mine.per_second / peer.per_second;
+    row("accepted POST /tasks, 32 clients, worker running", "/s", mine.per_second, peer.per_second, ratio);
+    at_most("POST /tasks p50", "ms", mine.p50_ms, peer.p50_ms);
+    at_most("POST /tasks p99", "ms", mine.p99_ms, peer.p99_ms);
+    at_most("terraform apply, init included", "s", ours.apply_seconds, theirs.apply_seconds);
+    at_most("memory after the load", "MiB", ours.memory_mib, theirs.memory_mib);
+    let is_met = ratio >= RATIO_MIN;
+    println!(
+        "\naccepted: {ratio:.1} times as many, at least {RATIO_MIN}{}",
+        if is_met { "" } else { " (missed)" }
+    );
+    if is_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
