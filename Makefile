@@ -21,7 +21,7 @@ BUILD_SABOTAGED = $(BUILD_FUNCTIONS) --features sabotage --bin process-task-sabo
 TERRAFORM_MIN := 1.11.0
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo suite adversaries test test-sdks test-provider controls lint up plan down bench bench-capacity bench-peers bench-oracle clean
+.PHONY: help tools build demo suite adversaries test test-sdks test-provider controls lint up plan down bench bench-capacity bench-peers bench-oracle soak clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ bench-peers: build ## This emulator beside MiniStack: the same Terraform, the sa
 bench-oracle: ## Ten million generated tasks, judged: seconds and peak memory
 	@$(BUILD_TOOLS)
 	@$(BIN)/chaos bench-oracle --tasks $(TASKS)
+
+soak: build ## 300 tasks per second for an hour (or MINUTES): the emulator's memory must stay within 5 %
+	@$(STACK) soak $(if $(MINUTES),--minutes $(MINUTES))
 
 build: tools ## Compile the tools and the functions
 	@$(BUILD_TOOLS)

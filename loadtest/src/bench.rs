@@ -34,6 +34,8 @@ pub struct BenchPlan {
     pub request_timeout: Duration,
     /// Each POST with an Idempotency-Key of its own, for which the service looks before it accepts.
     pub keyed: bool,
+    /// Wait for the worker afterwards. Not for one that is paused.
+    pub drain: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -46,7 +48,7 @@ pub struct BenchOutcome {
     pub accepted_per_second: f64,
     pub post: Latency,
     /// From the last POST until the last accepted task of every client was final: the worker's backlog. Absent when that
-    /// took too long.
+    /// took too long or was not waited for.
     pub drained_ms: Option<u64>,
 }
 
@@ -114,7 +116,7 @@ pub async fn bench(stack: &Stack, plan: &BenchPlan) -> Result<BenchOutcome, Load
     for client in clients {
         done.push(client.await.map_err(|error| LoadError::Client(error.to_string()))?);
     }
-    let drained_ms = drain(&target, &done).await;
+    let drained_ms = if plan.drain { drain(&target, &done).await } else { None };
     Ok(sum_up(plan, &done, drained_ms))
 }
 

@@ -30,6 +30,9 @@ pub(crate) struct BenchArgs {
     /// Send each POST with an Idempotency-Key of its own.
     #[arg(long)]
     keyed: bool,
+    /// Do not wait for the worker afterwards: it is paused.
+    #[arg(long)]
+    no_drain: bool,
 }
 
 pub(crate) async fn bench(args: BenchArgs) -> anyhow::Result<Exit> {
@@ -43,6 +46,7 @@ pub(crate) async fn bench(args: BenchArgs) -> anyhow::Result<Exit> {
         payload_bytes: args.payload_bytes,
         request_timeout: args.timeout,
         keyed: args.keyed,
+        drain: !args.no_drain,
     };
     let outcome = bench::bench(&args.stack.load()?, &plan).await?;
     let judged: Vec<_> = args.output.thresholds.iter().map(|threshold| threshold.judge(&outcome)).collect();

@@ -1,7 +1,7 @@
 //! The figures that the README quotes, measured on a stack of their own.
 
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use aws_sdk_lambda::client::Waiters;
@@ -11,19 +11,21 @@ use aws_sdk_lambda::types::LogType;
 use base64::Engine;
 use serde_json::Value;
 
-use crate::emulator::Ready;
+use crate::emulator::{LOOK_INTERVAL, Ready};
 use crate::error::StackError;
+use crate::generator::{self, Closed, Open};
 use crate::lifecycle;
 use crate::package::FUNCTIONS;
 use crate::steps::Steps;
-use crate::workdir::{Workdir, program};
+use crate::workdir::Workdir;
 
 const BENCHES: &str = "target/bench";
-/// One bench of the load generator, warm-up and all, takes a fraction of it.
-const GENERATOR_LIMIT: Duration = Duration::from_secs(120);
 const UPDATE_LIMIT: Duration = Duration::from_secs(30);
 /// A worker that keeps up has little left when the load ends.
 const DRAINED_MS_MAX: f64 = 2_000.0;
+const CLIENTS: u32 = 32;
+const OWNERS: u32 = 32;
+const PER_SECOND_MIN: f64 = 500.0;
 /// A key costs one more read of the table.
 const KEYED_PER_SECOND_MIN: f64 = 400.0;
 /// An odd number has a middle one.
@@ -96,27 +98,76 @@ fn measure(steps: &Steps, workdir: &Workdir) -> Result<Vec<Figure>, StackError> 
     figures.push(Figure::at_most("terraform apply, init included", apply, "s", 80.0));
     let cold = steps.of("cold starts", |_| cold_start_ms(&stack, &ready))?;
     figures.push(Figure::at_most("cold start, process start to first response, p50", cold, "ms", 60.0));
-    let many = generator(steps, workdir, 32, false)?;
-    figures.push(Figure::at_least(
-        "accepted POST /tasks, 32 clients, worker running",
-        many.per_second,
-        "/s",
-        500.0,
-    ));
-    figures.push(Figure::at_most("POST /tasks p99, 32 clients", many.p99_ms, "ms", 150.0));
-    figures.push(Figure::at_most("worker done after the last POST", many.drained_ms, "ms", DRAINED_MS_MAX));
-    let keyed = generator(steps, workdir, 32, true)?;
-    figures.push(Figure::at_least(
-        "the same, each with an Idempotency-Key",
-        keyed.per_second,
-        "/s",
-        KEYED_PER_SECOND_MIN,
-    ));
-    let one = generator(steps, workdir, 1, false)?;
-    figures.push(Figure::at_most("POST /tasks p50, 1 client", one.p50_ms, "ms", 5.0));
+    figures.extend(worker_running(steps, workdir)?);
+    figures.extend(with_sessions(steps, workdir)?);
+    steps.of("pause the worker", |_| pause_worker(&stack, &ready))?;
+    let paused = Closed { is_worker_paused: true, ..Closed::of(CLIENTS) };
+    let paused = generator::closed(steps, workdir, &paused)?;
+    figures.push(Figure::at_least("accepted POST /tasks, worker paused", paused.per_second, "/s", 2_500.0));
     let ((), destroy) = timed(|| lifecycle::destroy(steps, workdir))?;
     figures.push(Figure::at_most("terraform destroy, stop included", destroy, "s", 40.0));
     Ok(figures)
+}
+
+fn worker_running(steps: &Steps, workdir: &Workdir) -> Result<[Figure; 5], StackError> {
+    let many = generator::closed(steps, workdir, &Closed::of(CLIENTS))?;
+    let keyed = generator::closed(steps, workdir, &Closed { keyed: true, ..Closed::of(CLIENTS) })?;
+    let one = generator::closed(steps, workdir, &Closed::of(1))?;
+    Ok([
+        Figure::at_least(
+            "accepted POST /tasks, 32 clients, worker running",
+            many.per_second,
+            "/s",
+            PER_SECOND_MIN,
+        ),
+        Figure::at_most("POST /tasks p99, 32 clients", many.p99_ms, "ms", 150.0),
+        Figure::at_most("worker done after the last POST", many.drained_ms, "ms", DRAINED_MS_MAX),
+        Figure::at_least(
+            "the same, each with an Idempotency-Key",
+            keyed.per_second,
+            "/s",
+            KEYED_PER_SECOND_MIN,
+        ),
+        Figure::at_most("POST /tasks p50, 1 client", one.p50_ms, "ms", 5.0),
+    ])
+}
+
+/// Each owner with a WebSocket session, so that final states are pushed.
+fn with_sessions(steps: &Steps, workdir: &Workdir) -> Result<[Figure; 2], StackError> {
+    let steady = generator::at_rate(steps, workdir, &Open { rate: 300, seconds: 20, owners: OWNERS })?;
+    let most = generator::overload(steps, workdir, &Open { rate: 1_000, seconds: 10, owners: OWNERS })?;
+    Ok([
+        Figure::at_most("POST /tasks p99, 300 tasks per second", steady.post_p99_ms, "ms", 50.0),
+        Figure::at_least(
+            "from POST to pushed final state, 1,000 offered",
+            most.finals_per_second,
+            "/s",
+            1_000.0,
+        ),
+    ])
+}
+
+/// Returns once the mapping is disabled, so that nothing of the worker is in the figures that follow.
+fn pause_worker(stack: &Value, ready: &Ready) -> Result<(), StackError> {
+    let failed = |reason: String| StackError::Unreadable { what: "the event source mapping", reason };
+    let text = |error: &dyn std::error::Error| failed(format!("{error}: {:?}", error.source()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
+    let lambda = client(stack, ready);
+    let id = stack["event_source_mapping_id"].as_str().unwrap_or_default();
+    runtime.block_on(async {
+        let update = lambda.update_event_source_mapping().uuid(id).enabled(false);
+        update.send().await.map_err(|error| text(&error))?;
+        let until = Instant::now() + UPDATE_LIMIT;
+        while Instant::now() < until {
+            let found = lambda.get_event_source_mapping().uuid(id).send().await;
+            if found.map_err(|error| text(&error))?.state() == Some("Disabled") {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        Err(failed(format!("not disabled within {} s", UPDATE_LIMIT.as_secs())))
+    })
 }
 
 fn timed<T>(work: impl FnOnce() -> Result<T, StackError>) -> Result<(T, f64), StackError> {
@@ -135,47 +186,6 @@ fn largest_zip_mib() -> Result<f64, StackError> {
         largest = largest.max(mib);
     }
     Ok(largest)
-}
-
-/// What the load generator measured.
-pub(crate) struct Posts {
-    pub(crate) per_second: f64,
-    pub(crate) p50_ms: f64,
-    pub(crate) p99_ms: f64,
-    drained_ms: f64,
-}
-
-pub(crate) fn generator(
-    steps: &Steps,
-    workdir: &Workdir,
-    clients: u32,
-    keyed: bool,
-) -> Result<Posts, StackError> {
-    let kind = if keyed { "-keyed" } else { "" };
-    let out = workdir.path().join(format!("bench-{clients}{kind}.json"));
-    let log = workdir.log("bench");
-    let mut command = Command::new(program("loadtest")?);
-    command.args(["bench", "--clients", &clients.to_string(), "--stack"]).arg(workdir.stack_file());
-    command.arg("--json").arg(&out).args(keyed.then_some("--keyed"));
-    steps.command(
-        &format!("POST /tasks from {clients} clients{}", if keyed { ", keyed" } else { "" }),
-        &mut command,
-        &log,
-        GENERATOR_LIMIT,
-        &[0],
-    )?;
-    let bytes = std::fs::read(&out).map_err(StackError::io("read", &out))?;
-    let outcome: Value = serde_json::from_slice(&bytes).map_err(|error| StackError::Unreadable {
-        what: "the load generator's figures",
-        reason: error.to_string(),
-    })?;
-    let number = |pointer: &str| outcome.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN);
-    Ok(Posts {
-        per_second: number("/accepted_per_second"),
-        p50_ms: number("/post/p50_ms"),
-        p99_ms: number("/post/p99_ms"),
-        drained_ms: number("/drained_ms"),
-    })
 }
 
 /// The median over fresh environments of what Lambda reports as init plus duration.

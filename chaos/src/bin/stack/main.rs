@@ -8,6 +8,7 @@ mod child;
 mod demo;
 mod emulator;
 mod error;
+mod generator;
 mod interrupt;
 mod lifecycle;
 mod mirror;
@@ -16,6 +17,7 @@ mod peers;
 mod provider;
 mod python;
 mod sdks;
+mod soak;
 mod steps;
 mod terraform;
 mod verify;
@@ -79,6 +81,11 @@ enum Verb {
     Bench,
     /// Measure this emulator beside MiniStack: the same Terraform, the same zips, the same load.
     BenchPeers,
+    /// Load for long, on a stack of its own: the emulator's memory must stay as it is.
+    Soak {
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1440))]
+        minutes: u32,
+    },
     /// `terraform fmt -check`, `validate` and `test` of every module and environment.
     Verify,
     /// Drive the emulator with boto3 and the AWS CLI, fetched from the Python registry.
@@ -98,6 +105,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, StackError> {
         Verb::Demo { seed, experiments } => demo::run(&steps, &at(&demo::directory())?, seed, &experiments),
         Verb::Bench => bench::run(&steps),
         Verb::BenchPeers => peers::run(&steps),
+        Verb::Soak { minutes } => soak::run(&steps, minutes),
         Verb::Verify => verify::run(&steps),
         Verb::TestSdks => sdks::run(&steps),
         Verb::TestProvider => provider::run(&steps),

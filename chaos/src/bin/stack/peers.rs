@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::bench::{Posts, generator};
 use crate::child::logged;
 use crate::emulator::{self, Ready};
 use crate::error::StackError;
+use crate::generator::{self, Closed, Posts};
 use crate::lifecycle;
 use crate::python;
 use crate::steps::Steps;
@@ -66,7 +66,7 @@ fn measure(
         let stack = lifecycle::apply(steps, workdir, &ready, &zips)?;
         let apply_seconds = began.elapsed().as_secs_f64();
         reach_by_path(workdir, stack, &ready)?;
-        let posts = generator(steps, workdir, CLIENTS, false)?;
+        let posts = generator::closed(steps, workdir, &Closed::of(CLIENTS))?;
         Ok(Measured { apply_seconds, posts, memory_mib: ready.memory_mib().unwrap_or(f64::NAN) })
     });
     // Their account lives in their memory: ending them leaves nothing to destroy.

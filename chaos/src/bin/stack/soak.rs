@@ -1,0 +1,115 @@
+//! Load for long, on a stack of its own whose tables lie on disk: the emulator's memory must stay as it is.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::emulator::Ready;
+use crate::error::StackError;
+use crate::generator::{self, Open};
+use crate::lifecycle;
+use crate::steps::Steps;
+use crate::workdir::Workdir;
+
+const STACKS: &str = "target/soak";
+const RATE: u32 = 300;
+const OWNERS: u32 = 16;
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// Growth from the second fifth of the time to the last: in the first one everything is filled for the first time.
+const GROWTH_PERCENT_MAX: f64 = 5.0;
+/// With fewer samples a fifth of them says nothing.
+const SAMPLES_MIN: usize = 25;
+
+pub(crate) fn run(steps: &Steps, minutes: u32) -> Result<ExitCode, StackError> {
+    let dir = Path::new(STACKS).join(std::process::id().to_string());
+    let workdir = Workdir::at(&dir)?.keeping_state();
+    let soaked = soak(steps, &workdir, minutes);
+    if soaked.is_err() {
+        lifecycle::abandon(&workdir);
+    }
+    let samples = soaked?;
+    let growth = growth(&samples).ok_or_else(|| StackError::Unreadable {
+        what: "the emulator's memory",
+        reason: format!("{} samples, at least {SAMPLES_MIN} are needed", samples.len()),
+    })?;
+    println!(
+        "\n{RATE} tasks per second for {minutes} min, every one ended as it must: \
+         {:.1} MiB, then {:.1} MiB: {:+.1} %, at most {GROWTH_PERCENT_MAX} %{}",
+        growth.before_mib,
+        growth.after_mib,
+        growth.percent(),
+        if growth.is_met() { "" } else { " (missed)" }
+    );
+    Ok(if growth.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn soak(steps: &Steps, workdir: &Workdir, minutes: u32) -> Result<Vec<f64>, StackError> {
+    lifecycle::up(steps, workdir)?;
+    let ready = Ready::read(workdir).ok_or_else(|| StackError::NotUp(workdir.path().to_path_buf()))?;
+    let load = Open { rate: RATE, seconds: minutes * 60, owners: OWNERS };
+    let is_over = AtomicBool::new(false);
+    let samples = thread::scope(|scope| {
+        let sampler = scope.spawn(|| sample(&ready, &is_over));
+        let endured = generator::endure(steps, workdir, &load);
+        is_over.store(true, Ordering::Relaxed);
+        sampler.thread().unpark();
+        let samples = sampler.join().unwrap_or_default();
+        endured.map(|()| samples)
+    })?;
+    lifecycle::destroy(steps, workdir)?;
+    Ok(samples)
+}
+
+fn sample(ready: &Ready, is_over: &AtomicBool) -> Vec<f64> {
+    let mut samples = Vec::new();
+    while !is_over.load(Ordering::Relaxed) {
+        samples.extend(ready.memory_mib());
+        thread::park_timeout(SAMPLE_INTERVAL);
+    }
+    samples
+}
+
+struct Growth {
+    before_mib: f64,
+    after_mib: f64,
+}
+
+impl Growth {
+    fn percent(&self) -> f64 {
+        (self.after_mib / self.before_mib - 1.0) * 100.0
+    }
+
+    fn is_met(&self) -> bool {
+        self.percent() <= GROWTH_PERCENT_MAX
+    }
+}
+
+fn growth(samples: &[f64]) -> Option<Growth> {
+    let fifth = samples.len() / 5;
+    (samples.len() >= SAMPLES_MIN).then(|| Growth {
+        before_mib: median(&samples[fifth..2 * fifth]),
+        after_mib: median(&samples[samples.len() - fifth..]),
+    })
+}
+
+fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leak_is_seen_and_a_warm_up_is_not() {
+        let leak: Vec<f64> = (0..100).map(|second| 50.0 + f64::from(second) / 10.0).collect();
+        assert!(!growth(&leak).unwrap().is_met());
+        let warm_up: Vec<f64> = (0..100).map(|second| if second < 15 { 20.0 } else { 50.0 }).collect();
+        assert!(growth(&warm_up).unwrap().is_met());
+        assert!(growth(&leak[..SAMPLES_MIN - 1]).is_none(), "too few to say");
+    }
+}
