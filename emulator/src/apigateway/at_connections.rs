@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -19,7 +18,7 @@ use super::router::decode;
 use super::ws_session::MESSAGE_BYTES_MAX;
 use crate::adversary::Act;
 use crate::iam::{Ask, Context, Denied};
-use crate::server::signer;
+use crate::server::{is_signed, signer};
 
 /// `/{stage}/@connections/{id}`, where some SDKs write `%40connections`: the stage and the id, still encoded.
 pub(super) fn split(path: &str) -> Option<(&str, &str)> {
@@ -35,7 +34,7 @@ pub(super) async fn answer(
     id: &str,
     request: Request<Incoming>,
 ) -> Reply {
-    if !is_signed(&request) {
+    if !is_signed(request.headers(), request.uri().query()) {
         return refusal(StatusCode::FORBIDDEN, "ForbiddenException", "Missing Authentication Token");
     }
     if let Err(denied) = permitted(plane, api_id, stage, &request) {
@@ -78,13 +77,6 @@ fn permitted(plane: &Plane, api_id: &str, stage: &str, request: &Request<Incomin
     let context = Context::at(settings.clock.now_ms());
     let ask = Ask { action: "execute-api:ManageConnections", resource: &resource, context };
     settings.iam.check(&session, &ask)
-}
-
-/// "You must sign the request with Signature Version 4." The signature itself is not checked here.
-fn is_signed(request: &Request<Incoming>) -> bool {
-    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    header.is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256"))
-        || request.uri().query().is_some_and(|query| query.contains("X-Amz-Signature="))
 }
 
 async fn post(plane: &Plane, connection: &Arc<Connection>, body: Incoming) -> Reply {

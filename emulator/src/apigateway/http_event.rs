@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, Method};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::iam_authorizer::Identity;
+use super::iam_authorizer::Signer;
 use super::model::Texts;
 use super::query::{Joined, Query};
 use super::router::PathVariables;
@@ -320,31 +320,9 @@ struct ContextV1<'a> {
 #[serde(rename_all = "camelCase")]
 struct IdentityV1<'a> {
     #[serde(flatten)]
-    signer: Option<SignerV1<'a>>,
+    signer: Option<Signer<'a>>,
     source_ip: &'a str,
     user_agent: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SignerV1<'a> {
-    access_key: &'a str,
-    account_id: &'a str,
-    caller: &'a str,
-    user: &'a str,
-    user_arn: &'a str,
-}
-
-impl<'a> From<&'a Identity> for SignerV1<'a> {
-    fn from(identity: &'a Identity) -> Self {
-        Self {
-            access_key: &identity.access_key,
-            account_id: &identity.account_id,
-            caller: &identity.caller_id,
-            user: &identity.user_id,
-            user_arn: &identity.user_arn,
-        }
-    }
 }
 
 struct QueryLists<'a>(&'a Query<'a>);
@@ -398,7 +376,7 @@ fn event_v1<'a>(facts: &'a Facts<'a>, grant: Option<&'a Grant>) -> EventV1<'a> {
             extended_request_id: facts.request_id,
             http_method: facts.method.as_str(),
             identity: IdentityV1 {
-                signer: grant.and_then(Grant::identity).map(SignerV1::from),
+                signer: grant.and_then(Grant::identity).map(Signer::from),
                 source_ip: facts.source_ip,
                 user_agent: facts.user_agent(),
             },

@@ -211,8 +211,7 @@ impl Served<'_> {
         let arn = names::execute_api_arn(&self.plane.settings, &self.stage.api_id, &self.stage.name, &tail);
         if route.signed {
             let query = Some(facts.raw_query);
-            let identity = iam_authorizer::authorize(&self.plane.settings, &arn, facts.headers, query);
-            return identity.map(|identity| Some(Grant::Iam(identity))).ok_or(Denied::Forbidden);
+            return iam_authorizer::authorize(&self.plane.settings, &arn, facts.headers, query).map(Some);
         }
         let Some(authorizer) = &route.authorizer else { return Ok(None) };
         let context = [

@@ -3,8 +3,9 @@
 use http::HeaderMap;
 use serde::Serialize;
 
+use super::stage_authorizer::{Denied, Grant};
 use crate::iam::{Ask, Context, Session};
-use crate::server::signed_for;
+use crate::server::{is_signed, signed_for};
 use crate::settings::Settings;
 
 const SERVICE: &str = "execute-api";
@@ -23,14 +24,43 @@ pub(super) struct Identity {
     pub(super) user_id: String,
 }
 
-/// None for a request that is not signed, that is signed for another service, or whose signer may not invoke `arn`. The
-/// signature itself is not checked.
+/// The same in the names of `requestContext.identity`: in format 1.0, and in the `$connect` event of a WebSocket API.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Signer<'a> {
+    access_key: &'a str,
+    account_id: &'a str,
+    caller: &'a str,
+    user: &'a str,
+    user_arn: &'a str,
+}
+
+impl<'a> From<&'a Identity> for Signer<'a> {
+    fn from(identity: &'a Identity) -> Self {
+        Self {
+            access_key: &identity.access_key,
+            account_id: &identity.account_id,
+            caller: &identity.caller_id,
+            user: &identity.user_id,
+            user_arn: &identity.user_arn,
+        }
+    }
+}
+
+/// Lets in whoever signed for this service and may invoke `arn`; all others are told the same.
 pub(super) fn authorize(
     settings: &Settings,
     arn: &str,
     headers: &HeaderMap,
     query: Option<&str>,
-) -> Option<Identity> {
+) -> Result<Grant, Denied> {
+    identify(settings, arn, headers, query).map(Grant::Iam).ok_or(Denied::Forbidden)
+}
+
+fn identify(settings: &Settings, arn: &str, headers: &HeaderMap, query: Option<&str>) -> Option<Identity> {
+    if !is_signed(headers, query) {
+        return None;
+    }
     let (access_key, _) = signed_for(headers, query).filter(|(_, service)| service == SERVICE)?;
     let Some(session) = settings.iam.session(&access_key) else {
         return Some(administrator(settings, access_key));

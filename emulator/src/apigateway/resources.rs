@@ -123,16 +123,14 @@ impl Route {
     }
 
     fn check_authorization(&self, api: &ApiRecord) -> Result<(), ApiError> {
-        match self.authorization_type {
-            AuthorizationType::None => return Ok(()),
-            AuthorizationType::AwsIam if api.protocol() == Protocol::Http => return Ok(()),
-            AuthorizationType::AwsIam => {
-                return bad("AWS_IAM authorization of WebSocket routes is not supported here");
-            }
-            AuthorizationType::Custom | AuthorizationType::Jwt => {}
+        if self.authorization_type == AuthorizationType::None {
+            return Ok(());
         }
         if api.protocol() == Protocol::WebSocket && self.route_key != "$connect" {
             return bad("Currently, authorization is restricted to the $connect route only");
+        }
+        if self.authorization_type == AuthorizationType::AwsIam {
+            return Ok(());
         }
         let Some(id) = &self.authorizer_id else {
             return bad("authorizerId is required for this authorization type");

@@ -23,9 +23,9 @@ use super::measure::Meter;
 use super::plane::Plane;
 use super::query::Query;
 use super::reply::Reply;
-use super::stage_authorizer::{Denied, authorize};
+use super::stage_authorizer::{Denied, Grant, authorize};
 use super::ws_event::{self, Handshake, Moment};
-use super::{names, ws_session};
+use super::{iam_authorizer, names, ws_session};
 use crate::invoke::InvokeRequest;
 
 pub(super) async fn answer(
@@ -117,12 +117,22 @@ async fn connect(
     }
     let Some(route) = stage.definition.websocket.get("$connect") else { return Ok(None) };
     let trace = complete_headers(plane, connection, &mut head.headers);
-    let query = Query::parse(head.uri.query().unwrap_or_default());
-    let handshake = Handshake { headers: &head.headers, query: &query, variables: &stage.variables };
+    let raw_query = head.uri.query();
+    let query = Query::parse(raw_query.unwrap_or_default());
+    let variables = &stage.variables;
+    let handshake = Handshake { headers: &head.headers, raw_query, query: &query, variables };
     let moment = Moment::now(plane, &stage.api_id);
-    check_authorizer(plane, stage, route, connection, &moment, handshake).await?;
+    let grant =
+        authorized(plane, stage, route, connection, &moment, handshake).await.map_err(unauthorized)?;
+    if let Some(principal) = grant.as_ref().and_then(Grant::principal)
+        && let Ok(context) = serde_json::value::to_raw_value(&principal)
+    {
+        // The connection is new: nothing was set before.
+        connection.authorizer.get_or_init(|| context);
+    }
     let Some(integration) = &route.integration else { return Ok(None) };
-    let event = Bytes::from(ws_event::connect(connection, &moment, handshake));
+    let signed = grant.as_ref().and_then(Grant::identity);
+    let event = Bytes::from(ws_event::connect(connection, &moment, handshake, signed));
     let request = InvokeRequest {
         function: integration.function.clone(),
         payload: event,
@@ -133,16 +143,21 @@ async fn connect(
     verdict(&called, &connection.id, &moment.request_id).map_err(|reply| *reply)
 }
 
-async fn check_authorizer(
+/// "AuthN/AuthZ will be performed only at connection time": messages are not judged again.
+async fn authorized(
     plane: &Plane,
     stage: &LiveStage,
     route: &Route,
     connection: &Connection,
     moment: &Moment,
     handshake: Handshake<'_>,
-) -> Result<(), Reply> {
-    let Some(authorizer) = &route.authorizer else { return Ok(()) };
+) -> Result<Option<Grant>, Denied> {
     let arn = names::execute_api_arn(&plane.settings, &stage.api_id, &stage.name, "$connect");
+    if route.signed {
+        let Handshake { headers, raw_query, .. } = handshake;
+        return iam_authorizer::authorize(&plane.settings, &arn, headers, raw_query).map(Some);
+    }
+    let Some(authorizer) = &route.authorizer else { return Ok(None) };
     let sources = Sources {
         headers: handshake.headers,
         query: handshake.query,
@@ -150,19 +165,15 @@ async fn check_authorizer(
         context: &[],
     };
     let event = |_: &[String]| ws_event::authorizer(connection, moment, handshake, &arn);
-    let grant =
-        authorize(plane, stage, authorizer, &sources, &arn, event).await.map_err(|denied| match denied {
-            Denied::Unidentified | Denied::Token(_) => Reply::unauthorized(),
-            Denied::Forbidden => Reply::forbidden(),
-            Denied::Broken => Reply::internal_error(),
-        })?;
-    if let Some(principal) = grant.principal()
-        && let Ok(context) = serde_json::value::to_raw_value(&principal)
-    {
-        // The connection is new: nothing was set before.
-        connection.authorizer.get_or_init(|| context);
+    authorize(plane, stage, authorizer, &sources, &arn, event).await.map(Some)
+}
+
+fn unauthorized(denied: Denied) -> Reply {
+    match denied {
+        Denied::Unidentified | Denied::Token(_) => Reply::unauthorized(),
+        Denied::Forbidden => Reply::forbidden(),
+        Denied::Broken => Reply::internal_error(),
     }
-    Ok(())
 }
 
 fn complete_headers(plane: &Plane, connection: &Connection, headers: &mut HeaderMap) -> String {

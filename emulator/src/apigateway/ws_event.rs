@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::connections::Connection;
+use super::iam_authorizer::{Identity as Signed, Signer};
 use super::model::Texts;
 use super::query::{Last, Query};
 use super::{names, plane::Plane};
@@ -38,9 +39,13 @@ impl Moment {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind<'a> {
-    Connect,
+    /// With who signed, where the route asked for it: later events do not repeat it.
+    Connect(Option<&'a Signed>),
     Message,
-    Disconnect { code: u16, reason: &'a str },
+    Disconnect {
+        code: u16,
+        reason: &'a str,
+    },
 }
 
 #[derive(Default, Serialize)]
@@ -97,6 +102,8 @@ struct Context<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Identity<'a> {
+    #[serde(flatten)]
+    signer: Option<Signer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<&'a str>,
     source_ip: &'a str,
@@ -106,13 +113,19 @@ struct Identity<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Handshake<'a> {
     pub(super) headers: &'a HeaderMap,
+    pub(super) raw_query: Option<&'a str>,
     pub(super) query: &'a Query<'a>,
     pub(super) variables: &'a Texts,
 }
 
-pub(super) fn connect(connection: &Connection, moment: &Moment, handshake: Handshake<'_>) -> Vec<u8> {
-    let event = Event { is_base64_encoded: Some(false), ..connecting(connection, moment, handshake) };
-    written(&event)
+pub(super) fn connect(
+    connection: &Connection,
+    moment: &Moment,
+    handshake: Handshake<'_>,
+    signed: Option<&Signed>,
+) -> Vec<u8> {
+    let event = connecting(connection, moment, handshake, signed);
+    written(&Event { is_base64_encoded: Some(false), ..event })
 }
 
 pub(super) fn authorizer(
@@ -125,12 +138,17 @@ pub(super) fn authorizer(
         kind: Some("REQUEST"),
         method_arn: Some(arn),
         stage_variables: Some(handshake.variables),
-        ..connecting(connection, moment, handshake)
+        ..connecting(connection, moment, handshake, None)
     };
     written(&event)
 }
 
-fn connecting<'a>(connection: &'a Connection, moment: &'a Moment, handshake: Handshake<'a>) -> Event<'a> {
+fn connecting<'a>(
+    connection: &'a Connection,
+    moment: &'a Moment,
+    handshake: Handshake<'a>,
+    signed: Option<&'a Signed>,
+) -> Event<'a> {
     let query = Some(handshake.query).filter(|query| !query.is_empty());
     Event {
         headers: Some(Headers(handshake.headers)),
@@ -138,7 +156,7 @@ fn connecting<'a>(connection: &'a Connection, moment: &'a Moment, handshake: Han
         query_string_parameters: query.map(Query::as_last),
         multi_value_query_string_parameters: query.map(QueryLists),
         stage_variables: Some(handshake.variables).filter(|variables| !variables.is_empty()),
-        request_context: Some(context(connection, moment, "$connect", Kind::Connect)),
+        request_context: Some(context(connection, moment, "$connect", Kind::Connect(signed))),
         ..Event::default()
     }
 }
@@ -195,10 +213,10 @@ fn context<'a>(
     route_key: &'a str,
     kind: Kind<'a>,
 ) -> Context<'a> {
-    let (event_type, code, reason) = match kind {
-        Kind::Connect => ("CONNECT", None, None),
-        Kind::Message => ("MESSAGE", None, None),
-        Kind::Disconnect { code, reason } => ("DISCONNECT", Some(code), Some(reason)),
+    let (event_type, signed, code, reason) = match kind {
+        Kind::Connect(signed) => ("CONNECT", signed, None, None),
+        Kind::Message => ("MESSAGE", None, None, None),
+        Kind::Disconnect { code, reason } => ("DISCONNECT", None, Some(code), Some(reason)),
     };
     Context {
         route_key,
@@ -213,7 +231,11 @@ fn context<'a>(
         stage: &connection.stage,
         connected_at: connection.connected_ms,
         request_time_epoch: moment.at_ms,
-        identity: Identity { user_agent: connection.user_agent.as_deref(), source_ip: &connection.source_ip },
+        identity: Identity {
+            signer: signed.map(Signer::from),
+            user_agent: connection.user_agent.as_deref(),
+            source_ip: &connection.source_ip,
+        },
         request_id: &moment.request_id,
         domain_name: &moment.domain_name,
         connection_id: &connection.id,

@@ -63,6 +63,14 @@ pub(crate) fn signer<B>(request: &http::Request<B>) -> String {
         .unwrap_or_default()
 }
 
+/// "You must sign requests with Signature Version 4": by a header, or by the query where a client cannot set headers. The
+/// signature itself is not checked.
+pub(crate) fn is_signed(headers: &HeaderMap, query: Option<&str>) -> bool {
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    header.is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256"))
+        || query.is_some_and(|query| query.contains("X-Amz-Signature="))
+}
+
 /// The access key that signed a request, and the service that it was signed for.
 pub(crate) fn signed_for(headers: &HeaderMap, query: Option<&str>) -> Option<(String, String)> {
     let caller = signed_header(headers).or_else(|| presigned_query(query.unwrap_or_default()))?;

@@ -139,6 +139,18 @@ impl Stand {
         answer[id].as_str().unwrap().to_owned()
     }
 
+    pub(crate) async fn websocket_api(&self) -> String {
+        let body = json!({"name": "push", "protocolType": "WEBSOCKET", "routeSelectionExpression": "$request.body.action"});
+        self.create("/v2/apis", body, "apiId").await
+    }
+
+    /// A REQUEST authorizer of a WebSocket API, by the query.
+    pub(crate) async fn websocket_authorizer(&self, api: &str) -> String {
+        let body = json!({"name": "a", "authorizerType": "REQUEST", "authorizerUri": uri("authorizer"),
+            "identitySource": ["route.request.querystring.token"]});
+        self.create(&format!("/v2/apis/{api}/authorizers"), body, "authorizerId").await
+    }
+
     pub(crate) async fn integration(&self, api: &str, function: &str, extra: Value) -> String {
         let mut body = json!({"integrationType": "AWS_PROXY", "integrationUri": uri(function)});
         body.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap_or_default());

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::stand::{DEADLINE, Options, Stand, answered, uri};
+use crate::stand::{DEADLINE, Options, Stand, answered};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -51,15 +51,11 @@ async fn api(authorized: bool) -> Api {
 }
 
 async fn api_on(stand: Stand, authorized: bool) -> Api {
-    let body = json!({"name": "push", "protocolType": "WEBSOCKET", "routeSelectionExpression": "$request.body.action"});
-    let id = stand.create("/v2/apis", body, "apiId").await;
+    let id = stand.websocket_api().await;
     let target = stand.integration(&id, "work", json!({})).await;
     let mut guard = json!({});
     if authorized {
-        let authorizer = json!({"name": "a", "authorizerType": "REQUEST", "authorizerUri": uri("authorizer"),
-            "identitySource": ["route.request.querystring.token"]});
-        let authorizer =
-            stand.create(&format!("/v2/apis/{id}/authorizers"), authorizer, "authorizerId").await;
+        let authorizer = stand.websocket_authorizer(&id).await;
         guard = json!({"authorizationType": "CUSTOM", "authorizerId": authorizer});
     }
     stand.route(&id, "$connect", &target, guard).await;
