@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use dynoxide::Database;
 use dynoxide::storage_backend::clock::Clock as EngineClock;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use self::answer::Failure;
@@ -30,6 +31,9 @@ use crate::server::StartError;
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
+/// Calls at once that hold a thread each. The engine does one at a time, so that more threads only wait in it; and hundreds,
+/// which a burst would start, keep hundreds of megabytes.
+const LONG_CALLS_MAX: usize = 4;
 const NAMESPACE: &str = "AWS/DynamoDB";
 
 /// Without a leading slash the file is this connection's own.
@@ -45,6 +49,8 @@ const TARGETS: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
 #[expect(missing_debug_implementations, reason = "the engine has none")]
 pub struct DynamoDb {
     account: Account,
+    /// Of the calls that hold a thread.
+    turns: Semaphore,
     sweeper: AbortHandle,
 }
 
@@ -91,7 +97,7 @@ impl DynamoDb {
         };
         account.configure_throttles().map_err(StartError::Tables)?;
         let sweeper = tokio::spawn(expire(database, settings.clock.clone())).abort_handle();
-        Ok(Self { account, sweeper })
+        Ok(Self { account, turns: Semaphore::new(LONG_CALLS_MAX), sweeper })
     }
 
     /// The policies of the tables.
@@ -112,6 +118,8 @@ impl Service for DynamoDb {
             // A table on disk is synced with every write, which holds a thread for as long.
             let outcome = if is_long(operation) || account.settings.store.dir().is_some() {
                 let operation = operation.to_owned();
+                // Never closed.
+                let _turn = self.turns.acquire().await;
                 tokio::task::spawn_blocking(move || account.call(&operation, &request))
                     .await
                     .unwrap_or_else(|_| Err(Failure::internal()))
