@@ -84,8 +84,8 @@ bench-oracle: ## Ten million generated tasks, judged: seconds and peak memory
 	@$(BUILD_TOOLS)
 	@$(BIN)/chaos bench-oracle --tasks $(TASKS)
 
-soak: build ## 300 tasks per second for an hour (or MINUTES): the emulator's memory must stay within 5 %
-	@$(STACK) soak $(if $(MINUTES),--minutes $(MINUTES))
+soak: build ## 300 tasks per second (or RATE) for an hour (or MINUTES): the emulator's memory must stay within 5 %
+	@$(STACK) soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE))
 
 build: tools ## Compile the tools and the functions
 	@$(BUILD_TOOLS)

@@ -14,10 +14,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::Clock;
 use crate::iam::Report;
+use crate::logs::BYTES_MAX;
 use crate::server::{Emulator, IAM_REPORT_PATH, Options, Running, StartError};
 
 /// Far above what 200 denials for each of some hundred roles take.
 const REPORT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// More than that is better written to a file.
+const LOGS_MIB_MAX: usize = 16 * 1024;
 
 /// An embedded AWS on one loopback port.
 #[derive(Debug, Parser)]
@@ -84,6 +88,14 @@ struct Up {
     /// Keeps everything that is acknowledged in this directory, over restarts and kill -9. Without it: memory only.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// The most that all log events together may take; the oldest go first.
+    #[arg(long, value_name = "MIB", default_value_t = BYTES_MAX >> 20, value_parser = logs_mib)]
+    logs_max_mib: usize,
+}
+
+fn logs_mib(text: &str) -> Result<usize, String> {
+    let mib: usize = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (1..=LOGS_MIB_MAX).contains(&mib) { Ok(mib) } else { Err(format!("1 to {LOGS_MIB_MAX}")) }
 }
 
 fn account_id(text: &str) -> Result<String, String> {
@@ -133,6 +145,7 @@ async fn run_up(up: Up) -> Result<(), CliError> {
         iam: up.iam == Enforcement::On,
         adversary: up.adversary,
         data_dir: up.data_dir.clone(),
+        logs_bytes_max: up.logs_max_mib << 20,
     })
     .await?;
     announce(&running, &up, seed).map_err(CliError::Output)?;

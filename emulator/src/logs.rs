@@ -9,6 +9,7 @@ mod store;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::api::LogsApi;
+pub use self::store::BYTES_MAX;
 use self::store::{Event, Store};
 use crate::metrics::Metrics;
 
@@ -20,10 +21,10 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// A store whose embedded metrics go to `metrics`.
+    /// A store of at most so many bytes, whose embedded metrics go to `metrics`.
     #[must_use]
-    pub fn new(metrics: Metrics) -> Self {
-        Self { store: Arc::default(), metrics }
+    pub fn new(metrics: Metrics, bytes_max: usize) -> Self {
+        Self { store: Arc::new(Mutex::new(Store::new(bytes_max))), metrics }
     }
 
     /// Appends one event. A missing group or stream is created, as Lambda does for its own. A line in the Embedded

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// The most bytes of messages kept over all groups: the oldest events of the fullest stream go first. A run at full load
-/// writes some megabytes a minute; reading the log of a run needs no more than its end.
-const STORE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The most bytes of messages kept over all groups, unless told otherwise: the oldest events of the fullest stream go first.
+/// A run at full load writes some megabytes a minute; reading the log of a run needs no more than its end.
+pub const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What AWS charges, and what we count, for an event beside its message.
 const EVENT_OVERHEAD_BYTES: usize = 26;
 
@@ -70,13 +70,24 @@ impl Group {
 }
 
 /// All groups, by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Store {
     pub(super) groups: BTreeMap<String, Group>,
     bytes: usize,
+    bytes_max: usize,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::new(BYTES_MAX)
+    }
 }
 
 impl Store {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { groups: BTreeMap::new(), bytes: 0, bytes_max }
+    }
+
     pub(super) fn append(&mut self, group: &str, stream: &str, event: Event, now_ms: i64) {
         // Two lookups for a known stream, and no allocation: this is called for every line of every function.
         if !self.groups.contains_key(group) {
@@ -91,7 +102,7 @@ impl Store {
             self.bytes += event.bytes();
             stream.push(event);
         }
-        if self.bytes > STORE_BYTES_MAX {
+        if self.bytes > self.bytes_max {
             self.make_room();
         }
     }
@@ -110,7 +121,7 @@ impl Store {
 
     /// Frees an eighth at a time, so that a full store does not search its fullest stream for every line.
     fn make_room(&mut self) {
-        while self.bytes > STORE_BYTES_MAX - STORE_BYTES_MAX / 8 {
+        while self.bytes > self.bytes_max - self.bytes_max / 8 {
             let streams = self.groups.values_mut().flat_map(|group| group.streams.values_mut());
             let Some(fullest) = streams.max_by_key(|stream| stream.bytes) else { return };
             let wanted = fullest.bytes / 2;
@@ -146,11 +157,12 @@ mod tests {
 
     #[test]
     fn a_flood_of_lines_keeps_the_newest_within_the_bound() {
-        let mut store = Store::default();
+        let bytes_max = 16 * 1024 * 1024;
+        let mut store = Store::new(bytes_max);
         for number in 0..200 {
             store.append("g", "s", event(number, 1024 * 1024), number);
         }
-        assert!(store.bytes <= STORE_BYTES_MAX);
+        assert!(store.bytes <= bytes_max);
         let stream = &store.groups["g"].streams["s"];
         assert_eq!(stream.events.back().unwrap().at_ms, 199);
         assert_eq!(stream.first_number + stream.events.len() as u64, 200);

@@ -13,16 +13,20 @@ const LOWEST: i16 = i16::MIN;
 
 impl Sketch {
     #[expect(clippy::cast_possible_truncation, reason = "a count is a weight, and 24 bits of it are enough")]
-    pub(super) fn of(value: f64, count: f64) -> Self {
-        Self { buckets: vec![(index(value), count as f32)] }
+    pub(super) fn add(&mut self, value: f64, count: f64) {
+        self.count(index(value), count as f32);
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
         for (index, count) in &other.buckets {
-            match self.buckets.binary_search_by_key(index, |(known, _)| *known) {
-                Ok(at) => self.buckets[at].1 += count,
-                Err(at) => self.buckets.insert(at, (*index, *count)),
-            }
+            self.count(*index, *count);
+        }
+    }
+
+    fn count(&mut self, index: i16, count: f32) {
+        match self.buckets.binary_search_by_key(&index, |(known, _)| *known) {
+            Ok(at) => self.buckets[at].1 += count,
+            Err(at) => self.buckets.insert(at, (index, count)),
         }
     }
 
@@ -60,7 +64,7 @@ mod tests {
     fn a_percentile_is_within_one_percent() {
         let mut sketch = Sketch::default();
         for value in 1..=1000_u32 {
-            sketch.merge(&Sketch::of(f64::from(value), 1.0));
+            sketch.add(f64::from(value), 1.0);
         }
         for (percent, exact) in [(50.0, 500.0), (99.0, 990.0), (100.0, 1000.0)] {
             let found = sketch.percentile(percent).unwrap();

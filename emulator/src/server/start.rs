@@ -43,6 +43,8 @@ pub struct Options {
     pub adversary: Option<u64>,
     /// Keep everything that was acknowledged here; None: in memory only.
     pub data_dir: Option<PathBuf>,
+    /// Of all log events together; the oldest go first.
+    pub logs_bytes_max: usize,
 }
 
 impl Default for Options {
@@ -56,6 +58,7 @@ impl Default for Options {
             iam: true,
             adversary: None,
             data_dir: None,
+            logs_bytes_max: crate::logs::BYTES_MAX,
         }
     }
 }
@@ -136,7 +139,7 @@ fn settings_for(options: &Options, address: SocketAddr, store: Store) -> Setting
         region: options.region.as_str().into(),
         endpoint: format!("http://{address}").into(),
         clock: options.clock.clone(),
-        logs: Logs::new(metrics.clone()),
+        logs: Logs::new(metrics.clone(), options.logs_bytes_max),
         metrics,
         random: Random::from_seed(options.seed),
         iam: Iam::new(options.iam),

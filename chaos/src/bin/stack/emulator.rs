@@ -90,6 +90,9 @@ pub(crate) fn start(steps: &Steps, workdir: &Workdir) -> Result<Ready, StackErro
         if let Some(dir) = workdir.data_dir() {
             command.arg("--data-dir").arg(dir);
         }
+        if let Some(mib) = workdir.logs_max_mib() {
+            command.args(["--logs-max-mib", &mib.to_string()]);
+        }
         // A group of its own: Ctrl-C must not end it before the stack on it has been destroyed.
         command.stdin(Stdio::null()).process_group(0);
         let fail = |reason: String| StackError::step(name, reason, &log);

@@ -85,6 +85,9 @@ enum Verb {
     Soak {
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1440))]
         minutes: u32,
+        /// Tasks per second.
+        #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        rate: u32,
     },
     /// `terraform fmt -check`, `validate` and `test` of every module and environment.
     Verify,
@@ -105,7 +108,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, StackError> {
         Verb::Demo { seed, experiments } => demo::run(&steps, &at(&demo::directory())?, seed, &experiments),
         Verb::Bench => bench::run(&steps),
         Verb::BenchPeers => peers::run(&steps),
-        Verb::Soak { minutes } => soak::run(&steps, minutes),
+        Verb::Soak { minutes, rate } => soak::run(&steps, minutes, rate),
         Verb::Verify => verify::run(&steps),
         Verb::TestSdks => sdks::run(&steps),
         Verb::TestProvider => provider::run(&steps),

@@ -14,18 +14,19 @@ use crate::steps::Steps;
 use crate::workdir::Workdir;
 
 const STACKS: &str = "target/soak";
-const RATE: u32 = 300;
 const OWNERS: u32 = 16;
+/// Full after seconds, so that their growth up to their bound is not in the figure.
+const LOGS_MIB: u32 = 2;
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Growth from the second fifth of the time to the last: in the first one everything is filled for the first time.
 const GROWTH_PERCENT_MAX: f64 = 5.0;
 /// With fewer samples a fifth of them says nothing.
 const SAMPLES_MIN: usize = 25;
 
-pub(crate) fn run(steps: &Steps, minutes: u32) -> Result<ExitCode, StackError> {
+pub(crate) fn run(steps: &Steps, minutes: u32, rate: u32) -> Result<ExitCode, StackError> {
     let dir = Path::new(STACKS).join(std::process::id().to_string());
-    let workdir = Workdir::at(&dir)?.keeping_state();
-    let soaked = soak(steps, &workdir, minutes);
+    let workdir = Workdir::at(&dir)?.keeping_state().keeping_logs_of(LOGS_MIB);
+    let soaked = soak(steps, &workdir, &Open { rate, seconds: minutes * 60, owners: OWNERS });
     if soaked.is_err() {
         lifecycle::abandon(&workdir);
     }
@@ -35,7 +36,7 @@ pub(crate) fn run(steps: &Steps, minutes: u32) -> Result<ExitCode, StackError> {
         reason: format!("{} samples, at least {SAMPLES_MIN} are needed", samples.len()),
     })?;
     println!(
-        "\n{RATE} tasks per second for {minutes} min, every one ended as it must: \
+        "\n{rate} tasks per second for {minutes} min, every one ended as it must: \
          {:.1} MiB, then {:.1} MiB: {:+.1} %, at most {GROWTH_PERCENT_MAX} %{}",
         growth.before_mib,
         growth.after_mib,
@@ -45,14 +46,13 @@ pub(crate) fn run(steps: &Steps, minutes: u32) -> Result<ExitCode, StackError> {
     Ok(if growth.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn soak(steps: &Steps, workdir: &Workdir, minutes: u32) -> Result<Vec<f64>, StackError> {
+fn soak(steps: &Steps, workdir: &Workdir, load: &Open) -> Result<Vec<f64>, StackError> {
     lifecycle::up(steps, workdir)?;
     let ready = Ready::read(workdir).ok_or_else(|| StackError::NotUp(workdir.path().to_path_buf()))?;
-    let load = Open { rate: RATE, seconds: minutes * 60, owners: OWNERS };
     let is_over = AtomicBool::new(false);
     let samples = thread::scope(|scope| {
         let sampler = scope.spawn(|| sample(&ready, &is_over));
-        let endured = generator::endure(steps, workdir, &load);
+        let endured = generator::endure(steps, workdir, load);
         is_over.store(true, Ordering::Relaxed);
         sampler.thread().unpark();
         let samples = sampler.join().unwrap_or_default();

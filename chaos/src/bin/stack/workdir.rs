@@ -17,13 +17,15 @@ pub(crate) struct Workdir {
     keeps_state: bool,
     /// Whether the FIS extension is wired into the functions.
     fault_injection: bool,
+    /// What that emulator may keep of its logs, if not the default.
+    logs_max_mib: Option<u32>,
 }
 
 impl Workdir {
     /// Absolute, because Terraform runs elsewhere.
     pub(crate) fn at(dir: &Path) -> Result<Self, StackError> {
         let dir = std::path::absolute(dir).map_err(StackError::io("resolve", dir))?;
-        Ok(Self { dir, adversary: None, keeps_state: false, fault_injection: true })
+        Ok(Self { dir, adversary: None, keeps_state: false, fault_injection: true, logs_max_mib: None })
     }
 
     pub(crate) fn with_adversary(self, adversary: Option<u64>) -> Self {
@@ -32,6 +34,14 @@ impl Workdir {
 
     pub(crate) fn keeping_state(self) -> Self {
         Self { keeps_state: true, ..self }
+    }
+
+    pub(crate) fn keeping_logs_of(self, mib: u32) -> Self {
+        Self { logs_max_mib: Some(mib), ..self }
+    }
+
+    pub(crate) fn logs_max_mib(&self) -> Option<u32> {
+        self.logs_max_mib
     }
 
     pub(crate) fn without_fault_injection(self) -> Self {
