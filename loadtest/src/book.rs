@@ -10,7 +10,7 @@ use crate::job::{self, idempotency_key};
 use crate::ledger::{
     Counts, Duplicate, Expectation, Final, LedgerEntry, Outcome, Probe, Push, Source, TaskKind, TaskStatus,
 };
-use crate::outcome::ConnectionStats;
+use crate::outcome::{Absence, ConnectionStats};
 use crate::plan::LoadPlan;
 use crate::timeline::Timeline;
 use crate::wire::{Digest, Seen};
@@ -105,6 +105,15 @@ pub(crate) struct Inner {
     pub(crate) connect: Histogram,
     pub(crate) ping: Histogram,
     pub(crate) connections: ConnectionStats,
+    absences: Vec<Away>,
+}
+
+/// An owner without a session.
+#[derive(Clone, Copy, Debug)]
+struct Away {
+    owner: usize,
+    from_us: u64,
+    to_us: Option<u64>,
 }
 
 /// A push that ended a task for the first time, for goose's own rows.
@@ -146,6 +155,7 @@ impl Book {
             connect: Histogram::new(),
             ping: Histogram::new(),
             connections: ConnectionStats::default(),
+            absences: Vec::new(),
         };
         Self { timeline, owners, max_receive_count, inner: Mutex::new(inner), changed: Notify::new() }
     }
@@ -396,6 +406,10 @@ impl Book {
         self.lock().records.iter().any(|record| record.ended_us.is_some() && record.pushed_us.is_none())
     }
 
+    pub(crate) fn pushes(&self) -> u64 {
+        self.lock().connections.pushes
+    }
+
     /// Cheaper than all counts: asked at every push while a run settles.
     pub(crate) fn outstanding(&self) -> u64 {
         self.lock().counts.outstanding
@@ -408,6 +422,32 @@ impl Book {
             end_to_end_p99_ms: inner.end_to_end.p99_ms(),
             ..inner.counts
         }
+    }
+
+    /// The session of an owner is gone.
+    pub(crate) fn lost_session(&self, owner: usize, code: String) {
+        let from_us = self.timeline.now_us();
+        let mut inner = self.lock();
+        inner.connections.disconnects += 1;
+        *inner.connections.closes.entry(code).or_insert(0) += 1;
+        inner.absences.push(Away { owner, from_us, to_us: None });
+    }
+
+    /// It has a new one.
+    pub(crate) fn regained_session(&self, owner: usize) {
+        let now_us = self.timeline.now_us();
+        if let Some(away) = self.lock().absences.iter_mut().rfind(|away| away.owner == owner) {
+            away.to_us = Some(now_us);
+        }
+    }
+
+    pub(crate) fn absences(&self) -> Vec<Absence> {
+        let absence = |away: &Away| Absence {
+            owner: self.owners[away.owner].clone(),
+            from_ms: self.timeline.unix_ms(away.from_us),
+            to_ms: away.to_us.map(|at_us| self.timeline.unix_ms(at_us)),
+        };
+        self.lock().absences.iter().map(absence).collect()
     }
 
     pub(crate) fn connection_stats(&self) -> ConnectionStats {

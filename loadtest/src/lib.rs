@@ -35,7 +35,7 @@ pub use ledger::{
     Abuse, Counts, Duplicate, Expectation, Final, LedgerEntry, Outcome, Probe, Push, Source, TaskKind,
     TaskStatus,
 };
-pub use outcome::{ConnectionStats, Latency, LoadOutcome, PhaseStats, SeriesPoint, Validity};
+pub use outcome::{Absence, ConnectionStats, Latency, LoadOutcome, PhaseStats, SeriesPoint, Validity};
 pub use plan::{Arrivals, LoadPlan, NuisanceSockets, TaskMix};
 pub use run::{Running, start};
 pub use summary::{ISSUE_LAG_P99_MAX_MS, UNSENT_SHARE_MAX};

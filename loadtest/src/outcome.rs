@@ -108,6 +108,15 @@ pub struct ConnectionStats {
     pub nuisance_drops: u64,
 }
 
+/// While an owner had no session: from the loss of one until the next was open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    pub owner: String,
+    pub from_ms: u64,
+    /// None: it did not come back before the end of the run.
+    pub to_ms: Option<u64>,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoadOutcome {
     pub plan: LoadPlan,
@@ -123,6 +132,8 @@ pub struct LoadOutcome {
     /// How long arrivals waited for a free worker.
     pub pool_wait: Latency,
     pub connection_stats: ConnectionStats,
+    #[serde(default)]
+    pub absences: Vec<Absence>,
     /// Goose's own metrics, histogram buckets included, so that runs of many machines can be merged exactly.
     pub goose: serde_json::Value,
 }

@@ -176,6 +176,23 @@ impl Running {
         }
     }
 
+    /// Waits until no push has come for `silence`; `false` when `deadline` came first.
+    pub async fn pushes_ceased(&self, silence: Duration, deadline: Duration) -> bool {
+        let until = Instant::now() + deadline;
+        let (mut seen, mut since) = (self.shared.book.pushes(), Instant::now());
+        while since.elapsed() < silence {
+            if Instant::now() >= until {
+                return false;
+            }
+            tokio::time::sleep(LAST_PUSHES_TICK).await;
+            let now = self.shared.book.pushes();
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            }
+        }
+        true
+    }
+
     async fn read_some(&self, quiet: Duration, limit: usize) {
         let quiet_us = crate::timeline::micros(quiet);
         let tasks = self.shared.book.take_unfinished(None, quiet_us, limit);
@@ -256,6 +273,7 @@ impl Running {
             issue_lag,
             pool_wait,
             connection_stats: book.connection_stats(),
+            absences: book.absences(),
             goose,
         }
     }

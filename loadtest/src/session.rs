@@ -100,12 +100,13 @@ impl Session {
             };
             match end {
                 End::Stopped => return close(socket).await,
-                End::Lost { code } => self.note_lost(code),
+                End::Lost { code } => self.shared.book.lost_session(self.owner, code),
             }
             socket = tokio::select! {
                 socket = self.reconnect(&mut random) => socket,
                 () = stop.wait() => return,
             };
+            self.shared.book.regained_session(self.owner);
             tokio::spawn(catch_up(Arc::clone(&self.shared), self.owner));
         }
     }
@@ -153,12 +154,6 @@ impl Session {
         }
         drop(inner);
         self.shared.sample(Sample { name: "connect", took, error: error.cloned() });
-    }
-
-    fn note_lost(&self, code: String) {
-        let mut inner = self.shared.book.lock();
-        inner.connections.disconnects += 1;
-        *inner.connections.closes.entry(code).or_insert(0) += 1;
     }
 
     async fn serve(&mut self, socket: &mut Socket) -> End {

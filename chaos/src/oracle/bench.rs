@@ -7,8 +7,8 @@ use loadtest::{Expectation, Final, LedgerEntry, Outcome, Push, Source, TaskKind,
 use serde_json::json;
 
 use super::{
-    Ending, Evidence, Findings, LedgerIndex, LetterIndex, OracleError, Rules, Shelf, ShelfError, TableIndex,
-    judge,
+    Absences, Ending, Evidence, Findings, LedgerIndex, LetterIndex, OracleError, Rules, Shelf, ShelfError,
+    TableIndex, judge,
 };
 use crate::experiment::DlqRule;
 use crate::oracle::{DeadLetter, QueueRules, Record};
@@ -59,6 +59,7 @@ pub(super) fn rules() -> Rules {
         queue,
         faults_end_ms: None,
         missed_pushes_percent_max: 1.0,
+        absences: Absences::default(),
     }
 }
 

@@ -350,7 +350,13 @@ impl<S: Shelf> Judge<'_, S> {
         }
         if record.status.is_final() {
             self.ended += 1;
-            if entry.pushed_version < record.version {
+            if entry.pushed_version >= record.version {
+                return Ok(());
+            }
+            let owner = self.shelf.record(record.position)?.owner;
+            if self.rules.absences.cover(&owner, record.updated_at_ms) {
+                self.findings.totals.missed_while_away += 1;
+            } else {
                 let detail =
                     format!("version {} {:?} reached no socket of its owner", record.version, record.status);
                 hold(&mut self.missed, self.shelf, AnomalyKind::MissedPush, case, detail)?;

@@ -28,6 +28,6 @@ pub use index::{LedgerIndex, LetterIndex, TableIndex};
 pub use judge::{DeadLetterCounts, Evidence, Findings, NAMED_MAX, OracleError, judge};
 pub use manners::EAGER_GAP_MS;
 pub use model::{Anomaly, AnomalyKind, DeadLetter, Record, Totals};
-pub use rules::{Ending, QueueRules, Rules, Window};
+pub use rules::{Absences, Ending, QueueRules, Rules, Window};
 pub use shelf::{Records, Shelf, ShelfError};
 pub use sort::SpillError;

@@ -132,4 +132,7 @@ pub struct Totals {
     /// Acknowledged and final tasks whose end no push told.
     #[serde(default)]
     pub missed_pushes: u64,
+    /// No push told these either, and their owner had no socket.
+    #[serde(default)]
+    pub missed_while_away: u64,
 }

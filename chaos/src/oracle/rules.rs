@@ -1,5 +1,6 @@
 //! What the oracle judges by, and which tasks must be in the dead-letter queue and may be by it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use loadtest::TaskStatus;
@@ -45,6 +46,34 @@ pub struct Rules {
     pub faults_end_ms: Option<u64>,
     /// Share of final tasks whose end no push need have told.
     pub missed_pushes_percent_max: f64,
+    /// While an owner had no socket to push to.
+    pub absences: Absences,
+}
+
+/// The push follows the move in the table: a socket that is lost within this time took the push with it.
+const PUSH_MAX_MS: u64 = 1_000;
+/// The index by which connections are found is eventually consistent: a new one may stay unseen for a moment.
+const CONNECTION_UNSEEN_MAX_MS: u64 = 2_000;
+
+/// When each owner was away. Pushes go to who is there; who comes back reads what it missed.
+#[derive(Clone, Debug, Default)]
+pub struct Absences(HashMap<String, Vec<Window>>);
+
+impl Absences {
+    pub fn of(absences: &[loadtest::Absence]) -> Self {
+        let mut of_owners: HashMap<String, Vec<Window>> = HashMap::new();
+        for absence in absences {
+            let to_ms = absence.to_ms.map_or(u64::MAX, |to_ms| to_ms + CONNECTION_UNSEEN_MAX_MS);
+            let window = Window { from_ms: absence.from_ms.saturating_sub(PUSH_MAX_MS), to_ms };
+            of_owners.entry(absence.owner.clone()).or_default().push(window);
+        }
+        Self(of_owners)
+    }
+
+    pub(super) fn cover(&self, owner: &str, at_ms: u64) -> bool {
+        let windows = self.0.get(owner).into_iter().flatten();
+        windows.into_iter().any(|window| (window.from_ms..=window.to_ms).contains(&at_ms))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

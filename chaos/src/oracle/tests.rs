@@ -156,6 +156,7 @@ fn rules() -> impl Strategy<Value = Rules> {
         },
         faults_end_ms: None,
         missed_pushes_percent_max: MISSED_PUSHES_PERCENT_MAX,
+        absences: Absences::default(),
     })
 }
 
@@ -206,4 +207,23 @@ fn of_one_kind_only_so_many_are_named_and_all_are_counted() {
     assert_eq!(found.count(AnomalyKind::Lost), 2_500);
     assert_eq!(found.anomalies.len() as u64, NAMED_MAX);
     assert_eq!(found.totals.lost, 2_500);
+}
+
+#[test]
+fn a_push_that_fell_while_its_owner_had_no_socket_is_not_missed() {
+    let mut world = World::new(&[Fate::Succeeds; 20]);
+    world.ledger.iter_mut().for_each(|entry| entry.pushes.clear());
+    let ends: Vec<u64> = world.records.values().map(|record| record.updated_at_ms).collect();
+    let (first, last) = (*ends.iter().min().unwrap(), *ends.iter().max().unwrap());
+    let owners: Vec<String> = world.ledger.iter().map(|entry| entry.owner.clone()).collect();
+    let judge = |from_ms, to_ms| {
+        let absence = |owner: &String| loadtest::Absence { owner: owner.clone(), from_ms, to_ms };
+        let absences = Absences::of(&owners.iter().map(absence).collect::<Vec<_>>());
+        let found = judge_streaming(&world, &Rules { absences, ..bench::rules() }, 100);
+        (found.totals.missed_pushes, found.totals.missed_while_away, found.count(AnomalyKind::MissedPush))
+    };
+    assert_eq!(judge(first, Some(last)), (0, 20, 0));
+    assert_eq!(judge(first, None), (0, 20, 0), "it never came back");
+    assert_eq!(judge(last + 5_000, None), (20, 0, 20), "it was there");
+    assert_eq!(judge(first - 20_000, Some(first - 10_000)), (20, 0, 20), "it had been back for long");
 }

@@ -15,7 +15,9 @@ use super::verdict::{
 use crate::experiment::{Experiment, FaultKind};
 use crate::fault::RevertReport;
 use crate::observe::{Configuration, drift};
-use crate::oracle::{AnomalyKind, EAGER_GAP_MS, Ending, Findings, OracleError, QueueRules, Rules, Window};
+use crate::oracle::{
+    Absences, AnomalyKind, EAGER_GAP_MS, Ending, Findings, OracleError, QueueRules, Rules, Window,
+};
 
 /// A report names this many anomalies; all are counted.
 const ANOMALIES_MAX: usize = 100;
@@ -157,6 +159,7 @@ fn rules(experiment: &Experiment, observed: &Observed, dead_letters: Ending) -> 
         },
         faults_end_ms: faults_end_ms(&observed.dose),
         missed_pushes_percent_max: experiment.expect.missed_pushes_percent_max,
+        absences: Absences::of(&observed.outcome.absences),
     }
 }
 
@@ -293,8 +296,8 @@ fn data_checks(experiment: &Experiment, findings: &Findings) -> Vec<Check> {
             "every end is pushed",
             findings.count(AnomalyKind::MissedPush) == 0,
             format!(
-                "{} ends reached no socket of their owner, at most {} % of all",
-                totals.missed_pushes, expect.missed_pushes_percent_max
+                "{} ends reached no socket of their owner, at most {} % of all; {} more fell while it had none",
+                totals.missed_pushes, expect.missed_pushes_percent_max, totals.missed_while_away
             ),
         ),
         Check::new(

@@ -29,6 +29,8 @@ use crate::oracle::OracleError;
 const BUDGET_LOOK: Duration = Duration::from_secs(1);
 /// For the pushes that tell the clients of the last final states.
 const SETTLE_CLIENTS: Duration = Duration::from_secs(5);
+/// A push takes milliseconds: then nothing more is on its way.
+const PUSHES_CEASED_FOR: Duration = Duration::from_millis(500);
 /// The queue may refill while dead letters are moved back and fail again.
 const REDRIVE_SETTLE: Duration = Duration::from_secs(120);
 /// Where a queue says nothing of itself: SQS's own default.
@@ -137,7 +139,8 @@ impl Bench<'_> {
         let redrive = match experiment.expect.redrive {
             true => {
                 self.progress.phase("redrive");
-                let redrive = self.showing(watched, self.redrive(place, &running, settle));
+                let redrive = self.redrive(place, &running, quiet.dead_letters_seen(), settle);
+                let redrive = self.showing(watched, redrive);
                 let redrive = Box::pin(self.unless_halted(redrive)).await?;
                 Some(redrive.map_err(|error| crate::fault::chain(&error)))
             }
@@ -309,14 +312,18 @@ impl Bench<'_> {
         &self,
         place: Place<'_>,
         running: &Running,
+        letters: u64,
         settle: Duration,
     ) -> Result<Redrive, ExecuteError> {
         self.progress.line("moving the dead letters back");
         let began = Instant::now();
-        observe::at_rest(self.cloud, &place.dead_letters.url).await?;
-        let moved = actions::redrive(self.cloud, &place.dead_letters.arn).await?;
+        let moved = actions::redrive(self.cloud, place.dead_letters, letters).await?;
         observe::drained(self.cloud, &place.tasks.url, settle.min(REDRIVE_SETTLE)).await?;
         running.settled(SETTLE_CLIENTS).await;
+        // What came back as a dead letter is marked while its owner still listens: by its schedule the auditor may come
+        // just when the sockets are gone.
+        actions::audit(self.cloud, self.stack).await?;
+        running.pushes_ceased(PUSHES_CEASED_FOR, SETTLE_CLIENTS).await;
         Ok(Redrive {
             moved,
             took_ms: millis(began.elapsed()),

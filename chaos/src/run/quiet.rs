@@ -125,6 +125,10 @@ impl Quiet {
         Ok(self.table.add(position, record)?)
     }
 
+    pub(super) fn dead_letters_seen(&self) -> u64 {
+        self.dead_letters.len() as u64
+    }
+
     /// Dead letters of which the table does not say that they are final.
     pub(super) fn unmarked(&self) -> u64 {
         self.unmarked

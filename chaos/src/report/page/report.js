@@ -64,7 +64,8 @@ function ledger(e) {
   const sign = text => el("div", { class: "sign", "aria-hidden": "true" }, text);
   const others = [["sent", t.attempted], ["refused", t.refused], ["no answer", t.unknown], ["no answer, and there", t.recovered], ["never sent by the generator", t.unsent],
     ["seen by a worker more than once", t.redelivered], ["dead letters that had succeeded", t.succeeded_dead_letters], ["dead letters of other runs, left alone", e.dead_letters_of_others],
-    ["failed attempts that were repeated", t.retries], ["ends that no push told", t.missed_pushes]].filter(([, value]) => value !== undefined);
+    ["failed attempts that were repeated", t.retries], ["ends that no push told", t.missed_pushes],
+    ["the same, while their owner had no socket", t.missed_while_away]].filter(([, value]) => value !== undefined);
   return [el("h3", {}, "Ledger"),
     el("div", { class: "equation", role: "group", "aria-label": `${t.acknowledged} acknowledged equal ${t.succeeded} succeeded plus ${t.dead_lettered} dead letters plus ${t.pending} waiting plus ${t.lost} lost` },
       part("acknowledged", t.acknowledged), sign("="), part("succeeded", t.succeeded), sign("+"), part("dead letters", t.dead_lettered), sign("+"), part("waiting", t.pending), sign("+"), part("lost", t.lost, true)),
