@@ -7,7 +7,7 @@ use loadtest::TaskStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::fact::{Answer, EntryFact, LetterFact, RecordFact};
+use super::fact::{Answer, EntryFact, RecordFact};
 use super::judge::Case;
 use crate::clock::millis;
 use crate::experiment::DlqRule;
@@ -94,11 +94,7 @@ impl Rules {
             (Ending::By(DlqRule::Deliveries), _) => {
                 fate.may |= case.record.is_some_and(|record| self.is_used_up(&record));
             }
-            (Ending::By(DlqRule::OwnReceives), _) => {
-                let is_used_up =
-                    |letter: &LetterFact| u64::from(letter.receive_count) > self.queue.max_receive_count;
-                fate.may |= case.letters.iter().any(is_used_up);
-            }
+            (Ending::By(DlqRule::OwnReceives), _) => fate.may |= self.is_letter_used_up(case),
             (Ending::By(DlqRule::Poison | DlqRule::ReceiveCounts) | Ending::AfterRedrive, _) => {}
         }
         fate
@@ -121,6 +117,11 @@ impl Rules {
         u64::from(record.deliveries) >= self.queue.max_receive_count
     }
 
+    /// By SQS's own count, the looks of the audit included: a worker may have acknowledged an older receive than the last.
+    fn is_letter_used_up(&self, case: &Case) -> bool {
+        case.letters.iter().any(|letter| u64::from(letter.receive_count) > self.queue.max_receive_count)
+    }
+
     /// The clock first, with a margin on both sides; inside of it the receives that workers saw decide.
     fn by_receive_counts(&self, fate: &mut Fate, case: &Case, window: Window) {
         let (mut must_by_clock, mut may_by_clock) = (u64::from(fate.must), u64::from(fate.may));
@@ -132,7 +133,10 @@ impl Rules {
                 continue;
             }
             match case.record {
-                Some(record) if record.status == TaskStatus::Succeeded && !self.is_used_up(&record) => {}
+                Some(record)
+                    if record.status == TaskStatus::Succeeded
+                        && !self.is_used_up(&record)
+                        && !self.is_letter_used_up(case) => {}
                 Some(record) if record.deliveries > 0 => fate.may = true,
                 _ => (fate.must, fate.may) = (true, true),
             }

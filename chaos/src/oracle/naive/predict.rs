@@ -41,6 +41,15 @@ impl<'a> Premises<'a> {
         self.ledger.iter().any(|entry| body["owner"] == entry.owner.as_str())
     }
 
+    /// Of dead letters that were received as often as they may be, by SQS's own count.
+    fn letters_used_up(&self) -> BTreeSet<String> {
+        let used_up = self
+            .dead_letters
+            .iter()
+            .filter(|letter| letter.receive_count > self.queue.max_receive_count && self.is_ours(letter));
+        used_up.filter_map(DeadLetter::task_id).collect()
+    }
+
     /// Those for which `is` holds: acknowledged ones must be there, those of unknown fate may be.
     fn ending(&self, is: impl Fn(&LedgerEntry) -> bool) -> Prediction {
         let must: BTreeSet<String> =
@@ -63,10 +72,7 @@ pub(in crate::oracle) fn predict(rule: DlqRule, premises: &Premises<'_>) -> Pred
             prediction.may.extend(used_up.map(|record| record.task_id.clone()));
         }
         (DlqRule::OwnReceives, _) => {
-            let used_up = premises.dead_letters.iter().filter(|letter| {
-                letter.receive_count > premises.queue.max_receive_count && premises.is_ours(letter)
-            });
-            prediction.may.extend(used_up.filter_map(DeadLetter::task_id));
+            prediction.may.extend(premises.letters_used_up());
         }
     }
     prediction
@@ -87,6 +93,7 @@ fn is_used_up(record: &Record, queue: QueueRules) -> bool {
 /// allowed receive was not yet due; one that no worker ever saw, and that is due by the clock, can be nowhere else.
 fn by_receive_counts(prediction: &mut Prediction, premises: &Premises<'_>, window: Window) {
     let (mut must_by_clock, mut may_by_clock) = (prediction.must.len() as u64, prediction.may.len() as u64);
+    let letters_used_up = premises.letters_used_up();
     for (entry, id) in premises.acknowledged() {
         if entry.expectation == Expectation::DeadLetters {
             continue;
@@ -98,8 +105,10 @@ fn by_receive_counts(prediction: &mut Prediction, premises: &Premises<'_>, windo
             continue;
         }
         match premises.records.get(id) {
-            Some(record) if record.status == TaskStatus::Succeeded && !is_used_up(record, premises.queue) => {
-            }
+            Some(record)
+                if record.status == TaskStatus::Succeeded
+                    && !is_used_up(record, premises.queue)
+                    && !letters_used_up.contains(id) => {}
             Some(record) if record.deliveries > 0 => {
                 prediction.may.insert(id.to_owned());
             }
