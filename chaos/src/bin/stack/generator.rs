@@ -39,8 +39,8 @@ pub(crate) struct Posts {
 
 pub(crate) fn closed(steps: &Steps, workdir: &Workdir, load: &Closed) -> Result<Posts, StackError> {
     let mut name = format!("POST /tasks from {} clients", load.clients);
-    let mut command = Command::new(program("loadtest")?);
-    command.args(["bench", "--clients", &load.clients.to_string()]);
+    let mut command = loadtest(workdir, "bench")?;
+    command.args(["--clients", &load.clients.to_string()]);
     if load.keyed {
         name += ", keyed";
         command.arg("--keyed");
@@ -50,12 +50,11 @@ pub(crate) fn closed(steps: &Steps, workdir: &Workdir, load: &Closed) -> Result<
         command.arg("--no-drain");
     }
     let figures = run(steps, workdir, &name, command, CLOSED_LIMIT, &[0])?;
-    let number = |pointer: &str| figures.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN);
     Ok(Posts {
-        per_second: number("/accepted_per_second"),
-        p50_ms: number("/post/p50_ms"),
-        p99_ms: number("/post/p99_ms"),
-        drained_ms: number("/drained_ms"),
+        per_second: number(&figures, "/accepted_per_second"),
+        p50_ms: number(&figures, "/post/p50_ms"),
+        p99_ms: number(&figures, "/post/p99_ms"),
+        drained_ms: number(&figures, "/drained_ms"),
     })
 }
 
@@ -64,6 +63,23 @@ pub(crate) struct Open {
     pub(crate) rate: u32,
     pub(crate) seconds: u32,
     pub(crate) owners: u32,
+}
+
+impl Open {
+    fn name(&self) -> String {
+        format!("{} tasks per second for {} s", self.rate, self.seconds)
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(u64::from(self.seconds)) + OPEN_LIMIT_BESIDE
+    }
+
+    fn command(&self, workdir: &Workdir) -> Result<Command, StackError> {
+        let mut command = loadtest(workdir, "run")?;
+        command.args(["--rate", &self.rate.to_string(), "--duration", &format!("{}s", self.seconds)]);
+        command.args(["--owners", &self.owners.to_string()]);
+        Ok(command)
+    }
 }
 
 pub(crate) struct Ended {
@@ -83,14 +99,12 @@ pub(crate) fn at_rate(steps: &Steps, workdir: &Workdir, load: &Open) -> Result<E
 }
 
 fn open(steps: &Steps, workdir: &Workdir, load: &Open, accepted: &[i32]) -> Result<Ended, StackError> {
-    let name = format!("{} tasks per second for {} s", load.rate, load.seconds);
-    let figures = run(steps, workdir, &name, open_command(load)?, open_limit(load), accepted)?;
-    let number = |pointer: &str| figures.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN);
+    let figures = run(steps, workdir, &load.name(), load.command(workdir)?, load.limit(), accepted)?;
     let series = figures.pointer("/outcome/series").and_then(Value::as_array);
     let seconds = series.into_iter().flatten().take(load.seconds as usize);
     let finals: f64 = seconds.filter_map(|second| second["finals"].as_f64()).sum();
     Ok(Ended {
-        post_p99_ms: number("/outcome/total/post/p99_ms"),
+        post_p99_ms: number(&figures, "/outcome/total/post/p99_ms"),
         finals_per_second: finals / f64::from(load.seconds),
     })
 }
@@ -98,21 +112,18 @@ fn open(steps: &Steps, workdir: &Workdir, load: &Open, accepted: &[i32]) -> Resu
 /// Without its figures, of which the ledger alone would be hundreds of megabytes after an hour. That every task ended as it
 /// must is in the exit code.
 pub(crate) fn endure(steps: &Steps, workdir: &Workdir, load: &Open) -> Result<(), StackError> {
-    let name = format!("{} tasks per second for {} s", load.rate, load.seconds);
-    let mut command = open_command(load)?;
-    command.arg("--stack").arg(workdir.stack_file());
-    steps.command(&name, &mut command, &workdir.log("load"), open_limit(load), &[0]).map(drop)
+    let mut command = load.command(workdir)?;
+    steps.command(&load.name(), &mut command, &workdir.log("load"), load.limit(), &[0]).map(drop)
 }
 
-fn open_command(load: &Open) -> Result<Command, StackError> {
+fn loadtest(workdir: &Workdir, verb: &str) -> Result<Command, StackError> {
     let mut command = Command::new(program("loadtest")?);
-    command.args(["run", "--rate", &load.rate.to_string(), "--duration", &format!("{}s", load.seconds)]);
-    command.args(["--owners", &load.owners.to_string()]);
+    command.arg(verb).arg("--stack").arg(workdir.stack_file());
     Ok(command)
 }
 
-fn open_limit(load: &Open) -> Duration {
-    Duration::from_secs(u64::from(load.seconds)) + OPEN_LIMIT_BESIDE
+fn number(figures: &Value, pointer: &str) -> f64 {
+    figures.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN)
 }
 
 fn run(
@@ -124,7 +135,7 @@ fn run(
     accepted: &[i32],
 ) -> Result<Value, StackError> {
     let out = workdir.path().join("figures.json");
-    command.arg("--stack").arg(workdir.stack_file()).arg("--json").arg(&out);
+    command.arg("--json").arg(&out);
     steps.command(name, &mut command, &workdir.log("load"), limit, accepted)?;
     let bytes = std::fs::read(&out).map_err(StackError::io("read", &out))?;
     serde_json::from_slice(&bytes).map_err(|error| StackError::Unreadable {

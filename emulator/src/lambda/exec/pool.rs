@@ -108,23 +108,27 @@ impl Pool {
             }
             let (waiter, receiver) = oneshot::channel();
             state.waiting.push_back(waiter);
-            let finishing = state.finishing.len();
-            self.start_missing(&mut state, finishing);
+            self.start_missing(&mut state);
             receiver
         };
         let clock = &self.spec.host.settings.clock;
         let got = tokio::select! {
             got = &mut receiver => got,
             () = clock.sleep_until(clock.now_ms() + FINISHING_GRACE_MS) => {
-                self.start_missing(&mut self.state(), 0);
+                self.start_beside(&mut self.state(), 0);
                 receiver.await
             }
         };
         got.unwrap_or_else(|_| Err(failed(InitFailure::Exited(super::process::ending(None)), "")))
     }
 
-    /// As many cold starts as there are invocations for which nothing is starting or `expected`.
-    fn start_missing(self: &Arc<Self>, state: &mut State, expected: usize) {
+    /// As many cold starts as there are invocations for which nothing is starting or about to be free.
+    fn start_missing(self: &Arc<Self>, state: &mut State) {
+        self.start_beside(state, state.finishing.len());
+    }
+
+    /// The same, with so many environments about to be free.
+    fn start_beside(self: &Arc<Self>, state: &mut State, expected: usize) {
         while state.starting + expected < state.waiting.len() {
             let sandbox = match state.spare.pop().map_or_else(|| environment::new_sandbox(&self.spec), Ok) {
                 Ok(sandbox) => sandbox,
@@ -201,8 +205,7 @@ impl Pool {
         let mut state = self.state();
         state.alive.remove(&environment.id);
         if state.finishing.remove(&environment.id) {
-            let finishing = state.finishing.len();
-            self.start_missing(&mut state, finishing);
+            self.start_missing(&mut state);
         }
         state.idle.retain(|idle| idle.environment.id != environment.id);
     }
@@ -214,8 +217,7 @@ impl Pool {
         if let Some(waiter) = state.waiting.pop_front() {
             waiter.send(Err(failed(why, &sandbox.stream))).ok();
         }
-        let finishing = state.finishing.len();
-        self.start_missing(&mut state, finishing);
+        self.start_missing(&mut state);
     }
 
     pub(crate) fn keep_sandbox(&self, sandbox: Sandbox) {
