@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -15,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::clock::Clock;
 use crate::iam::Report;
 use crate::logs::BYTES_MAX;
+use crate::metrics::SECONDS_KEPT;
 use crate::server::{Emulator, IAM_REPORT_PATH, Options, Running, StartError};
 
 /// Far above what 200 denials for each of some hundred roles take.
@@ -22,6 +24,9 @@ const REPORT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// More than that is better written to a file.
 const LOGS_MIB_MAX: usize = 16 * 1024;
+
+/// AWS keeps no seconds for longer.
+const METRIC_SECONDS_MAX: u64 = 3 * 3600;
 
 /// An embedded AWS on one loopback port.
 #[derive(Debug, Parser)]
@@ -91,6 +96,10 @@ struct Up {
     /// The most that all log events together may take; the oldest go first.
     #[arg(long, value_name = "MIB", default_value_t = BYTES_MAX >> 20, value_parser = logs_mib)]
     logs_max_mib: usize,
+    /// How long metrics are kept by the second; by the minute after that. AWS: 10800.
+    #[arg(long, value_name = "SECONDS", default_value_t = SECONDS_KEPT.as_secs(),
+        value_parser = value_parser!(u64).range(1..=METRIC_SECONDS_MAX))]
+    metric_seconds: u64,
 }
 
 fn logs_mib(text: &str) -> Result<usize, String> {
@@ -146,6 +155,7 @@ async fn run_up(up: Up) -> Result<(), CliError> {
         adversary: up.adversary,
         data_dir: up.data_dir.clone(),
         logs_bytes_max: up.logs_max_mib << 20,
+        metric_seconds_kept: Duration::from_secs(up.metric_seconds),
     })
     .await?;
     announce(&running, &up, seed).map_err(CliError::Output)?;

@@ -61,6 +61,11 @@ impl CloudWatch {
     }
 }
 
+/// A call with credentials whose time is over, in its own protocol.
+pub(crate) fn expired_token(request: &AwsRequest, message: String) -> AwsResponse {
+    protocol::refuse(request, &Failure::expired_token(message))
+}
+
 /// A call that policies do not allow, in its own protocol.
 pub(crate) fn access_denied(request: &AwsRequest, message: String) -> AwsResponse {
     protocol::refuse(request, &Failure::access_denied(message))

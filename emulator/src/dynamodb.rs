@@ -11,12 +11,12 @@ mod items;
 mod names;
 mod past;
 mod throttle;
+mod turns;
 
 use std::sync::{Arc, Mutex};
 
 use dynoxide::Database;
 use dynoxide::storage_backend::clock::Clock as EngineClock;
-use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use self::answer::Failure;
@@ -24,6 +24,7 @@ use self::control::{Control, TablePolicies};
 use self::names::Names;
 use self::past::Past;
 use self::throttle::Throttle;
+use self::turns::Turns;
 use crate::clock::Clock;
 use crate::iam::PolicySource;
 use crate::metrics::Unit;
@@ -31,9 +32,6 @@ use crate::server::StartError;
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
-/// Calls at once that hold a thread each. The engine does one at a time, so that more threads only wait in it; and hundreds,
-/// which a burst would start, keep hundreds of megabytes.
-const LONG_CALLS_MAX: usize = 4;
 const NAMESPACE: &str = "AWS/DynamoDB";
 
 /// Without a leading slash the file is this connection's own.
@@ -49,8 +47,7 @@ const TARGETS: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
 #[expect(missing_debug_implementations, reason = "the engine has none")]
 pub struct DynamoDb {
     account: Account,
-    /// Of the calls that hold a thread.
-    turns: Semaphore,
+    turns: Turns,
     sweeper: AbortHandle,
 }
 
@@ -97,7 +94,7 @@ impl DynamoDb {
         };
         account.configure_throttles().map_err(StartError::Tables)?;
         let sweeper = tokio::spawn(expire(database, settings.clock.clone())).abort_handle();
-        Ok(Self { account, turns: Semaphore::new(LONG_CALLS_MAX), sweeper })
+        Ok(Self { account, turns: Turns::new(), sweeper })
     }
 
     /// The policies of the tables.
@@ -114,15 +111,12 @@ impl Service for DynamoDb {
             let Some(operation) = TARGETS.iter().find_map(|prefix| target.strip_prefix(prefix)) else {
                 return answer::refused(&Failure::unknown(&target));
             };
-            let account = self.account.clone();
+            let account = &self.account;
             // A table on disk is synced with every write, which holds a thread for as long.
             let outcome = if is_long(operation) || account.settings.store.dir().is_some() {
-                let operation = operation.to_owned();
-                // Never closed.
-                let _turn = self.turns.acquire().await;
-                tokio::task::spawn_blocking(move || account.call(&operation, &request))
-                    .await
-                    .unwrap_or_else(|_| Err(Failure::internal()))
+                let (account, operation) = (account.clone(), operation.to_owned());
+                let call = self.turns.run(move || account.call(&operation, &request));
+                call.await.unwrap_or_else(|_| Err(Failure::internal()))
             } else {
                 account.call(operation, &request)
             };

@@ -18,7 +18,7 @@ use self::bucket_policies::BucketPolicies;
 use self::object_tags::ObjectTags;
 use self::public_parameters::PublicParameters;
 use self::role_tags::RoleTags;
-use crate::iam::IamApi;
+use crate::iam::{IamApi, StsApi};
 use crate::settings::Settings;
 use crate::wire::Service;
 
@@ -37,9 +37,11 @@ pub fn iam(settings: &Settings) -> Arc<dyn Service> {
     Arc::new(IamApi::new(settings.iam.clone(), engine, front))
 }
 
+/// STS, which tells who one is and gives out sessions of IAM's roles.
 #[must_use]
-pub fn sts() -> Arc<dyn Service> {
-    Arc::new(Engine::new("sts", Scope::Global, Arc::new(StsService::new())))
+pub fn sts(settings: &Settings) -> Arc<dyn Service> {
+    let engine = Arc::new(Engine::new("sts", Scope::Global, Arc::new(StsService::new())));
+    Arc::new(StsApi::new(settings, engine))
 }
 
 /// S3, whose buckets' policies are judged by.

@@ -6,6 +6,7 @@ mod sketch;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 pub use self::series::StatisticSet;
 use self::series::{Series, Value};
@@ -14,10 +15,20 @@ use self::series::{Series, Value};
 /// beyond this is dropped and said once, so that memory stays bounded.
 const SERIES_MAX: usize = 10_000;
 
+/// How long values are kept by the second, unless told otherwise. AWS keeps data points of less than a minute for 3 hours. At
+/// full load that would be hundreds of megabytes here, and a run reads its seconds when it ends.
+pub const SECONDS_KEPT: Duration = Duration::from_secs(15 * 60);
+
 /// A handle to the metric store. Cheap to clone; never blocks its caller for long.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Metrics {
     store: Arc<Mutex<Store>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new(SECONDS_KEPT)
+    }
 }
 
 /// The unit names are CloudWatch's.
@@ -63,8 +74,10 @@ impl MetricId {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Store {
+    /// How long values are kept by the second; by the minute after that.
+    fine_span_ms: i64,
     /// By the hash of the identity, so that recording allocates nothing for a known metric.
     series: HashMap<u64, Vec<(MetricId, Series)>>,
     count: usize,
@@ -72,6 +85,13 @@ struct Store {
 }
 
 impl Metrics {
+    #[must_use]
+    pub fn new(seconds_kept: Duration) -> Self {
+        let fine_span_ms = i64::try_from(seconds_kept.as_millis()).unwrap_or(i64::MAX);
+        let store = Store { fine_span_ms, series: HashMap::new(), count: 0, is_overflow_reported: false };
+        Self { store: Arc::new(Mutex::new(store)) }
+    }
+
     /// Records one value at `at_ms` for exactly these dimensions. CloudWatch does not aggregate over dimensions: a
     /// service that AWS documents with several dimension sets records each of them.
     pub fn record(
@@ -182,7 +202,7 @@ impl Store {
         self.count += 1;
         let owned =
             dimensions.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        bucket.push((MetricId::new(namespace, name, owned), Series::new(unit)));
+        bucket.push((MetricId::new(namespace, name, owned), Series::new(unit, self.fine_span_ms)));
         bucket.last_mut().map(|(_, series)| series)
     }
 }

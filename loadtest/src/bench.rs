@@ -50,6 +50,7 @@ pub struct BenchOutcome {
     /// From the last POST until the last accepted task of every client was final: the worker's backlog. Absent when that
     /// took too long or was not waited for.
     pub drained_ms: Option<u64>,
+    pub is_drain_awaited: bool,
 }
 
 impl Measured for BenchOutcome {
@@ -185,5 +186,6 @@ fn sum_up(plan: &BenchPlan, clients: &[Client], drained_ms: Option<u64>) -> Benc
         accepted_per_second: accepted as f64 / plan.duration.as_secs_f64(),
         post: post.latency(),
         drained_ms,
+        is_drain_awaited: plan.drain,
     }
 }

@@ -49,6 +49,15 @@ impl Failure {
         }
     }
 
+    pub(super) fn expired_token(message: String) -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            shape: "com.amazon.coral.service#ExpiredTokenException",
+            query_code: "ExpiredToken",
+            message,
+        }
+    }
+
     pub(super) fn access_denied(message: String) -> Self {
         Self {
             status: StatusCode::FORBIDDEN,

@@ -1,4 +1,4 @@
-//! The temporary credentials of functions: which access key belongs to which session of which role.
+//! Temporary credentials: which access key belongs to which session of which role.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,7 +15,7 @@ const SECRET_CHARS: usize = 40;
 /// AWS's are longer; "the size of the security token … is not fixed".
 const TOKEN_CHARS: usize = 356;
 
-/// What Lambda gives a function to sign with.
+/// What a function, or whoever took a role, signs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     pub access_key_id: String,
@@ -27,9 +27,11 @@ pub struct Credentials {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     pub role_arn: String,
-    /// `arn:aws:sts::{account}:assumed-role/{role}/{function}`: on AWS a function's session is named after it.
+    /// `arn:aws:sts::{account}:assumed-role/{role}/{name}`: on AWS a function's session is named after the function.
     pub arn: String,
     pub account_id: String,
+    /// None for a function: Lambda gives it new credentials before the old ones end.
+    pub ends_ms: Option<i64>,
 }
 
 impl Session {
@@ -39,7 +41,7 @@ impl Session {
         // The session's ARN has the role's name without its path.
         let role = role_arn.rsplit('/').next().unwrap_or_default();
         let arn = format!("arn:aws:sts::{account_id}:assumed-role/{role}/{name}");
-        Self { role_arn: role_arn.to_owned(), arn, account_id }
+        Self { role_arn: role_arn.to_owned(), arn, account_id, ends_ms: None }
     }
 
     #[must_use]
@@ -48,8 +50,9 @@ impl Session {
     }
 }
 
-/// The sessions, by access key. None is ever taken out, since AWS cannot take temporary credentials back either; there is one
-/// for each version of a function that ever was.
+/// The sessions, by access key. None is ever taken out: AWS cannot take temporary credentials back either, and a key that has
+/// ended must not become the administrator's. There is one for each version of a function that ever was, and one, of some
+/// hundred bytes, for each AssumeRole.
 #[derive(Debug, Default)]
 pub(super) struct Sessions(RwLock<HashMap<String, Arc<Session>>>);
 

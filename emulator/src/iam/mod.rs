@@ -1,8 +1,8 @@
 //! Who may do what: credentials of functions, policies, and the decision on every call that a function makes.
 //!
 //! The IAM API is an engine of others ([`service`]); what it stores is read here whenever it changes. A call is judged
-//! only when it was signed with credentials that Lambda gave to a function: everybody else is the account's administrator,
-//! whom only the policies of resources can deny.
+//! only when it was signed with credentials that Lambda gave to a function or STS to whoever took a role: everybody else is
+//! the account's administrator, whom only the policies of resources can deny.
 
 mod condition;
 mod context;
@@ -15,6 +15,7 @@ mod principal;
 mod refusal;
 mod role;
 mod service;
+mod sts;
 mod usage;
 mod variable;
 
@@ -28,6 +29,7 @@ pub use policy::{Ask, Kind, Malformed, Policy, Verdict};
 pub use principal::Caller;
 pub use role::Reason;
 pub use service::IamApi;
+pub use sts::StsApi;
 pub use usage::{Grant, Refusal, Report, RoleReport};
 
 use crate::settings::Random;
@@ -125,7 +127,7 @@ impl Iam {
         self.inner.sessions.issue(random, Session::new(role_arn, function))
     }
 
-    /// The session that signs with this key, if it is one of a function.
+    /// The session of a role that signs with this key, if it is one.
     #[must_use]
     pub fn session(&self, access_key_id: &str) -> Option<Arc<Session>> {
         self.inner.sessions.find(access_key_id)
@@ -188,7 +190,7 @@ impl Iam {
             return true;
         }
         let ask = Ask { action: "sts:AssumeRole", resource: role_arn, context };
-        self.roles().get(role_arn).is_some_and(|role| role.trusts(&ask, &Caller::Service(service)))
+        self.roles().get(role_arn).is_some_and(|role| role.trusts(&ask, &Caller::Service(service), None))
     }
 
     /// Judges a request to a service. None: it may go on.
@@ -200,6 +202,9 @@ impl Iam {
         let Some(session) = self.session(&request.access_key_id) else {
             return self.judge_administrator(request, account_id, now_ms);
         };
+        if session.ends_ms.is_some_and(|ends_ms| ends_ms <= now_ms) {
+            return Some(refusal::expired(request));
+        }
         let needs = needs::of(request, account_id);
         for need in &needs {
             let pairs = need.pairs();
@@ -251,8 +256,12 @@ impl Iam {
         sources.get(service).map(Arc::clone)
     }
 
+    /// Of a role it is the one that says who may take it.
     fn resource_policy(&self, arn: &str) -> Option<Arc<Policy>> {
-        self.source(arn.split(':').nth(2)?)?.policy(arn)
+        match arn.split(':').nth(2)? {
+            "iam" => self.roles().get(arn)?.trust.clone(),
+            service => self.source(service)?.policy(arn),
+        }
     }
 
     fn refuse(&self, session: &Session, ask: &Ask<'_>, reason: Reason) -> Denied {

@@ -10,7 +10,7 @@ pub(super) fn response(request: &AwsRequest, denied: &Denied) -> AwsResponse {
     match request.service.as_str() {
         "sqs" => sqs(request, denied),
         "s3" => s3(request, denied),
-        "iam" | "sts" => query(&denied.to_string()),
+        "iam" | "sts" => query("AccessDenied", &denied.to_string()),
         "monitoring" => crate::cloudwatch::access_denied(request, denied.to_string()),
         "dynamodb" => dynamodb(denied),
         "logs" | "ssm" | "tagging" => {
@@ -25,20 +25,38 @@ pub(super) fn response(request: &AwsRequest, denied: &Denied) -> AwsResponse {
     }
 }
 
+/// Credentials whose time is over.
+pub(super) fn expired(request: &AwsRequest) -> AwsResponse {
+    const MESSAGE: &str = "The security token included in the request is expired";
+    match request.service.as_str() {
+        "s3" => s3_error("ExpiredToken", "The provided token has expired.", request),
+        "monitoring" => crate::cloudwatch::expired_token(request, MESSAGE.to_owned()),
+        "iam" | "sts" => query("ExpiredToken", MESSAGE),
+        "sqs" if request.header("x-amz-target").is_none() => query("ExpiredToken", MESSAGE),
+        _ => {
+            let body = json!({"__type": "ExpiredTokenException", "message": MESSAGE}).to_string();
+            let crc32 = crc32fast::hash(body.as_bytes()).to_string();
+            AwsResponse::new(StatusCode::FORBIDDEN, "application/x-amz-json-1.1", body)
+                .with_header("x-amzn-errortype", "ExpiredTokenException")
+                .with_header("x-amz-crc32", &crc32)
+        }
+    }
+}
+
 /// SQS writes the action in lower case: `sqs:sendmessage`.
 fn sqs(request: &AwsRequest, denied: &Denied) -> AwsResponse {
     let message = Denied { action: denied.action.to_ascii_lowercase(), ..denied.clone() }.to_string();
     if request.header("x-amz-target").is_none() {
-        return query(&message);
+        return query("AccessDenied", &message);
     }
     let body = json!({"__type": "com.amazon.coral.service#AccessDeniedException", "message": message});
     AwsResponse::new(StatusCode::FORBIDDEN, "application/x-amz-json-1.0", body.to_string())
         .with_header("x-amzn-query-error", "AccessDenied;Sender")
 }
 
-fn query(message: &str) -> AwsResponse {
+fn query(code: &str, message: &str) -> AwsResponse {
     let body = format!(
-        "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>{}</Message></Error>\
+        "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{}</Message></Error>\
          <RequestId>{}</RequestId></ErrorResponse>",
         escape(message),
         uuid::Uuid::new_v4()
@@ -59,16 +77,20 @@ fn dynamodb(denied: &Denied) -> AwsResponse {
 /// S3 puts the resource in quotes. A HEAD has no body to say it in.
 fn s3(request: &AwsRequest, denied: &Denied) -> AwsResponse {
     let message = Denied { resource: format!("\"{}\"", denied.resource), ..denied.clone() }.to_string();
+    s3_error("AccessDenied", &message, request)
+}
+
+fn s3_error(code: &str, message: &str, request: &AwsRequest) -> AwsResponse {
     let body = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code><Message>{}</Message>\
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>\
          <RequestId>{}</RequestId></Error>",
-        escape(&message),
+        escape(message),
         uuid::Uuid::new_v4().simple()
     );
     let body = if request.method == http::Method::HEAD { String::new() } else { body };
     AwsResponse::new(StatusCode::FORBIDDEN, "application/xml", body)
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -17,10 +17,12 @@ pub(super) type Roles = HashMap<String, Arc<Role>>;
 pub(super) struct Role {
     pub(super) arn: String,
     pub(super) policies: Vec<Arc<Attached>>,
-    trust: Option<Policy>,
+    pub(super) trust: Option<Arc<Policy>>,
     boundary: Option<Arc<Attached>>,
     /// `AROA…`
     pub(super) unique_id: String,
+    /// What an AssumeRole may ask for at most.
+    pub(super) session_seconds_max: i64,
     /// Condition keys of whoever acts as this role.
     keys: Vec<(String, String)>,
 }
@@ -83,9 +85,12 @@ impl Role {
         Principal { keys: &self.keys, unique_id: &self.unique_id, session_name }
     }
 
-    /// Whether the trust policy lets this service take the role.
-    pub(super) fn trusts(&self, ask: &Ask<'_>, service: &Caller<'_>) -> bool {
-        self.trust.as_ref().is_some_and(|trust| trust.allows(ask, service))
+    /// Whether the trust policy lets the caller, who acts as the role `own` if as any, take this role: by name, or through
+    /// its account, where the caller's own policies must allow it as well.
+    pub(super) fn trusts(&self, ask: &Ask<'_>, caller: &Caller<'_>, own: Option<&Self>) -> bool {
+        let context = own.map_or(ask.context, |own| ask.context.of(own.principal(caller)));
+        let said = self.trust.as_ref().map(|trust| trust.ask(&Ask { context, ..*ask }, caller));
+        matches!(said, Some(Verdict::Allows | Verdict::AllowsAccount))
     }
 }
 
@@ -112,7 +117,8 @@ fn read_role(view: &IamStateView, role: &RoleView, before: Option<&Role>) -> Rol
         attach(arn, default_document(policy), &[])
     });
     let (arn, unique_id) = (role.arn.clone(), role.role_id.clone());
-    Role { arn, policies, trust: trust(role), boundary, unique_id, keys: keys(role) }
+    let session_seconds_max = role.max_session_duration.into();
+    Role { arn, policies, trust: trust(role), boundary, unique_id, session_seconds_max, keys: keys(role) }
 }
 
 fn keys(role: &RoleView) -> Vec<(String, String)> {
@@ -148,9 +154,9 @@ fn attach(name: &str, text: &str, known: &[Arc<Attached>]) -> Option<Arc<Attache
     }
 }
 
-fn trust(role: &RoleView) -> Option<Policy> {
+fn trust(role: &RoleView) -> Option<Arc<Policy>> {
     match Policy::parse(&role.assume_role_policy_document, Kind::Resource) {
-        Ok(policy) => Some(policy),
+        Ok(policy) => Some(Arc::new(policy)),
         Err(error) => {
             tracing::warn!(iam.role = role.arn, %error, "a trust policy cannot be read and trusts nobody");
             None

@@ -5,31 +5,36 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, ManualClock};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::wire::Service;
 
-const ACCOUNT: &str = "123456789012";
+pub(super) const ACCOUNT: &str = "123456789012";
 const ROLE: &str = "arn:aws:iam::123456789012:role/worker";
 const TABLE: &str = "arn:aws:dynamodb:us-east-1:123456789012:table/tasks";
 const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:tasks";
 
-struct Fixture {
+pub(super) struct Fixture {
     iam: Iam,
     api: Arc<dyn Service>,
-    key: String,
+    sts: Arc<dyn Service>,
+    /// Of a session of the role `worker`.
+    pub(super) key: String,
+    pub(super) hand: Arc<ManualClock>,
+    clock: Clock,
 }
 
 impl Fixture {
     /// A role `worker` that Lambda may take, and a session of it.
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
+        let (clock, hand) = Clock::manual(0);
         let settings = Settings {
             account_id: ACCOUNT.into(),
             region: "us-east-1".into(),
             endpoint: "http://127.0.0.1:4566".into(),
-            clock: Clock::manual(0).0,
+            clock: clock.clone(),
             metrics: Metrics::default(),
             logs: Logs::default(),
             random: Random::from_seed(7),
@@ -37,9 +42,9 @@ impl Fixture {
             store: crate::store::Store::default(),
             iam: Iam::new(true),
         };
-        let api = crate::engines::iam(&settings);
+        let (api, sts) = (crate::engines::iam(&settings), crate::engines::sts(&settings));
         let key = settings.iam.issue(&settings.random, ROLE, "worker").access_key_id;
-        let fixture = Self { iam: settings.iam, api, key };
+        let fixture = Self { iam: settings.iam, api, sts, key, hand, clock };
         let trust = json!({"Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"},
         }]});
@@ -48,22 +53,26 @@ impl Fixture {
         fixture
     }
 
-    async fn call(&self, action: &str, parameters: &[(&str, &str)]) -> AwsResponse {
-        let encode = |text: &str| {
-            percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
-        };
-        let mut form = format!("Action={action}&Version=2010-05-08");
-        for (name, value) in parameters {
-            form.push_str(&format!("&{name}={}", encode(value)));
-        }
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
-        self.api.handle(request("iam", headers, form, "")).await
+    pub(super) async fn call(&self, action: &str, parameters: &[(&str, &str)]) -> AwsResponse {
+        self.api.handle(form("iam", "", action, parameters)).await
     }
 
-    async fn allow(&self, name: &str, statements: Value) {
+    /// Judged first, as every request is.
+    pub(super) async fn sts(&self, key: &str, action: &str, parameters: &[(&str, &str)]) -> AwsResponse {
+        let request = form("sts", key, action, parameters);
+        match self.iam.judge(&request, ACCOUNT, self.clock.now_ms()) {
+            Some(refused) => refused,
+            None => self.sts.handle(request).await,
+        }
+    }
+
+    pub(super) async fn allow(&self, name: &str, statements: Value) {
+        self.allow_role("worker", name, statements).await;
+    }
+
+    pub(super) async fn allow_role(&self, role: &str, name: &str, statements: Value) {
         let document = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
-        let policy = [("RoleName", "worker"), ("PolicyName", name), ("PolicyDocument", document.as_str())];
+        let policy = [("RoleName", role), ("PolicyName", name), ("PolicyDocument", document.as_str())];
         assert_eq!(self.call("PutRolePolicy", &policy).await.status, 200);
     }
 
@@ -73,10 +82,35 @@ impl Fixture {
     }
 
     fn judge(&self, service: &str, target: &str, body: &Value) -> Option<AwsResponse> {
+        self.judge_as(&self.key, service, target, body)
+    }
+
+    pub(super) fn judge_as(
+        &self,
+        key: &str,
+        service: &str,
+        target: &str,
+        body: &Value,
+    ) -> Option<AwsResponse> {
         let mut headers = HeaderMap::new();
         headers.insert("x-amz-target", HeaderValue::from_str(target).unwrap());
-        self.iam.judge(&request(service, headers, body.to_string(), &self.key), ACCOUNT, 0)
+        let request = request(service, headers, body.to_string(), key);
+        self.iam.judge(&request, ACCOUNT, self.clock.now_ms())
     }
+}
+
+/// A request of the query protocol. That each API has a version of its own is not looked at.
+fn form(service: &str, key: &str, action: &str, parameters: &[(&str, &str)]) -> AwsRequest {
+    let encode = |text: &str| {
+        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+    };
+    let mut form = format!("Action={action}&Version=2010-05-08");
+    for (name, value) in parameters {
+        form.push_str(&format!("&{name}={}", encode(value)));
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
+    request(service, headers, form, key)
 }
 
 fn request(service: &str, headers: HeaderMap, body: String, key: &str) -> AwsRequest {
@@ -92,7 +126,7 @@ fn request(service: &str, headers: HeaderMap, body: String, key: &str) -> AwsReq
     }
 }
 
-fn statement(effect: &str, action: &str, resource: &str) -> Value {
+pub(super) fn statement(effect: &str, action: &str, resource: &str) -> Value {
     json!({"Effect": effect, "Action": action, "Resource": resource})
 }
 

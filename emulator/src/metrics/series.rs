@@ -4,9 +4,6 @@ use std::collections::VecDeque;
 
 use super::sketch::Sketch;
 
-/// AWS keeps data points of less than a minute for 3 hours. At full load that would be hundreds of megabytes here, and a run
-/// reads its seconds when it ends.
-const FINE_SPAN_MS: i64 = 15 * 60 * 1000;
 const FINE_STEP_MS: i64 = 1_000;
 /// AWS keeps minutes for 15 days; a local account lives shorter, and one day bounds its memory.
 const COARSE_SPAN_MS: i64 = 24 * 3600 * 1000;
@@ -91,17 +88,18 @@ impl Value {
     }
 }
 
-/// The values of one metric: by second for some minutes, then by minute.
+/// The values of one metric: by second at first, then by minute.
 #[derive(Clone, Debug)]
 pub(super) struct Series {
     unit: String,
+    fine_span_ms: i64,
     fine: VecDeque<Bucket>,
     coarse: VecDeque<Bucket>,
 }
 
 impl Series {
-    pub(super) fn new(unit: &str) -> Self {
-        Self { unit: unit.to_owned(), fine: VecDeque::new(), coarse: VecDeque::new() }
+    pub(super) fn new(unit: &str, fine_span_ms: i64) -> Self {
+        Self { unit: unit.to_owned(), fine_span_ms, fine: VecDeque::new(), coarse: VecDeque::new() }
     }
 
     pub(super) fn unit(&self) -> &str {
@@ -114,9 +112,10 @@ impl Series {
     }
 
     pub(super) fn add(&mut self, at_ms: i64, value: Value) {
+        let start_ms = floor(at_ms, FINE_STEP_MS);
         insert(
             &mut self.fine,
-            floor(at_ms, FINE_STEP_MS),
+            start_ms,
             |bucket| bucket.add(value),
             |start_ms| Bucket::new(start_ms, value),
         );
@@ -126,7 +125,8 @@ impl Series {
     /// Seconds that are old become minutes; minutes that are old are forgotten.
     fn compact(&mut self) {
         let newest_ms = self.last_ms();
-        while let Some(old) = self.fine.pop_front_if(|bucket| bucket.start_ms < newest_ms - FINE_SPAN_MS) {
+        let fine_since_ms = newest_ms - self.fine_span_ms;
+        while let Some(old) = self.fine.pop_front_if(|bucket| bucket.start_ms < fine_since_ms) {
             let start_ms = floor(old.start_ms, COARSE_STEP_MS);
             insert(
                 &mut self.coarse,
@@ -172,6 +172,10 @@ fn insert(
     if let Some(newest) = buckets.back_mut().filter(|bucket| bucket.start_ms == start_ms) {
         return update(newest);
     }
+    // Hardly anything will be added to what was the newest until now.
+    if let Some(ended) = buckets.back_mut() {
+        ended.sketch.shrink();
+    }
     let at = buckets.partition_point(|bucket| bucket.start_ms < start_ms);
     match buckets.get_mut(at).filter(|bucket| bucket.start_ms == start_ms) {
         Some(bucket) => update(bucket),
@@ -191,18 +195,18 @@ mod tests {
 
     #[test]
     fn old_seconds_become_minutes_without_losing_a_value() {
-        let mut series = Series::new("Count");
+        let mut series = Series::new("Count", 900_000);
         for second in 0..4 * 3600 {
             series.add(second * 1000, Value::One(1.0));
         }
-        assert!(series.fine.len() <= 15 * 60 + 2);
+        assert_eq!(series.fine.len(), 900 + 1);
         assert_eq!(series.statistics(0, 4 * 3600 * 1000).unwrap().count, 4.0 * 3600.0);
         assert_eq!(series.statistics(0, 60_000).unwrap().sum, 60.0);
     }
 
     #[test]
     fn a_window_holds_its_start_and_not_its_end() {
-        let mut series = Series::new("Count");
+        let mut series = Series::new("Count", 900_000);
         series.add(1_000, Value::One(1.0));
         series.add(2_000, Value::One(2.0));
         assert_eq!(series.statistics(1_000, 2_000).unwrap().sum, 1.0);

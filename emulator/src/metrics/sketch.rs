@@ -30,6 +30,11 @@ impl Sketch {
         }
     }
 
+    /// Gives back what it had taken to grow.
+    pub(super) fn shrink(&mut self) {
+        self.buckets.shrink_to_fit();
+    }
+
     pub(super) fn percentile(&self, percent: f64) -> Option<f64> {
         let total: f64 = self.buckets.iter().map(|(_, count)| f64::from(*count)).sum();
         let wanted = total * percent / 100.0;

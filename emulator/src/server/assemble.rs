@@ -41,7 +41,7 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     services.add("logs", Arc::new(crate::logs::LogsApi::new(settings)));
     services.add("s3", Arc::clone(&s3));
     services.add("ssm", crate::engines::ssm(settings));
-    services.add("sts", crate::engines::sts());
+    services.add("sts", crate::engines::sts(settings));
     let tables = crate::dynamodb::DynamoDb::new(settings)?;
     settings.iam.set_policy_source("dynamodb", tables.policies());
     services.add("dynamodb", Arc::new(tables));

@@ -19,7 +19,7 @@ use crate::adversary::Adversary;
 use crate::clock::Clock;
 use crate::iam::Iam;
 use crate::logs::Logs;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, SECONDS_KEPT};
 use crate::settings::{Random, Settings};
 use crate::store::compact::compact;
 use crate::store::replay::{Gate, ReplayError, replay};
@@ -45,6 +45,8 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// Of all log events together; the oldest go first.
     pub logs_bytes_max: usize,
+    /// How long metrics are kept by the second.
+    pub metric_seconds_kept: Duration,
 }
 
 impl Default for Options {
@@ -59,6 +61,7 @@ impl Default for Options {
             adversary: None,
             data_dir: None,
             logs_bytes_max: crate::logs::BYTES_MAX,
+            metric_seconds_kept: SECONDS_KEPT,
         }
     }
 }
@@ -133,7 +136,7 @@ fn claim(settings: &Settings, known: Option<&Identity>, port: u16) -> Result<(),
 }
 
 fn settings_for(options: &Options, address: SocketAddr, store: Store) -> Settings {
-    let metrics = Metrics::default();
+    let metrics = Metrics::new(options.metric_seconds_kept);
     Settings {
         account_id: options.account_id.as_str().into(),
         region: options.region.as_str().into(),

@@ -113,7 +113,8 @@ pub(crate) fn bench(outcome: &BenchOutcome, judged: &[Judged]) -> String {
         Some(drained_ms) => {
             lines.add(format_args!("the worker was done {drained_ms} ms after the last POST"))
         }
-        None => lines.add(format_args!("the worker was not waited for, or was not done in time")),
+        None if outcome.is_drain_awaited => lines.add(format_args!("the worker was not done in time")),
+        None => lines.add(format_args!("the worker was not waited for")),
     }
     lines.latency_header();
     lines.latency("POST", &outcome.post);

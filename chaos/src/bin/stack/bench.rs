@@ -2,17 +2,10 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use aws_sdk_lambda::client::Waiters;
-use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::LogType;
-use base64::Engine;
-use serde_json::Value;
-
-use crate::emulator::{LOOK_INTERVAL, Ready};
 use crate::error::StackError;
+use crate::functions::Functions;
 use crate::generator::{self, Closed, Open};
 use crate::lifecycle;
 use crate::package::FUNCTIONS;
@@ -20,7 +13,6 @@ use crate::steps::Steps;
 use crate::workdir::Workdir;
 
 const BENCHES: &str = "target/bench";
-const UPDATE_LIMIT: Duration = Duration::from_secs(30);
 /// A worker that keeps up has little left when the load ends.
 const DRAINED_MS_MAX: f64 = 2_000.0;
 const CLIENTS: u32 = 32;
@@ -28,12 +20,6 @@ const OWNERS: u32 = 32;
 const PER_SECOND_MIN: f64 = 500.0;
 /// A key costs one more read of the table.
 const KEYED_PER_SECOND_MIN: f64 = 400.0;
-/// An odd number has a middle one.
-const COLD_STARTS: u32 = 9;
-/// The function whose cold starts are measured: it builds the most clients.
-const COLD_FUNCTION: &str = "process-task";
-/// An SQS event without records: nothing is done, so that only the start is measured.
-const EMPTY_EVENT: &str = r#"{"Records":[]}"#;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// One line of the table.
@@ -96,11 +82,12 @@ fn measure(steps: &Steps, workdir: &Workdir) -> Result<Vec<Figure>, StackError> 
     let zips = lifecycle::zips()?;
     let (stack, apply) = timed(|| lifecycle::apply(steps, workdir, &ready, &zips))?;
     figures.push(Figure::at_most("terraform apply, init included", apply, "s", 80.0));
-    let cold = steps.of("cold starts", |_| cold_start_ms(&stack, &ready))?;
+    let functions = Functions::of(&stack, &ready)?;
+    let cold = steps.of("cold starts", |_| functions.cold_start_ms())?;
     figures.push(Figure::at_most("cold start, process start to first response, p50", cold, "ms", 60.0));
     figures.extend(worker_running(steps, workdir)?);
     figures.extend(with_sessions(steps, workdir)?);
-    steps.of("pause the worker", |_| pause_worker(&stack, &ready))?;
+    steps.of("pause the worker", |_| functions.pause_worker())?;
     let paused = Closed { is_worker_paused: true, ..Closed::of(CLIENTS) };
     let paused = generator::closed(steps, workdir, &paused)?;
     figures.push(Figure::at_least("accepted POST /tasks, worker paused", paused.per_second, "/s", 2_500.0));
@@ -147,29 +134,6 @@ fn with_sessions(steps: &Steps, workdir: &Workdir) -> Result<[Figure; 2], StackE
     ])
 }
 
-/// Returns once the mapping is disabled, so that nothing of the worker is in the figures that follow.
-fn pause_worker(stack: &Value, ready: &Ready) -> Result<(), StackError> {
-    let failed = |reason: String| StackError::Unreadable { what: "the event source mapping", reason };
-    let text = |error: &dyn std::error::Error| failed(format!("{error}: {:?}", error.source()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
-    let lambda = client(stack, ready);
-    let id = stack["event_source_mapping_id"].as_str().unwrap_or_default();
-    runtime.block_on(async {
-        let update = lambda.update_event_source_mapping().uuid(id).enabled(false);
-        update.send().await.map_err(|error| text(&error))?;
-        let until = Instant::now() + UPDATE_LIMIT;
-        while Instant::now() < until {
-            let found = lambda.get_event_source_mapping().uuid(id).send().await;
-            if found.map_err(|error| text(&error))?.state() == Some("Disabled") {
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
-        Err(failed(format!("not disabled within {} s", UPDATE_LIMIT.as_secs())))
-    })
-}
-
 fn timed<T>(work: impl FnOnce() -> Result<T, StackError>) -> Result<(T, f64), StackError> {
     let began = Instant::now();
     work().map(|done| (done, began.elapsed().as_secs_f64()))
@@ -188,65 +152,9 @@ fn largest_zip_mib() -> Result<f64, StackError> {
     Ok(largest)
 }
 
-/// The median over fresh environments of what Lambda reports as init plus duration.
-fn cold_start_ms(stack: &Value, ready: &Ready) -> Result<f64, StackError> {
-    let failed = |reason: String| StackError::Unreadable { what: "a cold start", reason };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
-    let name = stack["functions"][COLD_FUNCTION]["name"].as_str().unwrap_or_default();
-    let lambda = client(stack, ready);
-    let mut measured = Vec::new();
-    for round in 0..COLD_STARTS {
-        measured.push(runtime.block_on(one_cold_start(&lambda, name, round)).map_err(failed)?);
-    }
-    measured.sort_by(f64::total_cmp);
-    Ok(measured[measured.len() / 2])
-}
-
-fn client(stack: &Value, ready: &Ready) -> aws_sdk_lambda::Client {
-    let region = stack["region"].as_str().unwrap_or_default().to_owned();
-    let config = aws_sdk_lambda::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(region))
-        .endpoint_url(&ready.endpoint)
-        .credentials_provider(Credentials::new("test", "test", None, None, "static"))
-        .build();
-    aws_sdk_lambda::Client::from_conf(config)
-}
-
-/// A change of configuration retires every warm environment, on AWS as here.
-async fn one_cold_start(lambda: &aws_sdk_lambda::Client, name: &str, round: u32) -> Result<f64, String> {
-    let text = |error: &dyn std::error::Error| format!("{error}: {:?}", error.source());
-    let change = lambda.update_function_configuration().function_name(name);
-    change.description(format!("cold start {round}")).send().await.map_err(|error| text(&error))?;
-    let updated = lambda.wait_until_function_updated_v2().function_name(name);
-    updated.wait(UPDATE_LIMIT).await.map_err(|error| text(&error))?;
-    let invoked = lambda.invoke().function_name(name).payload(Blob::new(EMPTY_EVENT)).log_type(LogType::Tail);
-    let log = invoked.send().await.map_err(|error| text(&error))?.log_result.unwrap_or_default();
-    let log = base64::engine::general_purpose::STANDARD.decode(log).map_err(|error| error.to_string())?;
-    let log = String::from_utf8_lossy(&log).into_owned();
-    let field = |name: &str| reported(&log, name).ok_or_else(|| format!("no {name} in {log}"));
-    Ok(field("Init Duration: ")? + field("\tDuration: ")?)
-}
-
-/// A number of milliseconds in a REPORT line.
-fn reported(log: &str, field: &str) -> Option<f64> {
-    let report = log.lines().find(|line| line.starts_with("REPORT"))?;
-    let value = &report[report.find(field)? + field.len()..];
-    value.split(' ').next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_report_line_gives_its_durations() {
-        let log = "START RequestId: 1\nREPORT RequestId: 1\tDuration: 3.01 ms\tBilled Duration: 4 ms\tInit Duration: 110.10 ms\t\n";
-        assert_eq!(reported(log, "\tDuration: "), Some(3.01));
-        assert_eq!(reported(log, "Init Duration: "), Some(110.10));
-        assert_eq!(reported("END RequestId: 1\n", "Duration: "), None);
-    }
 
     #[test]
     fn a_missed_limit_is_said() {

@@ -2,15 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
-use crate::child::logged;
 use crate::error::StackError;
 use crate::steps::Steps;
 use crate::workdir::{Workdir, program};
@@ -19,7 +17,7 @@ use crate::workdir::{Workdir, program};
 const START_LIMIT: Duration = Duration::from_secs(15);
 /// It ends its functions first.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const HEALTH: &str = "/_emulator/health";
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
@@ -79,42 +77,20 @@ fn alive(pid: Pid) -> bool {
 
 /// Starts it on a free port and waits until it says that it is ready.
 pub(crate) fn start(steps: &Steps, workdir: &Workdir) -> Result<Ready, StackError> {
-    let name = "start the emulator";
-    let log = workdir.log("emulator");
-    steps.of(name, |progress| {
-        let mut command = Command::new(program("emulator")?);
-        command.args(["up", "--port", "0", "--ready-file"]).arg(workdir.ready_file());
-        if let Some(seed) = workdir.adversary() {
-            command.args(["--adversary", &seed.to_string()]);
-        }
-        if let Some(dir) = workdir.data_dir() {
-            command.arg("--data-dir").arg(dir);
-        }
-        if let Some(mib) = workdir.logs_max_mib() {
-            command.args(["--logs-max-mib", &mib.to_string()]);
-        }
-        // A group of its own: Ctrl-C must not end it before the stack on it has been destroyed.
-        command.stdin(Stdio::null()).process_group(0);
-        let fail = |reason: String| StackError::step(name, reason, &log);
-        let mut child = logged(&mut command, &log)?.spawn().map_err(|error| fail(error.to_string()))?;
-        let until = Instant::now() + START_LIMIT;
-        loop {
-            if let Some(ready) = Ready::read(workdir) {
-                return Ok(ready);
-            }
-            if let Ok(Some(status)) = child.try_wait() {
-                return Err(fail(status.to_string()));
-            }
-            if steps.interrupts.asked() || Instant::now() >= until {
-                drop(child.kill());
-                drop(child.wait());
-                steps.check()?;
-                return Err(fail(format!("not ready within {} s", START_LIMIT.as_secs())));
-            }
-            progress.look();
-            steps.interrupts.pause(LOOK_INTERVAL);
-        }
-    })
+    let mut command = Command::new(program("emulator")?);
+    command.args(["up", "--port", "0", "--ready-file"]).arg(workdir.ready_file());
+    if let Some(seed) = workdir.adversary() {
+        command.args(["--adversary", &seed.to_string()]);
+    }
+    if let Some(dir) = workdir.data_dir() {
+        command.arg("--data-dir").arg(dir);
+    }
+    if let Some(retention) = workdir.retention() {
+        command.args(["--logs-max-mib", &retention.logs_mib.to_string()]);
+        command.args(["--metric-seconds", &retention.metric_seconds.to_string()]);
+    }
+    let is_ready = |_| Ready::read(workdir);
+    steps.serve("start the emulator", &mut command, &workdir.log("emulator"), START_LIMIT, is_ready)
 }
 
 /// Whether there is a server that answers this path with 200.

@@ -8,6 +8,7 @@ mod child;
 mod demo;
 mod emulator;
 mod error;
+mod functions;
 mod generator;
 mod interrupt;
 mod lifecycle;

@@ -2,14 +2,12 @@
 //! after the other in one run.
 
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::child::logged;
 use crate::emulator::{self, Ready};
 use crate::error::StackError;
 use crate::generator::{self, Closed, Posts};
@@ -91,37 +89,24 @@ fn reach_by_path(workdir: &Workdir, mut stack: Value, ready: &Ready) -> Result<(
 }
 
 fn start(steps: &Steps, workdir: &Workdir, python: &Path) -> Result<Ready, StackError> {
-    let name = "start MiniStack";
-    let log = workdir.log("ministack");
-    let fail = |reason: String| StackError::step(name, reason, &log);
-    steps.of(name, |progress| {
-        let port = free_port().map_err(|error| fail(error.to_string()))?;
-        let mut command = Command::new(python);
-        command.args(["-m", "ministack"]).current_dir(workdir.path());
-        command.envs([("GATEWAY_PORT", port.to_string().as_str()), ("BIND_HOST", "127.0.0.1")]);
-        command.envs([("MINISTACK_ACCOUNT_ID", ACCOUNT), ("LOG_LEVEL", "WARNING")]);
-        // Handed on to its functions, which otherwise look for AWS itself.
-        let endpoint = format!("http://127.0.0.1:{port}");
-        command.env("AWS_ENDPOINT_URL", &endpoint);
-        command.stdin(Stdio::null()).process_group(0);
-        let mut child = logged(&mut command, &log)?.spawn().map_err(|error| fail(error.to_string()))?;
-        let ready = json!({ "endpoint": endpoint, "pid": child.id() });
-        let path = workdir.ready_file();
-        std::fs::write(&path, ready.to_string()).map_err(StackError::io("write", &path))?;
-        let until = Instant::now() + START_LIMIT;
-        while !emulator::answers(ready["endpoint"].as_str().unwrap_or_default(), HEALTH) {
-            if let Ok(Some(status)) = child.try_wait() {
-                return Err(fail(status.to_string()));
-            }
-            steps.check()?;
-            if Instant::now() >= until {
-                return Err(fail(format!("not ready within {} s", START_LIMIT.as_secs())));
-            }
-            progress.look();
-            steps.interrupts.pause(emulator::LOOK_INTERVAL);
-        }
-        Ready::read(workdir).ok_or_else(|| fail("its own description cannot be read".to_owned()))
-    })
+    let port = free_port().map_err(|source| StackError::Unreadable {
+        what: "a free port",
+        reason: source.to_string(),
+    })?;
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let mut command = Command::new(python);
+    command.args(["-m", "ministack"]).current_dir(workdir.path());
+    command.envs([("GATEWAY_PORT", port.to_string().as_str()), ("BIND_HOST", "127.0.0.1")]);
+    command.envs([("MINISTACK_ACCOUNT_ID", ACCOUNT), ("LOG_LEVEL", "WARNING")]);
+    // Handed on to its functions, which otherwise look for AWS itself.
+    command.env("AWS_ENDPOINT_URL", &endpoint);
+    // It writes no description of itself.
+    let is_ready = |pid| {
+        let ready = json!({ "endpoint": &endpoint, "pid": pid }).to_string();
+        emulator::answers(&endpoint, HEALTH).then(|| std::fs::write(workdir.ready_file(), ready).ok())??;
+        Ready::read(workdir)
+    };
+    steps.serve("start MiniStack", &mut command, &workdir.log("ministack"), START_LIMIT, is_ready)
 }
 
 /// It cannot be told to take any port: one is asked for and given back just before.

@@ -11,12 +11,12 @@ use crate::error::StackError;
 use crate::generator::{self, Open};
 use crate::lifecycle;
 use crate::steps::Steps;
-use crate::workdir::Workdir;
+use crate::workdir::{Retention, Workdir};
 
 const STACKS: &str = "target/soak";
 const OWNERS: u32 = 16;
-/// Full after seconds, so that their growth up to their bound is not in the figure.
-const LOGS_MIB: u32 = 2;
+/// Reached within the first fifth of a run of some minutes, so that the growth up to it is not in the figure.
+const RETENTION: Retention = Retention { logs_mib: 2, metric_seconds: 20 };
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Growth from the second fifth of the time to the last: in the first one everything is filled for the first time.
 const GROWTH_PERCENT_MAX: f64 = 5.0;
@@ -25,7 +25,7 @@ const SAMPLES_MIN: usize = 25;
 
 pub(crate) fn run(steps: &Steps, minutes: u32, rate: u32) -> Result<ExitCode, StackError> {
     let dir = Path::new(STACKS).join(std::process::id().to_string());
-    let workdir = Workdir::at(&dir)?.keeping_state().keeping_logs_of(LOGS_MIB);
+    let workdir = Workdir::at(&dir)?.keeping_state().keeping_only(RETENTION);
     let soaked = soak(steps, &workdir, &Open { rate, seconds: minutes * 60, owners: OWNERS });
     if soaked.is_err() {
         lifecycle::abandon(&workdir);

@@ -1,8 +1,9 @@
 //! Long steps: what runs, for how long, and where its log is when it fails.
 
 use std::io::IsTerminal;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,6 +14,8 @@ use crate::interrupt::Interrupts;
 
 /// How often a long step says that it is still running, where there is no terminal to draw on.
 const HEARTBEAT: Duration = Duration::from_secs(20);
+/// How often a server that starts is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs steps and reports them.
 #[derive(Clone, Debug)]
@@ -42,6 +45,40 @@ impl Steps {
         let result = work(&progress);
         progress.end(name, result.is_ok());
         result
+    }
+
+    /// Starts a server as a named step, its output in `log`, and waits until `ready` says so of its process. It runs on, in a
+    /// group of its own: Ctrl-C must not end it before what stands on it has been destroyed.
+    pub(crate) fn serve<T>(
+        &self,
+        name: &str,
+        command: &mut Command,
+        log: &Path,
+        limit: Duration,
+        mut ready: impl FnMut(u32) -> Option<T>,
+    ) -> Result<T, StackError> {
+        self.of(name, |progress| {
+            let fail = |reason: String| StackError::step(name, reason, log);
+            command.stdin(Stdio::null()).process_group(0);
+            let mut child = logged(command, log)?.spawn().map_err(|error| fail(error.to_string()))?;
+            let until = Instant::now() + limit;
+            loop {
+                if let Some(ready) = ready(child.id()) {
+                    return Ok(ready);
+                }
+                if let Ok(Some(status)) = child.try_wait() {
+                    return Err(fail(status.to_string()));
+                }
+                if self.interrupts.asked() || Instant::now() >= until {
+                    drop(child.kill());
+                    drop(child.wait());
+                    self.check()?;
+                    return Err(fail(format!("not ready within {} s", limit.as_secs())));
+                }
+                progress.look();
+                self.interrupts.pause(LOOK_INTERVAL);
+            }
+        })
     }
 
     /// Runs a command as a named step, its output in `log`. Any exit code in `accepted` is a success.

@@ -7,6 +7,14 @@ use crate::error::StackError;
 /// The profile of `Cargo.toml` in which the functions are built.
 const FUNCTION_PROFILE: &str = "function";
 
+/// What an emulator keeps of what only runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Retention {
+    pub(crate) logs_mib: u32,
+    /// For how many seconds metrics are kept by the second.
+    pub(crate) metric_seconds: u32,
+}
+
 /// The directory of one stack.
 #[derive(Clone, Debug)]
 pub(crate) struct Workdir {
@@ -17,15 +25,15 @@ pub(crate) struct Workdir {
     keeps_state: bool,
     /// Whether the FIS extension is wired into the functions.
     fault_injection: bool,
-    /// What that emulator may keep of its logs, if not the default.
-    logs_max_mib: Option<u32>,
+    /// What that emulator may keep, if not the default.
+    retention: Option<Retention>,
 }
 
 impl Workdir {
     /// Absolute, because Terraform runs elsewhere.
     pub(crate) fn at(dir: &Path) -> Result<Self, StackError> {
         let dir = std::path::absolute(dir).map_err(StackError::io("resolve", dir))?;
-        Ok(Self { dir, adversary: None, keeps_state: false, fault_injection: true, logs_max_mib: None })
+        Ok(Self { dir, adversary: None, keeps_state: false, fault_injection: true, retention: None })
     }
 
     pub(crate) fn with_adversary(self, adversary: Option<u64>) -> Self {
@@ -36,12 +44,12 @@ impl Workdir {
         Self { keeps_state: true, ..self }
     }
 
-    pub(crate) fn keeping_logs_of(self, mib: u32) -> Self {
-        Self { logs_max_mib: Some(mib), ..self }
+    pub(crate) fn keeping_only(self, retention: Retention) -> Self {
+        Self { retention: Some(retention), ..self }
     }
 
-    pub(crate) fn logs_max_mib(&self) -> Option<u32> {
-        self.logs_max_mib
+    pub(crate) fn retention(&self) -> Option<&Retention> {
+        self.retention.as_ref()
     }
 
     pub(crate) fn without_fault_injection(self) -> Self {

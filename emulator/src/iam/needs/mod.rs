@@ -84,7 +84,7 @@ fn body(request: &AwsRequest) -> Value {
 }
 
 /// One parameter of a form, in the query or in the body.
-fn form_value(request: &AwsRequest, name: &str) -> Option<String> {
+pub(super) fn form_value(request: &AwsRequest, name: &str) -> Option<String> {
     let body = std::str::from_utf8(&request.body).unwrap_or_default();
     let pairs = request.query.split('&').chain(body.split('&')).filter_map(|pair| pair.split_once('='));
     pairs.filter(|(key, _)| *key == name).map(|(_, value)| decode(&value.replace('+', " "))).next()

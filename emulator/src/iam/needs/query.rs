@@ -46,7 +46,9 @@ pub(super) fn sts(request: &AwsRequest) -> Vec<Need> {
         None | Some("GetCallerIdentity") => Vec::new(),
         Some(action) => {
             let role = form_value(request, "RoleArn").unwrap_or_else(|| "*".to_owned());
-            vec![Need::new(format!("sts:{action}"), role)]
+            let keys = [("sts:rolesessionname", "RoleSessionName"), ("sts:externalid", "ExternalId")];
+            let keys = keys.into_iter().filter_map(|(key, name)| Some((key, form_value(request, name)?)));
+            vec![Need { context: keys.collect(), ..Need::new(format!("sts:{action}"), role) }]
         }
     }
 }

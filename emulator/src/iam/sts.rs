@@ -1,0 +1,235 @@
+//! STS: who one is, and sessions of roles. The rest of its API is an engine's.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::context::Context;
+use super::needs::form_value;
+use super::policy::Ask;
+use super::principal::Caller;
+use super::refusal::escape;
+use super::role::Role;
+use super::{Credentials, Session};
+use crate::settings::Settings;
+use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
+
+/// "From 900 seconds (15 minutes) up to the maximum session duration set for the role", which is 12 hours at most.
+const SECONDS: std::ops::RangeInclusive<i64> = 900..=43_200;
+const SECONDS_DEFAULT: i64 = 3_600;
+/// "Role chaining limits your role session to a maximum of one hour."
+const CHAINED_SECONDS_MAX: i64 = 3_600;
+const NAME_CHARS: std::ops::RangeInclusive<usize> = 2..=64;
+const NAME_PUNCTUATION: &[u8] = b"_+=,.@-";
+
+/// The API in front of the engine that has the rest of it.
+pub struct StsApi {
+    settings: Settings,
+    engine: Arc<dyn Service>,
+}
+
+impl std::fmt::Debug for StsApi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StsApi").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("1 validation error detected: Value {value} at '{member}' failed to satisfy constraint: {rule}")]
+    Constraint { member: &'static str, value: String, rule: &'static str },
+    #[error("{0} is invalid")]
+    RoleArn(String),
+    #[error("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")]
+    TooLong,
+    #[error("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")]
+    ChainedTooLong,
+    #[error("session policies are not emulated: pass neither Policy nor PolicyArns")]
+    SessionPolicy,
+    #[error("User: {principal} is not authorized to perform: sts:AssumeRole on resource: {role_arn}")]
+    Denied { principal: String, role_arn: String },
+}
+
+impl Refused {
+    fn response(&self) -> AwsResponse {
+        let (status, code) = match self {
+            Self::Denied { .. } => (StatusCode::FORBIDDEN, "AccessDenied"),
+            _ => (StatusCode::BAD_REQUEST, "ValidationError"),
+        };
+        let body = format!(
+            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>\
+             <Code>{code}</Code><Message>{}</Message></Error><RequestId>{}</RequestId></ErrorResponse>",
+            escape(&self.to_string()),
+            Uuid::new_v4()
+        );
+        AwsResponse::new(status, "text/xml", body)
+    }
+}
+
+/// What an AssumeRole asks for.
+struct Wanted {
+    role_arn: String,
+    name: String,
+    seconds: i64,
+}
+
+impl Wanted {
+    fn read(request: &AwsRequest) -> Result<Self, Refused> {
+        let required = |member: &'static str, name: &str| {
+            let absent = || Refused::Constraint {
+                member,
+                value: "null".to_owned(),
+                rule: "Member must not be null",
+            };
+            form_value(request, name).ok_or_else(absent)
+        };
+        let wanted = Self {
+            role_arn: required("roleArn", "RoleArn")?,
+            name: required("roleSessionName", "RoleSessionName")?,
+            seconds: form_value(request, "DurationSeconds")
+                .map_or(Ok(SECONDS_DEFAULT), |text| text.parse().map_err(|_| text))
+                .map_err(|value| Refused::Constraint {
+                    member: "durationSeconds",
+                    value: format!("'{value}'"),
+                    rule: "Member must be a number",
+                })?,
+        };
+        wanted.check()?;
+        let is_given = |name| form_value(request, name).is_some();
+        if is_given("Policy") || is_given("PolicyArns.member.1.arn") {
+            return Err(Refused::SessionPolicy);
+        }
+        Ok(wanted)
+    }
+
+    fn check(&self) -> Result<(), Refused> {
+        let constraint = |member, value: &dyn std::fmt::Display, rule| {
+            Err(Refused::Constraint { member, value: format!("'{value}'"), rule })
+        };
+        let is_role = |arn: &str| arn.starts_with("arn:") && arn.contains(":role/");
+        if !is_role(&self.role_arn) {
+            return Err(Refused::RoleArn(self.role_arn.clone()));
+        }
+        if !NAME_CHARS.contains(&self.name.len()) {
+            let rule = "Member must have length between 2 and 64";
+            return constraint("roleSessionName", &self.name, rule);
+        }
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || NAME_PUNCTUATION.contains(&byte);
+        if !self.name.bytes().all(is_name) {
+            let rule = "Member must satisfy regular expression pattern: [\\w+=,.@-]*";
+            return constraint("roleSessionName", &self.name, rule);
+        }
+        if !SECONDS.contains(&self.seconds) {
+            let rule = "Member must have value between 900 and 43200";
+            return constraint("durationSeconds", &self.seconds, rule);
+        }
+        Ok(())
+    }
+}
+
+impl StsApi {
+    #[must_use]
+    pub fn new(settings: &Settings, engine: Arc<dyn Service>) -> Self {
+        Self { settings: settings.clone(), engine }
+    }
+
+    async fn answer(&self, request: AwsRequest) -> AwsResponse {
+        let session = self.settings.iam.session(&request.access_key_id);
+        match form_value(&request, "Action").as_deref() {
+            Some("AssumeRole") => {
+                self.assume_role(&request, session.as_deref()).unwrap_or_else(|refused| refused.response())
+            }
+            // Of temporary keys that are not ours the engine knows whose they are.
+            Some("GetCallerIdentity") if session.is_some() || !request.access_key_id.starts_with("ASIA") => {
+                self.identity(session.as_deref())
+            }
+            _ => self.engine.handle(request).await,
+        }
+    }
+
+    /// That the policies of the caller allow it was asked before; here it is the role's turn.
+    fn assume_role(&self, request: &AwsRequest, by: Option<&Session>) -> Result<AwsResponse, Refused> {
+        let wanted = Wanted::read(request)?;
+        let role = self.trusting_role(request, &wanted, by)?;
+        if wanted.seconds > role.session_seconds_max {
+            return Err(Refused::TooLong);
+        }
+        if by.is_some() && wanted.seconds > CHAINED_SECONDS_MAX {
+            return Err(Refused::ChainedTooLong);
+        }
+        let ends_ms = self.settings.clock.now_ms() + wanted.seconds * 1_000;
+        let session = Session { ends_ms: Some(ends_ms), ..Session::new(&role.arn, &wanted.name) };
+        let arn = session.arn.clone();
+        let credentials = self.settings.iam.inner.sessions.issue(&self.settings.random, session);
+        Ok(assumed(&credentials, ends_ms, &arn, &format!("{}:{}", role.unique_id, wanted.name)))
+    }
+
+    /// A role that is not there is refused as one that trusts nobody: nobody can find out which names are taken.
+    fn trusting_role(
+        &self,
+        request: &AwsRequest,
+        wanted: &Wanted,
+        by: Option<&Session>,
+    ) -> Result<Arc<Role>, Refused> {
+        let iam = &self.settings.iam;
+        let account_id: &str = &self.settings.account_id;
+        let (caller, principal) = match by {
+            Some(session) => (session.caller(), session.arn.clone()),
+            None => (Caller::Root { account_id }, format!("arn:aws:iam::{account_id}:root")),
+        };
+        let external_id = form_value(request, "ExternalId");
+        let mut pairs = vec![("sts:rolesessionname", wanted.name.as_str())];
+        pairs.extend(external_id.as_deref().map(|id| ("sts:externalid", id)));
+        let context = Context::with(self.settings.clock.now_ms(), &pairs);
+        let ask = Ask { action: "sts:AssumeRole", resource: &wanted.role_arn, context };
+        let roles = iam.roles();
+        let own = by.and_then(|session| roles.get(&session.role_arn));
+        let role = roles.get(&wanted.role_arn);
+        let role = role.filter(|role| !iam.is_enforced() || role.trusts(&ask, &caller, own.map(Arc::as_ref)));
+        role.cloned().ok_or_else(|| Refused::Denied { principal, role_arn: wanted.role_arn.clone() })
+    }
+
+    fn identity(&self, session: Option<&Session>) -> AwsResponse {
+        let account_id = &self.settings.account_id;
+        let (arn, user_id) = match session {
+            Some(session) => (session.arn.clone(), self.settings.iam.user_id(session).unwrap_or_default()),
+            None => (format!("arn:aws:iam::{account_id}:root"), account_id.to_string()),
+        };
+        let result =
+            format!("<Arn>{arn}</Arn><UserId>{user_id}</UserId><Account>{account_id}</Account>");
+        succeeded("GetCallerIdentity", &result)
+    }
+}
+
+impl Service for StsApi {
+    fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
+        Box::pin(self.answer(request))
+    }
+}
+
+fn assumed(credentials: &Credentials, ends_ms: i64, arn: &str, id: &str) -> AwsResponse {
+    let Credentials { access_key_id, secret_access_key, session_token } = credentials;
+    let ends = Timestamp::from_millisecond(ends_ms).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%SZ");
+    succeeded(
+        "AssumeRole",
+        &format!(
+            "<AssumedRoleUser><AssumedRoleId>{id}</AssumedRoleId><Arn>{arn}</Arn></AssumedRoleUser>\
+             <Credentials><AccessKeyId>{access_key_id}</AccessKeyId><SecretAccessKey>{secret_access_key}</SecretAccessKey>\
+             <SessionToken>{session_token}</SessionToken><Expiration>{ends}</Expiration></Credentials>"
+        ),
+    )
+}
+
+fn succeeded(operation: &str, result: &str) -> AwsResponse {
+    let body = format!(
+        "<{operation}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{operation}Result>{result}\
+         </{operation}Result><ResponseMetadata><RequestId>{}</RequestId></ResponseMetadata></{operation}Response>",
+        Uuid::new_v4()
+    );
+    AwsResponse::new(StatusCode::OK, "text/xml", body)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::iam::tests::{ACCOUNT, Fixture, statement};
+use crate::wire::AwsResponse;
+
+const ADMINISTRATOR: &str = "AKIATEST";
+const WORKER: &str = "arn:aws:sts::123456789012:assumed-role/worker/worker";
+const OPERATOR: &str = "arn:aws:iam::123456789012:role/operator";
+const TASKS: &str = "arn:aws:sqs:us-east-1:123456789012:tasks";
+
+fn trust(principal: &Value, condition: &Value) -> Value {
+    json!([{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal, "Condition": condition}])
+}
+
+fn account_root() -> Value {
+    json!({ "AWS": format!("arn:aws:iam::{ACCOUNT}:root") })
+}
+
+/// Beside the fixture's `worker`, a role `operator` with this trust.
+async fn operator(trust: &Value) -> Fixture {
+    let fixture = Fixture::new().await;
+    let trust = json!({"Version": "2012-10-17", "Statement": trust}).to_string();
+    let role = [("RoleName", "operator"), ("AssumeRolePolicyDocument", trust.as_str())];
+    assert_eq!(fixture.call("CreateRole", &role).await.status, 200);
+    fixture
+}
+
+const PLAIN: [(&str, &str); 2] = [("RoleArn", OPERATOR), ("RoleSessionName", "alice")];
+
+fn element(answer: &AwsResponse, name: &str) -> String {
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let (_, rest) = text.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("no {name} in {text}"));
+    rest.split_once('<').unwrap().0.to_owned()
+}
+
+#[tokio::test]
+async fn who_takes_a_role_may_do_what_the_role_may_and_is_its_session() {
+    let fixture = operator(&trust(&account_root(), &json!({}))).await;
+    let taken = fixture.sts(ADMINISTRATOR, "AssumeRole", &PLAIN).await;
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let session = "arn:aws:sts::123456789012:assumed-role/operator/alice";
+    assert_eq!(element(&taken, "Arn"), session);
+    assert_eq!(element(&taken, "Expiration"), "1970-01-01T01:00:00Z", "an hour unless told otherwise");
+    let key = element(&taken, "AccessKeyId");
+    let purge = |key: &str| {
+        let body = json!({"QueueUrl": "http://127.0.0.1:1/123456789012/tasks"});
+        fixture.judge_as(key, "sqs", "AmazonSQS.PurgeQueue", &body)
+    };
+    assert_eq!(purge(&key).unwrap().status, 403);
+    fixture.allow_role("operator", "purge", json!([statement("Allow", "sqs:PurgeQueue", TASKS)])).await;
+    assert!(purge(&key).is_none());
+    let identity = fixture.sts(&key, "GetCallerIdentity", &[]).await;
+    assert_eq!(element(&identity, "Arn"), session);
+    assert_eq!(element(&identity, "UserId"), element(&taken, "AssumedRoleId"));
+    let identity = fixture.sts(ADMINISTRATOR, "GetCallerIdentity", &[]).await;
+    assert_eq!(element(&identity, "Arn"), "arn:aws:iam::123456789012:root");
+}
+
+#[tokio::test]
+async fn a_role_that_does_not_trust_the_caller_is_refused_as_one_that_is_not_there() {
+    let fixture = operator(&trust(&json!({"Service": "lambda.amazonaws.com"}), &json!({}))).await;
+    for role in [OPERATOR, "arn:aws:iam::123456789012:role/missing"] {
+        let asked = [("RoleArn", role), ("RoleSessionName", "alice")];
+        let refused = fixture.sts(ADMINISTRATOR, "AssumeRole", &asked).await;
+        assert_eq!((refused.status.as_u16(), element(&refused, "Code").as_str()), (403, "AccessDenied"));
+        let expected = format!(
+            "User: arn:aws:iam::123456789012:root is not authorized to perform: sts:AssumeRole on resource: {role}"
+        );
+        assert_eq!(element(&refused, "Message"), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_role_takes_another_that_trusts_it_by_name_or_its_account_if_its_own_policies_say_so_too() {
+    let fixture = operator(&trust(&account_root(), &json!({}))).await;
+    let refused = fixture.sts(&fixture.key, "AssumeRole", &PLAIN).await;
+    assert!(element(&refused, "Message").starts_with(&format!("User: {WORKER} is not authorized")));
+    fixture.allow("assume", json!([statement("Allow", "sts:AssumeRole", OPERATOR)])).await;
+    assert_eq!(fixture.sts(&fixture.key, "AssumeRole", &PLAIN).await.status, 200);
+    let by_name = operator(&trust(&json!({"AWS": "arn:aws:iam::123456789012:role/worker"}), &json!({}))).await;
+    assert_eq!(by_name.sts(&by_name.key, "AssumeRole", &PLAIN).await.status, 200);
+    assert_eq!(by_name.sts(ADMINISTRATOR, "AssumeRole", &PLAIN).await.status, 403, "only the worker is named");
+    let long = [PLAIN[0], PLAIN[1], ("DurationSeconds", "3601")];
+    let refused = by_name.sts(&by_name.key, "AssumeRole", &long).await;
+    assert!(element(&refused, "Message").contains("MaxSessionDuration"), "the role's own limit is one hour");
+}
+
+#[tokio::test]
+async fn a_condition_of_the_trust_is_asked() {
+    let condition = json!({"StringEquals": {"sts:ExternalId": "4711"}});
+    let fixture = operator(&trust(&account_root(), &condition)).await;
+    assert_eq!(fixture.sts(ADMINISTRATOR, "AssumeRole", &PLAIN).await.status, 403);
+    let told = [PLAIN[0], PLAIN[1], ("ExternalId", "4711")];
+    assert_eq!(fixture.sts(ADMINISTRATOR, "AssumeRole", &told).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_session_ends_and_its_key_is_nobodys_then() {
+    let fixture = operator(&trust(&account_root(), &json!({}))).await;
+    fixture.allow_role("operator", "all", json!([statement("Allow", "dynamodb:*", "*")])).await;
+    let short = [PLAIN[0], PLAIN[1], ("DurationSeconds", "900")];
+    let key = element(&fixture.sts(ADMINISTRATOR, "AssumeRole", &short).await, "AccessKeyId");
+    let get = || {
+        let body = json!({"TableName": "tasks"});
+        fixture.judge_as(&key, "dynamodb", "DynamoDB_20120810.GetItem", &body)
+    };
+    assert!(get().is_none());
+    fixture.hand.advance(Duration::from_secs(900));
+    let refused = get().unwrap();
+    assert_eq!(refused.headers["x-amzn-errortype"], "ExpiredTokenException");
+    let refused = fixture.sts(&key, "GetCallerIdentity", &[]).await;
+    assert_eq!((refused.status.as_u16(), element(&refused, "Code").as_str()), (403, "ExpiredToken"));
+}
+
+#[tokio::test]
+async fn what_is_no_sound_request_is_refused_with_its_reason() {
+    let fixture = operator(&trust(&account_root(), &json!({}))).await;
+    let long_name = "a".repeat(65);
+    let cases: [(&[(&str, &str)], &str); 9] = [
+        (&[("RoleSessionName", "alice")], "'roleArn'"),
+        (&[("RoleArn", OPERATOR)], "'roleSessionName'"),
+        (&[("RoleArn", "operator"), ("RoleSessionName", "alice")], "operator is invalid"),
+        (&[("RoleArn", OPERATOR), ("RoleSessionName", "a")], "length between 2 and 64"),
+        (&[("RoleArn", OPERATOR), ("RoleSessionName", &long_name)], "length between 2 and 64"),
+        (&[("RoleArn", OPERATOR), ("RoleSessionName", "a/b")], "regular expression"),
+        (&[PLAIN[0], PLAIN[1], ("DurationSeconds", "899")], "'durationSeconds'"),
+        (&[PLAIN[0], PLAIN[1], ("DurationSeconds", "1h")], "'durationSeconds'"),
+        (&[PLAIN[0], PLAIN[1], ("Policy", "{}")], "session policies"),
+    ];
+    for (asked, reason) in cases {
+        let refused = fixture.sts(ADMINISTRATOR, "AssumeRole", asked).await;
+        assert_eq!((refused.status.as_u16(), element(&refused, "Code").as_str()), (400, "ValidationError"));
+        assert!(element(&refused, "Message").contains(reason), "{refused:?}");
+    }
+}
