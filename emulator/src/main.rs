@@ -1,5 +1,7 @@
 //! `emulator up`: see the library.
 
+use std::time::Duration;
+
 use clap::Parser;
 use emulator::cli::{Cli, run};
 use tracing_subscriber::EnvFilter;
@@ -12,9 +14,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Warnings by default: an unknown call is one, and must be seen.
 const DEFAULT_FILTER: &str = "warn";
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+/// Four calls on tables at a time, and what sweeps, unpacks and compacts. Every thread keeps memory that others cannot use, so
+/// that there are few and they stay.
+const BLOCKING_THREADS_MAX: usize = 8;
+const BLOCKING_THREADS_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+fn main() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    Ok(run(Cli::parse()).await?)
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_keep_alive(BLOCKING_THREADS_KEPT)
+        .build()?;
+    Ok(runtime.block_on(run(Cli::parse()))?)
 }
