@@ -44,7 +44,9 @@ enum Refused {
     RoleArn(String),
     #[error("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")]
     TooLong,
-    #[error("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")]
+    #[error(
+        "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
+    )]
     ChainedTooLong,
     #[error("session policies are not emulated: pass neither Policy nor PolicyArns")]
     SessionPolicy,
@@ -78,11 +80,8 @@ struct Wanted {
 impl Wanted {
     fn read(request: &AwsRequest) -> Result<Self, Refused> {
         let required = |member: &'static str, name: &str| {
-            let absent = || Refused::Constraint {
-                member,
-                value: "null".to_owned(),
-                rule: "Member must not be null",
-            };
+            let absent =
+                || Refused::Constraint { member, value: "null".to_owned(), rule: "Member must not be null" };
             form_value(request, name).ok_or_else(absent)
         };
         let wanted = Self {
@@ -197,8 +196,7 @@ impl StsApi {
             Some(session) => (session.arn.clone(), self.settings.iam.user_id(session).unwrap_or_default()),
             None => (format!("arn:aws:iam::{account_id}:root"), account_id.to_string()),
         };
-        let result =
-            format!("<Arn>{arn}</Arn><UserId>{user_id}</UserId><Account>{account_id}</Account>");
+        let result = format!("<Arn>{arn}</Arn><UserId>{user_id}</UserId><Account>{account_id}</Account>");
         succeeded("GetCallerIdentity", &result)
     }
 }

@@ -113,12 +113,7 @@ impl Series {
 
     pub(super) fn add(&mut self, at_ms: i64, value: Value) {
         let start_ms = floor(at_ms, FINE_STEP_MS);
-        insert(
-            &mut self.fine,
-            start_ms,
-            |bucket| bucket.add(value),
-            |start_ms| Bucket::new(start_ms, value),
-        );
+        insert(&mut self.fine, start_ms, |bucket| bucket.add(value), |start_ms| Bucket::new(start_ms, value));
         self.compact();
     }
 

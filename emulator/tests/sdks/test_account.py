@@ -2,7 +2,9 @@
 
 import json
 
-from common import ACCOUNT, EmulatorTest, aws, client, name
+import boto3
+
+from common import ACCOUNT, ENDPOINT, REGION, EmulatorTest, aws, client, name
 
 TRUST = json.dumps(
     {
@@ -60,6 +62,32 @@ class Iam(EmulatorTest):
     def test_the_caller_is_of_the_account(self):
         self.assertEqual(client("sts").get_caller_identity()["Account"], ACCOUNT)
         self.assertEqual(aws("sts", "get-caller-identity")["Account"], ACCOUNT)
+
+
+    def test_a_session_of_a_role_may_do_what_the_role_may(self):
+        iam, sts = client("iam"), client("sts")
+        self.assertEqual(sts.get_caller_identity()["Arn"], f"arn:aws:iam::{ACCOUNT}:root")
+        role, queue = name("role"), name("queue")
+        account = {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+        trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": account}]}
+        arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+        iam.put_role_policy(RoleName=role, PolicyName="p", PolicyDocument=ALLOW)
+        taken = sts.assume_role(RoleArn=arn, RoleSessionName="alice", DurationSeconds=900)["Credentials"]
+        keys = {
+            "aws_access_key_id": taken["AccessKeyId"],
+            "aws_secret_access_key": taken["SecretAccessKey"],
+            "aws_session_token": taken["SessionToken"],
+        }
+        as_role = lambda service: boto3.client(service, endpoint_url=ENDPOINT, region_name=REGION, **keys)
+        session = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/alice"
+        self.assertEqual(as_role("sts").get_caller_identity()["Arn"], session)
+        url = client("sqs").create_queue(QueueName=queue)["QueueUrl"]
+        as_role("sqs").send_message(QueueUrl=url, MessageBody="a")
+        self.refused("AccessDenied", 403, as_role("sqs").purge_queue, QueueUrl=url)
+        self.refused("AccessDenied", 403, sts.assume_role, RoleArn=arn + "x", RoleSessionName="alice")
+        client("sqs").delete_queue(QueueUrl=url)
+        iam.delete_role_policy(RoleName=role, PolicyName="p")
+        iam.delete_role(RoleName=role)
 
 
 class Ssm(EmulatorTest):

@@ -79,9 +79,14 @@ async fn a_role_takes_another_that_trusts_it_by_name_or_its_account_if_its_own_p
     assert!(element(&refused, "Message").starts_with(&format!("User: {WORKER} is not authorized")));
     fixture.allow("assume", json!([statement("Allow", "sts:AssumeRole", OPERATOR)])).await;
     assert_eq!(fixture.sts(&fixture.key, "AssumeRole", &PLAIN).await.status, 200);
-    let by_name = operator(&trust(&json!({"AWS": "arn:aws:iam::123456789012:role/worker"}), &json!({}))).await;
+    let by_name =
+        operator(&trust(&json!({"AWS": "arn:aws:iam::123456789012:role/worker"}), &json!({}))).await;
     assert_eq!(by_name.sts(&by_name.key, "AssumeRole", &PLAIN).await.status, 200);
-    assert_eq!(by_name.sts(ADMINISTRATOR, "AssumeRole", &PLAIN).await.status, 403, "only the worker is named");
+    assert_eq!(
+        by_name.sts(ADMINISTRATOR, "AssumeRole", &PLAIN).await.status,
+        403,
+        "only the worker is named"
+    );
     let long = [PLAIN[0], PLAIN[1], ("DurationSeconds", "3601")];
     let refused = by_name.sts(&by_name.key, "AssumeRole", &long).await;
     assert!(element(&refused, "Message").contains("MaxSessionDuration"), "the role's own limit is one hour");
