@@ -29,7 +29,7 @@ help: ## List the verbs
 demo: build ## Emulator, terraform apply, load, faults, verdict, report, destroy: all of it, on this machine
 	@$(STACK) $(WITH_ADVERSARY) demo $(if $(SEED),--seed $(SEED)) $(EXPERIMENTS)
 
-suite: build ## Every experiment of chaos/experiments on a stack of its own, in under ten minutes
+suite: build ## Every experiment of chaos/experiments on a stack of its own, in some nine minutes beside apply and destroy
 	@$(STACK) $(WITH_ADVERSARY) demo $(if $(SEED),--seed $(SEED)) $(sort $(wildcard chaos/experiments/*.toml))
 
 adversaries: build ## The demo under ten legal adversaries, one after the other; ends at the first that does not pass
