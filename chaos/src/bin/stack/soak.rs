@@ -22,7 +22,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 const GROWTH_PERCENT_MAX: f64 = 5.0;
 /// A shorter run says little in percent: in its minutes the allocator still settles, by so much whatever the load.
 const SETTLED_MINUTES: u32 = 15;
-const SETTLING_MIB_MAX: f64 = 6.0;
+const SETTLING_MIB_MAX: f64 = 5.0;
 /// With fewer samples a fifth of them says nothing.
 const SAMPLES_MIN: usize = 25;
 
