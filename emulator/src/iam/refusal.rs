@@ -10,7 +10,7 @@ pub(super) fn response(request: &AwsRequest, denied: &Denied) -> AwsResponse {
     match request.service.as_str() {
         "sqs" => sqs(request, denied),
         "s3" => s3(request, denied),
-        "iam" | "sts" => query("AccessDenied", &denied.to_string()),
+        "iam" | "sts" => forbidden("AccessDenied", &denied.to_string()),
         "monitoring" => crate::cloudwatch::access_denied(request, denied.to_string()),
         "dynamodb" => dynamodb(denied),
         "logs" | "ssm" | "tagging" => {
@@ -31,8 +31,8 @@ pub(super) fn expired(request: &AwsRequest) -> AwsResponse {
     match request.service.as_str() {
         "s3" => s3_error("ExpiredToken", "The provided token has expired.", request),
         "monitoring" => crate::cloudwatch::expired_token(request, MESSAGE.to_owned()),
-        "iam" | "sts" => query("ExpiredToken", MESSAGE),
-        "sqs" if request.header("x-amz-target").is_none() => query("ExpiredToken", MESSAGE),
+        "iam" | "sts" => forbidden("ExpiredToken", MESSAGE),
+        "sqs" if request.header("x-amz-target").is_none() => forbidden("ExpiredToken", MESSAGE),
         _ => {
             let body = json!({"__type": "ExpiredTokenException", "message": MESSAGE}).to_string();
             let crc32 = crc32fast::hash(body.as_bytes()).to_string();
@@ -47,21 +47,26 @@ pub(super) fn expired(request: &AwsRequest) -> AwsResponse {
 fn sqs(request: &AwsRequest, denied: &Denied) -> AwsResponse {
     let message = Denied { action: denied.action.to_ascii_lowercase(), ..denied.clone() }.to_string();
     if request.header("x-amz-target").is_none() {
-        return query("AccessDenied", &message);
+        return forbidden("AccessDenied", &message);
     }
     let body = json!({"__type": "com.amazon.coral.service#AccessDeniedException", "message": message});
     AwsResponse::new(StatusCode::FORBIDDEN, "application/x-amz-json-1.0", body.to_string())
         .with_header("x-amzn-query-error", "AccessDenied;Sender")
 }
 
-fn query(code: &str, message: &str) -> AwsResponse {
+fn forbidden(code: &str, message: &str) -> AwsResponse {
+    query(StatusCode::FORBIDDEN, "", code, message)
+}
+
+/// An error of the query protocol; `attributes` are those of its root.
+pub(super) fn query(status: StatusCode, attributes: &str, code: &str, message: &str) -> AwsResponse {
     let body = format!(
-        "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{}</Message></Error>\
+        "<ErrorResponse{attributes}><Error><Type>Sender</Type><Code>{code}</Code><Message>{}</Message></Error>\
          <RequestId>{}</RequestId></ErrorResponse>",
         escape(message),
         uuid::Uuid::new_v4()
     );
-    AwsResponse::new(StatusCode::FORBIDDEN, "text/xml", body)
+    AwsResponse::new(status, "text/xml", body)
 }
 
 /// The Go and Java SDKs check the CRC32 of every answer of DynamoDB.
@@ -91,6 +96,6 @@ fn s3_error(code: &str, message: &str, request: &AwsRequest) -> AwsResponse {
     AwsResponse::new(StatusCode::FORBIDDEN, "application/xml", body)
 }
 
-pub(super) fn escape(text: &str) -> String {
+fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

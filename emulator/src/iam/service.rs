@@ -9,11 +9,12 @@ use winterbaume_core::{StatefulService, default_account_id};
 use winterbaume_iam::{IamService, IamStateView};
 
 use super::policy::{Kind, Malformed, Policy};
-use super::{Iam, managed, role};
+use super::{Iam, managed, refusal, role};
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 /// IAM is a global service, which the engine keeps in this region.
 const REGION: &str = "us-east-1";
+const NAMESPACE: &str = " xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"";
 
 /// The API in front of the engine that keeps its state.
 pub struct IamApi {
@@ -109,11 +110,6 @@ impl Form {
 }
 
 fn malformed(error: &Malformed) -> AwsResponse {
-    let body = format!(
-        "<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error><Type>Sender</Type>\
-         <Code>MalformedPolicyDocument</Code><Message>Syntax errors in policy: {error}.</Message></Error>\
-         <RequestId>{}</RequestId></ErrorResponse>",
-        uuid::Uuid::new_v4()
-    );
-    AwsResponse::new(StatusCode::BAD_REQUEST, "text/xml", body)
+    let message = format!("Syntax errors in policy: {error}.");
+    refusal::query(StatusCode::BAD_REQUEST, NAMESPACE, "MalformedPolicyDocument", &message)
 }

@@ -10,12 +10,12 @@ use super::context::Context;
 use super::needs::form_value;
 use super::policy::Ask;
 use super::principal::Caller;
-use super::refusal::escape;
 use super::role::Role;
-use super::{Credentials, Session};
+use super::{Credentials, Session, refusal};
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
+const NAMESPACE: &str = " xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"";
 /// "From 900 seconds (15 minutes) up to the maximum session duration set for the role", which is 12 hours at most.
 const SECONDS: std::ops::RangeInclusive<i64> = 900..=43_200;
 const SECONDS_DEFAULT: i64 = 3_600;
@@ -60,13 +60,7 @@ impl Refused {
             Self::Denied { .. } => (StatusCode::FORBIDDEN, "AccessDenied"),
             _ => (StatusCode::BAD_REQUEST, "ValidationError"),
         };
-        let body = format!(
-            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>\
-             <Code>{code}</Code><Message>{}</Message></Error><RequestId>{}</RequestId></ErrorResponse>",
-            escape(&self.to_string()),
-            Uuid::new_v4()
-        );
-        AwsResponse::new(status, "text/xml", body)
+        refusal::query(status, NAMESPACE, code, &self.to_string())
     }
 }
 
@@ -222,7 +216,7 @@ fn assumed(credentials: &Credentials, ends_ms: i64, arn: &str, id: &str) -> AwsR
 
 fn succeeded(operation: &str, result: &str) -> AwsResponse {
     let body = format!(
-        "<{operation}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{operation}Result>{result}\
+        "<{operation}Response{NAMESPACE}><{operation}Result>{result}\
          </{operation}Result><ResponseMetadata><RequestId>{}</RequestId></ResponseMetadata></{operation}Response>",
         Uuid::new_v4()
     );

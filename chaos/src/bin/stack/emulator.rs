@@ -10,14 +10,13 @@ use nix::unistd::Pid;
 use serde::Deserialize;
 
 use crate::error::StackError;
-use crate::steps::Steps;
+use crate::steps::{LOOK_INTERVAL, Steps};
 use crate::workdir::{Workdir, program};
 
 /// It starts in well under a second; a busy machine gets more.
 const START_LIMIT: Duration = Duration::from_secs(15);
 /// It ends its functions first.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const HEALTH: &str = "/_emulator/health";
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 

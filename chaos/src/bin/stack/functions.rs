@@ -12,9 +12,9 @@ use tokio::runtime::Runtime;
 
 use crate::emulator::Ready;
 use crate::error::StackError;
+use crate::steps::LOOK_INTERVAL;
 
 const UPDATE_LIMIT: Duration = Duration::from_secs(30);
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// An odd number has a middle one.
 const COLD_STARTS: u32 = 9;
 /// The function whose cold starts are measured: it builds the most clients.

@@ -14,8 +14,8 @@ use crate::interrupt::Interrupts;
 
 /// How often a long step says that it is still running, where there is no terminal to draw on.
 const HEARTBEAT: Duration = Duration::from_secs(20);
-/// How often a server that starts is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How often something that takes moments is looked at.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs steps and reports them.
 #[derive(Clone, Debug)]
