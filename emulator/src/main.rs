@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 /// A task is some thousand small allocations in a process with as many threads as the machine: the system's allocator took
 /// a fifth of the emulator's time.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Warnings by default: an unknown call is one, and must be seen.
 const DEFAULT_FILTER: &str = "warn";
