@@ -169,11 +169,14 @@ fn insert(
     }
     // Hardly anything will be added to what was the newest until now.
     if let Some(ended) = buckets.back_mut() {
-        ended.sketch.shrink();
+        ended.sketch.pack();
     }
     let at = buckets.partition_point(|bucket| bucket.start_ms < start_ms);
     match buckets.get_mut(at).filter(|bucket| bucket.start_ms == start_ms) {
-        Some(bucket) => update(bucket),
+        Some(late) => {
+            update(late);
+            late.sketch.pack();
+        }
         None => buckets.insert(at, make(start_ms)),
     }
 }
