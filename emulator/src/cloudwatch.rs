@@ -23,6 +23,7 @@ use tokio::task::AbortHandle;
 
 use self::alarms::Alarms;
 use self::dashboards::Dashboards;
+pub(crate) use self::failure::Bar;
 use self::failure::Failure;
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
@@ -61,14 +62,9 @@ impl CloudWatch {
     }
 }
 
-/// A call with credentials whose time is over, in its own protocol.
-pub(crate) fn expired_token(request: &AwsRequest, message: String) -> AwsResponse {
-    protocol::refuse(request, &Failure::expired_token(message))
-}
-
-/// A call that policies do not allow, in its own protocol.
-pub(crate) fn access_denied(request: &AwsRequest, message: String) -> AwsResponse {
-    protocol::refuse(request, &Failure::access_denied(message))
+/// A call that IAM does not let through, refused in the protocol of the call.
+pub(crate) fn barred(request: &AwsRequest, bar: Bar, message: String) -> AwsResponse {
+    protocol::refuse(request, &Failure::barred(bar, message))
 }
 
 impl Service for CloudWatch {

@@ -9,6 +9,6 @@ mod unknown;
 
 pub use assemble::Assembly;
 pub(crate) use connection::IAM_REPORT_PATH;
-pub(crate) use identify::{is_signed, signed_for, signer};
+pub(crate) use identify::{access_key, is_signed, signed_for};
 pub use registry::Registry;
 pub use start::{Emulator, Options, Running, StartError};

@@ -213,8 +213,8 @@ async fn the_report_over_http_names_what_was_denied_and_what_was_never_used() {
     let endpoint = format!("{}/_emulator/iam/report", account.running.endpoint());
     let report: Value = reqwest::get(endpoint).await.unwrap().json().await.unwrap();
     assert_eq!(report["enforced"], true);
-    let role = &report["roles"][0];
-    assert_eq!(role["role_arn"], functions::ROLE);
+    let role = &report["identities"][0];
+    assert_eq!(role["arn"], functions::ROLE);
     assert_eq!(role["used"][0]["action"], "sqs:SendMessage");
     assert_eq!(role["never_used"][0]["action"], "sqs:PurgeQueue");
     let denied = role["denied"].as_array().unwrap();

@@ -18,7 +18,7 @@ use super::router::decode;
 use super::ws_session::MESSAGE_BYTES_MAX;
 use crate::adversary::Act;
 use crate::iam::{Ask, Context, Denied};
-use crate::server::{is_signed, signer};
+use crate::server::{access_key, is_signed};
 
 /// `/{stage}/@connections/{id}`, where some SDKs write `%40connections`: the stage and the id, still encoded.
 pub(super) fn split(path: &str) -> Option<(&str, &str)> {
@@ -71,12 +71,12 @@ pub(super) async fn answer(
 /// `{connectionId}` in its place, in the decision and in the refusal.
 fn permitted(plane: &Plane, api_id: &str, stage: &str, request: &Request<Incoming>) -> Result<(), Denied> {
     let settings = &plane.settings;
-    let Some(session) = settings.iam.session(&signer(request)) else { return Ok(()) };
+    let Some(signer) = settings.iam.signer(&access_key(request)) else { return Ok(()) };
     let tail = format!("{}/@connections/{{connectionId}}", request.method());
     let resource = names::execute_api_arn(settings, api_id, &decode(stage), &tail);
     let context = Context::at(settings.clock.now_ms());
     let ask = Ask { action: "execute-api:ManageConnections", resource: &resource, context };
-    settings.iam.check(&session, &ask)
+    settings.iam.check(&signer, &ask)
 }
 
 async fn post(plane: &Plane, connection: &Arc<Connection>, body: Incoming) -> Reply {

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use super::stage_authorizer::{Denied, Grant};
-use crate::iam::{Ask, Context, Session};
+use crate::iam::{self, Ask, Context};
 use crate::server::{is_signed, signed_for};
 use crate::settings::Settings;
 
@@ -62,13 +62,13 @@ fn identify(settings: &Settings, arn: &str, headers: &HeaderMap, query: Option<&
         return None;
     }
     let (access_key, _) = signed_for(headers, query).filter(|(_, service)| service == SERVICE)?;
-    let Some(session) = settings.iam.session(&access_key) else {
+    let Some(signer) = settings.iam.signer(&access_key) else {
         return Some(administrator(settings, access_key));
     };
     let context = Context::at(settings.clock.now_ms());
     let ask = Ask { action: "execute-api:Invoke", resource: arn, context };
-    settings.iam.check(&session, &ask).ok()?;
-    Some(of_session(settings, &session, access_key))
+    settings.iam.check(&signer, &ask).ok()?;
+    Some(of_signer(settings, &signer, access_key))
 }
 
 fn administrator(settings: &Settings, access_key: String) -> Identity {
@@ -84,15 +84,15 @@ fn administrator(settings: &Settings, access_key: String) -> Identity {
     }
 }
 
-fn of_session(settings: &Settings, session: &Session, access_key: String) -> Identity {
-    let user_id = settings.iam.user_id(session).unwrap_or_default();
+fn of_signer(settings: &Settings, signer: &iam::Signer, access_key: String) -> Identity {
+    let user_id = settings.iam.user_id(signer).unwrap_or_default();
     Identity {
         access_key,
-        account_id: session.account_id.clone(),
+        account_id: signer.account_id.clone(),
         caller_id: user_id.clone(),
         cognito_identity: None,
         principal_org_id: None,
-        user_arn: session.arn.clone(),
+        user_arn: signer.arn.clone(),
         user_id,
     }
 }

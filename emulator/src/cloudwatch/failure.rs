@@ -12,6 +12,14 @@ pub(super) struct Failure {
     pub(super) message: String,
 }
 
+/// Why IAM does not let a call through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bar {
+    Denied,
+    Expired,
+    Unknown,
+}
+
 impl Failure {
     fn bad(shape: &'static str, query_code: &'static str, message: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, shape, query_code, message: message.into() }
@@ -49,22 +57,13 @@ impl Failure {
         }
     }
 
-    pub(super) fn expired_token(message: String) -> Self {
-        Self {
-            status: StatusCode::FORBIDDEN,
-            shape: "com.amazon.coral.service#ExpiredTokenException",
-            query_code: "ExpiredToken",
-            message,
-        }
-    }
-
-    pub(super) fn access_denied(message: String) -> Self {
-        Self {
-            status: StatusCode::FORBIDDEN,
-            shape: "com.amazon.coral.service#AccessDeniedException",
-            query_code: "AccessDenied",
-            message,
-        }
+    pub(super) fn barred(bar: Bar, message: String) -> Self {
+        let (shape, query_code) = match bar {
+            Bar::Denied => ("com.amazon.coral.service#AccessDeniedException", "AccessDenied"),
+            Bar::Expired => ("com.amazon.coral.service#ExpiredTokenException", "ExpiredToken"),
+            Bar::Unknown => ("com.amazon.coral.service#UnrecognizedClientException", "InvalidClientTokenId"),
+        };
+        Self { status: StatusCode::FORBIDDEN, shape, query_code, message }
     }
 
     pub(super) fn alarm_not_found() -> Self {

@@ -17,9 +17,20 @@ pub struct Context<'a> {
 pub(super) struct Principal<'a> {
     /// `aws:PrincipalArn`, `aws:PrincipalTag/…` and others that are the same for all of its sessions; in lower case.
     pub(super) keys: &'a [(String, String)],
-    /// `AROA…`
+    /// `AROA…`, `AIDA…`
     pub(super) unique_id: &'a str,
-    pub(super) session_name: &'a str,
+    /// None of a user.
+    pub(super) session_name: Option<&'a str>,
+}
+
+impl<'a> Principal<'a> {
+    /// "For a role: role-id:caller-specified-role-name", for a user its id.
+    pub(super) fn user_id(&self) -> Cow<'a, str> {
+        match self.session_name {
+            Some(name) => Cow::Owned(format!("{}:{name}", self.unique_id)),
+            None => Cow::Borrowed(self.unique_id),
+        }
+    }
 }
 
 impl<'a> Context<'a> {
@@ -43,12 +54,7 @@ impl<'a> Context<'a> {
             "aws:currenttime" | "aws:epochtime" => vec![Cow::Owned((self.now_ms / 1_000).to_string())],
             // On AWS every endpoint here is reached by TLS.
             "aws:securetransport" => vec![Cow::Borrowed("true")],
-            // "For a role: role-id:caller-specified-role-name."
-            "aws:userid" => self
-                .principal
-                .map(|of| Cow::Owned(format!("{}:{}", of.unique_id, of.session_name)))
-                .into_iter()
-                .collect(),
+            "aws:userid" => self.principal.map(|of| of.user_id()).into_iter().collect(),
             _ => {
                 let own = self.principal.map(|of| of.keys).unwrap_or_default().iter();
                 let own =

@@ -9,8 +9,10 @@ use super::principal::Caller;
 use crate::settings::Random;
 
 const KEY_ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-/// What follows `ASIA` in the id of a temporary key.
-const KEY_CHARS: usize = 16;
+/// `ASIA`, as all temporary keys begin, and what tells ours from those that the engine gives.
+const KEY_PREFIX: &str = "ASIALOCAL";
+/// As long as AWS's.
+const KEY_CHARS: usize = 20 - KEY_PREFIX.len();
 const SECRET_CHARS: usize = 40;
 /// AWS's are longer; "the size of the security token … is not fixed".
 const TOKEN_CHARS: usize = 356;
@@ -23,43 +25,84 @@ pub struct Credentials {
     pub session_token: String,
 }
 
-/// Who signs with a key.
+/// Who signs with a key: a session of a role, or a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    pub role_arn: String,
-    /// `arn:aws:sts::{account}:assumed-role/{role}/{name}`: on AWS a function's session is named after the function.
+pub struct Signer {
+    /// The role or the user whose policies speak.
+    pub identity_arn: String,
+    /// What refusals and policies of resources call it: `arn:aws:sts::{account}:assumed-role/{role}/{name}` of a session (a
+    /// function's is named after the function), the user's own ARN of a user.
     pub arn: String,
     pub account_id: String,
-    /// None for a function: Lambda gives it new credentials before the old ones end.
-    pub ends_ms: Option<i64>,
+    pub validity: Validity,
 }
 
-impl Session {
+/// For how long a key is worth something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// A user's, while it is active; a function's, because Lambda gives new credentials before the old ones end.
+    Lasting,
+    Until {
+        ends_ms: i64,
+    },
+    /// Deleted, not active, or of a session from before a restart: nobody knows any more whose it was.
+    Over,
+}
+
+impl Signer {
     #[must_use]
-    pub fn new(role_arn: &str, name: &str) -> Self {
-        let account_id = role_arn.split(':').nth(4).unwrap_or_default().to_owned();
+    pub fn session(role_arn: &str, name: &str) -> Self {
+        let account_id = account_of(role_arn);
         // The session's ARN has the role's name without its path.
         let role = role_arn.rsplit('/').next().unwrap_or_default();
         let arn = format!("arn:aws:sts::{account_id}:assumed-role/{role}/{name}");
-        Self { role_arn: role_arn.to_owned(), arn, account_id, ends_ms: None }
+        Self { identity_arn: role_arn.to_owned(), arn, account_id, validity: Validity::Lasting }
+    }
+
+    pub(super) fn user(arn: &str) -> Self {
+        let account_id = account_of(arn);
+        Self { identity_arn: arn.to_owned(), arn: arn.to_owned(), account_id, validity: Validity::Lasting }
+    }
+
+    pub(super) fn nobody() -> Self {
+        let (identity_arn, arn, account_id) = Default::default();
+        Self { identity_arn, arn, account_id, validity: Validity::Over }
+    }
+
+    /// The session's name; None of a user.
+    pub(super) fn session_name(&self) -> Option<&str> {
+        (self.arn != self.identity_arn).then(|| self.arn.rsplit('/').next().unwrap_or_default())
+    }
+
+    /// Whether the key is worth something.
+    pub(super) fn is_valid(&self, now_ms: i64) -> bool {
+        match self.validity {
+            Validity::Lasting => true,
+            Validity::Until { ends_ms } => now_ms < ends_ms,
+            Validity::Over => false,
+        }
     }
 
     #[must_use]
     pub fn caller(&self) -> Caller<'_> {
-        Caller::Session { account_id: &self.account_id, role_arn: &self.role_arn, session_arn: &self.arn }
+        Caller::Signer { account_id: &self.account_id, identity_arn: &self.identity_arn, arn: &self.arn }
     }
+}
+
+fn account_of(arn: &str) -> String {
+    arn.split(':').nth(4).unwrap_or_default().to_owned()
 }
 
 /// The sessions, by access key. None is ever taken out: AWS cannot take temporary credentials back either, and a key that has
 /// ended must not become the administrator's. There is one for each version of a function that ever was, and one, of some
 /// hundred bytes, for each AssumeRole.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(RwLock<HashMap<String, Arc<Session>>>);
+pub(super) struct Sessions(RwLock<HashMap<String, Arc<Signer>>>);
 
 impl Sessions {
-    pub(super) fn issue(&self, random: &Random, session: Session) -> Credentials {
+    pub(super) fn issue(&self, random: &Random, session: Signer) -> Credentials {
         let credentials = Credentials {
-            access_key_id: format!("ASIA{}", letters(random, KEY_CHARS)),
+            access_key_id: format!("{KEY_PREFIX}{}", letters(random, KEY_CHARS)),
             secret_access_key: letters(random, SECRET_CHARS),
             session_token: letters(random, TOKEN_CHARS),
         };
@@ -68,11 +111,12 @@ impl Sessions {
         credentials
     }
 
-    pub(super) fn find(&self, access_key_id: &str) -> Option<Arc<Session>> {
-        if !access_key_id.starts_with("ASIA") {
+    pub(super) fn find(&self, access_key_id: &str) -> Option<Arc<Signer>> {
+        if !access_key_id.starts_with(KEY_PREFIX) {
             return None;
         }
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(access_key_id).cloned()
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(access_key_id).cloned();
+        Some(known.unwrap_or_else(|| Arc::new(Signer::nobody())))
     }
 }
 

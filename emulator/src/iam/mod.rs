@@ -1,19 +1,19 @@
 //! Who may do what: credentials of functions, policies, and the decision on every call that a function makes.
 //!
 //! The IAM API is an engine of others ([`service`]); what it stores is read here whenever it changes. A call is judged
-//! only when it was signed with credentials that Lambda gave to a function or STS to whoever took a role: everybody else is
-//! the account's administrator, whom only the policies of resources can deny.
+//! only when it was signed with credentials that Lambda gave to a function, STS to whoever took a role, or IAM to a user:
+//! everybody else is the account's administrator, whom only the policies of resources can deny.
 
 mod condition;
 mod context;
 mod credentials;
+mod identity;
 mod managed;
 mod needs;
 mod pattern;
 mod policy;
 mod principal;
 mod refusal;
-mod role;
 mod service;
 mod sts;
 mod usage;
@@ -23,19 +23,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use context::Context;
-pub use credentials::{Credentials, Session};
+pub use credentials::{Credentials, Signer, Validity};
+pub use identity::Reason;
 pub use pattern::{Case, matches};
 pub use policy::{Ask, Kind, Malformed, Policy, Verdict};
 pub use principal::Caller;
-pub use role::Reason;
 pub use service::IamApi;
 pub use sts::StsApi;
-pub use usage::{Grant, Refusal, Report, RoleReport};
+pub use usage::{Grant, IdentityReport, Refusal, Report};
 
 use crate::settings::Random;
 use crate::wire::{AwsRequest, AwsResponse};
 use credentials::Sessions;
-use role::Roles;
+use identity::Identities;
 use usage::Refusals;
 
 /// The decisions of one account. Cheap to clone.
@@ -48,7 +48,7 @@ pub struct Iam {
 struct Inner {
     enforced: bool,
     sessions: Sessions,
-    roles: RwLock<Arc<Roles>>,
+    identities: RwLock<Arc<Identities>>,
     refusals: Mutex<Refusals>,
     resources: ResourcePolicies,
 }
@@ -108,7 +108,7 @@ impl Iam {
         let inner = Inner {
             enforced,
             sessions: Sessions::default(),
-            roles: RwLock::default(),
+            identities: RwLock::default(),
             refusals: Mutex::default(),
             resources: ResourcePolicies::default(),
         };
@@ -124,20 +124,21 @@ impl Iam {
     /// Credentials for a function of this name that runs as this role.
     #[must_use]
     pub fn issue(&self, random: &Random, role_arn: &str, function: &str) -> Credentials {
-        self.inner.sessions.issue(random, Session::new(role_arn, function))
+        self.inner.sessions.issue(random, Signer::session(role_arn, function))
     }
 
-    /// The session of a role that signs with this key, if it is one.
+    /// Who signs with this key. None: the account's administrator.
     #[must_use]
-    pub fn session(&self, access_key_id: &str) -> Option<Arc<Session>> {
-        self.inner.sessions.find(access_key_id)
+    pub fn signer(&self, access_key_id: &str) -> Option<Arc<Signer>> {
+        self.inner.sessions.find(access_key_id).or_else(|| self.identities().signer(access_key_id))
     }
 
-    /// `aws:userid` of a session: the role's unique id and the session's name. None when the role does not exist.
+    /// `aws:userid`: the unique id, and of a session its name. None when the identity does not exist.
     #[must_use]
-    pub fn user_id(&self, session: &Session) -> Option<String> {
-        let name = session.arn.rsplit('/').next().unwrap_or_default();
-        self.roles().get(&session.role_arn).map(|role| format!("{}:{name}", role.unique_id))
+    pub fn user_id(&self, signer: &Signer) -> Option<String> {
+        let identities = self.identities();
+        let identity = identities.get(&signer.identity_arn)?;
+        Some(identity.principal(signer.session_name()).user_id().into_owned())
     }
 
     /// Where to ask for the policies of a service's resources.
@@ -146,30 +147,31 @@ impl Iam {
         sources.insert(service, source);
     }
 
-    fn replace_roles(&self, read: impl FnOnce(&Roles) -> Roles) {
-        let mut roles = self.inner.roles.write().unwrap_or_else(PoisonError::into_inner);
-        *roles = Arc::new(read(&roles));
+    fn replace_identities(&self, read: impl FnOnce(&Identities) -> Identities) {
+        let mut identities = self.inner.identities.write().unwrap_or_else(PoisonError::into_inner);
+        *identities = Arc::new(read(&identities));
     }
 
-    fn roles(&self) -> Arc<Roles> {
-        Arc::clone(&self.inner.roles.read().unwrap_or_else(PoisonError::into_inner))
+    fn identities(&self) -> Arc<Identities> {
+        Arc::clone(&self.inner.identities.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether this role session may do that.
+    /// Whether the signer may do that.
     ///
     /// # Errors
     /// What AWS would say, when it may not.
-    pub fn check(&self, session: &Session, ask: &Ask<'_>) -> Result<(), Denied> {
+    pub fn check(&self, signer: &Signer, ask: &Ask<'_>) -> Result<(), Denied> {
         if !self.inner.enforced {
             return Ok(());
         }
         let resource_policy = self.resource_policy(ask.resource);
-        let roles = self.roles();
-        let decided = match roles.get(&session.role_arn) {
-            Some(role) => role.decide(ask, &session.caller(), resource_policy.as_deref()),
+        let identities = self.identities();
+        let is_valid = signer.is_valid(ask.context.now_ms);
+        let decided = match identities.get(&signer.identity_arn).filter(|_| is_valid) {
+            Some(identity) => identity.decide(ask, &signer.caller(), resource_policy.as_deref()),
             None => Err(Reason::NotGranted),
         };
-        decided.map_err(|reason| self.refuse(session, ask, reason))
+        decided.map_err(|reason| self.refuse(signer, ask, reason))
     }
 
     /// What a service does in the name of a function that runs as this role: its mapping, its log, its destinations.
@@ -180,7 +182,7 @@ impl Iam {
         if !self.inner.enforced {
             return Ok(());
         }
-        self.check(&Session::new(role_arn, session), ask)
+        self.check(&Signer::session(role_arn, session), ask)
     }
 
     /// Whether the trust policy of the role lets a service take it. Without enforcement every role trusts everyone.
@@ -190,7 +192,7 @@ impl Iam {
             return true;
         }
         let ask = Ask { action: "sts:AssumeRole", resource: role_arn, context };
-        self.roles().get(role_arn).is_some_and(|role| role.trusts(&ask, &Caller::Service(service), None))
+        self.identities().get(role_arn).is_some_and(|role| role.trusts(&ask, &Caller::Service(service), None))
     }
 
     /// Judges a request to a service. None: it may go on.
@@ -199,18 +201,18 @@ impl Iam {
         if !self.inner.enforced {
             return None;
         }
-        let Some(session) = self.session(&request.access_key_id) else {
+        let Some(signer) = self.signer(&request.access_key_id) else {
             return self.judge_administrator(request, account_id, now_ms);
         };
-        if session.ends_ms.is_some_and(|ends_ms| ends_ms <= now_ms) {
-            return Some(refusal::expired(request));
+        if !signer.is_valid(now_ms) {
+            return Some(refusal::worthless(request, signer.validity));
         }
         let needs = needs::of(request, account_id);
         for need in &needs {
             let pairs = need.pairs();
             let context = Context::with(now_ms, &pairs);
             let ask = Ask { action: &need.action, resource: &need.resource, context };
-            if let Err(denied) = self.check(&session, &ask) {
+            if let Err(denied) = self.check(&signer, &ask) {
                 return Some(refusal::response(request, &denied));
             }
         }
@@ -259,14 +261,14 @@ impl Iam {
     /// Of a role it is the one that says who may take it.
     fn resource_policy(&self, arn: &str) -> Option<Arc<Policy>> {
         match arn.split(':').nth(2)? {
-            "iam" => self.roles().get(arn)?.trust.clone(),
+            "iam" => self.identities().get(arn)?.role.as_ref()?.trust.clone(),
             service => self.source(service)?.policy(arn),
         }
     }
 
-    fn refuse(&self, session: &Session, ask: &Ask<'_>, reason: Reason) -> Denied {
+    fn refuse(&self, signer: &Signer, ask: &Ask<'_>, reason: Reason) -> Denied {
         let denied = Denied {
-            principal: session.arn.clone(),
+            principal: signer.arn.clone(),
             action: ask.action.to_owned(),
             resource: ask.resource.to_owned(),
             reason,
@@ -279,24 +281,24 @@ impl Iam {
             last_ms: ask.context.now_ms,
         };
         let mut refusals = self.inner.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.note(&session.role_arn, refusal);
+        refusals.note(&signer.identity_arn, refusal);
         drop(refusals);
         tracing::debug!(%denied, "a call was denied");
         denied
     }
 
-    /// Per role: what it was granted and never used, and what it was refused.
+    /// Per role and user: what it was granted and never used, and what it was refused.
     #[must_use]
     pub fn report(&self) -> Report {
         let refusals = self.inner.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.report(self.inner.enforced, &self.roles())
+        refusals.report(self.inner.enforced, &self.identities())
     }
 }
 
 const fn reason_words(reason: Reason) -> &'static str {
     match reason {
         Reason::NotGranted => "not granted",
-        Reason::IdentityDenies => "denied by a policy of the role",
+        Reason::IdentityDenies => "denied by a policy of its own",
         Reason::ResourceDenies => "denied by the policy of the resource",
         Reason::BoundaryDenies => "denied by the permissions boundary",
         Reason::OutsideBoundary => "outside the permissions boundary",

@@ -338,10 +338,10 @@ mod tests {
 
     #[test]
     fn an_allowance_of_the_account_is_told_apart_from_one_of_the_role() {
-        let session = Caller::Session {
+        let session = Caller::Signer {
             account_id: "123456789012",
-            role_arn: "arn:aws:iam::123456789012:role/f",
-            session_arn: "arn:aws:sts::123456789012:assumed-role/f/f",
+            identity_arn: "arn:aws:iam::123456789012:role/f",
+            arn: "arn:aws:sts::123456789012:assumed-role/f/f",
         };
         let policy = |who: &str| {
             let text = format!(

@@ -7,10 +7,10 @@ use super::policy::Malformed;
 /// The identity behind a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller<'a> {
-    /// The account's administrator: terraform, the chaos harness, whoever signs with a key that no role owns.
+    /// The account's administrator: terraform, the chaos harness, whoever signs with a key that nobody was given.
     Root { account_id: &'a str },
-    /// A session of a role.
-    Session { account_id: &'a str, role_arn: &'a str, session_arn: &'a str },
+    /// A session of a role, or a user, whose own ARN is then that of its identity.
+    Signer { account_id: &'a str, identity_arn: &'a str, arn: &'a str },
     /// An AWS service, such as `apigateway.amazonaws.com`.
     Service(&'a str),
 }
@@ -75,9 +75,9 @@ impl Principal {
         match (self, caller) {
             (Self::Anyone, _) => Fit::Exact,
             (Self::Account(id), Caller::Root { account_id }) => exact(id == account_id),
-            (Self::Account(id), Caller::Session { account_id, .. }) if id == account_id => Fit::Account,
-            (Self::Arn(arn), Caller::Session { role_arn, session_arn, .. }) => {
-                exact(arn == role_arn || arn == session_arn)
+            (Self::Account(id), Caller::Signer { account_id, .. }) if id == account_id => Fit::Account,
+            (Self::Arn(named), Caller::Signer { identity_arn, arn, .. }) => {
+                exact(named == identity_arn || named == arn)
             }
             (Self::Service(name), Caller::Service(service)) => exact(name == service),
             _ => Fit::No,
@@ -100,10 +100,10 @@ mod tests {
 
     use super::*;
 
-    const SESSION: Caller<'_> = Caller::Session {
+    const SESSION: Caller<'_> = Caller::Signer {
         account_id: "123456789012",
-        role_arn: "arn:aws:iam::123456789012:role/worker",
-        session_arn: "arn:aws:sts::123456789012:assumed-role/worker/worker",
+        identity_arn: "arn:aws:iam::123456789012:role/worker",
+        arn: "arn:aws:sts::123456789012:assumed-role/worker/worker",
     };
 
     fn fit(value: &Value, caller: &Caller<'_>) -> Fit {

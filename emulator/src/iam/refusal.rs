@@ -3,7 +3,8 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::Denied;
+use super::{Denied, Validity};
+use crate::cloudwatch::{self, Bar};
 use crate::wire::{AwsRequest, AwsResponse};
 
 pub(super) fn response(request: &AwsRequest, denied: &Denied) -> AwsResponse {
@@ -11,7 +12,7 @@ pub(super) fn response(request: &AwsRequest, denied: &Denied) -> AwsResponse {
         "sqs" => sqs(request, denied),
         "s3" => s3(request, denied),
         "iam" | "sts" => forbidden("AccessDenied", &denied.to_string()),
-        "monitoring" => crate::cloudwatch::access_denied(request, denied.to_string()),
+        "monitoring" => cloudwatch::barred(request, Bar::Denied, denied.to_string()),
         "dynamodb" => dynamodb(denied),
         "logs" | "ssm" | "tagging" => {
             let body = json!({"__type": "AccessDeniedException", "Message": denied.to_string()});
@@ -25,20 +26,60 @@ pub(super) fn response(request: &AwsRequest, denied: &Denied) -> AwsResponse {
     }
 }
 
-/// Credentials whose time is over.
-pub(super) fn expired(request: &AwsRequest) -> AwsResponse {
-    const MESSAGE: &str = "The security token included in the request is expired";
+/// How AWS words that a key is worth nothing.
+struct Worthless {
+    bar: Bar,
+    query_code: &'static str,
+    json_code: &'static str,
+    message: &'static str,
+    /// S3 has words of its own.
+    s3: (StatusCode, &'static str, &'static str),
+}
+
+const EXPIRED: Worthless = Worthless {
+    bar: Bar::Expired,
+    query_code: "ExpiredToken",
+    json_code: "ExpiredTokenException",
+    message: "The security token included in the request is expired",
+    s3: (StatusCode::BAD_REQUEST, "ExpiredToken", "The provided token has expired."),
+};
+
+const UNKNOWN: Worthless = Worthless {
+    bar: Bar::Unknown,
+    query_code: "InvalidClientTokenId",
+    json_code: "UnrecognizedClientException",
+    message: "The security token included in the request is invalid.",
+    s3: (
+        StatusCode::FORBIDDEN,
+        "InvalidAccessKeyId",
+        "The AWS Access Key Id you provided does not exist in our records.",
+    ),
+};
+
+/// A key whose time is over, or that nobody has any more.
+pub(super) fn worthless(request: &AwsRequest, validity: Validity) -> AwsResponse {
+    let words = match validity {
+        Validity::Until { .. } => EXPIRED,
+        Validity::Lasting | Validity::Over => UNKNOWN,
+    };
+    let Worthless { bar, query_code, json_code, message, s3: (s3_status, s3_code, s3_message) } = words;
+    let json = json!({"__type": format!("com.amazon.coral.service#{json_code}"), "message": message});
     match request.service.as_str() {
-        "s3" => s3_error("ExpiredToken", "The provided token has expired.", request),
-        "monitoring" => crate::cloudwatch::expired_token(request, MESSAGE.to_owned()),
-        "iam" | "sts" => forbidden("ExpiredToken", MESSAGE),
-        "sqs" if request.header("x-amz-target").is_none() => forbidden("ExpiredToken", MESSAGE),
+        "s3" => s3_error(s3_status, s3_code, s3_message, request),
+        "monitoring" => cloudwatch::barred(request, bar, message.to_owned()),
+        "iam" | "sts" => forbidden(query_code, message),
+        "sqs" if request.header("x-amz-target").is_none() => forbidden(query_code, message),
+        "sqs" => AwsResponse::new(StatusCode::FORBIDDEN, "application/x-amz-json-1.0", json.to_string())
+            .with_header("x-amzn-query-error", &format!("{query_code};Sender")),
+        "dynamodb" => of_dynamodb(json.to_string()),
+        "logs" | "ssm" | "tagging" => {
+            let body = json!({"__type": json_code, "message": message}).to_string();
+            AwsResponse::new(StatusCode::BAD_REQUEST, "application/x-amz-json-1.1", body)
+        }
         _ => {
-            let body = json!({"__type": "ExpiredTokenException", "message": MESSAGE}).to_string();
-            let crc32 = crc32fast::hash(body.as_bytes()).to_string();
-            AwsResponse::new(StatusCode::FORBIDDEN, "application/x-amz-json-1.1", body)
-                .with_header("x-amzn-errortype", "ExpiredTokenException")
-                .with_header("x-amz-crc32", &crc32)
+            let body = json!({"message": message}).to_string();
+            AwsResponse::new(StatusCode::FORBIDDEN, "application/json", body)
+                .with_header("x-amzn-errortype", json_code)
         }
     }
 }
@@ -69,11 +110,14 @@ pub(super) fn query(status: StatusCode, attributes: &str, code: &str, message: &
     AwsResponse::new(status, "text/xml", body)
 }
 
-/// The Go and Java SDKs check the CRC32 of every answer of DynamoDB.
 fn dynamodb(denied: &Denied) -> AwsResponse {
-    let body =
-        json!({"__type": "com.amazon.coral.service#AccessDeniedException", "Message": denied.to_string()})
-            .to_string();
+    let message = denied.to_string();
+    let body = json!({"__type": "com.amazon.coral.service#AccessDeniedException", "Message": message});
+    of_dynamodb(body.to_string())
+}
+
+/// The Go and Java SDKs check the CRC32 of every answer of DynamoDB.
+fn of_dynamodb(body: String) -> AwsResponse {
     let crc32 = crc32fast::hash(body.as_bytes()).to_string();
     AwsResponse::new(StatusCode::BAD_REQUEST, "application/x-amz-json-1.0", body)
         .with_header("x-amz-crc32", &crc32)
@@ -82,10 +126,10 @@ fn dynamodb(denied: &Denied) -> AwsResponse {
 /// S3 puts the resource in quotes. A HEAD has no body to say it in.
 fn s3(request: &AwsRequest, denied: &Denied) -> AwsResponse {
     let message = Denied { resource: format!("\"{}\"", denied.resource), ..denied.clone() }.to_string();
-    s3_error("AccessDenied", &message, request)
+    s3_error(StatusCode::FORBIDDEN, "AccessDenied", &message, request)
 }
 
-fn s3_error(code: &str, message: &str, request: &AwsRequest) -> AwsResponse {
+fn s3_error(status: StatusCode, code: &str, message: &str, request: &AwsRequest) -> AwsResponse {
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>\
          <RequestId>{}</RequestId></Error>",
@@ -93,7 +137,7 @@ fn s3_error(code: &str, message: &str, request: &AwsRequest) -> AwsResponse {
         uuid::Uuid::new_v4().simple()
     );
     let body = if request.method == http::Method::HEAD { String::new() } else { body };
-    AwsResponse::new(StatusCode::FORBIDDEN, "application/xml", body)
+    AwsResponse::new(status, "application/xml", body)
 }
 
 fn escape(text: &str) -> String {

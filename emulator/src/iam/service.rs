@@ -9,7 +9,7 @@ use winterbaume_core::{StatefulService, default_account_id};
 use winterbaume_iam::{IamService, IamStateView};
 
 use super::policy::{Kind, Malformed, Policy};
-use super::{Iam, managed, refusal, role};
+use super::{Iam, identity, managed, refusal};
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 /// IAM is a global service, which the engine keeps in this region.
@@ -35,7 +35,7 @@ impl IamApi {
     #[must_use]
     pub fn new(iam: Iam, engine: Arc<IamService>, front: Arc<dyn Service>) -> Self {
         engine.notifier().subscribe(move |_, _, view: &IamStateView| {
-            iam.replace_roles(|before| role::read(view, before));
+            iam.replace_identities(|before| identity::read(view, before));
         });
         Self { engine, front, managed: OnceCell::new() }
     }

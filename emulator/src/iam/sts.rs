@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::context::Context;
+use super::identity::Identity;
 use super::needs::form_value;
 use super::policy::Ask;
 use super::principal::Caller;
-use super::role::Role;
-use super::{Credentials, Session, refusal};
+use super::{Credentials, Signer, Validity, refusal};
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
@@ -129,31 +129,33 @@ impl StsApi {
     }
 
     async fn answer(&self, request: AwsRequest) -> AwsResponse {
-        let session = self.settings.iam.session(&request.access_key_id);
+        let signer = self.settings.iam.signer(&request.access_key_id);
         match form_value(&request, "Action").as_deref() {
             Some("AssumeRole") => {
-                self.assume_role(&request, session.as_deref()).unwrap_or_else(|refused| refused.response())
+                self.assume_role(&request, signer.as_deref()).unwrap_or_else(|refused| refused.response())
             }
             // Of temporary keys that are not ours the engine knows whose they are.
-            Some("GetCallerIdentity") if session.is_some() || !request.access_key_id.starts_with("ASIA") => {
-                self.identity(session.as_deref())
+            Some("GetCallerIdentity") if signer.is_some() || !request.access_key_id.starts_with("ASIA") => {
+                self.identity(signer.as_deref())
             }
             _ => self.engine.handle(request).await,
         }
     }
 
     /// That the policies of the caller allow it was asked before; here it is the role's turn.
-    fn assume_role(&self, request: &AwsRequest, by: Option<&Session>) -> Result<AwsResponse, Refused> {
+    fn assume_role(&self, request: &AwsRequest, by: Option<&Signer>) -> Result<AwsResponse, Refused> {
         let wanted = Wanted::read(request)?;
         let role = self.trusting_role(request, &wanted, by)?;
-        if wanted.seconds > role.session_seconds_max {
+        if role.role.as_ref().is_none_or(|role| wanted.seconds > role.session_seconds_max) {
             return Err(Refused::TooLong);
         }
-        if by.is_some() && wanted.seconds > CHAINED_SECONDS_MAX {
+        let is_chained = by.is_some_and(|by| by.session_name().is_some());
+        if is_chained && wanted.seconds > CHAINED_SECONDS_MAX {
             return Err(Refused::ChainedTooLong);
         }
         let ends_ms = self.settings.clock.now_ms() + wanted.seconds * 1_000;
-        let session = Session { ends_ms: Some(ends_ms), ..Session::new(&role.arn, &wanted.name) };
+        let validity = Validity::Until { ends_ms };
+        let session = Signer { validity, ..Signer::session(&role.arn, &wanted.name) };
         let arn = session.arn.clone();
         let credentials = self.settings.iam.inner.sessions.issue(&self.settings.random, session);
         Ok(assumed(&credentials, ends_ms, &arn, &format!("{}:{}", role.unique_id, wanted.name)))
@@ -164,12 +166,12 @@ impl StsApi {
         &self,
         request: &AwsRequest,
         wanted: &Wanted,
-        by: Option<&Session>,
-    ) -> Result<Arc<Role>, Refused> {
+        by: Option<&Signer>,
+    ) -> Result<Arc<Identity>, Refused> {
         let iam = &self.settings.iam;
         let account_id: &str = &self.settings.account_id;
         let (caller, principal) = match by {
-            Some(session) => (session.caller(), session.arn.clone()),
+            Some(signer) => (signer.caller(), signer.arn.clone()),
             None => (Caller::Root { account_id }, format!("arn:aws:iam::{account_id}:root")),
         };
         let external_id = form_value(request, "ExternalId");
@@ -177,17 +179,17 @@ impl StsApi {
         pairs.extend(external_id.as_deref().map(|id| ("sts:externalid", id)));
         let context = Context::with(self.settings.clock.now_ms(), &pairs);
         let ask = Ask { action: "sts:AssumeRole", resource: &wanted.role_arn, context };
-        let roles = iam.roles();
-        let own = by.and_then(|session| roles.get(&session.role_arn));
-        let role = roles.get(&wanted.role_arn);
+        let identities = iam.identities();
+        let own = by.and_then(|signer| identities.get(&signer.identity_arn));
+        let role = identities.get(&wanted.role_arn);
         let role = role.filter(|role| !iam.is_enforced() || role.trusts(&ask, &caller, own.map(Arc::as_ref)));
         role.cloned().ok_or_else(|| Refused::Denied { principal, role_arn: wanted.role_arn.clone() })
     }
 
-    fn identity(&self, session: Option<&Session>) -> AwsResponse {
+    fn identity(&self, signer: Option<&Signer>) -> AwsResponse {
         let account_id = &self.settings.account_id;
-        let (arn, user_id) = match session {
-            Some(session) => (session.arn.clone(), self.settings.iam.user_id(session).unwrap_or_default()),
+        let (arn, user_id) = match signer {
+            Some(signer) => (signer.arn.clone(), self.settings.iam.user_id(signer).unwrap_or_default()),
             None => (format!("arn:aws:iam::{account_id}:root"), account_id.to_string()),
         };
         let result = format!("<Arn>{arn}</Arn><UserId>{user_id}</UserId><Account>{account_id}</Account>");

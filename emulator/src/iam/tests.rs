@@ -17,13 +17,13 @@ const TABLE: &str = "arn:aws:dynamodb:us-east-1:123456789012:table/tasks";
 const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:tasks";
 
 pub(super) struct Fixture {
-    iam: Iam,
+    pub(super) iam: Iam,
     api: Arc<dyn Service>,
     sts: Arc<dyn Service>,
     /// Of a session of the role `worker`.
     pub(super) key: String,
     pub(super) hand: Arc<ManualClock>,
-    clock: Clock,
+    pub(super) clock: Clock,
 }
 
 impl Fixture {
@@ -286,6 +286,113 @@ async fn what_is_no_policy_is_refused_and_nothing_is_kept() {
     assert_eq!(fixture.call("GetRolePolicy", &get).await.status, 404);
 }
 
+/// A user `alice` in the group `operators`, and the id of her key.
+pub(super) async fn alice(fixture: &Fixture) -> String {
+    let alice = ("UserName", "alice");
+    assert_eq!(fixture.call("CreateUser", &[alice]).await.status, 200);
+    assert_eq!(fixture.call("CreateGroup", &[("GroupName", "operators")]).await.status, 200);
+    let member = [alice, ("GroupName", "operators")];
+    assert_eq!(fixture.call("AddUserToGroup", &member).await.status, 200);
+    let made = fixture.call("CreateAccessKey", &[alice]).await;
+    let made = String::from_utf8(made.body.to_vec()).unwrap();
+    made.split("<AccessKeyId>").nth(1).unwrap().split('<').next().unwrap().to_owned()
+}
+
+pub(super) async fn put(fixture: &Fixture, action: &str, whose: (&str, &str), statements: Value) {
+    let document = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+    let policy = [whose, ("PolicyName", "p"), ("PolicyDocument", document.as_str())];
+    assert_eq!(fixture.call(action, &policy).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_user_may_do_what_its_policies_and_its_groups_allow() {
+    let fixture = Fixture::new().await;
+    let key = alice(&fixture).await;
+    let ask = |operation: &str, body: &Value| {
+        fixture.judge_as(&key, "dynamodb", &format!("DynamoDB_20120810.{operation}"), body)
+    };
+    let body = json!({"TableName": "tasks"});
+    let denied = ask("GetItem", &body).unwrap();
+    assert!(
+        message(&denied).starts_with("User: arn:aws:iam::123456789012:user/alice is not authorized"),
+        "{}",
+        message(&denied)
+    );
+    let own = "arn:aws:dynamodb:us-east-1:123456789012:table/${aws:username}";
+    put(&fixture, "PutUserPolicy", ("UserName", "alice"), json!([statement("Allow", "dynamodb:*", own)]))
+        .await;
+    assert!(ask("GetItem", &json!({"TableName": "alice"})).is_none());
+    assert!(ask("GetItem", &body).is_some());
+    let operators = ("GroupName", "operators");
+    put(&fixture, "PutGroupPolicy", operators, json!([statement("Allow", "dynamodb:GetItem", TABLE)])).await;
+    assert!(ask("GetItem", &body).is_none());
+    assert!(ask("PutItem", &body).is_some());
+    let condition = json!([{"Effect": "Deny", "Action": "dynamodb:GetItem", "Resource": "*",
+        "Condition": {"StringEquals": {"aws:PrincipalType": "User", "aws:username": "alice"}}}]);
+    put(&fixture, "PutGroupPolicy", operators, condition).await;
+    assert!(
+        message(&ask("GetItem", &body).unwrap())
+            .ends_with("with an explicit deny in an identity-based policy")
+    );
+    let reported = fixture.iam.report().identities;
+    assert!(
+        reported.iter().any(|one| one.arn.ends_with(":user/alice") && one.denied.len() == 2),
+        "{reported:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_key_of_a_user_that_is_not_active_or_deleted_is_nobodys() {
+    let fixture = Fixture::new().await;
+    let key = alice(&fixture).await;
+    put(&fixture, "PutUserPolicy", ("UserName", "alice"), json!([statement("Allow", "*", "*")])).await;
+    let get = || {
+        let body = json!({"TableName": "tasks"});
+        fixture.judge_as(&key, "dynamodb", "DynamoDB_20120810.GetItem", &body)
+    };
+    assert!(get().is_none());
+    let key_of_alice = [("UserName", "alice"), ("AccessKeyId", key.as_str())];
+    for (action, status) in [("UpdateAccessKey", Some("Inactive")), ("DeleteAccessKey", None)] {
+        let mut parameters = key_of_alice.to_vec();
+        parameters.extend(status.map(|status| ("Status", status)));
+        assert_eq!(fixture.call(action, &parameters).await.status, 200);
+        let refused = get().unwrap();
+        let body: Value = serde_json::from_slice(&refused.body).unwrap();
+        assert_eq!(refused.status, 400);
+        assert_eq!(body["__type"], "com.amazon.coral.service#UnrecognizedClientException", "{action}");
+        let refused = fixture.sts(&key, "GetCallerIdentity", &[]).await;
+        assert!(
+            String::from_utf8_lossy(&refused.body).contains("<Code>InvalidClientTokenId</Code>"),
+            "{action}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_boundary_of_a_user_limits_its_policies_and_not_what_a_resource_gives_it() {
+    let fixture = Fixture::new().await;
+    let key = alice(&fixture).await;
+    put(&fixture, "PutUserPolicy", ("UserName", "alice"), json!([statement("Allow", "*", "*")])).await;
+    let tables = json!({"Version": "2012-10-17", "Statement": [statement("Allow", "dynamodb:*", "*")]});
+    let tables = [("PolicyName", "tables"), ("PolicyDocument", &tables.to_string())];
+    assert_eq!(fixture.call("CreatePolicy", &tables).await.status, 200);
+    let boundary =
+        [("UserName", "alice"), ("PermissionsBoundary", "arn:aws:iam::123456789012:policy/tables")];
+    assert_eq!(fixture.call("PutUserPermissionsBoundary", &boundary).await.status, 200);
+    let send = || {
+        let body = json!({"QueueUrl": "http://127.0.0.1:1/123456789012/tasks"});
+        fixture.judge_as(&key, "sqs", "AmazonSQS.SendMessage", &body)
+    };
+    assert!(message(&send().unwrap()).contains("no permissions boundary allows"));
+    let given = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": QUEUE,
+        "Principal": {"AWS": "arn:aws:iam::123456789012:user/alice"},
+    }]});
+    let given = Policy::from_value(&given, Kind::Resource).unwrap();
+    fixture.iam.set_policy_source("sqs", Arc::new(OnePolicy(Arc::new(given))));
+    assert!(send().is_none());
+}
+
 #[tokio::test]
 async fn the_report_tells_the_used_from_the_never_used_and_counts_what_was_denied() {
     let fixture = Fixture::new().await;
@@ -299,7 +406,7 @@ async fn the_report_tells_the_used_from_the_never_used_and_counts_what_was_denie
     // Another policy must not make it forget what this one was used for.
     fixture.allow("other", json!([statement("Deny", "sqs:*", "*")])).await;
     let report = fixture.iam.report();
-    let [role] = report.roles.as_slice() else { panic!("{report:?}") };
+    let [role] = report.identities.as_slice() else { panic!("{report:?}") };
     let names = |grants: &[Grant]| grants.iter().map(|grant| grant.action.clone()).collect::<Vec<_>>();
     assert_eq!(names(&role.used), ["dynamodb:GetItem"]);
     assert_eq!(names(&role.never_used), ["dynamodb:PutItem"]);

@@ -1,14 +1,14 @@
-//! What roles were granted and never used, and what they were refused.
+//! What roles and users were granted and never used, and what they were refused.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+use super::identity::{Identities, Identity};
 use super::policy::{Actions, Effect};
-use super::role::{Role, Roles};
 
-/// Refusals told apart per role: enough to see what is missing, bounded whatever a function does.
+/// Refusals told apart per identity: enough to see what is missing, bounded whatever a function does.
 const REFUSALS_MAX: usize = 200;
 
 /// `GET /_emulator/iam/report`.
@@ -16,14 +16,14 @@ const REFUSALS_MAX: usize = 200;
 pub struct Report {
     /// False with `--iam off`: then nothing below was counted.
     pub enforced: bool,
-    /// In the order of their ARNs.
-    pub roles: Vec<RoleReport>,
+    /// Roles, then users, in the order of their ARNs.
+    pub identities: Vec<IdentityReport>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoleReport {
-    pub role_arn: String,
-    /// Of a role that does not exist (any more) everything is denied.
+pub struct IdentityReport {
+    pub arn: String,
+    /// Of an identity that does not exist (any more) everything is denied.
     pub exists: bool,
     pub used: Vec<Grant>,
     pub never_used: Vec<Grant>,
@@ -48,39 +48,39 @@ pub struct Refusal {
     pub last_ms: i64,
 }
 
-/// Refusals by role, and by action and resource.
+/// Refusals by identity, and by action and resource.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(BTreeMap<String, BTreeMap<(String, String), Refusal>>);
 
 impl Refusals {
-    pub(super) fn note(&mut self, role_arn: &str, refusal: Refusal) {
-        let of_role = self.0.entry(role_arn.to_owned()).or_default();
+    pub(super) fn note(&mut self, arn: &str, refusal: Refusal) {
+        let of_identity = self.0.entry(arn.to_owned()).or_default();
         let key = (refusal.action.clone(), refusal.resource.clone());
-        if of_role.len() >= REFUSALS_MAX && !of_role.contains_key(&key) {
+        if of_identity.len() >= REFUSALS_MAX && !of_identity.contains_key(&key) {
             return;
         }
-        let known = of_role.entry(key).or_insert(Refusal { count: 0, ..refusal.clone() });
+        let known = of_identity.entry(key).or_insert(Refusal { count: 0, ..refusal.clone() });
         known.count += 1;
         known.last_ms = refusal.last_ms;
         known.reason = refusal.reason;
     }
 
-    pub(super) fn report(&self, enforced: bool, roles: &Roles) -> Report {
-        let mut all: BTreeMap<String, RoleReport> =
-            roles.values().map(|role| (role.arn.clone(), granted(role))).collect();
-        for (role_arn, refusals) in &self.0 {
+    pub(super) fn report(&self, enforced: bool, identities: &Identities) -> Report {
+        let mut all: BTreeMap<String, IdentityReport> =
+            identities.all().map(|identity| (identity.arn.clone(), granted(identity))).collect();
+        for (arn, refusals) in &self.0 {
             let report = all
-                .entry(role_arn.clone())
-                .or_insert_with(|| RoleReport { role_arn: role_arn.clone(), ..RoleReport::default() });
+                .entry(arn.clone())
+                .or_insert_with(|| IdentityReport { arn: arn.clone(), ..IdentityReport::default() });
             report.denied = refusals.values().cloned().collect();
         }
-        Report { enforced, roles: all.into_values().collect() }
+        Report { enforced, identities: all.into_values().collect() }
     }
 }
 
-fn granted(role: &Role) -> RoleReport {
-    let mut report = RoleReport { role_arn: role.arn.clone(), exists: true, ..RoleReport::default() };
-    for attached in &role.policies {
+fn granted(identity: &Identity) -> IdentityReport {
+    let mut report = IdentityReport { arn: identity.arn.clone(), exists: true, ..IdentityReport::default() };
+    for attached in &identity.policies {
         for statement in attached.policy.statements.iter().filter(|one| one.effect == Effect::Allow) {
             let Actions::These(actions) = &statement.actions else { continue };
             for granted in actions {
@@ -104,17 +104,17 @@ impl std::fmt::Display for Report {
         if !self.enforced {
             writeln!(f, "policies are not enforced (--iam off): nothing was counted")?;
         }
-        for role in &self.roles {
-            let gone = if role.exists { "" } else { " (does not exist)" };
-            writeln!(f, "{}{gone}", role.role_arn)?;
-            for grant in &role.never_used {
+        for identity in &self.identities {
+            let gone = if identity.exists { "" } else { " (does not exist)" };
+            writeln!(f, "{}{gone}", identity.arn)?;
+            for grant in &identity.never_used {
                 writeln!(f, "  never used  {} on {}", grant.action, grant.resources.join(", "))?;
             }
-            for refusal in &role.denied {
+            for refusal in &identity.denied {
                 let Refusal { action, resource, reason, count, .. } = refusal;
                 writeln!(f, "  denied      {action} on {resource}: {reason} ({count} times)")?;
             }
-            if role.never_used.is_empty() && role.denied.is_empty() {
+            if identity.never_used.is_empty() && identity.denied.is_empty() {
                 writeln!(f, "  every granted action was used, and no call was denied")?;
             }
         }

@@ -11,7 +11,7 @@ use super::exec::timestamp;
 use super::invocation::{self, Finished, Request};
 use super::names::FunctionRef;
 use super::store::LATEST;
-use crate::iam::{Ask, Context, Denied, Session};
+use crate::iam::{Ask, Context, Denied, Signer};
 use crate::sqs::post::post;
 
 /// AWS: "1 min before the second attempt, 2 min before the third".
@@ -27,7 +27,7 @@ struct Targets {
     config: EventConfig,
     dead_letter: Option<String>,
     reserved: Option<u32>,
-    session: Session,
+    session: Signer,
 }
 
 impl Lambda {
@@ -62,7 +62,7 @@ impl Lambda {
             config: found.event_configs.get(&key).cloned().unwrap_or_default(),
             dead_letter: version.pool.spec.config.dead_letter_target.clone(),
             reserved: found.reserved,
-            session: Session::new(&version.pool.spec.config.role, &function.name),
+            session: Signer::session(&version.pool.spec.config.role, &function.name),
         })
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn identify(clues: Clues<'_>) -> Caller {
 }
 
 /// The access key that signed a request; empty when none did.
-pub(crate) fn signer<B>(request: &http::Request<B>) -> String {
+pub(crate) fn access_key<B>(request: &http::Request<B>) -> String {
     signed_for(request.headers(), request.uri().query())
         .map(|(access_key_id, _)| access_key_id)
         .unwrap_or_default()

@@ -89,6 +89,27 @@ class Iam(EmulatorTest):
         iam.delete_role_policy(RoleName=role, PolicyName="p")
         iam.delete_role(RoleName=role)
 
+    def test_a_key_of_a_user_does_what_the_user_may_until_it_is_deleted(self):
+        iam, user = client("iam"), name("user")
+        arn = iam.create_user(UserName=user)["User"]["Arn"]
+        made = iam.create_access_key(UserName=user)["AccessKey"]
+        keys = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
+        as_user = lambda service: boto3.client(service, endpoint_url=ENDPOINT, region_name=REGION, **keys)
+        self.assertEqual(as_user("sts").get_caller_identity()["Arn"], arn)
+        url = client("sqs").create_queue(QueueName=name("queue"))["QueueUrl"]
+        self.refused("AccessDenied", 403, as_user("sqs").send_message, QueueUrl=url, MessageBody="a")
+        iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=ALLOW)
+        as_user("sqs").send_message(QueueUrl=url, MessageBody="a")
+        iam.delete_access_key(UserName=user, AccessKeyId=made["AccessKeyId"])
+        self.refused("InvalidClientTokenId", 403, as_user("sqs").send_message, QueueUrl=url, MessageBody="a")
+        self.refused("UnrecognizedClientException", 403, as_user("lambda").list_functions)
+        self.refused("UnrecognizedClientException", 400, as_user("dynamodb").list_tables)
+        self.refused("InvalidClientTokenId", 403, as_user("sts").get_caller_identity)
+        self.refused("InvalidAccessKeyId", 403, as_user("s3").list_buckets)
+        client("sqs").delete_queue(QueueUrl=url)
+        iam.delete_user_policy(UserName=user, PolicyName="p")
+        iam.delete_user(UserName=user)
+
 
 class Ssm(EmulatorTest):
     def test_a_parameter_is_put_and_read(self):

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::iam::tests::{ACCOUNT, Fixture, statement};
+use crate::iam::tests::{ACCOUNT, Fixture, alice, put, statement};
+use crate::iam::{Ask, Context, Reason};
 use crate::wire::AwsResponse;
 
 const ADMINISTRATOR: &str = "AKIATEST";
@@ -25,6 +26,12 @@ async fn operator(trust: &Value) -> Fixture {
     let role = [("RoleName", "operator"), ("AssumeRolePolicyDocument", trust.as_str())];
     assert_eq!(fixture.call("CreateRole", &role).await.status, 200);
     fixture
+}
+
+/// The error's name in an answer of DynamoDB.
+fn shape(refused: &AwsResponse) -> String {
+    let body: Value = serde_json::from_slice(&refused.body).unwrap();
+    body["__type"].as_str().unwrap().rsplit('#').next().unwrap().to_owned()
 }
 
 const PLAIN: [(&str, &str); 2] = [("RoleArn", OPERATOR), ("RoleSessionName", "alice")];
@@ -114,9 +121,44 @@ async fn a_session_ends_and_its_key_is_nobodys_then() {
     assert!(get().is_none());
     fixture.hand.advance(Duration::from_secs(900));
     let refused = get().unwrap();
-    assert_eq!(refused.headers["x-amzn-errortype"], "ExpiredTokenException");
+    assert_eq!((refused.status.as_u16(), shape(&refused)), (400, "ExpiredTokenException".to_owned()));
     let refused = fixture.sts(&key, "GetCallerIdentity", &[]).await;
     assert_eq!((refused.status.as_u16(), element(&refused, "Code").as_str()), (403, "ExpiredToken"));
+    // Whoever asks about a session by itself, as the gateways do, is told the same.
+    let session = fixture.iam.signer(&key).unwrap();
+    let context = Context::at(fixture.clock.now_ms());
+    let ask = Ask { action: "dynamodb:GetItem", resource: "*", context };
+    assert_eq!(fixture.iam.check(&session, &ask).unwrap_err().reason, Reason::NotGranted);
+}
+
+#[tokio::test]
+async fn a_user_takes_a_role_that_trusts_its_account_only_where_its_own_policies_allow_it() {
+    let fixture = operator(&trust(&account_root(), &json!({}))).await;
+    let key = alice(&fixture).await;
+    let told = element(&fixture.sts(&key, "GetCallerIdentity", &[]).await, "Arn");
+    assert_eq!(told, format!("arn:aws:iam::{ACCOUNT}:user/alice"));
+    assert_eq!(fixture.sts(&key, "AssumeRole", &PLAIN).await.status, 403);
+    let may = json!([statement("Allow", "sts:AssumeRole", OPERATOR)]);
+    put(&fixture, "PutUserPolicy", ("UserName", "alice"), may).await;
+    assert_eq!(fixture.sts(&key, "AssumeRole", &PLAIN).await.status, 200);
+    // A user's key is no session: what is taken with it is not chained, and may last as long as the role says.
+    let update = [("RoleName", "operator"), ("MaxSessionDuration", "7200")];
+    assert_eq!(fixture.call("UpdateRole", &update).await.status, 200);
+    let long = [PLAIN[0], PLAIN[1], ("DurationSeconds", "7200")];
+    assert_eq!(fixture.sts(&key, "AssumeRole", &long).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_that_was_given_before_a_restart_is_nobodys() {
+    let before = operator(&trust(&account_root(), &json!({}))).await;
+    let key = element(&before.sts(ADMINISTRATOR, "AssumeRole", &PLAIN).await, "AccessKeyId");
+    let after = operator(&trust(&account_root(), &json!({}))).await;
+    let get = |key: &str| {
+        let body = json!({"TableName": "tasks"});
+        after.judge_as(key, "dynamodb", "DynamoDB_20120810.GetItem", &body)
+    };
+    assert_eq!(shape(&get(&key).unwrap()), "UnrecognizedClientException");
+    assert!(get(ADMINISTRATOR).is_none());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::host::Spec;
-use crate::iam::{Ask, Context, Session};
+use crate::iam::{Ask, Context, Signer};
 use crate::lambda::model::Logging;
 use crate::settings::Settings;
 
@@ -22,7 +22,7 @@ pub(crate) struct Lines {
     group: String,
     pub(crate) stream: String,
     tail: Mutex<Option<String>>,
-    session: Session,
+    session: Signer,
     /// Lambda writes a function's log in the name of its role: without the permission nothing is written, and nobody is
     /// told.
     permitted: AtomicBool,
@@ -52,7 +52,7 @@ impl Lines {
             logging,
             stream,
             tail: Mutex::new(None),
-            session: Session::new(&spec.config.role, &spec.name),
+            session: Signer::session(&spec.config.role, &spec.name),
             permitted: AtomicBool::new(false),
         };
         lines.look_up_permission();
