@@ -68,6 +68,8 @@ enum Command {
         /// The account that may be touched; needed on AWS.
         #[arg(long)]
         account: Option<String>,
+        #[command(flatten)]
+        identity: Identity,
     },
     /// Writes the reports of a run again, from its verdict.json; or says what changed between two runs.
     Report(ReportArguments),
@@ -113,6 +115,23 @@ struct ReportArguments {
     format: Format,
 }
 
+/// Who calls AWS.
+#[derive(Debug, clap::Args)]
+struct Identity {
+    /// A role that is assumed for every call. It needs the policy that `plan` prints.
+    #[arg(long, value_name = "ARN")]
+    role_arn: Option<String>,
+}
+
+impl Identity {
+    async fn connect(&self, endpoint: Option<&str>, region: &str) -> Cloud {
+        match &self.role_arn {
+            Some(role_arn) => Cloud::connect_as(role_arn, endpoint, region).await,
+            None => Cloud::connect(endpoint, region).await,
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 struct RunArguments {
     #[arg(required_unless_present = "suite")]
@@ -131,6 +150,8 @@ struct RunArguments {
     /// The account that may be touched; needed on AWS. Several are an allow-list.
     #[arg(long, value_delimiter = ',')]
     account: Vec<String>,
+    #[command(flatten)]
+    identity: Identity,
     /// Shows the run in a page of this machine that updates live. Without a port a free one is taken.
     #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     serve: Option<u16>,
@@ -170,7 +191,9 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         }
         Command::Preflight(arguments) => return preflight_command(&arguments),
         Command::Run(arguments) => return run_command(arguments),
-        Command::Recover { run, account } => return runtime()?.block_on(recover(&run, account.as_deref())),
+        Command::Recover { run, account, identity } => {
+            return runtime()?.block_on(recover(&run, account.as_deref(), &identity));
+        }
         Command::Report(arguments) => return report_command(&arguments),
         Command::Schema { of } => {
             let schema = match of {
@@ -258,7 +281,7 @@ fn run_command(arguments: RunArguments) -> anyhow::Result<u8> {
         folder.display()
     );
     let report = runtime()?.block_on(async {
-        let cloud = Cloud::connect(stack.endpoint.as_deref(), &stack.region).await;
+        let cloud = arguments.identity.connect(stack.endpoint.as_deref(), &stack.region).await;
         preflight::must_hold(&cloud, &stack, &experiments).await?;
         let live = Arc::new(Live::default());
         let server = match arguments.serve {
@@ -290,7 +313,7 @@ fn preflight_command(arguments: &RunArguments) -> anyhow::Result<u8> {
     check_target(&stack, &arguments.account)?;
     plan(&experiments, &stack)?;
     let findings = runtime()?.block_on(async {
-        let cloud = Cloud::connect(stack.endpoint.as_deref(), &stack.region).await;
+        let cloud = arguments.identity.connect(stack.endpoint.as_deref(), &stack.region).await;
         preflight::preflight(&cloud, &stack, &experiments).await
     })?;
     findings.iter().for_each(|finding| println!("{finding}"));
@@ -305,12 +328,12 @@ fn run_id(seed: u64) -> String {
     format!("{}-{seed}", stamp.to_lowercase())
 }
 
-async fn recover(folder: &Path, account: Option<&str>) -> anyhow::Result<u8> {
+async fn recover(folder: &Path, account: Option<&str>, identity: &Identity) -> anyhow::Result<u8> {
     let recovery = journal::recovery(folder)?;
     if recovery.endpoint.is_none() && account != Some(recovery.account_id.as_str()) {
         bail!("the run was in account {0} on AWS; allow it with --account {0}", recovery.account_id);
     }
-    let cloud = Cloud::connect(recovery.endpoint.as_deref(), &recovery.region).await;
+    let cloud = identity.connect(recovery.endpoint.as_deref(), &recovery.region).await;
     let journal = Journal::open(folder)?;
     let mut failed = 0;
     for entry in &recovery.open {

@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::net::IpAddr;
 
-use aws_config::{BehaviorVersion, Region};
-use aws_sdk_sqs::config::Credentials;
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::error::DisplayErrorContext;
 use loadtest::stack::Stack;
 
@@ -12,6 +13,8 @@ use crate::iam::Iam;
 
 /// What the emulator takes; it never reaches AWS, because an endpoint that is not loopback is refused.
 const LOCAL_KEY: &str = "chaos-local";
+/// How CloudTrail tells the harness from whoever else assumes its role.
+const SESSION_NAME: &str = "chaos";
 
 #[derive(Clone, Debug)]
 pub struct Cloud {
@@ -76,26 +79,42 @@ pub fn check_target(stack: &Stack, allowed: &[String]) -> Result<(), TargetError
 
 impl Cloud {
     pub async fn connect(endpoint: Option<&str>, region: &str) -> Self {
-        let mut loader =
-            aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
-        if let Some(endpoint) = endpoint {
-            loader = loader
-                .endpoint_url(endpoint)
-                .credentials_provider(Credentials::new(LOCAL_KEY, LOCAL_KEY, None, None, "emulator"));
-        }
-        let config = loader.load().await;
+        Self::new(&own_config(endpoint, region).await, endpoint)
+    }
+
+    /// Every call is made as this role, which is assumed at the first one, and again whenever a session ends.
+    pub async fn connect_as(role_arn: &str, endpoint: Option<&str>, region: &str) -> Self {
+        let own = own_config(endpoint, region).await;
+        let role =
+            AssumeRoleProvider::builder(role_arn).session_name(SESSION_NAME).configure(&own).build().await;
+        let config = own.into_builder().credentials_provider(SharedCredentialsProvider::new(role)).build();
+        Self::new(&config, endpoint)
+    }
+
+    fn new(config: &SdkConfig, endpoint: Option<&str>) -> Self {
         Self {
             emulated: endpoint.is_some(),
-            lambda: aws_sdk_lambda::Client::new(&config),
-            sqs: aws_sdk_sqs::Client::new(&config),
-            dynamodb: aws_sdk_dynamodb::Client::new(&config),
-            fis: aws_sdk_fis::Client::new(&config),
-            cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
-            apigateway: aws_sdk_apigatewayv2::Client::new(&config),
-            sts: aws_sdk_sts::Client::new(&config),
-            iam: Iam::new(&config, endpoint),
+            lambda: aws_sdk_lambda::Client::new(config),
+            sqs: aws_sdk_sqs::Client::new(config),
+            dynamodb: aws_sdk_dynamodb::Client::new(config),
+            fis: aws_sdk_fis::Client::new(config),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(config),
+            apigateway: aws_sdk_apigatewayv2::Client::new(config),
+            sts: aws_sdk_sts::Client::new(config),
+            iam: Iam::new(config, endpoint),
         }
     }
+}
+
+/// Of whoever started the harness: on AWS what the usual chain finds, on the emulator nothing that is worth anything.
+async fn own_config(endpoint: Option<&str>, region: &str) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
+    if let Some(endpoint) = endpoint {
+        loader = loader
+            .endpoint_url(endpoint)
+            .credentials_provider(Credentials::new(LOCAL_KEY, LOCAL_KEY, None, None, "emulator"));
+    }
+    loader.load().await
 }
 
 fn is_loopback(endpoint: &str) -> bool {

@@ -1,4 +1,5 @@
-//! The calls to IAM that the harness needs: the inline policy of a role, read, put and deleted, and the account's aliases.
+//! The calls to IAM that the harness needs: the inline policy of a role, read, put and deleted, and the account's aliases;
+//! and the one that makes a role for it.
 //!
 //! IAM speaks AWS's oldest protocol, a form that is answered with XML. A generated client has 170 operations, and would take
 //! longer to compile than all of this harness.
@@ -10,6 +11,7 @@ use aws_sdk_sqs::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde_json::json;
 
 use crate::cloud::CallError;
 
@@ -67,6 +69,15 @@ impl Iam {
         let answer =
             self.call(operation, "PutRolePolicy", &[role, name, ("PolicyDocument", document)]).await?;
         answer.map(drop).ok_or_else(|| CallError::new(operation, format!("no role {}", policy.role)))
+    }
+
+    /// A role that identities of this account may assume, where their own policies let them.
+    pub async fn create_role(&self, name: &str, account_id: &str) -> Result<(), CallError> {
+        let trust = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": {"AWS": account_id}, "Action": "sts:AssumeRole"}
+        ]});
+        let fields = [("RoleName", name), ("AssumeRolePolicyDocument", &trust.to_string())];
+        self.call("iam:CreateRole", "CreateRole", &fields).await.map(drop)
     }
 
     /// Deleting what is not there is no error.

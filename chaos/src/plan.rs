@@ -134,6 +134,7 @@ fn harness_calls(stack: &Stack) -> BTreeSet<Call> {
             add(action, &function.arn);
         }
         add("lambda:ListTags", &function.arn);
+        add("iam:GetRolePolicy", &function.role_arn);
     }
     for queue in stack.queues.values() {
         add("sqs:GetQueueAttributes", &queue.arn);
@@ -153,8 +154,6 @@ fn harness_calls(stack: &Stack) -> BTreeSet<Call> {
         }
         add("dynamodb:Query", &format!("{}/index/owner-index", table.arn));
     }
-    // Of each function's role, whose names only the functions know.
-    add("iam:GetRolePolicy", "arn:aws:iam::*:role/*");
     let of_no_resource = [
         "lambda:GetEventSourceMapping",
         "iam:ListAccountAliases",
@@ -172,17 +171,21 @@ fn harness_calls(stack: &Stack) -> BTreeSet<Call> {
 }
 
 fn policy(calls: &BTreeSet<Call>) -> Value {
-    let mut by_resource: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut by_resource: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for call in calls {
         // IAM knows a mapping only by `*` and a condition on its function.
         let resource =
             if call.resource.starts_with("event-source-mapping:") { "*" } else { call.resource.as_str() };
-        by_resource.entry(resource).or_default().push(call.action);
+        by_resource.entry(resource).or_default().insert(call.action);
     }
-    let statements = by_resource.iter().map(|(resource, actions)| {
-        let actions: BTreeSet<_> = actions.iter().collect();
-        json!({"Effect": "Allow", "Action": actions, "Resource": resource})
-    });
+    // One statement for all that may be called alike: the inline policies of a role are short.
+    let mut by_actions: BTreeMap<BTreeSet<&str>, Vec<&str>> = BTreeMap::new();
+    for (resource, actions) in by_resource {
+        by_actions.entry(actions).or_default().push(resource);
+    }
+    let statements = by_actions
+        .iter()
+        .map(|(actions, resources)| json!({"Effect": "Allow", "Action": actions, "Resource": resources}));
     json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<_>>()})
 }
 
@@ -237,22 +240,71 @@ mod tests {
     use super::*;
     use crate::experiment;
 
-    const STACK: &str = r#"{"endpoint":null,"region":"us-east-1","account_id":"123456789012",
-      "http_url":"https://h","websocket_url":"wss://w",
-      "http_api":{"id":"abc","stage":"$default"},"websocket_api":{"id":"def","stage":"live"},
-      "functions":{"process-task":{"name":"p","arn":"arn:p","timeout_seconds":10},
-                   "submit-task":{"name":"s","arn":"arn:s","timeout_seconds":10},
-                   "list-tasks":{"name":"l","arn":"arn:l","timeout_seconds":10}},
-      "queues":{"tasks":{"url":"u","arn":"arn:q","visibility_timeout_seconds":60,"max_receive_count":5},
-                "tasks-dlq":{"url":"v","arn":"arn:d"}},
-      "tables":{"tasks":{"name":"t","arn":"arn:t"}},"event_source_mapping_id":"uuid",
-      "fault_injection":{"role_arn":"arn:role","bucket":"b","prefix":"FisConfigs/"},
-      "auth":{"issuer":"i","audience":"a"}}"#;
+    /// AWS: "the total aggregate policy size of all inline policies for a role cannot exceed 10,240 characters", and white
+    /// space does not count.
+    const INLINE_POLICY_CHARS_MAX: usize = 10_240;
+
+    /// On AWS, with names as long as those of a stack whose prefix is `production`.
+    fn stack() -> Stack {
+        let functions =
+            ["submit-task", "list-tasks", "process-task", "websocket", "audit-dead-letters", "authorizer"];
+        let function = |name: &str| {
+            let full = format!("production-{name}");
+            let value = json!({
+                "name": full, "arn": format!("arn:aws:lambda:us-east-1:123456789012:function:{full}"),
+                "role_arn": format!("arn:aws:iam::123456789012:role/{full}"), "timeout_seconds": 10,
+            });
+            (name.to_owned(), value)
+        };
+        let functions: BTreeMap<String, Value> = functions.map(function).into();
+        let queue = |name: &str| {
+            json!({
+                "url": format!("https://sqs.us-east-1.amazonaws.com/123456789012/production-{name}"),
+                "arn": format!("arn:aws:sqs:us-east-1:123456789012:production-{name}"),
+                "visibility_timeout_seconds": 60, "max_receive_count": 5,
+            })
+        };
+        let table = |name: &str| {
+            let full = format!("production-{name}");
+            json!({"name": full, "arn": format!("arn:aws:dynamodb:us-east-1:123456789012:table/{full}")})
+        };
+        let stack = json!({
+            "endpoint": null, "region": "us-east-1", "account_id": "123456789012",
+            "http_url": "https://h", "websocket_url": "wss://w",
+            "http_api": {"id": "abcdefghij", "stage": "$default"},
+            "websocket_api": {"id": "klmnopqrst", "stage": "live"},
+            "functions": functions,
+            "queues": {"tasks": queue("tasks"), "tasks-dlq": queue("tasks-dlq")},
+            "tables": {"tasks": table("tasks"), "connections": table("connections")},
+            "event_source_mapping_id": "0192b1d3-0000-7000-8000-000000000000",
+            "fault_injection": {
+                "role_arn": "arn:aws:iam::123456789012:role/production-fault-injection",
+                "bucket": "production-fault-injection-123456789012", "prefix": "FisConfigs/",
+            },
+            "auth": {"issuer": "i", "audience": "a"},
+        });
+        serde_json::from_value(stack).unwrap()
+    }
 
     fn shipped() -> Plan {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
         let experiments = experiment::load(&experiment::files_of(&folder).unwrap()).unwrap();
-        plan(&experiments, &serde_json::from_str(STACK).unwrap()).unwrap()
+        plan(&experiments, &stack()).unwrap()
+    }
+
+    #[test]
+    fn the_policy_of_all_experiments_fits_into_a_role_and_lets_no_other_role_be_changed() {
+        let plan = shipped();
+        let size = plan.policy.to_string().len();
+        assert!(size <= INLINE_POLICY_CHARS_MAX, "{size} characters");
+        let roles: BTreeSet<String> = stack().functions.into_values().map(|it| it.role_arn).collect();
+        let changes = |statement: &Value| statement["Action"].to_string().contains("iam:PutRolePolicy");
+        let statements: Vec<_> = plan.policy["Statement"].as_array().unwrap().iter().collect();
+        let changed = statements.iter().filter(|statement| changes(statement));
+        let changed: Vec<_> =
+            changed.flat_map(|statement| statement["Resource"].as_array().unwrap()).collect();
+        assert!(!changed.is_empty(), "an experiment that ships denies a role something");
+        assert!(changed.iter().all(|arn| roles.contains(arn.as_str().unwrap())), "{changed:?}");
     }
 
     #[test]

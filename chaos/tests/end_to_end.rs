@@ -11,6 +11,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use chaos::iam::RolePolicy;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ async fn a_stack_comes_up_is_judged_catches_a_broken_worker_and_goes_down() {
     bad_input_gets_a_typed_problem(&stack).await;
     contract::holds(&stack.description()).await;
     an_account_of_production_is_refused(&stack).await;
-    the_stock_service_passes(&stack);
+    what_is_planned_is_all_that_the_harness_may_do(&stack).await;
     a_run_that_is_stopped_leaves_no_drift(&stack).await;
     two_broken_services_are_caught(&stack).await;
     assert_eq!(stack.planned_changes(), Some(0), "putting the stock worker back must leave no drift");
@@ -124,8 +125,23 @@ fn token(description: &Value) -> String {
     minter.token("bad-input", std::time::Duration::from_secs(600))
 }
 
-fn the_stock_service_passes(stack: &Stack) {
-    let (code, entry) = stack.experiment("baseline", "7");
+/// The stock service passes for a role with the policy of the plan, and a role without it is told what it lacks.
+async fn what_is_planned_is_all_that_the_harness_may_do(stack: &Stack) {
+    let (file, experiment) = (stack.stack_file(), "chaos/experiments/baseline.toml");
+    let file = file.to_str().unwrap();
+    let iam = stack.cloud().await.iam;
+    let account_id = stack.description()["account_id"].as_str().unwrap().to_owned();
+    iam.create_role("harness", &account_id).await.unwrap();
+    let role_arn = format!("arn:aws:iam::{account_id}:role/harness");
+    let as_role = ["--role-arn", role_arn.as_str()];
+    let output = stack.tool("chaos", &[&["preflight", experiment, "--stack", file], &as_role[..]].concat());
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("is not authorized to perform"), "{}", text(&output));
+    let output = stack.tool("chaos", &["plan", experiment, "--stack", file, "--json"]);
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let policy = RolePolicy { role: "harness", name: "planned" };
+    iam.put(policy, &plan["policy"].to_string()).await.unwrap();
+    let (code, entry) = stack.experiment_with("baseline", "7", &as_role);
     assert_eq!((code, &entry["verdict"]), (0, &json!("PASS")), "{entry:#}");
     assert_eq!(entry["lost"], json!(0));
     assert_eq!(entry["dlq_expected"], entry["dlq_found"]);

@@ -41,6 +41,8 @@ pub struct Function {
     /// The deployed name, prefix included.
     pub name: String,
     pub arn: String,
+    /// Of the role that it runs as.
+    pub role_arn: String,
     pub timeout_seconds: u32,
 }
 
@@ -153,7 +155,7 @@ mod tests {
     const CONTRACT: &str = r#"{"endpoint":"http://127.0.0.1:4566","region":"us-east-1","account_id":"123456789012",
       "http_url":"http://127.0.0.1:4566/_aws/execute-api/abc/","websocket_url":"ws://127.0.0.1:4566/_aws/execute-api/def/live",
       "http_api":{"id":"abc","stage":"$default"},"websocket_api":{"id":"def","stage":"live"},
-      "functions":{"submit-task":{"name":"local-submit-task","arn":"arn","timeout_seconds":1}},
+      "functions":{"submit-task":{"name":"local-submit-task","arn":"arn","role_arn":"arn","timeout_seconds":1}},
       "queues":{"tasks":{"url":"u","arn":"a","visibility_timeout_seconds":6,"max_receive_count":5},"tasks-dlq":{"url":"u","arn":"a"}},
       "tables":{"tasks":{"name":"t","arn":"a"},"connections":{"name":"c","arn":"a"}},
       "event_source_mapping_id":"uuid",

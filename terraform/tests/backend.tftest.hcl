@@ -185,6 +185,7 @@ run "the_stack_object_has_the_shape_that_its_readers_expect" {
           } : function => {
           name            = "test-${function}"
           arn             = "arn:aws:lambda:eu-central-1:123456789012:function:some-function"
+          role_arn        = "arn:aws:iam::123456789012:role/some-role"
           timeout_seconds = timeout
         }
       }

@@ -147,8 +147,7 @@ fn resolve(spec: &FaultSpec, stack: &Stack, timing: Timing, token: String) -> Re
         FaultKind::RolePermission => {
             let function = target.function()?;
             Lever::RolePermission(RolePermission {
-                function: function.name.clone(),
-                function_arn: function.arn.clone(),
+                role_arn: function.role_arn.clone(),
                 actions: spec.actions.clone(),
                 until_ms: until_ms(),
             })
@@ -255,7 +254,7 @@ mod tests {
 
     const STACK: &str = r#"{"region":"us-east-1","account_id":"123456789012","http_url":"https://h","websocket_url":"wss://w",
       "http_api":{"id":"abc","stage":"$default"},"websocket_api":{"id":"def","stage":"live"},
-      "functions":{"process-task":{"name":"p","arn":"arn:p","timeout_seconds":10}},
+      "functions":{"process-task":{"name":"p","arn":"arn:p","role_arn":"arn:aws:iam::123456789012:role/p","timeout_seconds":10}},
       "queues":{"tasks":{"url":"u","arn":"arn:q"}},"tables":{"tasks":{"name":"t","arn":"arn:t"}},
       "event_source_mapping_id":"uuid","auth":{"issuer":"i","audience":"a"}}"#;
     const VISIBILITY: Duration = Duration::from_secs(6);

@@ -13,27 +13,22 @@ const POLICY_NAME: &str = "chaos-deny-until";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolePermission {
-    pub function: String,
-    pub function_arn: String,
+    pub role_arn: String,
     pub actions: Vec<String>,
     pub until_ms: u64,
 }
 
 impl RolePermission {
-    /// The stack file names functions; their roles are looked up.
-    async fn role(&self, cloud: &Cloud) -> Result<String, CallError> {
-        let operation = "lambda:GetFunctionConfiguration";
-        let found = cloud.lambda.get_function_configuration().function_name(&self.function).send().await;
-        let found = found.map_err(CallError::of(operation))?;
-        let role = found.role().and_then(|arn| arn.rsplit('/').next()).map(str::to_owned);
-        role.ok_or_else(|| CallError::new(operation, format!("{} has no role", self.function)))
+    /// IAM takes names, which are unique whatever the path before them.
+    fn policy(&self) -> RolePolicy<'_> {
+        let role = self.role_arn.rsplit('/').next().unwrap_or_default();
+        RolePolicy { role, name: POLICY_NAME }
     }
 }
 
 impl Setting for RolePermission {
     async fn read(&self, cloud: &Cloud) -> Result<Value, CallError> {
-        let role = self.role(cloud).await?;
-        let found = cloud.iam.get(RolePolicy { role: &role, name: POLICY_NAME }).await?;
+        let found = cloud.iam.get(self.policy()).await?;
         // By content: a document is stored as it was put, but nobody promises its white space.
         Ok(found.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
@@ -46,18 +41,15 @@ impl Setting for RolePermission {
     }
 
     async fn write(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError> {
-        let role = self.role(cloud).await?;
-        let policy = RolePolicy { role: &role, name: POLICY_NAME };
         if value.is_null() {
-            return cloud.iam.delete(policy).await;
+            return cloud.iam.delete(self.policy()).await;
         }
-        cloud.iam.put(policy, &value.to_string()).await
+        cloud.iam.put(self.policy(), &value.to_string()).await
     }
 
     fn calls(&self) -> Vec<Call> {
-        let lookup = call("lambda:GetFunctionConfiguration", &self.function_arn);
-        // The name of the role is known only once the function was asked.
-        let policy = ["iam:GetRolePolicy", "iam:PutRolePolicy", "iam:DeleteRolePolicy"];
-        [lookup].into_iter().chain(policy.map(|action| call(action, "arn:aws:iam::*:role/*"))).collect()
+        ["iam:GetRolePolicy", "iam:PutRolePolicy", "iam:DeleteRolePolicy"]
+            .map(|action| call(action, &self.role_arn))
+            .into()
     }
 }

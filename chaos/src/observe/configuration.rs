@@ -50,8 +50,8 @@ fn levers(stack: &Stack) -> Vec<(String, Lever)> {
             concurrency: 0,
         };
         levers.push((format!("{name}: reserved concurrency"), Lever::ReservedConcurrency(lever)));
-        let (function, function_arn) = (function.name.clone(), function.arn.clone());
-        let denied = RolePermission { function, function_arn, actions: Vec::new(), until_ms: 0 };
+        let role_arn = function.role_arn.clone();
+        let denied = RolePermission { role_arn, actions: Vec::new(), until_ms: 0 };
         levers.push((format!("{name}: denial of its role"), Lever::RolePermission(denied)));
     }
     let uuid = &stack.event_source_mapping_id;

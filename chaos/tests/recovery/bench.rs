@@ -282,7 +282,12 @@ async fn make_function(cloud: &Cloud, name: &str) -> Function {
         .unwrap();
     let active = cloud.lambda.wait_until_function_active_v2().function_name(name);
     active.wait(START_LIMIT).await.unwrap();
-    Function { name: name.into(), arn: made.function_arn().unwrap().to_owned(), timeout_seconds: 1 }
+    Function {
+        name: name.into(),
+        arn: made.function_arn().unwrap().to_owned(),
+        role_arn: made.role().unwrap().to_owned(),
+        timeout_seconds: 1,
+    }
 }
 
 /// Ends at once: nobody relies on what it answers.

@@ -59,22 +59,17 @@ impl Stack {
 
     /// Runs one experiment; returns its exit code and its entry of `verdict.json`.
     pub(crate) fn experiment(&self, name: &str, seed: &str) -> (i32, Value) {
+        self.experiment_with(name, seed, &[])
+    }
+
+    pub(crate) fn experiment_with(&self, name: &str, seed: &str, options: &[&str]) -> (i32, Value) {
         let runs = self.dir.join("runs");
         let file = format!("chaos/experiments/{name}.toml");
         let (stack, out) = (self.stack_file(), runs.clone());
-        let output = self.tool(
-            "chaos",
-            &[
-                "run",
-                &file,
-                "--stack",
-                stack.to_str().unwrap(),
-                "--out",
-                out.to_str().unwrap(),
-                "--seed",
-                seed,
-            ],
-        );
+        let (stack, out) = (stack.to_str().unwrap(), out.to_str().unwrap());
+        let mut arguments = vec!["run", &file, "--stack", stack, "--out", out, "--seed", seed];
+        arguments.extend(options);
+        let output = self.tool("chaos", &arguments);
         let path = runs.join("latest/verdict.json");
         let verdict: Value = serde_json::from_slice(
             &std::fs::read(&path)

@@ -22,6 +22,7 @@ output "role" {
   description = "The function's own role, and on which resources it may do what."
   value = {
     name = aws_iam_role.this.name
+    arn  = aws_iam_role.this.arn
     may = {
       for action in distinct(flatten(data.aws_iam_policy_document.permissions.statement[*].actions)) :
       action => sort(distinct(flatten([

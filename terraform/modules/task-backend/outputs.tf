@@ -23,7 +23,12 @@ output "stack" {
 
     functions = {
       for function, it in local.function_modules :
-      function => { name = it.name, arn = it.arn, timeout_seconds = it.timeout_seconds }
+      function => {
+        name            = it.name
+        arn             = it.arn
+        role_arn        = it.role.arn
+        timeout_seconds = it.timeout_seconds
+      }
     }
 
     queues = {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::child::{Ended, Group};
 use crate::error::StackError;
+use crate::harness;
 use crate::lifecycle;
 use crate::steps::Steps;
 use crate::workdir::{Workdir, program};
@@ -26,9 +27,13 @@ pub(crate) fn run(
     steps: &Steps,
     workdir: &Workdir,
     seed: Option<u64>,
-    experiments: &[PathBuf],
+    files: &[PathBuf],
 ) -> Result<ExitCode, StackError> {
-    let outcome = lifecycle::up(steps, workdir).and_then(|_| drive(steps, workdir, seed, experiments));
+    let experiments = harness::read(files)?;
+    let up = lifecycle::up(steps, workdir);
+    let role = up
+        .and_then(|_| steps.of("give the harness what is planned", |_| harness::role(workdir, &experiments)));
+    let outcome = role.and_then(|role| drive(steps, workdir, &role, seed, files));
     match outcome {
         Ok(code) => {
             lifecycle::destroy(steps, workdir).inspect_err(|_| lifecycle::abandon(workdir))?;
@@ -50,13 +55,15 @@ pub(crate) fn run(
 fn drive(
     steps: &Steps,
     workdir: &Workdir,
+    role: &str,
     seed: Option<u64>,
-    experiments: &[PathBuf],
+    files: &[PathBuf],
 ) -> Result<u8, StackError> {
     steps.check()?;
     let name = "run the experiments";
     let mut command = Command::new(program("chaos")?);
-    command.arg("run").args(experiments).arg("--stack").arg(workdir.stack_file()).args(["--out", RUNS]);
+    command.arg("run").args(files).arg("--stack").arg(workdir.stack_file()).args(["--out", RUNS]);
+    command.args(["--role-arn", role]);
     if let Some(seed) = seed {
         command.args(["--seed", &seed.to_string()]);
     }

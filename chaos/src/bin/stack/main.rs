@@ -10,6 +10,7 @@ mod emulator;
 mod error;
 mod functions;
 mod generator;
+mod harness;
 mod interrupt;
 mod lifecycle;
 mod mirror;

@@ -1,0 +1,43 @@
+//! Who the harness is in a demo: a role that may do what the plan says, and nothing else. So every demo proves the policy that
+//! `chaos plan` prints.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use chaos::cloud::{CallError, Cloud};
+use chaos::experiment::{self, Experiment};
+use chaos::iam::RolePolicy;
+use chaos::plan::plan;
+use loadtest::stack::Stack;
+
+use crate::error::StackError;
+use crate::workdir::Workdir;
+
+const ROLE: &str = "chaos-harness";
+const POLICY: &str = "planned";
+
+/// What is wrong with a file is told before anything is started.
+pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<Experiment>, StackError> {
+    experiment::load(files).map_err(unreadable("the experiments"))
+}
+
+/// Makes the role for these experiments; returns its ARN.
+pub(crate) fn role(workdir: &Workdir, experiments: &[Experiment]) -> Result<String, StackError> {
+    let stack = Stack::load(workdir.stack_file()).map_err(unreadable("the stack"))?;
+    let planned = plan(experiments, &stack).map_err(unreadable("the plan"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(unreadable("the answers of IAM"))?;
+    let created = runtime.block_on(create(&stack, &planned.policy.to_string()));
+    created.map_err(unreadable("the answers of IAM"))?;
+    Ok(format!("arn:aws:iam::{}:role/{ROLE}", stack.account_id))
+}
+
+fn unreadable<E: Error>(what: &'static str) -> impl FnOnce(E) -> StackError {
+    move |error| StackError::Unreadable { what, reason: error.to_string() }
+}
+
+async fn create(stack: &Stack, policy: &str) -> Result<(), CallError> {
+    let iam = Cloud::connect(stack.endpoint.as_deref(), &stack.region).await.iam;
+    iam.create_role(ROLE, &stack.account_id).await?;
+    iam.put(RolePolicy { role: ROLE, name: POLICY }, policy).await
+}
