@@ -69,11 +69,6 @@ impl Signer {
         Self { identity_arn, arn, account_id, validity: Validity::Over }
     }
 
-    /// The session's name; None of a user.
-    pub(super) fn session_name(&self) -> Option<&str> {
-        (self.arn != self.identity_arn).then(|| self.arn.rsplit('/').next().unwrap_or_default())
-    }
-
     /// Whether the key is worth something.
     pub(super) fn is_valid(&self, now_ms: i64) -> bool {
         match self.validity {

@@ -82,7 +82,7 @@ impl Identity {
         caller: &Caller<'_>,
         resource_policy: Option<&Policy>,
     ) -> Result<(), Reason> {
-        let ask = &Ask { context: ask.context.of(self.principal(session_name(caller))), ..*ask };
+        let ask = &Ask { context: ask.context.of(self.principal(caller.session_name())), ..*ask };
         let mut own = Verdict::Silent;
         for attached in &self.policies {
             match attached.policy.ask(ask, caller) {
@@ -115,17 +115,10 @@ impl Identity {
     /// Whether the trust policy lets the caller, who acts as the identity `own` if as any, take this role: by name, or
     /// through its account, where the caller's own policies must allow it as well.
     pub(super) fn trusts(&self, ask: &Ask<'_>, caller: &Caller<'_>, own: Option<&Self>) -> bool {
-        let context = own.map_or(ask.context, |own| ask.context.of(own.principal(session_name(caller))));
+        let context = own.map_or(ask.context, |own| ask.context.of(own.principal(caller.session_name())));
         let trust = self.role.as_ref().and_then(|role| role.trust.as_ref());
         let said = trust.map(|trust| trust.ask(&Ask { context, ..*ask }, caller));
         matches!(said, Some(Verdict::Allows | Verdict::AllowsAccount))
-    }
-}
-
-fn session_name<'a>(caller: &Caller<'a>) -> Option<&'a str> {
-    match *caller {
-        Caller::Signer { identity_arn, arn, .. } if identity_arn != arn => arn.rsplit('/').next(),
-        _ => None,
     }
 }
 

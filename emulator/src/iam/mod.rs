@@ -138,7 +138,7 @@ impl Iam {
     pub fn user_id(&self, signer: &Signer) -> Option<String> {
         let identities = self.identities();
         let identity = identities.get(&signer.identity_arn)?;
-        Some(identity.principal(signer.session_name()).user_id().into_owned())
+        Some(identity.principal(signer.caller().session_name()).user_id().into_owned())
     }
 
     /// Where to ask for the policies of a service's resources.

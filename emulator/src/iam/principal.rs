@@ -15,6 +15,16 @@ pub enum Caller<'a> {
     Service(&'a str),
 }
 
+impl<'a> Caller<'a> {
+    /// None of who is no session of a role.
+    pub(super) fn session_name(&self) -> Option<&'a str> {
+        match *self {
+            Self::Signer { identity_arn, arn, .. } if identity_arn != arn => arn.rsplit('/').next(),
+            _ => None,
+        }
+    }
+}
+
 /// One entry of a `Principal` element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Principal {

@@ -149,7 +149,7 @@ impl StsApi {
         if role.role.as_ref().is_none_or(|role| wanted.seconds > role.session_seconds_max) {
             return Err(Refused::TooLong);
         }
-        let is_chained = by.is_some_and(|by| by.session_name().is_some());
+        let is_chained = by.is_some_and(|by| by.caller().session_name().is_some());
         if is_chained && wanted.seconds > CHAINED_SECONDS_MAX {
             return Err(Refused::ChainedTooLong);
         }

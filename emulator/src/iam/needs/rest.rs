@@ -1,8 +1,9 @@
 //! Services whose operation is in method and path.
 
 use http::Method;
+use serde_json::Value;
 
-use super::{Need, Place, decode};
+use super::{Need, Place, body, decode};
 use crate::wire::AwsRequest;
 
 /// A subresource in the query names the action; the others are objects, buckets and their list.
@@ -83,14 +84,28 @@ pub(super) fn lambda(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let Some((action, name)) = lambda_action(&request.method, &parts) else { return Vec::new() };
     let action = format!("lambda:{action}");
-    let Some(name) = name else { return vec![Need::anywhere(action)] };
+    let passes = match action.as_str() {
+        "lambda:CreateFunction" | "lambda:UpdateFunctionConfiguration" => {
+            pass_role(&body(request)["Role"], "lambda.amazonaws.com")
+        }
+        _ => None,
+    };
+    let Some(name) = name else { return [Need::anywhere(action)].into_iter().chain(passes).collect() };
     let arn = if name.starts_with("arn:") {
         name.to_owned()
     } else {
         place.arn("lambda", &format!("function:{name}"))
     };
     let qualifier = query_value(request, "Qualifier").filter(|_| action == "lambda:InvokeFunction");
-    vec![Need::new(action, qualifier.map_or(arn.clone(), |qualifier| format!("{arn}:{qualifier}")))]
+    let need = Need::new(action, qualifier.map_or(arn.clone(), |qualifier| format!("{arn}:{qualifier}")));
+    [need].into_iter().chain(passes).collect()
+}
+
+/// Whoever gives a role to a service must be allowed to: else anyone could do what any role may.
+fn pass_role(role_arn: &Value, service: &str) -> Option<Need> {
+    let mut need = Need::new("iam:PassRole", role_arn.as_str()?);
+    need.context.push(("iam:passedtoservice", service.to_owned()));
+    Some(need)
 }
 
 fn lambda_action<'a>(method: &Method, parts: &[&'a str]) -> Option<(&'static str, Option<&'a str>)> {
@@ -136,9 +151,11 @@ fn lambda_action<'a>(method: &Method, parts: &[&'a str]) -> Option<(&'static str
     })
 }
 
-/// API Gateway's actions are the methods of HTTP.
+/// API Gateway's actions are the methods of HTTP; an ARN has the path without its version.
 pub(super) fn apigateway(request: &AwsRequest) -> Need {
-    let resource = format!("arn:aws:apigateway:{}::{}", request.region, decode(&request.path));
+    let path = decode(&request.path);
+    let path = path.strip_prefix("/v2").unwrap_or(&path);
+    let resource = format!("arn:aws:apigateway:{}::{path}", request.region);
     Need::new(format!("apigateway:{}", request.method), resource)
 }
 
@@ -163,10 +180,38 @@ pub(super) fn fis(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         ("DELETE", ["experiments", id]) => ("StopExperiment", format!("experiment/{id}")),
         ("GET", ["safetyLevers", id]) => ("GetSafetyLever", format!("safety-lever/{id}")),
         ("PATCH", ["safetyLevers", id, "state"]) => ("UpdateSafetyLeverState", format!("safety-lever/{id}")),
+        ("GET", ["actions"]) => ("ListActions", String::new()),
+        ("GET", ["actions", id]) => ("GetAction", format!("action/{id}")),
+        ("GET", ["targetResourceTypes"]) => ("ListTargetResourceTypes", String::new()),
+        ("GET", ["targetResourceTypes", _]) => ("GetTargetResourceType", String::new()),
+        (method, ["tags", arn @ ..]) => return fis_tags(method, &arn.join("/")),
         _ => return Vec::new(),
     };
     let resource = if resource.is_empty() { "*".to_owned() } else { place.arn("fis", &resource) };
-    vec![Need::new(format!("fis:{action}"), resource)]
+    let mut needs = vec![Need::new(format!("fis:{action}"), resource.clone())];
+    if request.method != Method::GET {
+        let body = body(request);
+        if body["tags"].as_object().is_some_and(|tags| !tags.is_empty()) {
+            needs.push(Need::new("fis:TagResource", resource));
+        }
+        if let Some(id) = body["experimentTemplateId"].as_str() {
+            needs.push(Need::new(
+                "fis:StartExperiment",
+                place.arn("fis", &format!("experiment-template/{id}")),
+            ));
+        }
+        needs.extend(pass_role(&body["roleArn"], "fis.amazonaws.com"));
+    }
+    needs
+}
+
+fn fis_tags(method: &str, arn: &str) -> Vec<Need> {
+    let action = match method {
+        "POST" => "fis:TagResource",
+        "DELETE" => "fis:UntagResource",
+        _ => "fis:ListTagsForResource",
+    };
+    vec![Need::new(action, arn)]
 }
 
 pub(super) fn scheduler(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
@@ -190,7 +235,8 @@ pub(super) fn scheduler(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         }
         _ => return Vec::new(),
     };
-    vec![Need::new(format!("scheduler:{action}"), resource)]
+    let passes = pass_role(&body(request)["Target"]["RoleArn"], "scheduler.amazonaws.com");
+    [Need::new(format!("scheduler:{action}"), resource)].into_iter().chain(passes).collect()
 }
 
 /// X-Ray is not emulated; a function that sends traces learns first whether it may.

@@ -90,6 +90,37 @@ fn a_list_of_objects_carries_its_prefix_for_the_condition() {
 }
 
 #[test]
+fn a_role_is_given_to_a_service_only_by_who_may_pass_it() {
+    let role = "arn:aws:iam::123456789012:role/r";
+    let fis = "arn:aws:fis:us-east-1:123456789012";
+    let template = format!(r#"{{"roleArn":"{role}","tags":{{"a":"b"}}}}"#);
+    let create = request("fis", Method::POST, "/experimentTemplates", &template);
+    assert_eq!(
+        shown(&create),
+        [
+            format!("fis:CreateExperimentTemplate {fis}:experiment-template/*"),
+            format!("fis:TagResource {fis}:experiment-template/*"),
+            format!("iam:PassRole {role}"),
+        ]
+    );
+    let passed = of(&create, "123456789012").pop().unwrap();
+    assert_eq!(passed.context, [("iam:passedtoservice", "fis.amazonaws.com".to_owned())]);
+    let function = format!(r#"{{"FunctionName":"f","Role":"{role}"}}"#);
+    let create = request("lambda", Method::POST, "/2015-03-31/functions", &function);
+    assert_eq!(shown(&create), ["lambda:CreateFunction *".to_owned(), format!("iam:PassRole {role}")]);
+    let schedule = format!(r#"{{"Target":{{"RoleArn":"{role}"}}}}"#);
+    let create = request("scheduler", Method::POST, "/schedules/s", &schedule);
+    assert_eq!(shown(&create)[1], format!("iam:PassRole {role}"));
+}
+
+#[test]
+fn an_experiment_is_started_by_who_may_start_it_and_its_template() {
+    let start = request("fis", Method::POST, "/experiments", r#"{"experimentTemplateId":"EXT1"}"#);
+    let fis = "fis:StartExperiment arn:aws:fis:us-east-1:123456789012";
+    assert_eq!(shown(&start), [format!("{fis}:experiment/*"), format!("{fis}:experiment-template/EXT1")]);
+}
+
+#[test]
 fn every_other_service_names_what_aws_names() {
     let stream = r#"{"logGroupName":"/aws/lambda/f","logStreamName":"s"}"#;
     let group = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/f";
@@ -114,6 +145,23 @@ fn every_other_service_names_what_aws_names() {
                 "",
             ),
             "cloudwatch:PutMetricData *".to_owned(),
+        ),
+        (
+            request("apigateway", Method::PATCH, "/v2/apis/a/stages/%24default", "{}"),
+            "apigateway:PATCH arn:aws:apigateway:us-east-1::/apis/a/stages/$default".to_owned(),
+        ),
+        (
+            request("fis", Method::GET, "/actions/aws%3Afis%3Await", ""),
+            "fis:GetAction arn:aws:fis:us-east-1:123456789012:action/aws:fis:wait".to_owned(),
+        ),
+        (
+            request(
+                "fis",
+                Method::POST,
+                "/tags/arn%3Aaws%3Afis%3Aus-east-1%3A1%3Aexperiment%2Fa",
+                r#"{"tags":{"a":"b"}}"#,
+            ),
+            "fis:TagResource arn:aws:fis:us-east-1:1:experiment/a".to_owned(),
         ),
         (request("xray", Method::POST, "/TraceSegments", ""), "xray:PutTraceSegments *".to_owned()),
         (
