@@ -52,7 +52,7 @@ pub enum Validity {
 impl Signer {
     #[must_use]
     pub fn session(role_arn: &str, name: &str) -> Self {
-        let account_id = account_of(role_arn);
+        let account_id = account_of(role_arn).to_owned();
         // The session's ARN has the role's name without its path.
         let role = role_arn.rsplit('/').next().unwrap_or_default();
         let arn = format!("arn:aws:sts::{account_id}:assumed-role/{role}/{name}");
@@ -60,7 +60,7 @@ impl Signer {
     }
 
     pub(super) fn user(arn: &str) -> Self {
-        let account_id = account_of(arn);
+        let account_id = account_of(arn).to_owned();
         Self { identity_arn: arn.to_owned(), arn: arn.to_owned(), account_id, validity: Validity::Lasting }
     }
 
@@ -84,8 +84,8 @@ impl Signer {
     }
 }
 
-fn account_of(arn: &str) -> String {
-    arn.split(':').nth(4).unwrap_or_default().to_owned()
+pub(super) fn account_of(arn: &str) -> &str {
+    arn.split(':').nth(4).unwrap_or_default()
 }
 
 /// The sessions, by access key. None is ever taken out: AWS cannot take temporary credentials back either, and a key that has

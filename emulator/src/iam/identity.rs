@@ -7,7 +7,7 @@ use winterbaume_iam::IamStateView;
 use winterbaume_iam::views::{AttachedPolicyView, InlinePolicyView, RoleView, UserView};
 
 use super::context::Principal;
-use super::credentials::Signer;
+use super::credentials::{Signer, account_of};
 use super::policy::{Ask, Kind, Policy, Verdict};
 use super::principal::Caller;
 
@@ -205,8 +205,7 @@ impl Reader<'_> {
 }
 
 fn keys(arn: &str, facts: &[(&str, &str)], tags: &HashMap<String, String>) -> Vec<(String, String)> {
-    let account_id = arn.split(':').nth(4).unwrap_or_default();
-    let of_all = [("aws:principalarn", arn), ("aws:principalaccount", account_id)];
+    let of_all = [("aws:principalarn", arn), ("aws:principalaccount", account_of(arn))];
     let facts = of_all.iter().chain(facts).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let tags = tags.iter();
     let tags =

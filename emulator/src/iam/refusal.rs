@@ -1,7 +1,7 @@
 //! A denial on the wire, in the protocol of the call.
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Denied, Validity};
 use crate::cloudwatch::{self, Bar};
@@ -15,14 +15,9 @@ pub(super) fn response(request: &AwsRequest, denied: &Denied) -> AwsResponse {
         "monitoring" => cloudwatch::barred(request, Bar::Denied, denied.to_string()),
         "dynamodb" => dynamodb(denied),
         "logs" | "ssm" | "tagging" => {
-            let body = json!({"__type": "AccessDeniedException", "Message": denied.to_string()});
-            AwsResponse::new(StatusCode::BAD_REQUEST, "application/x-amz-json-1.1", body.to_string())
+            json_1_1(&json!({"__type": "AccessDeniedException", "Message": denied.to_string()}))
         }
-        _ => {
-            let body = json!({"Message": denied.to_string()});
-            AwsResponse::new(StatusCode::FORBIDDEN, "application/json", body.to_string())
-                .with_header("x-amzn-errortype", "AccessDeniedException")
-        }
+        _ => rest("AccessDeniedException", &json!({"Message": denied.to_string()})),
     }
 }
 
@@ -69,18 +64,10 @@ pub(super) fn worthless(request: &AwsRequest, validity: Validity) -> AwsResponse
         "monitoring" => cloudwatch::barred(request, bar, message.to_owned()),
         "iam" | "sts" => forbidden(query_code, message),
         "sqs" if request.header("x-amz-target").is_none() => forbidden(query_code, message),
-        "sqs" => AwsResponse::new(StatusCode::FORBIDDEN, "application/x-amz-json-1.0", json.to_string())
-            .with_header("x-amzn-query-error", &format!("{query_code};Sender")),
+        "sqs" => of_sqs(query_code, &json),
         "dynamodb" => of_dynamodb(json.to_string()),
-        "logs" | "ssm" | "tagging" => {
-            let body = json!({"__type": json_code, "message": message}).to_string();
-            AwsResponse::new(StatusCode::BAD_REQUEST, "application/x-amz-json-1.1", body)
-        }
-        _ => {
-            let body = json!({"message": message}).to_string();
-            AwsResponse::new(StatusCode::FORBIDDEN, "application/json", body)
-                .with_header("x-amzn-errortype", json_code)
-        }
+        "logs" | "ssm" | "tagging" => json_1_1(&json!({"__type": json_code, "message": message})),
+        _ => rest(json_code, &json!({"message": message})),
     }
 }
 
@@ -91,8 +78,22 @@ fn sqs(request: &AwsRequest, denied: &Denied) -> AwsResponse {
         return forbidden("AccessDenied", &message);
     }
     let body = json!({"__type": "com.amazon.coral.service#AccessDeniedException", "message": message});
+    of_sqs("AccessDenied", &body)
+}
+
+/// SQS's JSON protocol also carries the code that the error had in the query protocol.
+fn of_sqs(query_code: &str, body: &Value) -> AwsResponse {
     AwsResponse::new(StatusCode::FORBIDDEN, "application/x-amz-json-1.0", body.to_string())
-        .with_header("x-amzn-query-error", "AccessDenied;Sender")
+        .with_header("x-amzn-query-error", &format!("{query_code};Sender"))
+}
+
+fn json_1_1(body: &Value) -> AwsResponse {
+    AwsResponse::new(StatusCode::BAD_REQUEST, "application/x-amz-json-1.1", body.to_string())
+}
+
+fn rest(code: &str, body: &Value) -> AwsResponse {
+    AwsResponse::new(StatusCode::FORBIDDEN, "application/json", body.to_string())
+        .with_header("x-amzn-errortype", code)
 }
 
 fn forbidden(code: &str, message: &str) -> AwsResponse {

@@ -85,6 +85,12 @@ impl Fixture {
         self.judge_as(&self.key, service, target, body)
     }
 
+    /// An item of the table `tasks`.
+    pub(super) fn get_item(&self, key: &str) -> Option<AwsResponse> {
+        let body = json!({"TableName": "tasks"});
+        self.judge_as(key, "dynamodb", "DynamoDB_20120810.GetItem", &body)
+    }
+
     pub(super) fn judge_as(
         &self,
         key: &str,
@@ -346,17 +352,13 @@ async fn a_key_of_a_user_that_is_not_active_or_deleted_is_nobodys() {
     let fixture = Fixture::new().await;
     let key = alice(&fixture).await;
     put(&fixture, "PutUserPolicy", ("UserName", "alice"), json!([statement("Allow", "*", "*")])).await;
-    let get = || {
-        let body = json!({"TableName": "tasks"});
-        fixture.judge_as(&key, "dynamodb", "DynamoDB_20120810.GetItem", &body)
-    };
-    assert!(get().is_none());
+    assert!(fixture.get_item(&key).is_none());
     let key_of_alice = [("UserName", "alice"), ("AccessKeyId", key.as_str())];
     for (action, status) in [("UpdateAccessKey", Some("Inactive")), ("DeleteAccessKey", None)] {
         let mut parameters = key_of_alice.to_vec();
         parameters.extend(status.map(|status| ("Status", status)));
         assert_eq!(fixture.call(action, &parameters).await.status, 200);
-        let refused = get().unwrap();
+        let refused = fixture.get_item(&key).unwrap();
         let body: Value = serde_json::from_slice(&refused.body).unwrap();
         assert_eq!(refused.status, 400);
         assert_eq!(body["__type"], "com.amazon.coral.service#UnrecognizedClientException", "{action}");

@@ -1,5 +1,6 @@
 //! What can go wrong while a stack goes up or down, and what the user is told.
 
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +39,11 @@ impl StackError {
 
     pub(crate) fn step(step: &str, reason: impl Into<String>, log: &Path) -> Self {
         Self::Step { step: step.to_owned(), reason: reason.into(), tail: tail(log), log: log.to_path_buf() }
+    }
+
+    /// For `map_err`.
+    pub(crate) fn unreadable<E: Display>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self::Unreadable { what, reason: error.to_string() }
     }
 
     /// 130 is what a shell reports after Ctrl-C.

@@ -42,7 +42,7 @@ impl Functions {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Self {
             client: aws_sdk_lambda::Client::from_conf(config),
-            runtime: runtime.map_err(|error| unreadable("functions", error.to_string()))?,
+            runtime: runtime.map_err(StackError::unreadable("functions"))?,
             cold_function: text(&stack["functions"][COLD_FUNCTION]["name"]),
             mapping_id: text(&stack["event_source_mapping_id"]),
         })
@@ -51,7 +51,7 @@ impl Functions {
     /// Returns once the mapping is disabled, so that nothing of the worker is in the figures that follow.
     pub(crate) fn pause_worker(&self) -> Result<(), StackError> {
         let disabled = self.runtime.block_on(self.disable_mapping());
-        disabled.map_err(|reason| unreadable("the event source mapping", reason))
+        disabled.map_err(StackError::unreadable("the event source mapping"))
     }
 
     async fn disable_mapping(&self) -> Result<(), String> {
@@ -74,7 +74,7 @@ impl Functions {
         let mut measured = Vec::new();
         for round in 0..COLD_STARTS {
             let started = self.runtime.block_on(self.one_cold_start(round));
-            measured.push(started.map_err(|reason| unreadable("a cold start", reason))?);
+            measured.push(started.map_err(StackError::unreadable("a cold start"))?);
         }
         measured.sort_by(f64::total_cmp);
         Ok(measured[measured.len() / 2])
@@ -99,10 +99,6 @@ impl Functions {
 /// Of an error of the SDK only the source says what happened.
 fn text(error: &dyn std::error::Error) -> String {
     format!("{error}: {:?}", error.source())
-}
-
-fn unreadable(what: &'static str, reason: String) -> StackError {
-    StackError::Unreadable { what, reason }
 }
 
 /// A number of milliseconds in a REPORT line.

@@ -138,8 +138,5 @@ fn run(
     command.arg("--json").arg(&out);
     steps.command(name, &mut command, &workdir.log("load"), limit, accepted)?;
     let bytes = std::fs::read(&out).map_err(StackError::io("read", &out))?;
-    serde_json::from_slice(&bytes).map_err(|error| StackError::Unreadable {
-        what: "the load generator's figures",
-        reason: error.to_string(),
-    })
+    serde_json::from_slice(&bytes).map_err(StackError::unreadable("the load generator's figures"))
 }

@@ -1,7 +1,6 @@
 //! Who the harness is in a demo: a role that may do what the plan says, and nothing else. So every demo proves the policy that
 //! `chaos plan` prints.
 
-use std::error::Error;
 use std::path::PathBuf;
 
 use chaos::cloud::{CallError, Cloud};
@@ -18,22 +17,18 @@ const POLICY: &str = "planned";
 
 /// What is wrong with a file is told before anything is started.
 pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<Experiment>, StackError> {
-    experiment::load(files).map_err(unreadable("the experiments"))
+    experiment::load(files).map_err(StackError::unreadable("the experiments"))
 }
 
 /// Makes the role for these experiments; returns its ARN.
 pub(crate) fn role(workdir: &Workdir, experiments: &[Experiment]) -> Result<String, StackError> {
-    let stack = Stack::load(workdir.stack_file()).map_err(unreadable("the stack"))?;
-    let planned = plan(experiments, &stack).map_err(unreadable("the plan"))?;
+    let stack = Stack::load(workdir.stack_file()).map_err(StackError::unreadable("the stack"))?;
+    let planned = plan(experiments, &stack).map_err(StackError::unreadable("the plan"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(unreadable("the answers of IAM"))?;
+    let runtime = runtime.map_err(StackError::unreadable("the answers of IAM"))?;
     let created = runtime.block_on(create(&stack, &planned.policy.to_string()));
-    created.map_err(unreadable("the answers of IAM"))?;
+    created.map_err(StackError::unreadable("the answers of IAM"))?;
     Ok(format!("arn:aws:iam::{}:role/{ROLE}", stack.account_id))
-}
-
-fn unreadable<E: Error>(what: &'static str) -> impl FnOnce(E) -> StackError {
-    move |error| StackError::Unreadable { what, reason: error.to_string() }
 }
 
 async fn create(stack: &Stack, policy: &str) -> Result<(), CallError> {

@@ -89,8 +89,7 @@ fn reach_by_path(workdir: &Workdir, mut stack: Value, ready: &Ready) -> Result<(
 }
 
 fn start(steps: &Steps, workdir: &Workdir, python: &Path) -> Result<Ready, StackError> {
-    let port = free_port()
-        .map_err(|source| StackError::Unreadable { what: "a free port", reason: source.to_string() })?;
+    let port = free_port().map_err(StackError::unreadable("a free port"))?;
     let endpoint = format!("http://127.0.0.1:{port}");
     let mut command = Command::new(python);
     command.args(["-m", "ministack"]).current_dir(workdir.path());

@@ -114,13 +114,9 @@ async fn a_session_ends_and_its_key_is_nobodys_then() {
     fixture.allow_role("operator", "all", json!([statement("Allow", "dynamodb:*", "*")])).await;
     let short = [PLAIN[0], PLAIN[1], ("DurationSeconds", "900")];
     let key = element(&fixture.sts(ADMINISTRATOR, "AssumeRole", &short).await, "AccessKeyId");
-    let get = || {
-        let body = json!({"TableName": "tasks"});
-        fixture.judge_as(&key, "dynamodb", "DynamoDB_20120810.GetItem", &body)
-    };
-    assert!(get().is_none());
+    assert!(fixture.get_item(&key).is_none());
     fixture.hand.advance(Duration::from_secs(900));
-    let refused = get().unwrap();
+    let refused = fixture.get_item(&key).unwrap();
     assert_eq!((refused.status.as_u16(), shape(&refused)), (400, "ExpiredTokenException".to_owned()));
     let refused = fixture.sts(&key, "GetCallerIdentity", &[]).await;
     assert_eq!((refused.status.as_u16(), element(&refused, "Code").as_str()), (403, "ExpiredToken"));
@@ -153,12 +149,8 @@ async fn a_key_that_was_given_before_a_restart_is_nobodys() {
     let before = operator(&trust(&account_root(), &json!({}))).await;
     let key = element(&before.sts(ADMINISTRATOR, "AssumeRole", &PLAIN).await, "AccessKeyId");
     let after = operator(&trust(&account_root(), &json!({}))).await;
-    let get = |key: &str| {
-        let body = json!({"TableName": "tasks"});
-        after.judge_as(key, "dynamodb", "DynamoDB_20120810.GetItem", &body)
-    };
-    assert_eq!(shape(&get(&key).unwrap()), "UnrecognizedClientException");
-    assert!(get(ADMINISTRATOR).is_none());
+    assert_eq!(shape(&after.get_item(&key).unwrap()), "UnrecognizedClientException");
+    assert!(after.get_item(ADMINISTRATOR).is_none());
 }
 
 #[tokio::test]
