@@ -91,7 +91,7 @@ pub fn plan(experiments: &[Experiment], stack: &Stack) -> Result<Plan, ResolveEr
         fis_action_minutes: minutes,
         fis_dollars: minutes as f64 * FIS_DOLLARS_PER_ACTION_MINUTE,
         harness_calls,
-        policy: policy(&calls),
+        policy: policy(&calls, stack),
     })
 }
 
@@ -148,21 +148,22 @@ fn harness_calls(stack: &Stack) -> BTreeSet<Call> {
         add("sqs:SendMessage", &tasks.arn);
     }
     for table in stack.tables.values() {
-        let reads = ["dynamodb:DescribeTable", "dynamodb:BatchGetItem", "dynamodb:GetResourcePolicy"];
-        for action in reads.into_iter().chain(["dynamodb:ListTagsOfResource"]) {
+        for action in ["dynamodb:DescribeTable", "dynamodb:GetResourcePolicy", "dynamodb:ListTagsOfResource"] {
             add(action, &table.arn);
         }
-        add("dynamodb:Query", &format!("{}/index/owner-index", table.arn));
     }
+    if let Some(tasks) = stack.tables.get("tasks") {
+        add("dynamodb:BatchGetItem", &tasks.arn);
+        add("dynamodb:Query", &format!("{}/index/owner-index", tasks.arn));
+    }
+    add("lambda:GetEventSourceMapping", &mapping_arn(stack));
     let of_no_resource = [
-        "lambda:GetEventSourceMapping",
         "iam:ListAccountAliases",
         "cloudwatch:GetMetricData",
         "cloudwatch:DescribeAlarms",
         "fis:GetSafetyLever",
         "fis:GetAction",
         "apigateway:GET",
-        "sts:GetCallerIdentity",
     ];
     for action in of_no_resource {
         add(action, "*");
@@ -170,12 +171,20 @@ fn harness_calls(stack: &Stack) -> BTreeSet<Call> {
     calls
 }
 
-fn policy(calls: &BTreeSet<Call>) -> Value {
+/// In the partition, Region and account of the functions.
+fn mapping_arn(stack: &Stack) -> String {
+    let function = stack.functions.values().next().and_then(|function| function.arn.split_once(":function:"));
+    let place = function.map_or("arn:aws:lambda:*:*", |(place, _)| place);
+    format!("{place}:event-source-mapping:{}", stack.event_source_mapping_id)
+}
+
+fn policy(calls: &BTreeSet<Call>, stack: &Stack) -> Value {
+    let mapping_arn = mapping_arn(stack);
     let mut by_resource: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for call in calls {
-        // IAM knows a mapping only by `*` and a condition on its function.
-        let resource =
-            if call.resource.starts_with("event-source-mapping:") { "*" } else { call.resource.as_str() };
+        // A fault names the mapping by its id alone.
+        let is_mapping = call.resource.starts_with("event-source-mapping:");
+        let resource = if is_mapping { mapping_arn.as_str() } else { call.resource.as_str() };
         by_resource.entry(resource).or_default().insert(call.action);
     }
     // One statement for all that may be called alike: the inline policies of a role are short.
@@ -318,6 +327,22 @@ mod tests {
         let allowed: BTreeSet<&str> = actions.map(|action| action.as_str().unwrap()).collect();
         assert_eq!(allowed, planned);
         assert!(allowed.iter().all(|action| !action.contains('*')), "{allowed:?}");
+    }
+
+    #[test]
+    fn the_policy_names_the_mapping() {
+        let mapping =
+            "arn:aws:lambda:us-east-1:123456789012:event-source-mapping:0192b1d3-0000-7000-8000-000000000000";
+        let policy = shipped().policy;
+        let of_mappings = policy["Statement"].as_array().unwrap().iter().filter(|statement| {
+            ["GetEventSourceMapping", "UpdateEventSourceMapping"]
+                .iter()
+                .any(|action| statement["Action"].to_string().contains(action))
+        });
+        let resources: Vec<&Value> =
+            of_mappings.flat_map(|statement| statement["Resource"].as_array().unwrap()).collect();
+        assert!(!resources.is_empty(), "an experiment that ships changes the mapping");
+        assert!(resources.iter().all(|resource| *resource == mapping), "{resources:?}");
     }
 
     /// One row per file, for a stack on AWS whose visibility timeout is a minute.

@@ -1,5 +1,6 @@
 //! Services on which we add no behaviour, served by engines of others through one adapter.
 
+mod access_keys;
 mod adapter;
 mod bucket_policies;
 mod object_tags;
@@ -13,6 +14,7 @@ use winterbaume_s3::S3Service;
 use winterbaume_ssm::SsmService;
 use winterbaume_sts::StsService;
 
+use self::access_keys::AccessKeys;
 use self::adapter::{Engine, Scope};
 use self::bucket_policies::BucketPolicies;
 use self::object_tags::ObjectTags;
@@ -33,8 +35,9 @@ pub fn iam(settings: &Settings) -> Arc<dyn Service> {
     let engine = Arc::new(IamService::new());
     let stored = Arc::clone(&engine);
     let front = Engine::new("iam", Scope::Global, stored);
-    let front = Arc::new(RoleTags::new(front, Arc::clone(&engine), &settings.account_id));
-    Arc::new(IamApi::new(settings.iam.clone(), engine, front))
+    let front = RoleTags::new(front, Arc::clone(&engine), &settings.account_id);
+    let front = AccessKeys::new(front, Arc::clone(&engine), settings);
+    Arc::new(IamApi::new(settings.iam.clone(), engine, Arc::new(front)))
 }
 
 /// STS, which tells who one is and gives out sessions of IAM's roles.

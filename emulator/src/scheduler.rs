@@ -86,9 +86,9 @@ impl std::fmt::Debug for Scheduler {
 }
 
 impl Scheduler {
-    /// Must be called within a tokio runtime: schedules run in the background for as long as a clone of this lives.
+    /// No schedule runs before the service begins.
     #[must_use]
-    pub fn start(settings: Settings, targets: Arc<dyn Targets>) -> Self {
+    pub fn new(settings: Settings, targets: Arc<dyn Targets>) -> Self {
         let now_ms = settings.clock.now_ms();
         let inner = Inner {
             settings,
@@ -101,7 +101,6 @@ impl Scheduler {
         let arn = scheduler.arn("schedule-group", operations::DEFAULT_GROUP);
         let default = Group { arn, created_ms: now_ms, tags: BTreeMap::new() };
         scheduler.state().groups.insert(operations::DEFAULT_GROUP.to_owned(), default);
-        runner::start(&scheduler.inner);
         scheduler
     }
 
@@ -129,6 +128,11 @@ impl Service for Scheduler {
         let answer =
             operations::route(self, &request).unwrap_or_else(|error: SchedulerError| error.response());
         Box::pin(async { answer })
+    }
+
+    /// In the background, for as long as a clone of this lives.
+    fn begin(&self) {
+        runner::start(&self.inner);
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {

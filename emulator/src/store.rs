@@ -7,6 +7,7 @@
 //! * `account.json`: whose directory it is. `lock`: held while an emulator runs.
 
 mod account;
+mod by_itself;
 pub mod compact;
 mod frame;
 mod journal;

@@ -83,6 +83,9 @@ impl AwsResponse {
 pub trait Service: Send + Sync + 'static {
     fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse>;
 
+    /// Called once when everything that was kept is back: what happens by itself may happen from now on.
+    fn begin(&self) {}
+
     /// Called once when the emulator stops, after the listener is closed: child processes and tasks end here.
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})

@@ -91,6 +91,14 @@ impl FisAction {
         parameters
     }
 
+    /// In the partition, Region and account of the function.
+    fn fis_arn(&self, resource: &str) -> String {
+        let mut parts = self.function_arn.split(':').skip(1);
+        let mut part = || parts.next().unwrap_or_default();
+        let (partition, _service, region, account) = (part(), part(), part(), part());
+        format!("arn:{partition}:fis:{region}:{account}:{resource}")
+    }
+
     async fn start(&self, cloud: &Cloud) -> Result<(), CallError> {
         let template_id = self.create_template(cloud).await?;
         let call = cloud.fis.start_experiment().client_token(&self.token).experiment_template_id(template_id);
@@ -158,18 +166,24 @@ impl Setting for FisAction {
     }
 
     fn calls(&self) -> Vec<Call> {
-        let fis = [
-            "fis:ListExperimentTemplates",
-            "fis:CreateExperimentTemplate",
-            "fis:TagResource",
-            "fis:StartExperiment",
-            "fis:GetExperiment",
-            "fis:ListExperiments",
-            "fis:StopExperiment",
-            "fis:DeleteExperimentTemplate",
-        ];
-        let pass = call("iam:PassRole", &self.role_arn);
-        fis.map(|action| call(action, "*")).into_iter().chain([pass]).collect()
+        let action = self.fis_arn(&format!("action/{}", self.action_id));
+        let template = self.fis_arn("experiment-template/*");
+        let experiment = self.fis_arn("experiment/*");
+        [
+            ("fis:ListExperimentTemplates", "*"),
+            ("fis:CreateExperimentTemplate", &action),
+            ("fis:CreateExperimentTemplate", &template),
+            ("fis:TagResource", &template),
+            ("fis:StartExperiment", &template),
+            ("fis:StartExperiment", &experiment),
+            ("fis:GetExperiment", &experiment),
+            ("fis:ListExperiments", "*"),
+            ("fis:StopExperiment", &experiment),
+            ("fis:DeleteExperimentTemplate", &template),
+            ("iam:PassRole", &self.role_arn),
+        ]
+        .map(|(action, resource)| call(action, resource))
+        .into()
     }
 }
 

@@ -11,7 +11,7 @@ use super::adapter::Engine;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 /// Where the engine keeps a service without regions.
-const REGION: &str = "us-east-1";
+pub(super) const REGION: &str = "us-east-1";
 const ROLE_END: &str = "</Role>";
 const TAGS: (&str, &str) = ("<Tags>", "</Tags>");
 const UPDATE_DESCRIPTION: &str = "Action=UpdateRoleDescription";

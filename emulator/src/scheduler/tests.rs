@@ -63,7 +63,8 @@ impl Fixture {
     fn with(iam: Iam) -> Self {
         let (settings, hand) = settings();
         let targets = Arc::new(Remembered::default());
-        let scheduler = Scheduler::start(Settings { iam, ..settings }, Arc::<Remembered>::clone(&targets));
+        let scheduler = Scheduler::new(Settings { iam, ..settings }, Arc::<Remembered>::clone(&targets));
+        scheduler.begin();
         Self { scheduler, targets, hand }
     }
 

@@ -30,7 +30,7 @@ impl std::fmt::Debug for Assembly {
 }
 
 /// Makes all services of one account. Runs inside the runtime, so a service may spawn its own tasks.
-pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
+pub(super) fn assemble(settings: &Settings, functions: lambda::Options) -> Result<Assembly, StartError> {
     let mut registry = Registry::default();
     let services = &mut registry;
     crate::engines::use_account(settings);
@@ -50,7 +50,7 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     settings.iam.set_policy_source("sqs", Arc::<Account>::clone(&queues));
     let sqs: Arc<dyn Service> = Arc::new(sqs);
     services.add("sqs", Arc::clone(&sqs));
-    let lambda = Lambda::new(settings.clone(), lambda::Options::default()).map_err(StartError::Functions)?;
+    let lambda = Lambda::new(settings.clone(), functions).map_err(StartError::Functions)?;
     lambda.set_sqs(Arc::clone(&sqs));
     lambda.set_s3(s3);
     let fis = Fis::new(settings.clone(), lambda.clone());
@@ -60,7 +60,7 @@ pub(super) fn assemble(settings: &Settings) -> Result<Assembly, StartError> {
     settings.iam.set_policy_source("lambda", Arc::<Lambda>::clone(&lambda));
     services.add("lambda", Arc::<Lambda>::clone(&lambda));
     let targets = AccountTargets::new(settings.clone(), Arc::<Lambda>::clone(&lambda), sqs);
-    services.add("scheduler", Arc::new(Scheduler::start(settings.clone(), Arc::new(targets))));
+    services.add("scheduler", Arc::new(Scheduler::new(settings.clone(), Arc::new(targets))));
     let functions = Arc::<Lambda>::clone(&lambda);
     let mappings = Arc::new(EventSourceMappings::new(settings.clone(), Arc::clone(&queues), functions));
     lambda.set_event_source_mappings(Arc::<EventSourceMappings>::clone(&mappings));

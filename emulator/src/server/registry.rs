@@ -26,6 +26,10 @@ impl Registry {
         self.services.keys().copied()
     }
 
+    pub fn begin(&self) {
+        self.services.values().for_each(|service| service.begin());
+    }
+
     /// Ends all services, one after the other: the order is that of the names, and none may depend on it.
     pub async fn shutdown(&self) {
         for service in self.services.values() {

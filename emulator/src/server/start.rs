@@ -13,11 +13,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::assemble::assemble;
+use super::assemble::{Assembly, assemble};
 use super::connection::Port;
 use crate::adversary::Adversary;
 use crate::clock::Clock;
 use crate::iam::Iam;
+use crate::lambda;
 use crate::logs::Logs;
 use crate::metrics::{Metrics, SECONDS_KEPT};
 use crate::settings::{Random, Settings};
@@ -39,6 +40,8 @@ pub struct Options {
     pub seed: u64,
     /// Whether the policies of roles are enforced on the calls of functions.
     pub iam: bool,
+    /// Functions learn of FIS's faults, and of their end, when the extension polls, as on AWS; else at once.
+    pub fis_polling: bool,
     /// Do, by this seed, what AWS may do and a laptop never shows.
     pub adversary: Option<u64>,
     /// Keep everything that was acknowledged here; None: in memory only.
@@ -58,6 +61,7 @@ impl Default for Options {
             clock: Clock::System,
             seed: 0,
             iam: true,
+            fis_polling: false,
             adversary: None,
             data_dir: None,
             logs_bytes_max: crate::logs::BYTES_MAX,
@@ -102,10 +106,12 @@ impl Emulator {
         let address = listener.local_addr().map_err(listen)?;
         let settings = settings_for(&options, address, store);
         claim(&settings, known.as_ref(), address.port())?;
-        let assembly = assemble(&settings)?;
+        let functions = lambda::Options { fis_polling: options.fis_polling, ..lambda::Options::default() };
+        let assembly = assemble(&settings, functions)?;
         compact_requests(&settings).await?;
-        replay(&settings, &assembly.services).await?;
-        assembly.queues.restore().await?;
+        bring_back(&settings, &assembly).await?;
+        settings.iam.enforce(options.iam);
+        assembly.services.begin();
         let port = Arc::new(Port { assembly, settings, seed: options.seed, gate: Gate::default() });
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, Arc::clone(&port), stopped));
@@ -121,6 +127,14 @@ async fn compact_requests(settings: &Settings) -> Result<(), StartError> {
     if dropped > 0 {
         tracing::info!(calls = dropped, "calls about what is gone were dropped from the data directory");
     }
+    Ok(())
+}
+
+/// What the data directory holds. Policies are not asked: the calls in it were judged when they were made.
+async fn bring_back(settings: &Settings, assembly: &Assembly) -> Result<(), StartError> {
+    settings.iam.enforce(false);
+    replay(settings, &assembly.services).await?;
+    assembly.queues.restore().await?;
     Ok(())
 }
 

@@ -133,10 +133,20 @@ impl Survey {
         let has = |text: &[u8]| request.body.windows(text.len()).any(|window| window == text);
         let is_code = request.method == Method::PUT && request.path.ends_with("/code");
         let depends = request.path.ends_with("/versions") || has(b"\"RevisionId\"") || has(b"\"Publish\"");
+        let before = self.code.remove(thing);
         if depends || request.method == Method::DELETE {
-            self.code.remove(thing);
-        } else if is_code && let Some(before) = self.code.insert(thing.clone(), index) {
+            return;
+        }
+        if !is_code {
+            self.code.extend(before.map(|before| (thing.clone(), before)));
+            return;
+        }
+        if let Some(before) = before {
             self.calls[before].superseded = true;
+        }
+        // Other settings that come with code are not replaced by the next code.
+        if !has(b"\"Architectures\"") {
+            self.code.insert(thing.clone(), index);
         }
     }
 
@@ -323,6 +333,8 @@ mod tests {
         let publish = function(Method::POST, "/f/versions", "{}");
         assert_eq!(plain(vec![create.clone(), code(), code(), code()]), [0, 3]);
         assert_eq!(plain(vec![create.clone(), code(), publish, code(), code()]), [0, 1, 2, 4]);
+        let on_arm = function(Method::PUT, "/f/code", r#"{"ZipFile":"AAAA","Architectures":["arm64"]}"#);
+        assert_eq!(plain(vec![create.clone(), code(), on_arm, code(), code()]), [0, 2, 4]);
         let revision = function(Method::POST, "/f/policy", r#"{"RevisionId":"r"}"#);
         assert_eq!(plain(vec![create, code(), revision, code()]), [0, 1, 2, 3]);
     }

@@ -3,6 +3,7 @@
 //! Messages and items have stores of their own. What only runs (invocations, experiments, metrics, log events) is not kept.
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 use crate::wire::AwsRequest;
 
@@ -63,6 +64,10 @@ const NAMED: &[(&str, &[&str])] = &[
 /// Operations of IAM that only read.
 const IAM_READS: &[&str] = &["Get", "List", "Simulate", "Generate"];
 
+/// Things of IAM that the engine names anew each time, so that no later call about one could be made again.
+const IAM_NAMED_BY_THE_ENGINE: &[&str] =
+    &["SSHPublicKey", "ServiceSpecificCredential", "SigningCertificate", "MFADevice"];
+
 /// The services whose method tells.
 const BY_METHOD: &[&str] = &["lambda", "apigateway", "scheduler", "fis", "s3"];
 
@@ -71,7 +76,10 @@ const BY_METHOD: &[&str] = &["lambda", "apigateway", "scheduler", "fis", "s3"];
 pub fn is_kept(request: &AwsRequest) -> bool {
     let service = request.service.as_str();
     if service == "iam" {
-        return operation(request).is_some_and(|name| !IAM_READS.iter().any(|read| name.starts_with(read)));
+        return operation(request).is_some_and(|name| {
+            !IAM_READS.iter().any(|read| name.starts_with(read))
+                && !IAM_NAMED_BY_THE_ENGINE.iter().any(|thing| name.contains(thing))
+        });
     }
     if let Some((_, kept)) = NAMED.iter().find(|(name, _)| *name == service) {
         return operation(request).is_some_and(|name| kept.contains(&&*name));
@@ -88,12 +96,44 @@ fn changes(request: &AwsRequest) -> bool {
         "lambda" => {
             !(path.ends_with("/invocations")
                 || path.contains("/invoke-async")
-                || path.ends_with("/response-streaming-invocations"))
+                || path.ends_with("/response-streaming-invocations")
+                || (path.ends_with("/code") && is_dry_run(&request.body)))
         }
-        // An experiment ends with its process, and the safety lever with it.
-        "fis" => path.starts_with("/experimentTemplates") || path.starts_with("/tags"),
+        // An experiment ends with its process.
+        "fis" => {
+            let of_experiment =
+                percent_decode_str(path).decode_utf8().is_ok_and(|path| path.contains(":experiment/"));
+            let parts = ["/experimentTemplates", "/safetyLevers", "/tags"];
+            parts.iter().any(|part| path.starts_with(part)) && !of_experiment
+        }
+        "s3" => !is_part_of_upload(request),
         _ => true,
     }
+}
+
+fn is_dry_run(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Input {
+        #[serde(default, rename = "DryRun")]
+        dry_run: bool,
+    }
+    serde_json::from_slice(body).is_ok_and(|Input { dry_run }| dry_run)
+}
+
+/// The engine names each upload anew. What is kept is the whole object, once it is complete ([`is_complete_upload`]).
+fn is_part_of_upload(request: &AwsRequest) -> bool {
+    let begins = request.query.split('&').any(|word| matches!(word, "uploads" | "uploads="));
+    begins || (names_upload(request) && request.method != Method::POST)
+}
+
+/// An object that was uploaded in parts is one from now on.
+#[must_use]
+pub(super) fn is_complete_upload(request: &AwsRequest) -> bool {
+    request.service == "s3" && request.method == Method::POST && names_upload(request)
+}
+
+fn names_upload(request: &AwsRequest) -> bool {
+    request.query.split('&').any(|word| word.starts_with("uploadId="))
 }
 
 /// The operation, where the protocol names it: in a header, in the path, or in the form.
@@ -120,6 +160,13 @@ mod tests {
         request
     }
 
+    fn upload(method: Method, query: &str) -> AwsRequest {
+        AwsRequest {
+            query: query.to_owned(),
+            ..AwsRequest::unsigned("s3", method, "/bucket/key", "")
+        }
+    }
+
     #[test]
     fn what_configures_is_kept_whatever_its_protocol() {
         let kept = [
@@ -139,6 +186,8 @@ mod tests {
             AwsRequest::unsigned("fis", Method::POST, "/experimentTemplates", ""),
             AwsRequest::unsigned("s3", Method::PUT, "/bucket/key", ""),
             AwsRequest::unsigned("scheduler", Method::POST, "/schedules/s", ""),
+            AwsRequest::unsigned("fis", Method::PATCH, "/safetyLevers/default/state", ""),
+            upload(Method::POST, "uploadId=u"),
         ];
         for request in kept {
             assert!(is_kept(&request), "{request:?}");
@@ -158,6 +207,12 @@ mod tests {
             AwsRequest::unsigned("lambda", Method::GET, "/2015-03-31/functions/f", ""),
             AwsRequest::unsigned("fis", Method::POST, "/experiments", ""),
             target("dynamodb", "CreateTable"),
+            AwsRequest::unsigned("iam", Method::POST, "/", "Action=UploadSSHPublicKey&Version=2010-05-08"),
+            AwsRequest::unsigned("fis", Method::POST, "/tags/arn%3Aaws%3Afis%3Ar%3A1%3Aexperiment%2FEXP", ""),
+            AwsRequest::unsigned("lambda", Method::PUT, "/2015-03-31/functions/f/code", r#"{"DryRun":true}"#),
+            upload(Method::POST, "uploads"),
+            upload(Method::PUT, "partNumber=1&uploadId=u"),
+            upload(Method::DELETE, "uploadId=u"),
         ];
         for request in not_kept {
             assert!(!is_kept(&request), "{request:?}");

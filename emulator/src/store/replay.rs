@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE,
+    HeaderName, HeaderValue,
+};
 use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc};
 
-use super::kept::{is_kept, operation};
+use super::by_itself;
+use super::kept::{is_complete_upload, is_kept, operation};
 use super::{Journal, REQUESTS_BYTES_MAX, StoreError, compact, touch};
 use crate::repeatable;
 use crate::server::Registry;
@@ -17,6 +21,10 @@ use crate::wire::{AwsRequest, AwsResponse, Service};
 
 /// Records read ahead of the calls.
 const READ_AHEAD: usize = 16;
+
+/// What an object is answered with, besides its own metadata, because it was put with it.
+const OBJECT_HEADERS: [HeaderName; 5] =
+    [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_DISPOSITION, CONTENT_LANGUAGE, CACHE_CONTROL];
 
 /// What stands before the body in a record, as JSON behind its length.
 #[derive(Debug, Serialize, Deserialize)]
@@ -110,7 +118,8 @@ async fn record(
     if !answer.status.is_success() {
         return answer;
     }
-    match encode(&request, at_ms, seed, touch::made(&request, &answer.body)) {
+    let kept = if is_complete_upload(&request) { whole_object(service, &request).await } else { request };
+    match encode(&kept, at_ms, seed, touch::made(&kept, &answer.body)) {
         Ok(bytes) => journal.append(&bytes),
         // Of text and numbers: there is no way to fail. Were there one, nothing more could be trusted.
         Err(error) => journal.fail(&error.to_string()),
@@ -119,6 +128,24 @@ async fn record(
         Ok(()) => answer,
         Err(failed) => refused(&failed.to_string()),
     }
+}
+
+/// The call that puts at once what was uploaded in parts.
+async fn whole_object(service: &dyn Service, request: &AwsRequest) -> AwsRequest {
+    let get = AwsRequest {
+        method: Method::GET,
+        query: String::new(),
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+        ..request.clone()
+    };
+    let object = service.handle(get.clone()).await;
+    let is_said_again = |name: &HeaderName| {
+        name.as_str().starts_with("x-amz-meta-") || OBJECT_HEADERS.contains(name)
+    };
+    let headers = object.headers.into_iter().filter_map(|(name, value)| Some((name?, value)));
+    let headers = headers.filter(|(name, _)| is_said_again(name)).collect();
+    AwsRequest { method: Method::PUT, headers, body: object.body, ..get }
 }
 
 fn refused(message: &str) -> AwsResponse {
@@ -157,7 +184,12 @@ async fn make_again(services: &Registry, record: &[u8], number: usize) -> Result
     let service = services
         .get(&head.service)
         .ok_or_else(|| ReplayError::Record(format!("{what}: there is no such service")))?;
-    let answer = repeatable::scope(head.seed, Some(head.at_ms), service.handle(request)).await;
+    let call = |request| repeatable::scope(head.seed, Some(head.at_ms), service.handle(request));
+    let mut answer = call(request.clone()).await;
+    if let Some(first) = by_itself::missing(&request, &answer) {
+        call(first).await;
+        answer = call(request).await;
+    }
     if answer.status.is_success() {
         return Ok(());
     }

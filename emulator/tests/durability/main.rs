@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 
+mod again;
 mod process;
 
 use std::collections::BTreeSet;

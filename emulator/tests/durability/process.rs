@@ -33,7 +33,12 @@ pub(crate) fn refused(dir: &Path, more: &[&str]) -> Output {
 impl Process {
     /// Starts on the directory and waits until it is ready.
     pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[])
+    }
+
+    pub(crate) fn start_with(dir: &Path, more: &[&str]) -> Self {
         let (mut command, ready) = command(dir);
+        command.args(more);
         drop(std::fs::remove_file(&ready));
         let mut child = command.stdout(Stdio::null()).spawn().unwrap();
         let until = Instant::now() + READY_WITHIN;

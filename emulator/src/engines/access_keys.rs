@@ -1,0 +1,79 @@
+//! IAM whose access keys are chosen by our random source, so that a call that is made again makes the same key: the engine
+//! chooses anew each time, and after a restart nobody would know whose the key is that was handed out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rand::RngExt as _;
+use winterbaume_core::StatefulService as _;
+use winterbaume_iam::views::AccessKeyView;
+use winterbaume_iam::{IamService, IamStateView};
+
+use super::role_tags::{REGION, RoleTags};
+use crate::settings::{Random, Settings};
+use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
+
+const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+const ID_PREFIX: &str = "AKIA";
+const ID_CHARS: usize = 16;
+const SECRET_CHARS: usize = 40;
+
+/// IAM with access keys of ours.
+pub(super) struct AccessKeys {
+    engine: RoleTags,
+    state: Arc<IamService>,
+    random: Random,
+    account_id: Arc<str>,
+}
+
+impl AccessKeys {
+    pub(super) fn new(engine: RoleTags, state: Arc<IamService>, settings: &Settings) -> Self {
+        let (random, account_id) = (settings.random.clone(), Arc::clone(&settings.account_id));
+        Self { engine, state, random, account_id }
+    }
+
+    /// The engine's key under another name: added beside it, and the engine's own deleted.
+    async fn create(&self, request: AwsRequest) -> AwsResponse {
+        let mut answer = self.engine.handle(request.clone()).await;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let Some(old_id) = between(&text, "<AccessKeyId>", "</AccessKeyId>") else { return answer };
+        let known = self.state.snapshot(&self.account_id, REGION).await.access_keys;
+        let Some(made) = known.get(old_id) else { return answer };
+        let (id, secret) = (format!("{ID_PREFIX}{}", self.letters(ID_CHARS)), self.letters(SECRET_CHARS));
+        answer.body = Bytes::from(text.replace(old_id, &id).replace(&made.secret_access_key, &secret));
+        answer.headers.remove(http::header::CONTENT_LENGTH);
+        let delete = format!(
+            "Action=DeleteAccessKey&Version=2010-05-08&UserName={}&AccessKeyId={old_id}",
+            utf8_percent_encode(&made.user_name, NON_ALPHANUMERIC)
+        );
+        let ours = AccessKeyView { access_key_id: id.clone(), secret_access_key: secret, ..made.clone() };
+        let ours = IamStateView { access_keys: HashMap::from([(id, ours)]), ..IamStateView::default() };
+        if let Err(error) = self.state.merge(&self.account_id, REGION, ours).await {
+            tracing::error!(%error, "an access key could not be kept");
+        }
+        self.engine.handle(AwsRequest { body: Bytes::from(delete), ..request }).await;
+        answer
+    }
+
+    fn letters(&self, count: usize) -> String {
+        self.random.with(|random| {
+            (0..count).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect()
+        })
+    }
+}
+
+impl Service for AccessKeys {
+    fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
+        Box::pin(async move {
+            let creates =
+                request.body.split(|byte| *byte == b'&').any(|pair| pair == b"Action=CreateAccessKey");
+            if creates { self.create(request).await } else { self.engine.handle(request).await }
+        })
+    }
+}
+
+fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
+    Some(text.split_once(open)?.1.split_once(close)?.0)
+}

@@ -1,0 +1,260 @@
+//! What begins, ends or is named without a call of its own: the calls about it must still be made again.
+
+use std::io::{Cursor, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::DEADLINE;
+use super::process::Process;
+
+const ACCOUNT: &str = "123456789012";
+const ROLE: &str = "arn:aws:iam::123456789012:role/r";
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const UPDATE_CODE: &str = "/2015-03-31/functions/f/code";
+
+/// Calls as an SDK makes them.
+struct Caller<'a> {
+    process: &'a Process,
+    access_key_id: String,
+}
+
+impl<'a> Caller<'a> {
+    fn administrator(process: &'a Process) -> Self {
+        Self { process, access_key_id: "AKID".to_owned() }
+    }
+
+    async fn ask(&self, service: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+        let (target, path) =
+            path.strip_prefix('#').map_or((None, path), |target| (Some(target), "/"));
+        let form = body.starts_with("Action=");
+        let kind = if form { "application/x-www-form-urlencoded" } else { "application/json" };
+        let credential = format!(
+            "AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/{service}/aws4_request",
+            self.access_key_id
+        );
+        let url = format!("{}{path}", self.process.endpoint);
+        let mut request = reqwest::Client::new().request(method.parse().unwrap(), url);
+        request = request.header("authorization", credential).header("content-type", kind);
+        if let Some(target) = target {
+            request = request.header("x-amz-target", target);
+        }
+        let answer = request.body(body.to_owned()).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    async fn call(&self, service: &str, method: &str, path: &str, body: &str) -> String {
+        let (status, text) = self.ask(service, method, path, body).await;
+        assert!((200..300).contains(&status), "{service} {method} {path}: {status} {text}");
+        text
+    }
+
+    /// A call of IAM or STS, in the form's own words.
+    async fn form(&self, service: &str, form: &str) -> String {
+        let version = if service == "sts" { "2011-06-15" } else { "2010-05-08" };
+        let (action, rest) = form.split_once('&').unwrap_or((form, ""));
+        self.call(service, "POST", "/", &format!("Action={action}&Version={version}&{rest}")).await
+    }
+
+    async fn role(&self) {
+        let services = r#"["fis.amazonaws.com","scheduler.amazonaws.com","lambda.amazonaws.com"]"#;
+        let trust = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{{"Service":{services}}}}}]}}"#
+        );
+        self.form("iam", &format!("CreateRole&RoleName=r&AssumeRolePolicyDocument={trust}")).await;
+        let all = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+        self.form("iam", &format!("PutRolePolicy&RoleName=r&PolicyName=p&PolicyDocument={all}")).await;
+    }
+
+    async fn function(&self) {
+        let input = json!({
+            "FunctionName": "f", "Runtime": "provided.al2023", "Handler": "bootstrap", "Role": ROLE,
+            "Code": {"ZipFile": package("exit 1")},
+        });
+        self.call("lambda", "POST", "/2015-03-31/functions", &input.to_string()).await;
+        let until = Instant::now() + DEADLINE;
+        while self.configuration().await["State"] != "Active" {
+            assert!(Instant::now() < until, "the function is never active");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn configuration(&self) -> Value {
+        let text = self.call("lambda", "GET", "/2015-03-31/functions/f/configuration", "").await;
+        serde_json::from_str(&text).unwrap()
+    }
+
+    async fn has_schedule(&self) -> bool {
+        self.ask("scheduler", "GET", "/schedules/once", "").await.0 == 200
+    }
+}
+
+/// A bootstrap of one line, in base64.
+fn package(line: &str) -> String {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default()
+        .unix_permissions(0o755)
+        .compression_method(zip::CompressionMethod::Stored);
+    writer.start_file("bootstrap", options).unwrap();
+    writer.write_all(format!("#!/bin/sh\n{line}\n").as_bytes()).unwrap();
+    STANDARD.encode(writer.finish().unwrap().into_inner())
+}
+
+fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
+    text.split_once(open).unwrap().1.split_once(close).unwrap().0
+}
+
+fn schedule(at: &str) -> String {
+    json!({
+        "ScheduleExpression": format!("at({at})"), "FlexibleTimeWindow": {"Mode": "OFF"},
+        "ActionAfterCompletion": "DELETE",
+        "Target": {"Arn": format!("arn:aws:sqs:us-east-1:{ACCOUNT}:q"), "RoleArn": ROLE},
+    })
+    .to_string()
+}
+
+fn restarted(process: Process, dir: &Path) -> Process {
+    process.kill();
+    Process::start(dir)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_was_uploaded_in_parts_is_whole_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    caller.call("s3", "PUT", "/bucket", "").await;
+    let begun = caller.call("s3", "POST", "/bucket/key?uploads", "").await;
+    let upload = between(&begun, "<UploadId>", "</UploadId>").to_owned();
+    caller.call("s3", "PUT", &format!("/bucket/key?partNumber=1&uploadId={upload}"), "first ").await;
+    caller.call("s3", "PUT", &format!("/bucket/key?partNumber=2&uploadId={upload}"), "second").await;
+    let parts = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber></Part>\
+                 <Part><PartNumber>2</PartNumber></Part></CompleteMultipartUpload>";
+    caller.call("s3", "POST", &format!("/bucket/key?uploadId={upload}"), parts).await;
+    // One that is never completed.
+    caller.call("s3", "POST", "/bucket/other?uploads", "").await;
+    let before = caller.call("s3", "GET", "/bucket/key", "").await;
+    assert_eq!(before, "first second");
+    let process = restarted(process, &dir);
+    assert_eq!(Caller::administrator(&process).call("s3", "GET", "/bucket/key", "").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_access_keys_that_were_handed_out_are_still_those_of_their_users() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    caller.form("iam", "CreateUser&UserName=u").await;
+    let mut keys = Vec::new();
+    for _ in 0..2 {
+        let made = caller.form("iam", "CreateAccessKey&UserName=u").await;
+        keys.push(between(&made, "<AccessKeyId>", "</AccessKeyId>").to_owned());
+    }
+    caller.form("iam", &format!("DeleteAccessKey&UserName=u&AccessKeyId={}", keys[0])).await;
+    let process = restarted(process, &dir);
+    let user = Caller { process: &process, access_key_id: keys[1].clone() };
+    let who = user.form("sts", "GetCallerIdentity").await;
+    assert!(who.contains(&format!("arn:aws:iam::{ACCOUNT}:user/u")), "{who}");
+    let listed = Caller::administrator(&process).form("iam", "ListAccessKeys&UserName=u").await;
+    assert!(listed.contains(&keys[1]) && !listed.contains(&keys[0]), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_group_that_a_function_made_keeps_its_retention() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    caller.role().await;
+    caller.function().await;
+    let code = json!({"ZipFile": package("exit 2"), "DryRun": true}).to_string();
+    caller.call("lambda", "PUT", UPDATE_CODE, &code).await;
+    let before = caller.configuration().await["CodeSha256"].clone();
+    caller.call("lambda", "POST", "/2015-03-31/functions/f/invocations", "{}").await;
+    let retention = r#"{"logGroupName":"/aws/lambda/f","retentionInDays":7}"#;
+    caller.call("logs", "POST", "#Logs_20140328.PutRetentionPolicy", retention).await;
+    let process = restarted(process, &dir);
+    let caller = Caller::administrator(&process);
+    let groups = caller.call("logs", "POST", "#Logs_20140328.DescribeLogGroups", "{}").await;
+    let groups: Value = serde_json::from_str(&groups).unwrap();
+    assert_eq!(groups["logGroups"][0]["retentionInDays"], 7, "{groups}");
+    assert_eq!(caller.configuration().await["CodeSha256"], before, "a dry run changed nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_may_have_the_name_of_one_that_was_done() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    caller.role().await;
+    caller.call("sqs", "POST", "#AmazonSQS.CreateQueue", r#"{"QueueName":"q"}"#).await;
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+    let soon = soon.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    caller.call("scheduler", "POST", "/schedules/once", &schedule(&soon)).await;
+    let until = Instant::now() + DEADLINE;
+    while caller.has_schedule().await {
+        assert!(Instant::now() < until, "the schedule is never done");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    caller.call("scheduler", "POST", "/schedules/once", &schedule("2099-01-01T00:00:00")).await;
+    let process = restarted(process, &dir);
+    let read = Caller::administrator(&process).call("scheduler", "GET", "/schedules/once", "").await;
+    assert!(read.contains("2099-01-01"), "{read}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_of_an_experiment_that_ran_are_gone_with_it_and_an_engaged_lever_stays_engaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    caller.role().await;
+    let template = json!({
+        "clientToken": "c", "description": "d", "roleArn": ROLE, "stopConditions": [{"source": "none"}],
+        "actions": {"w": {"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}}},
+    });
+    let made = caller.call("fis", "POST", "/experimentTemplates", &template.to_string()).await;
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let start = json!({"clientToken": "c", "experimentTemplateId": made["experimentTemplate"]["id"]});
+    let started = caller.call("fis", "POST", "/experiments", &start.to_string()).await;
+    let started: Value = serde_json::from_str(&started).unwrap();
+    let arn = started["experiment"]["arn"].as_str().unwrap();
+    let arn = arn.replace(':', "%3A").replace('/', "%2F");
+    caller.call("fis", "POST", &format!("/tags/{arn}"), r#"{"tags":{"a":"b"}}"#).await;
+    let engage = r#"{"state":{"status":"engaged","reason":"stop"}}"#;
+    caller.call("fis", "PATCH", "/safetyLevers/default/state", engage).await;
+    let process = restarted(process, &dir);
+    let lever = Caller::administrator(&process).call("fis", "GET", "/safetyLevers/default", "").await;
+    assert!(lever.contains("engaged") && !lever.contains("disengaged"), "{lever}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_allowed_without_policies_is_made_again_with_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start_with(&dir, &["--iam", "off"]);
+    let caller = Caller::administrator(&process);
+    caller.call("sqs", "POST", "#AmazonSQS.CreateQueue", r#"{"QueueName":"q"}"#).await;
+    // Its role does not exist.
+    caller.function().await;
+    let arn = format!("arn:aws:sqs:us-east-1:{ACCOUNT}:q");
+    let mapping = json!({"FunctionName": "f", "EventSourceArn": arn}).to_string();
+    caller.call("lambda", "POST", "/2015-03-31/event-source-mappings", &mapping).await;
+    let process = restarted(process, &dir);
+    let caller = Caller::administrator(&process);
+    let kept = caller.call("lambda", "GET", "/2015-03-31/event-source-mappings", "").await;
+    assert!(kept.contains(&arn), "{kept}");
+    // But not made for another queue.
+    caller.call("sqs", "POST", "#AmazonSQS.CreateQueue", r#"{"QueueName":"other"}"#).await;
+    let mapping = mapping.replace(&arn, &format!("arn:aws:sqs:us-east-1:{ACCOUNT}:other"));
+    let (status, refusal) = caller.ask("lambda", "POST", "/2015-03-31/event-source-mappings", &mapping).await;
+    assert_eq!(status, 400, "{refusal}");
+}
