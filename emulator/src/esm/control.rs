@@ -27,8 +27,8 @@ const BATCH_SIZE: RangeInclusive<i64> = 1..=10_000;
 const BATCH_SIZE_WITHOUT_WINDOW_MAX: i64 = 10;
 const WINDOW_SECONDS: RangeInclusive<i64> = 0..=300;
 const CONCURRENCY: RangeInclusive<i64> = 2..=1_000;
-/// AWS quota, raisable to 10.
-const FILTERS_MAX: usize = 10;
+/// AWS quota. An account can have it raised to 10; this one has not.
+const FILTERS_MAX: usize = 5;
 const LIST_MAX: i64 = 100;
 /// Members that AWS has and this emulator does not act on: refused, so that nothing is silently ignored.
 const REFUSED: [&str; 13] = [

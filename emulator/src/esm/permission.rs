@@ -15,7 +15,7 @@ pub fn check_all(inner: &Inner, function_arn: &str, queue_arn: &str) -> Result<(
     for operation in NEEDED {
         check(inner, function_arn, &format!("sqs:{operation}"), queue_arn).map_err(|_| {
             let message =
-                format!("The provided execution role does not have permissions to call {operation} on SQS");
+                format!("The function execution role does not have permissions to call {operation} on SQS");
             EsmError::InvalidParameter(message)
         })?;
     }

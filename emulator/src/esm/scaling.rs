@@ -18,7 +18,8 @@ const QUIET_TICKS: u32 = 15;
 pub struct Load {
     /// Messages that could have been received but were not.
     pub backlog: usize,
-    /// An invocation was refused. Pollers do not know of a function's concurrency: they neither grow nor shrink.
+    /// An invocation was refused: "Lambda gradually backs off retries by reducing the amount of concurrency allocated to
+    /// your Amazon SQS event source mapping".
     pub throttled: bool,
     /// A function failed: errors do not make a mapping grow.
     pub failing: bool,
@@ -47,9 +48,15 @@ impl Scaling {
         if load.backlog > 0 {
             self.quiet_ticks = 0;
         }
-        if load.backlog > 0 && !load.failing && !load.throttled {
+        if load.throttled {
+            // AWS names no pace. This is the slowest, and never below where a mapping begins: what goes on receiving for a
+            // function that cannot run spends receives.
+            if self.wanted > START {
+                self.wanted -= 1;
+            }
+        } else if load.backlog > 0 && !load.failing {
             self.wanted = (self.wanted + GROWTH_PER_TICK).min(self.max);
-        } else if load.backlog == 0 && !load.throttled {
+        } else if load.backlog == 0 {
             self.quiet_ticks += 1;
             if self.quiet_ticks >= QUIET_TICKS {
                 self.quiet_ticks = 0;
@@ -88,13 +95,27 @@ mod tests {
     }
 
     #[test]
-    fn quiet_scales_down_to_two_and_throttling_changes_nothing() {
+    fn throttling_scales_down_by_one_at_a_time_and_not_below_five() {
+        let throttled = [Load { throttled: true, ..BUSY }, Load { throttled: true, ..Load::default() }];
+        let mut scaling = Scaling::new(None);
+        scaling.tick(BUSY);
+        for (wanted, load) in (5..10).rev().zip(throttled.into_iter().cycle()) {
+            scaling.tick(load);
+            assert_eq!(scaling.wanted(), wanted);
+        }
+        for (max, wanted) in [(None, 5), (Some(3), 3)] {
+            let mut scaling = Scaling::new(max);
+            throttled.into_iter().for_each(|load| scaling.tick(load));
+            assert_eq!(scaling.wanted(), wanted);
+        }
+    }
+
+    #[test]
+    fn quiet_scales_down_to_two() {
         let mut scaling = Scaling::new(None);
         for _ in 0..10 {
             scaling.tick(BUSY);
         }
-        scaling.tick(Load { throttled: true, ..BUSY });
-        assert_eq!(scaling.wanted(), 55);
         for _ in 0..1_000 {
             scaling.tick(Load::default());
         }

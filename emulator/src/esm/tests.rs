@@ -18,15 +18,19 @@ use crate::sqs::queue::Counts;
 use crate::sqs::tests::settings;
 use crate::wire::{AwsRequest, BoxFuture, Service as _};
 
+mod updates;
+
 const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:123456789012:work";
 const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:worker";
 /// Turns of the scheduler after which what has not happened will not.
 const TURNS_MAX: usize = 20_000;
 
-/// A function of 3 seconds that answers what it was told to, `{}` in the end.
+/// Answers what it was told to, `{}` in the end, in the name of `worker` and `other` of 3 seconds and `slow` of 7.
 struct Function {
     outcomes: Mutex<VecDeque<InvokeOutcome>>,
     events: Mutex<Vec<Value>>,
+    /// In whose name each event came.
+    invoked: Mutex<Vec<String>>,
     running: AtomicUsize,
     running_max: AtomicUsize,
     /// An invocation takes one permit and keeps it.
@@ -38,6 +42,7 @@ impl Function {
         Arc::new(Self {
             outcomes: Mutex::new(outcomes.into_iter().collect()),
             events: Mutex::default(),
+            invoked: Mutex::default(),
             running: AtomicUsize::new(0),
             running_max: AtomicUsize::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -51,11 +56,11 @@ impl Function {
 
 impl Invoke for Function {
     fn invoke(&self, request: InvokeRequest) -> BoxFuture<'_, InvokeOutcome> {
-        assert_eq!(request.function, FUNCTION_ARN);
         Box::pin(async move {
             let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
             self.running_max.fetch_max(running, Ordering::SeqCst);
             self.events.lock().unwrap().push(serde_json::from_slice(&request.payload).unwrap());
+            self.invoked.lock().unwrap().push(request.function);
             self.gate.acquire().await.unwrap().forget();
             self.running.fetch_sub(1, Ordering::SeqCst);
             let next = self.outcomes.lock().unwrap().pop_front();
@@ -64,7 +69,11 @@ impl Invoke for Function {
     }
 
     fn timeout_seconds(&self, function: &str) -> Option<u32> {
-        function.ends_with(":worker").then_some(3)
+        match function.rsplit(':').next() {
+            Some("worker" | "other") => Some(3),
+            Some("slow") => Some(7),
+            _ => None,
+        }
     }
 }
 
@@ -212,6 +221,7 @@ async fn a_message_reaches_the_function_as_recorded_on_aws_and_is_deleted() {
         }))
         .await;
     fixture.until("deletion", |fixture| fixture.left() == 0).await;
+    assert_eq!(*fixture.function.invoked.lock().unwrap(), [FUNCTION_ARN]);
     let event = fixture.function.events.lock().unwrap()[0].clone();
     let handle = event["Records"][0]["receiptHandle"].clone();
     assert!(handle.is_string());

@@ -10,7 +10,7 @@ use super::error::{ErrorKind, SqsError};
 use super::handle::QueueHandle;
 use super::measure;
 use super::moves::Moves;
-use super::queue::{Queue, ReceiveRules, Received};
+use super::queue::{Parcel, Queue, ReceiveRules, Received};
 use super::service::check_policy;
 use super::trail::Trail;
 use crate::iam::{self, PolicySource};
@@ -171,7 +171,7 @@ impl Account {
         state.attributes = Arc::new(state.attributes.with(changes)?);
         state.modified_ms = self.now_ms();
         drop(state);
-        queue.ring();
+        queue.ring_all();
         Ok(())
     }
 
@@ -216,6 +216,7 @@ impl Account {
         let started_ms = clock.now_ms();
         let wait_ms = request.wait_ms.unwrap_or_else(|| queue.attributes().wait_seconds * 1_000);
         let deadline_ms = started_ms + wait_ms;
+        let mut waiter = queue.waiter(deadline_ms);
         loop {
             let arrival = queue.arrival();
             let now_ms = clock.now_ms();
@@ -224,12 +225,8 @@ impl Account {
                 measure::received(&self.settings, queue, now_ms, received.len());
                 return Ok(received);
             }
-            if moved {
-                continue;
-            }
-            tokio::select! {
-                () = arrival => {}
-                () = queue.next_visible(clock, deadline_ms) => {}
+            if !moved {
+                waiter.wait(clock, arrival).await;
             }
         }
     }
@@ -256,13 +253,7 @@ impl Account {
         let outcome = queue.receive(now_ms, rules).ok_or_else(SqsError::queue_does_not_exist)?;
         let moved = !outcome.dead_letters.is_empty();
         if let (Some((_, target)), true) = (redrive, moved) {
-            let left: Vec<_> = outcome.dead_letters.iter().filter_map(|letter| letter.left).collect();
-            let letters = outcome.dead_letters.into_iter().map(|mut letter| {
-                letter.dead_letter_source = Some(Arc::clone(&queue.arn));
-                (letter, 0)
-            });
-            target.put(now_ms, letters);
-            queue.lock().queue.departed(left);
+            give_up(queue, &target, now_ms, outcome.dead_letters);
         }
         if outcome.over_limit && short {
             let message = "Too many messages in flight, limit is 120000.";
@@ -278,6 +269,19 @@ impl Account {
             received.into_iter().filter(|one| state.queue.delete(one.key, one.receive_count)).count();
         drop(state);
         measure::deleted(&self.settings, queue, self.now_ms(), deleted);
+    }
+}
+
+/// Moves what was received too often to the dead letter queue. If that was deleted a moment ago the messages stay.
+fn give_up(queue: &QueueHandle, target: &QueueHandle, now_ms: i64, letters: Vec<Parcel>) {
+    let moved = letters.iter().map(|letter| {
+        let dead_letter_source = Some(Arc::clone(&queue.arn));
+        (Parcel { dead_letter_source, ..letter.clone() }, 0)
+    });
+    if target.put(now_ms, moved) {
+        queue.lock().queue.departed(&letters);
+    } else {
+        queue.put_back(letters);
     }
 }
 
@@ -313,4 +317,31 @@ fn check_name(name: &str, changes: &BTreeMap<String, String>) -> Result<(), SqsE
         ErrorKind::InvalidParameterValue,
         "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqs::queue_model::content;
+    use crate::sqs::tests::settings;
+
+    #[test]
+    fn a_message_stays_where_it_is_when_its_dead_letter_queue_goes_at_that_moment() {
+        let account = Account::new(settings().0);
+        let queue = |name: &str| account.create(name, &BTreeMap::new(), BTreeMap::new()).unwrap();
+        let (work, dead) = (queue("work"), queue("dead"));
+        let now_ms = account.now_ms();
+        work.put(now_ms, [(Parcel::new(account.new_id(), content(), now_ms), 0)]);
+        let rules = ReceiveRules { messages_max: 1, visibility_ms: 0, receives_max: Some(1) };
+        let received = work.receive(now_ms, rules).unwrap().received.remove(0);
+        let letters = work.receive(now_ms, rules).unwrap().dead_letters;
+        assert_eq!(letters.len(), 1);
+        account.delete(&dead);
+        give_up(&work, &dead, now_ms, letters);
+        assert_eq!(work.counts(now_ms).visible, 1);
+        let unlimited = ReceiveRules { receives_max: None, ..rules };
+        let again = work.receive(now_ms, unlimited).unwrap().received.remove(0);
+        assert_eq!((again.id, again.receive_count), (received.id, 2));
+        assert_eq!((again.key, again.dead_letter_source), (received.key, None), "handles still name it");
+    }
 }

@@ -273,7 +273,7 @@ pub fn cancel_message_move_task(
     request: CancelMessageMoveTask,
 ) -> Reply<MessagesMoved> {
     let handle = request.task_handle.ok_or_else(|| SqsError::missing("TaskHandle"))?;
-    Ok(MessagesMoved { approximate_number_of_messages_moved: account.moves.cancel(&handle)? })
+    Ok(MessagesMoved { approximate_number_of_messages_moved: moves::cancel(account, &handle)? })
 }
 
 pub fn list_message_move_tasks(
@@ -288,10 +288,7 @@ pub fn list_message_move_tasks(
         return Err(SqsError::parameter("MaxResults", results_max, &reason));
     }
     if account.by_arn(&source_arn).is_none() {
-        return Err(SqsError::new(
-            ErrorKind::ResourceNotFound,
-            "The resource that you specified for the SourceArn parameter doesn't exist.",
-        ));
+        return Err(SqsError::resource_does_not_exist("SourceArn"));
     }
     let tasks = account.moves.of_source(&source_arn, usize::try_from(results_max).unwrap_or(1));
     Ok(MoveTasks { results: tasks.into_iter().map(show).collect() })

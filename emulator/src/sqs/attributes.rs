@@ -1,6 +1,6 @@
 //! The attributes of a queue: what may be set, within which range, and how it reads back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
@@ -107,18 +107,25 @@ fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::
 }
 
 /// Which queues may use this one as their dead letter queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RedriveAllowPolicy {
     /// Returned exactly as it was set.
     text: String,
     rule: RedriveRule,
 }
 
+/// Two are the same when they allow the same, whatever the spacing and the order of keys and sources.
+impl PartialEq for RedriveAllowPolicy {
+    fn eq(&self, other: &Self) -> bool {
+        self.rule == other.rule
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum RedriveRule {
     AllowAll,
     DenyAll,
-    BySource(Vec<String>),
+    BySource(BTreeSet<String>),
 }
 
 #[derive(Deserialize)]
@@ -138,7 +145,7 @@ impl RedriveAllowPolicy {
             ("allowAll", None) => RedriveRule::AllowAll,
             ("denyAll", None) => RedriveRule::DenyAll,
             ("byQueue", Some(sources)) if (1..=REDRIVE_SOURCES_MAX).contains(&sources.len()) => {
-                RedriveRule::BySource(sources)
+                RedriveRule::BySource(sources.into_iter().collect())
             }
             ("byQueue", _) => {
                 return Err(refuse("byQueue needs sourceQueueArns with 1 to 10 queue ARNs."));
@@ -156,7 +163,7 @@ impl RedriveAllowPolicy {
         match &self.rule {
             RedriveRule::AllowAll => true,
             RedriveRule::DenyAll => false,
-            RedriveRule::BySource(sources) => sources.iter().any(|source| source == source_arn),
+            RedriveRule::BySource(sources) => sources.contains(source_arn),
         }
     }
 }
@@ -348,6 +355,11 @@ mod tests {
         let policy = RedriveAllowPolicy::parse(by).unwrap();
         assert!(policy.allows("a") && !policy.allows("b"));
         assert!(!RedriveAllowPolicy::parse(r#"{"redrivePermission":"denyAll"}"#).unwrap().allows("a"));
+        let one = r#"{"redrivePermission":"byQueue","sourceQueueArns":["a","b"]}"#;
+        let other = r#"{ "sourceQueueArns": ["b", "a"], "redrivePermission": "byQueue" }"#;
+        let [one, other] = [one, other].map(|text| RedriveAllowPolicy::parse(text).unwrap());
+        assert_eq!(one, other);
+        assert_ne!(one, policy);
         for bad in [
             "x",
             r#"{"redrivePermission":"byQueue"}"#,

@@ -140,6 +140,19 @@ impl SqsError {
     }
 
     #[must_use]
+    pub fn resource_does_not_exist(parameter: &str) -> Self {
+        let message = format!("The resource that you specified for the {parameter} parameter doesn't exist.");
+        Self::new(ErrorKind::ResourceNotFound, message)
+    }
+
+    /// What no endpoint knows, or not the one that was asked.
+    #[must_use]
+    pub fn invalid_action(action: &str) -> Self {
+        let message = format!("The action {action} is not valid for this endpoint.");
+        Self::new(ErrorKind::InvalidAction, message)
+    }
+
+    #[must_use]
     pub fn missing(parameter: &str) -> Self {
         Self::new(ErrorKind::MissingParameter, format!("The request must contain the parameter {parameter}."))
     }

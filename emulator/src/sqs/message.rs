@@ -15,6 +15,8 @@ const ATTRIBUTES_MAX: usize = 10;
 const ATTRIBUTE_NAME_MAX: usize = 256;
 /// The only system attribute that a producer may set.
 const TRACE_HEADER: &str = "AWSTraceHeader";
+/// AWS: a `Number` "can be between 10^-128 and 10^+126".
+const NUMBER_MAX: f64 = 1e126;
 
 /// An attribute as it stands on the wire.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -197,14 +199,22 @@ fn check_attribute(owner: &str, name: &str, wire: WireAttribute) -> Result<Attri
         }
         ("String" | "Number", Some(text), _) if !text.is_empty() => {
             check_characters(&text)?;
-            if base == "Number" && text.trim().parse::<f64>().is_err() {
-                return Err(refuse(format!("must be a number. You have sent '{text}'.")));
+            if base == "Number" && !is_number(&text) {
+                return Err(SqsError::new(
+                    ErrorKind::InvalidParameterValue,
+                    format!("Can't cast the value of message ({owner}) attribute '{name}' to a number."),
+                ));
             }
             AttributeValue::Text(text)
         }
         _ => return Err(refuse(format!("must contain a non-empty value of type '{base}'."))),
     };
     Ok(Attribute { data_type, value })
+}
+
+/// What Rust reads as NaN or infinite is within no range.
+fn is_number(text: &str) -> bool {
+    text.trim().parse::<f64>().is_ok_and(|number| number.abs() <= NUMBER_MAX)
 }
 
 /// The digest that producers and consumers compare: for each attribute in the order of names, the length (4 bytes, big
@@ -286,6 +296,21 @@ mod tests {
             error.message,
             "Message (user) attribute 'ErrorDetails' must contain a non-empty value of type 'String'."
         );
+    }
+
+    #[test]
+    fn what_is_no_number_within_the_range_is_refused_in_the_words_of_aws() {
+        let number = |value: &str| WireAttribute { data_type: Some("Number".to_owned()), ..text(value) };
+        let check = |value: &str| check_attributes(BTreeMap::from([("Age".to_owned(), number(value))]));
+        for good in ["0", "-7", "1.5", "230.000000000000000001", "1e126", "-1e126"] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in ["Hello", "NaN", "inf", "-infinity", "1e127", "1e999", "0x1", "1_000", "1 2", " "] {
+            let error = check(bad).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::InvalidParameterValue);
+            let expected = "Can't cast the value of message (user) attribute 'Age' to a number.";
+            assert_eq!(error.message, expected, "{bad}");
+        }
     }
 
     #[test]

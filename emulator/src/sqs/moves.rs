@@ -88,7 +88,7 @@ impl Moves {
         let active = |task: &&Task| task.status.is_active();
         if tasks.iter().filter(active).any(|other| other.source_arn == task.source_arn) {
             return Err(SqsError::new(
-                ErrorKind::UnsupportedOperation,
+                ErrorKind::InvalidParameterValue,
                 "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
             ));
         }
@@ -101,29 +101,13 @@ impl Moves {
         Ok(())
     }
 
-    /// Asks a task to stop and returns how many messages it had moved.
-    ///
-    /// # Errors
-    /// `InvalidParameterValue` for garbage, `ResourceNotFound` for a task that is unknown or not running.
-    pub fn cancel(&self, handle: &str) -> Result<usize, SqsError> {
-        let decoded =
-            STANDARD.decode(handle).ok().and_then(|bytes| serde_json::from_slice::<Handle>(&bytes).ok());
-        let Some(decoded) = decoded else {
-            return Err(SqsError::new(
-                ErrorKind::InvalidParameterValue,
-                "Value for parameter TaskHandle is invalid.",
-            ));
-        };
+    /// Asks a task to stop and returns how many messages it had moved; None for one that is unknown or not running.
+    fn cancel(&self, handle: &str) -> Option<usize> {
         let mut tasks = self.lock();
-        let known =
-            tasks.iter_mut().find(|task| task.source_arn == decoded.source_arn && task.handle == handle);
-        match known {
-            Some(task) if task.status == Status::Running => {
-                task.status = Status::Cancelling;
-                Ok(task.moved)
-            }
-            _ => Err(SqsError::new(ErrorKind::ResourceNotFound, "Task does not exist.")),
-        }
+        let running = |task: &&mut Task| task.handle == handle && task.status == Status::Running;
+        let task = tasks.iter_mut().find(running)?;
+        task.status = Status::Cancelling;
+        Some(task.moved)
     }
 
     /// Drops the tasks of a deleted queue.
@@ -147,10 +131,7 @@ pub fn start(
     destination_arn: Option<String>,
     rate: Option<i64>,
 ) -> Result<String, SqsError> {
-    let missing = |parameter: &str| {
-        let message = format!("The resource that you specified for the {parameter} parameter doesn't exist.");
-        SqsError::new(ErrorKind::ResourceNotFound, message)
-    };
+    let missing = SqsError::resource_does_not_exist;
     let source = account.by_arn(&source_arn).ok_or_else(|| missing("SourceArn"))?;
     if account.sources_of(&source_arn).is_empty() {
         return Err(SqsError::new(
@@ -177,6 +158,24 @@ pub fn start(
     account.moves.add(task.clone())?;
     tokio::spawn(run(Arc::downgrade(account), source, task));
     Ok(handle)
+}
+
+/// Asks a task to stop and returns how many messages it had moved.
+///
+/// # Errors
+/// `InvalidParameterValue` for garbage, `ResourceNotFound` for a source that does not exist and for a task that is unknown
+/// or not running.
+pub fn cancel(account: &Account, handle: &str) -> Result<usize, SqsError> {
+    let decoded =
+        STANDARD.decode(handle).ok().and_then(|bytes| serde_json::from_slice::<Handle>(&bytes).ok());
+    let decoded = decoded.ok_or_else(|| {
+        SqsError::new(ErrorKind::InvalidParameterValue, "Value for parameter TaskHandle is invalid.")
+    })?;
+    if account.by_arn(&decoded.source_arn).is_none() {
+        return Err(SqsError::resource_does_not_exist("SourceArn"));
+    }
+    let moved = account.moves.cancel(handle);
+    moved.ok_or_else(|| SqsError::new(ErrorKind::ResourceNotFound, "Task does not exist."))
 }
 
 /// Moves until the source has nothing visible, the task is cancelled, or a message has nowhere to go. Holds the account
@@ -224,21 +223,25 @@ fn step(account: &Arc<Account>, source: &QueueHandle, task: &Task) -> (usize, Op
     let mut moved = 0;
     let mut parcels = parcels.into_iter();
     while let Some(parcel) = parcels.next() {
-        let target = task.destination_arn.as_deref().or(parcel.dead_letter_source.as_deref());
-        let sent = target.and_then(|arn| account.by_arn(arn)).is_some_and(|queue| {
-            // "Redriven messages are considered new": a new id and a new start of retention.
-            let again = Parcel::new(account.new_id(), Arc::clone(&parcel.content), now_ms);
-            queue.put(now_ms, [(again, 0)])
-        });
-        if !sent {
-            let back: Vec<Parcel> = std::iter::once(parcel).chain(parcels).collect();
-            let left: Vec<_> = back.iter().filter_map(|parcel| parcel.left).collect();
-            source.put(now_ms, back.into_iter().map(|parcel| (parcel, 0)));
-            source.lock().queue.departed(left);
-            return (moved, Some(Status::Failed("CouldNotDetermineMessageSource")));
+        if let Err(reason) = send_again(account, task, &parcel, now_ms) {
+            source.put_back(std::iter::once(parcel).chain(parcels));
+            return (moved, Some(Status::Failed(reason)));
         }
-        source.lock().queue.departed(parcel.left);
+        source.lock().queue.departed([&parcel]);
         moved += 1;
     }
     (moved, None)
+}
+
+/// Puts the message of a parcel where it belongs, or says in AWS's words why it cannot.
+fn send_again(account: &Account, task: &Task, parcel: &Parcel, now_ms: i64) -> Result<(), &'static str> {
+    let target = task.destination_arn.as_deref().or(parcel.dead_letter_source.as_deref());
+    let target = target.ok_or("CouldNotDetermineMessageSource")?;
+    let sent = account.by_arn(target).is_some_and(|queue| {
+        // "Redriven messages are considered new": a new id, a new start of retention, and the delay of where they go.
+        let again = Parcel::new(account.new_id(), Arc::clone(&parcel.content), now_ms);
+        let delay_ms = queue.attributes().delay_seconds * 1_000;
+        queue.put(now_ms, [(again, delay_ms)])
+    });
+    if sent { Ok(()) } else { Err(ErrorKind::QueueDoesNotExist.query_code()) }
 }

@@ -74,10 +74,16 @@ pub fn read(query: &str, body: &[u8], path: &str) -> Option<(String, Value)> {
     }
     let action = root.children.remove("Action")?.value?;
     let mut parameters = root.object();
-    if path.trim_matches('/').contains('/') {
+    if is_path_of_queue(path) {
         parameters.entry("QueueUrl").or_insert_with(|| Value::from(path));
     }
     Some((action, Value::Object(parameters)))
+}
+
+/// `/{account}/{name}`.
+#[must_use]
+pub fn is_path_of_queue(path: &str) -> bool {
+    path.trim_matches('/').contains('/')
 }
 
 fn decode(text: &str) -> String {

@@ -45,7 +45,15 @@ pub struct Parcel {
     /// The ARN of the queue that gave the message up.
     pub dead_letter_source: Option<Arc<str>>,
     /// Its place in the queue that it is leaving, until [`Queue::departed`] says that it has arrived elsewhere.
-    pub left: Option<Key>,
+    pub left: Option<Left>,
+}
+
+/// Where a parcel lay in a queue, so that it can be put back as if it had never left.
+#[derive(Clone, Copy, Debug)]
+pub struct Left {
+    key: Key,
+    arrived_ms: i64,
+    received_ms: i64,
 }
 
 impl Parcel {
@@ -329,8 +337,21 @@ impl Queue {
 
     /// Parcels that left this queue are safe in another one. Said only then: a crash between the two must find the
     /// message in at least one of them.
-    pub fn departed(&self, keys: impl IntoIterator<Item = Key>) {
-        keys.into_iter().for_each(|key| self.trail.removed(key));
+    pub fn departed<'a>(&self, parcels: impl IntoIterator<Item = &'a Parcel>) {
+        let left = parcels.into_iter().filter_map(|parcel| parcel.left);
+        left.for_each(|left| self.trail.removed(left.key));
+    }
+
+    /// Parcels that left this queue have nowhere to go: they are visible here again, known by the same handles as before.
+    pub fn put_back(&mut self, parcels: impl IntoIterator<Item = Parcel>) {
+        for mut parcel in parcels {
+            let Some(Left { key, arrived_ms, received_ms }) = parcel.left.take() else { continue };
+            let place = self.enlist(key);
+            let message = Message { parcel, place, arrived_ms, received_ms, afterlife: Afterlife::Living };
+            // A checkpoint may have passed over it meanwhile.
+            self.trail.put(|| message.kept(key));
+            self.messages.insert(key, Box::new(message));
+        }
     }
 
     /// Messages after `after` in the order of keys, as the trail keeps them: for a checkpoint, bit by bit.
@@ -404,6 +425,12 @@ impl Queue {
         }
     }
 
+    /// Whether a message may be received, as far as the last operation knew.
+    #[must_use]
+    pub fn has_visible(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// When the next hidden message becomes visible.
     #[must_use]
     pub fn next_visible_ms(&self) -> Option<i64> {
@@ -465,6 +492,12 @@ impl Queue {
         }
         Some(message)
     }
+
+    /// Whether nothing is left of any message that was in the queue.
+    #[cfg(test)]
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.messages.is_empty() && self.ready.is_empty() && self.hidden.is_empty() && self.echoes.is_empty()
+    }
 }
 
 impl Message {
@@ -486,7 +519,8 @@ impl Message {
     }
 
     fn leave(self, key: Key) -> Parcel {
-        Parcel { left: Some(key), ..self.parcel }
+        let left = Left { key, arrived_ms: self.arrived_ms, received_ms: self.received_ms };
+        Parcel { left: Some(left), ..self.parcel }
     }
 
     const fn hidden(&self, key: Key, until_ms: i64) -> Hidden {

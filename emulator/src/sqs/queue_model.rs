@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -77,7 +78,7 @@ struct Model {
     sent: u128,
 }
 
-fn content() -> Arc<Content> {
+pub(super) fn content() -> Arc<Content> {
     Arc::new(Content {
         body: "body".to_owned(),
         body_md5: String::new(),
@@ -268,6 +269,41 @@ fn no_more_than_120000_messages_are_in_flight() {
     let outcome = queue.receive(0, rules);
     assert!(outcome.over_limit && outcome.received.is_empty());
     assert_eq!(queue.counts(0).visible, 1);
+}
+
+/// Receives ten and deletes them, a hundred times. The fastest of the hundred is the one that nothing else disturbed.
+fn fastest_receive_and_deletes(queue: &mut Queue) -> Duration {
+    let rules = ReceiveRules { messages_max: 10, visibility_ms: 30_000, receives_max: None };
+    let times = (0..100).map(|_| {
+        let started = Instant::now();
+        let received = queue.receive(0, rules).received;
+        assert_eq!(received.len(), 10);
+        assert!(received.iter().all(|one| queue.delete(one.key, one.receive_count)));
+        started.elapsed()
+    });
+    times.min().unwrap()
+}
+
+#[test]
+fn a_backlog_slows_no_receive_down_and_leaves_nothing_behind() {
+    const SMALL: usize = 1_000;
+    const LARGE: usize = 300_000;
+    let content = content();
+    let [mut small, mut large] = [SMALL, LARGE].map(|messages| {
+        let mut queue = Queue::default();
+        for _ in 0..messages {
+            queue.put(0, Parcel::new(Uuid::nil(), Arc::clone(&content), 0), 0);
+        }
+        queue
+    });
+    let alone = fastest_receive_and_deletes(&mut small);
+    let behind_a_backlog = fastest_receive_and_deletes(&mut large);
+    // A scan of the backlog would take hundreds of times as long; a deeper tree takes about twice.
+    assert!(behind_a_backlog < alone * 20, "{behind_a_backlog:?} beside {alone:?}");
+    assert!(small.holds_nothing(), "what is deleted is freed");
+    assert_eq!(large.counts(0).visible, LARGE - SMALL);
+    large.purge();
+    assert!(large.holds_nothing(), "what is purged is freed");
 }
 
 /// What a consumer sees of a queue that has an adversary.

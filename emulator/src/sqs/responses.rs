@@ -1,6 +1,7 @@
 //! The members of each answer, serialised straight to bytes.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -168,11 +169,11 @@ impl Wanted {
         self.system.iter().any(|wanted| wanted == name || wanted == "All")
     }
 
-    /// Names, `All`, `.*`, or `prefix.*`.
+    /// Names, `All`, `*`, `.*`, or `prefix.*`.
     fn user(&self, name: &str) -> bool {
         self.user.iter().any(|wanted| {
             wanted == name
-                || wanted == "All"
+                || matches!(&**wanted, "All" | "*")
                 || wanted.strip_suffix(".*").is_some_and(|prefix| name.starts_with(prefix))
         })
     }
@@ -194,8 +195,9 @@ impl Serialize for Message {
         map.serialize_entry("ReceiptHandle", &self.receipt_handle)?;
         map.serialize_entry("MD5OfBody", &content.body_md5)?;
         map.serialize_entry("Body", &content.body)?;
-        if !self.wanted.system.is_empty() {
-            map.serialize_entry("Attributes", &SystemAttributes(self))?;
+        let system = self.system_attributes();
+        if !system.is_empty() {
+            map.serialize_entry("Attributes", &SystemAttributes(&system))?;
         }
         let attributes = content.attributes.iter().filter(|(name, _)| self.wanted.user(name));
         let attributes: Vec<(&String, &Attribute)> = attributes.collect();
@@ -210,34 +212,39 @@ impl Serialize for Message {
     }
 }
 
+impl Message {
+    /// Those that were asked for and that the message has.
+    fn system_attributes(&self) -> Vec<(&'static str, &dyn Display)> {
+        let Self { received, wanted, .. } = self;
+        let content = &received.content;
+        let all: [(&'static str, Option<&dyn Display>); 7] = [
+            ("SenderId", Some(&content.sender_id)),
+            ("SentTimestamp", Some(&received.key.sent_ms)),
+            ("ApproximateReceiveCount", Some(&received.receive_count)),
+            ("ApproximateFirstReceiveTimestamp", Some(&received.first_receive_ms)),
+            ("MessageGroupId", content.group_id.as_ref().map(|id| id as &dyn Display)),
+            ("AWSTraceHeader", content.trace_header.as_ref().map(|header| header as &dyn Display)),
+            ("DeadLetterQueueSourceArn", received.dead_letter_source.as_ref().map(|arn| arn as &dyn Display)),
+        ];
+        let asked = all.into_iter().filter(|(name, _)| wanted.system(name));
+        asked.filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
 /// Serialises as the text that it displays, without a string in between.
 struct Shown<T>(T);
 
-impl<T: std::fmt::Display> Serialize for Shown<T> {
+impl<T: Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
 }
 
-struct SystemAttributes<'a>(&'a Message);
+struct SystemAttributes<'a>(&'a [(&'static str, &'a dyn Display)]);
 
 impl Serialize for SystemAttributes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Message { received, wanted, .. } = self.0;
-        let content = &received.content;
-        let mut map = serializer.serialize_map(None)?;
-        let mut entry = |name: &str, value: Option<&dyn std::fmt::Display>| match value {
-            Some(value) if wanted.system(name) => map.serialize_entry(name, &Shown(value)),
-            _ => Ok(()),
-        };
-        entry("SenderId", Some(&content.sender_id))?;
-        entry("SentTimestamp", Some(&received.key.sent_ms))?;
-        entry("ApproximateReceiveCount", Some(&received.receive_count))?;
-        entry("ApproximateFirstReceiveTimestamp", Some(&received.first_receive_ms))?;
-        entry("MessageGroupId", content.group_id.as_ref().map(|id| id as _))?;
-        entry("AWSTraceHeader", content.trace_header.as_ref().map(|header| header as _))?;
-        entry("DeadLetterQueueSourceArn", received.dead_letter_source.as_ref().map(|arn| arn as _))?;
-        map.end()
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, Shown(value))))
     }
 }
 

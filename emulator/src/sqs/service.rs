@@ -24,6 +24,8 @@ const CHANGES_MESSAGES: [&str; 7] = [
     "ChangeMessageVisibilityBatch",
     "PurgeQueue",
 ];
+/// The operations that the URL of a queue does not know in the query protocol.
+const OF_THE_ACCOUNT: [&str; 2] = ["CreateQueue", "ListQueues"];
 const JSON: &str = "application/x-amz-json-1.0";
 const TARGET_PREFIX: &str = "AmazonSQS.";
 /// AWS quota: entries of one batch request.
@@ -47,7 +49,12 @@ pub struct Caller {
 #[derive(Debug)]
 pub enum Codec {
     Json(bytes::Bytes),
-    Query { action: String, parameters: serde_json::Value },
+    Query {
+        action: String,
+        parameters: serde_json::Value,
+        /// Sent to the URL of a queue.
+        at_queue: bool,
+    },
 }
 
 impl Sqs {
@@ -99,6 +106,9 @@ impl Sqs {
         codec: &Codec,
         caller: &Caller,
     ) -> Result<AwsResponse, SqsError> {
+        if codec.is_out_of_place() {
+            return Err(SqsError::invalid_action(operation));
+        }
         let call = Call { account: &self.account, codec, caller };
         match operation {
             "AddPermission" => call.run(admin::add_permission),
@@ -129,8 +139,7 @@ impl Sqs {
             "UntagQueue" => call.run(admin::untag_queue),
             unknown => {
                 tracing::warn!(operation = unknown, "SQS has no such operation");
-                let message = format!("The action {unknown} is not valid for this endpoint.");
-                Err(SqsError::new(ErrorKind::InvalidAction, message))
+                Err(SqsError::invalid_action(unknown))
             }
         }
     }
@@ -165,10 +174,18 @@ fn read(request: &AwsRequest) -> Option<(Codec, String)> {
         return Some((Codec::Json(request.body.clone()), operation));
     }
     let (action, parameters) = query::read(&request.query, &request.body, &request.path)?;
-    Some((Codec::Query { action: action.clone(), parameters }, action))
+    let at_queue = query::is_path_of_queue(&request.path);
+    Some((Codec::Query { action: action.clone(), parameters, at_queue }, action))
 }
 
 impl Codec {
+    fn is_out_of_place(&self) -> bool {
+        match self {
+            Self::Query { action, at_queue: true, .. } => OF_THE_ACCOUNT.contains(&action.as_str()),
+            Self::Query { .. } | Self::Json(_) => false,
+        }
+    }
+
     fn parse<T: DeserializeOwned>(&self) -> Result<T, SqsError> {
         let parsed = match self {
             Self::Json(body) if body.is_empty() => serde_json::from_str("{}"),

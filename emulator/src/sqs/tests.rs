@@ -16,6 +16,10 @@ use crate::settings::{Random, Settings};
 use crate::store::Store;
 use crate::wire::{AwsRequest, AwsResponse, Service as _};
 
+mod batches;
+mod moves;
+mod polls;
+
 const START_MS: i64 = 1_800_000_000_000;
 
 pub(crate) fn settings() -> (Settings, Arc<ManualClock>) {
@@ -63,6 +67,13 @@ impl Fixture {
         self.hand.advance(Duration::from_secs(seconds));
     }
 
+    /// Lets everything run that can run without the clock.
+    async fn rest(&self) {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn raw(&self, operation: &str, input: &Value) -> AwsResponse {
         let mut headers = HeaderMap::new();
         headers.insert("x-amz-target", format!("AmazonSQS.{operation}").parse().unwrap());
@@ -95,6 +106,10 @@ impl Fixture {
         let policy = json!({ "deadLetterTargetArn": arn("dead"), "maxReceiveCount": receives }).to_string();
         let work = self.queue("work", json!({ "VisibilityTimeout": "1", "RedrivePolicy": policy })).await;
         (work, dead)
+    }
+
+    async fn send(&self, url: &str, body: &str) {
+        self.ok("SendMessage", json!({ "QueueUrl": url, "MessageBody": body })).await;
     }
 
     async fn receive(&self, url: &str) -> Vec<Value> {
@@ -412,6 +427,28 @@ async fn a_redrive_policy_needs_a_target_that_exists_and_allows_it() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_queue_takes_from_the_sources_that_it_names_only() {
+    let sqs = Fixture::new();
+    let work = arn("work");
+    let allow = format!(r#"{{"redrivePermission":"byQueue","sourceQueueArns":["{work}"]}}"#);
+    let dead = sqs.queue("dead", json!({ "RedriveAllowPolicy": allow })).await;
+    assert_eq!(sqs.attribute(&dead, "RedriveAllowPolicy").await.unwrap(), allow);
+    let policy = json!({ "deadLetterTargetArn": arn("dead"), "maxReceiveCount": 1 }).to_string();
+    sqs.queue("work", json!({ "RedrivePolicy": policy })).await;
+    let other = json!({ "QueueName": "other", "Attributes": { "RedrivePolicy": policy } });
+    let (status, code, message) = sqs.refused("CreateQueue", other).await;
+    assert_eq!((status, code.as_str()), (400, "InvalidParameterValue;Sender"));
+    let reason = "Reason: Queue does not have permission to use the dead letter target.";
+    assert!(message.ends_with(reason), "{message}");
+
+    let spaced = format!(r#"{{ "sourceQueueArns": [ "{work}" ], "redrivePermission": "byQueue" }}"#);
+    assert_eq!(sqs.queue("dead", json!({ "RedriveAllowPolicy": spaced })).await, dead, "it means the same");
+    let deny = json!({ "RedriveAllowPolicy": r#"{"redrivePermission":"denyAll"}"# });
+    let refused = sqs.refused("CreateQueue", json!({ "QueueName": "dead", "Attributes": deny })).await;
+    assert_eq!(refused.1, "QueueAlreadyExists;Sender");
+}
+
+#[tokio::test]
 async fn names_of_deleted_queues_and_purges_wait_60_seconds() {
     let sqs = Fixture::new();
     let url = sqs.queue("q", json!({})).await;
@@ -492,4 +529,12 @@ async fn the_query_protocol_answers_in_xml_and_names_a_missing_queue_in_its_own_
     assert_eq!(status, 400);
     assert!(xml.contains("<Code>AWS.SimpleQueueService.NonExistentQueue</Code><Message>The specified queue does not exist for this wsdl version.</Message><Detail/>"), "{xml}");
     assert_eq!(ask("/123456789012/q", "").await, (404, "<UnknownOperationException/>\n".to_owned()));
+    for (action, parameters) in [("CreateQueue", "&QueueName=other"), ("ListQueues", "")] {
+        let body = format!("Action={action}{parameters}");
+        let (status, xml) = ask("/123456789012/q", &body).await;
+        let message = format!("The action {action} is not valid for this endpoint.");
+        assert_eq!(status, 400);
+        assert!(xml.contains(&format!("<Code>InvalidAction</Code><Message>{message}</Message>")), "{xml}");
+        assert_eq!(ask("/", &body).await.0, 200);
+    }
 }
