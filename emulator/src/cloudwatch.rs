@@ -7,13 +7,16 @@ mod data;
 mod evaluate;
 mod failure;
 mod form;
+mod get_metric_data;
 mod math;
 mod protocol;
 mod queries;
 mod request;
+mod statistic;
 #[cfg(test)]
 mod tests;
 mod times;
+mod window;
 mod xml;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -99,14 +102,14 @@ impl Account {
         let settings = &self.settings;
         match operation {
             "PutMetricData" => data::put_metric_data(settings, input),
-            "GetMetricData" => queries::get_metric_data(settings, input),
+            "GetMetricData" => get_metric_data::get_metric_data(settings, input),
             "GetMetricStatistics" => data::get_metric_statistics(settings, input),
             "ListMetrics" => data::list_metrics(settings, input),
             "PutMetricAlarm" => self.alarms().put(settings, input),
             "DescribeAlarms" => self.alarms().describe(input),
             "DescribeAlarmsForMetric" => self.alarms().describe_for_metric(input),
             "DescribeAlarmHistory" => self.alarms().history(input),
-            "DeleteAlarms" => self.alarms().delete(input),
+            "DeleteAlarms" => self.alarms().delete(settings, input),
             "SetAlarmState" => self.alarms().set_state(settings, input),
             "EnableAlarmActions" => self.alarms().enable_actions(input, true),
             "DisableAlarmActions" => self.alarms().enable_actions(input, false),

@@ -78,7 +78,8 @@ impl MetricId {
 struct Store {
     /// How long values are kept by the second; by the minute after that.
     fine_span_ms: i64,
-    /// By the hash of the identity, so that recording allocates nothing for a known metric.
+    /// By the hash of the identity, so that recording allocates nothing for a known metric. A metric has a series for each
+    /// unit: AWS never adds up values of two.
     series: HashMap<u64, Vec<(MetricId, Series)>>,
     count: usize,
     is_overflow_reported: bool,
@@ -135,22 +136,33 @@ impl Metrics {
         }
     }
 
-    /// The statistics of the values in `[start_ms, end_ms)`; None when there was none.
+    /// The statistics of the values with this unit in `[start_ms, end_ms)`; None when there was none.
     #[must_use]
-    pub fn statistics(&self, id: &MetricId, start_ms: i64, end_ms: i64) -> Option<StatisticSet> {
-        self.with_series(id, |series| series.statistics(start_ms, end_ms)).flatten()
+    pub fn statistics(&self, id: &MetricId, unit: &str, start_ms: i64, end_ms: i64) -> Option<StatisticSet> {
+        self.with_series(id, unit, |series| series.statistics(start_ms, end_ms)).flatten()
     }
 
-    /// The value below which `percent` of the values lie, to 1 %.
+    /// The value below which `percent` of the values with this unit lie, to 1 %.
     #[must_use]
-    pub fn percentile(&self, id: &MetricId, start_ms: i64, end_ms: i64, percent: f64) -> Option<f64> {
-        self.with_series(id, |series| series.percentile(start_ms, end_ms, percent)).flatten()
+    pub fn percentile(
+        &self,
+        id: &MetricId,
+        unit: &str,
+        start_ms: i64,
+        end_ms: i64,
+        percent: f64,
+    ) -> Option<f64> {
+        self.with_series(id, unit, |series| series.percentile(start_ms, end_ms, percent)).flatten()
     }
 
-    /// The unit that the metric was first recorded with.
+    /// The units of the values in `[start_ms, end_ms)`, by name.
     #[must_use]
-    pub fn unit(&self, id: &MetricId) -> Option<String> {
-        self.with_series(id, |series| series.unit().to_owned())
+    pub fn units(&self, id: &MetricId, start_ms: i64, end_ms: i64) -> Vec<String> {
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = store.series_of(id).filter(|series| series.has_values(start_ms, end_ms));
+        let mut units: Vec<String> = all.map(|series| series.unit().to_owned()).collect();
+        units.sort();
+        units
     }
 
     /// All metrics with a value since `since_ms`, sorted.
@@ -161,19 +173,25 @@ impl Metrics {
         let mut ids: Vec<MetricId> =
             all.filter(|(_, series)| series.last_ms() >= since_ms).map(|(id, _)| id.clone()).collect();
         ids.sort();
+        ids.dedup();
         ids
     }
 
-    fn with_series<T>(&self, id: &MetricId, read: impl FnOnce(&Series) -> T) -> Option<T> {
-        let dimensions: Vec<(&str, &str)> = borrow(&id.dimensions);
+    fn with_series<T>(&self, id: &MetricId, unit: &str, read: impl FnOnce(&Series) -> T) -> Option<T> {
         let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = store.series.get(&hash(&id.namespace, &id.name, &dimensions))?;
-        bucket.iter().find(|(known, _)| known == id).map(|(_, series)| read(series))
+        let series = store.series_of(id).find(|series| series.unit() == unit);
+        series.map(read)
     }
 }
 
 impl Store {
-    /// None when the store is full and the metric is new.
+    /// One for each unit.
+    fn series_of(&self, id: &MetricId) -> impl Iterator<Item = &Series> {
+        let bucket = self.series.get(&hash(&id.namespace, &id.name, &borrow(&id.dimensions)));
+        bucket.into_iter().flatten().filter(move |(known, _)| known == id).map(|(_, series)| series)
+    }
+
+    /// None when the store is full and the metric, or its unit, is new.
     fn series_mut(
         &mut self,
         namespace: &str,
@@ -182,8 +200,11 @@ impl Store {
         unit: &str,
     ) -> Option<&mut Series> {
         let bucket = self.series.entry(hash(namespace, name, dimensions)).or_default();
-        let found = bucket.iter().position(|(id, _)| {
-            id.namespace == namespace && id.name == name && borrow(&id.dimensions) == dimensions
+        let found = bucket.iter().position(|(id, series)| {
+            id.namespace == namespace
+                && id.name == name
+                && series.unit() == unit
+                && borrow(&id.dimensions) == dimensions
         });
         if let Some(at) = found {
             return bucket.get_mut(at).map(|(_, series)| series);
@@ -227,10 +248,25 @@ mod tests {
         metrics.record(1_000, "N", "M", &[("B", "2"), ("A", "1")], 3.0, Unit::Count);
         metrics.record(1_500, "N", "M", &[("A", "1"), ("B", "2")], 5.0, Unit::Count);
         let id = MetricId::new("N", "M", vec![("A".into(), "1".into()), ("B".into(), "2".into())]);
-        let set = metrics.statistics(&id, 0, 2_000).unwrap();
+        let set = metrics.statistics(&id, "Count", 0, 2_000).unwrap();
         assert_eq!((set.count, set.sum, set.minimum, set.maximum), (2.0, 8.0, 3.0, 5.0));
-        assert_eq!(metrics.statistics(&MetricId::new("N", "M", vec![]), 0, 2_000), None);
+        assert_eq!(metrics.statistics(&MetricId::new("N", "M", vec![]), "Count", 0, 2_000), None);
         assert_eq!(metrics.list(0), [id]);
+    }
+
+    #[test]
+    fn values_of_two_units_are_never_added_up() {
+        let metrics = Metrics::default();
+        metrics.record(0, "N", "M", &[], 2.0, Unit::Seconds);
+        metrics.record(0, "N", "M", &[], 5.0, Unit::Milliseconds);
+        metrics.record(5_000, "N", "M", &[], 3.0, Unit::Seconds);
+        let id = MetricId::new("N", "M", vec![]);
+        let sum = |unit| metrics.statistics(&id, unit, 0, 10_000).map(|set| set.sum);
+        assert_eq!((sum("Seconds"), sum("Milliseconds"), sum("None")), (Some(5.0), Some(5.0), None));
+        assert_eq!(metrics.percentile(&id, "Bytes", 0, 10_000, 50.0), None);
+        assert_eq!(metrics.units(&id, 0, 10_000), ["Milliseconds", "Seconds"]);
+        assert_eq!(metrics.units(&id, 5_000, 10_000), ["Seconds"]);
+        assert_eq!(metrics.list(0), [id], "a metric is listed once");
     }
 
     #[test]

@@ -56,7 +56,6 @@ fn from_json(value: &Value, is_time: bool) -> Cbor {
         Value::Object(members) => Cbor::Map(
             members
                 .iter()
-                .filter(|(_, value)| !value.is_null())
                 .map(|(key, value)| (Cbor::Text(key.clone()), from_json(value, times::is_time(key))))
                 .collect(),
         ),

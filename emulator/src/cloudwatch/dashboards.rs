@@ -32,9 +32,9 @@ impl Dashboards {
         let is_name = name.len() <= NAME_CHARS_MAX
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         if !is_name {
-            return Err(Failure::bad_dashboard(format!(
-                "The value {name} for field DashboardName contains invalid characters."
-            )));
+            let message = "The value for field DashboardName contains invalid characters. It can only contain \
+                           alphanumerics, dash (-) and underscore (_).\n";
+            return Err(Failure::invalid(message));
         }
         if body.len() > BODY_BYTES_MAX
             || !serde_json::from_str::<Value>(body).is_ok_and(|body| body.is_object())

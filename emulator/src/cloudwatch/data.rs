@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::failure::Failure;
-use super::math::Grid;
-use super::request::{dimensions, integer, list, metric, number, required_text, text, texts, time_ms};
+use super::failure::{Failure, exclusive};
+use super::request::{dimensions, integer, list, metric, number, page, required_text, text, texts, time_ms};
+use super::statistic::Statistic;
 use super::times::from_ms;
+use super::window::{Window, check_period};
 use crate::metrics::{MetricId, Metrics, StatisticSet};
 use crate::settings::Settings;
 
@@ -20,48 +21,6 @@ const LISTED_MS: i64 = 14 * 24 * 3600 * 1000;
 const RECENTLY_ACTIVE_MS: i64 = 3 * 3600 * 1000;
 const PAST_MAX_MS: i64 = 14 * 24 * 3600 * 1000;
 const FUTURE_MAX_MS: i64 = 2 * 3600 * 1000;
-
-/// How the values of a period become one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Statistic {
-    SampleCount,
-    Average,
-    Sum,
-    Minimum,
-    Maximum,
-    Percentile(f64),
-}
-
-impl Statistic {
-    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
-        Ok(match text {
-            "SampleCount" => Self::SampleCount,
-            "Average" => Self::Average,
-            "Sum" => Self::Sum,
-            "Minimum" => Self::Minimum,
-            "Maximum" => Self::Maximum,
-            _ => {
-                let percent = text.strip_prefix('p').and_then(|percent| percent.parse().ok());
-                let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
-                let refuse = || Failure::validation(format!("The statistic {text} is not emulated."));
-                Self::Percentile(percent.ok_or_else(refuse)?)
-            }
-        })
-    }
-
-    pub(super) fn of(self, metrics: &Metrics, id: &MetricId, start_ms: i64, end_ms: i64) -> Option<f64> {
-        if let Self::Percentile(percent) = self {
-            return metrics.percentile(id, start_ms, end_ms, percent);
-        }
-        metrics.statistics(id, start_ms, end_ms).map(|set| match self {
-            Self::SampleCount => set.count,
-            Self::Sum => set.sum,
-            Self::Minimum => set.minimum,
-            Self::Maximum => set.maximum,
-            Self::Average | Self::Percentile(_) => set.average(),
-        })
-    }
-}
 
 pub(super) fn put_metric_data(settings: &Settings, input: &Value) -> Result<Value, Failure> {
     let namespace = required_text(input, "Namespace")?;
@@ -78,8 +37,10 @@ pub(super) fn put_metric_data(settings: &Settings, input: &Value) -> Result<Valu
         return Err(Failure::invalid(message));
     }
     // All is read before any is kept: a refused call leaves nothing behind.
-    let data: Vec<Datum> =
-        data.iter().map(|datum| Datum::read(settings, namespace, datum)).collect::<Result<_, _>>()?;
+    let data = data.iter().enumerate();
+    let data: Vec<Datum> = data
+        .map(|(index, datum)| Datum::read(settings, namespace, index + 1, datum))
+        .collect::<Result<_, _>>()?;
     data.iter().for_each(|datum| datum.record(&settings.metrics));
     Ok(json!({}))
 }
@@ -93,7 +54,8 @@ struct Datum {
 }
 
 impl Datum {
-    fn read(settings: &Settings, namespace: &str, input: &Value) -> Result<Self, Failure> {
+    /// `number` is its place in the request, from 1.
+    fn read(settings: &Settings, namespace: &str, number: usize, input: &Value) -> Result<Self, Failure> {
         let now_ms = settings.clock.now_ms();
         let at_ms = time_ms(input, "Timestamp")?.unwrap_or(now_ms);
         if at_ms > now_ms + FUTURE_MAX_MS || at_ms < now_ms - PAST_MAX_MS {
@@ -103,25 +65,39 @@ impl Datum {
         }
         let id = MetricId::new(namespace, required_text(input, "MetricName")?, dimensions(input)?);
         let unit = text(input, "Unit").unwrap_or("None").to_owned();
-        let (values, set) = (values_of(input)?, set_of(input)?);
+        let place = format!("MetricData.member.{number}");
+        check_exclusive(input, &place)?;
+        let (values, set) = (values_of(input, &place)?, set_of(input, &place)?);
         if values.is_empty() && set.is_none() {
             return Err(Failure::missing("Value, Values or StatisticValues"));
         }
         Ok(Self { id, at_ms, unit, values, set })
     }
 
+    /// What occurred no times is no value.
     fn record(&self, metrics: &Metrics) {
-        for (value, count) in &self.values {
+        for (value, count) in self.values.iter().filter(|(_, count)| *count > 0.0) {
             metrics.record_weighted(self.at_ms, &self.id, *value, *count, &self.unit);
         }
-        if let Some(set) = self.set {
+        if let Some(set) = self.set.filter(|set| set.count > 0.0) {
             metrics.record_set(self.at_ms, &self.id, set, &self.unit);
         }
     }
 }
 
+fn check_exclusive(input: &Value, place: &str) -> Result<(), Failure> {
+    let nothing = [Value::Null, json!([])];
+    let is_given = |member: &str| input.get(member).is_some_and(|value| !nothing.contains(value));
+    for other in ["Values", "StatisticValues"] {
+        if is_given("Value") && is_given(other) {
+            return Err(Failure::combination(exclusive(place, "Value", other)));
+        }
+    }
+    Ok(())
+}
+
 /// Pairs of value and count.
-fn values_of(input: &Value) -> Result<Vec<(f64, f64)>, Failure> {
+fn values_of(input: &Value, place: &str) -> Result<Vec<(f64, f64)>, Failure> {
     if let Some(value) = number(input, "Value")? {
         return Ok(vec![(finite(value)?, 1.0)]);
     }
@@ -136,11 +112,16 @@ fn values_of(input: &Value) -> Result<Vec<(f64, f64)>, Failure> {
         return Err(Failure::invalid("The collection Values must not have a size greater than 150."));
     }
     if !counts.is_empty() && counts.len() != values.len() {
-        let message = "The parameters Values and Counts must have the same number of elements.";
-        return Err(Failure::combination(message));
+        let message = format!("The parameters {place}.Values and {place}.Counts must be of the same size.");
+        return Err(Failure::invalid(message));
     }
     let counts = counts.into_iter().chain(std::iter::repeat(1.0));
-    values.into_iter().zip(counts).map(|(value, count)| Ok((finite(value)?, count))).collect()
+    let member = format!("{place}.Counts");
+    values
+        .into_iter()
+        .zip(counts)
+        .map(|(value, count)| Ok((finite(value)?, number_of_times(count, &member)?)))
+        .collect()
 }
 
 /// "Special values (for example, NaN, +Infinity, -Infinity) are not supported."
@@ -148,61 +129,49 @@ fn finite(value: f64) -> Result<f64, Failure> {
     if value.is_finite() { Ok(value) } else { Err(Failure::invalid("The value must be a finite number.")) }
 }
 
-fn set_of(input: &Value) -> Result<Option<StatisticSet>, Failure> {
+fn number_of_times(count: f64, member: &str) -> Result<f64, Failure> {
+    let is_valid = count.is_finite() && count >= 0.0;
+    let refuse = || Failure::invalid(format!("The value {count} for parameter {member} is invalid."));
+    is_valid.then_some(count).ok_or_else(refuse)
+}
+
+fn set_of(input: &Value, place: &str) -> Result<Option<StatisticSet>, Failure> {
     let Some(set) = input.get("StatisticValues").filter(|set| !set.is_null()) else { return Ok(None) };
     let member = |name: &str| finite(number(set, name)?.ok_or_else(|| Failure::missing(name))?);
+    let count_member = format!("{place}.StatisticValues.SampleCount");
     Ok(Some(StatisticSet {
-        count: member("SampleCount")?,
+        count: number_of_times(member("SampleCount")?, &count_member)?,
         sum: member("Sum")?,
         minimum: member("Minimum")?,
         maximum: member("Maximum")?,
     }))
 }
 
-/// The window of a read, aligned as CloudWatch aligns it.
-pub(super) fn grid(input: &Value, period_s: i64) -> Result<Grid, Failure> {
-    let start_ms = time_ms(input, "StartTime")?.ok_or_else(|| Failure::missing("StartTime"))?;
-    let end_ms = time_ms(input, "EndTime")?.ok_or_else(|| Failure::missing("EndTime"))?;
-    if start_ms >= end_ms {
-        return Err(Failure::validation("The parameter EndTime must be greater than StartTime."));
-    }
-    check_period(period_s)?;
-    let period_ms = period_s * 1000;
-    // "The start time is rounded down to the nearest minute"; for shorter periods to the period.
-    let step_ms = period_ms.min(60_000);
-    Ok(Grid { start_ms: start_ms.div_euclid(step_ms) * step_ms, end_ms, period_ms })
-}
-
-pub(super) fn check_period(period_s: i64) -> Result<(), Failure> {
-    let is_valid = matches!(period_s, 1 | 5 | 10 | 20 | 30) || (period_s > 0 && period_s % 60 == 0);
-    let message = "The parameter Period must be 1, 5, 10, 20, 30, or a multiple of 60.";
-    if is_valid { Ok(()) } else { Err(Failure::validation(message)) }
-}
-
 pub(super) fn get_metric_statistics(settings: &Settings, input: &Value) -> Result<Value, Failure> {
     let id = metric(input)?;
     let period_s = integer(input, "Period")?.ok_or_else(|| Failure::missing("Period"))?;
-    let window = grid(input, period_s)?;
-    if window.len() > DATAPOINTS_PER_STATISTICS_MAX {
-        let message = format!(
-            "You have requested up to {} datapoints, which exceeds the limit of {DATAPOINTS_PER_STATISTICS_MAX}.",
-            window.len()
-        );
-        return Err(Failure::combination(message));
+    let window = Window::read(input, Failure::invalid)?;
+    check_period(period_s)?;
+    let datapoints = window.datapoints(period_s);
+    if datapoints > DATAPOINTS_PER_STATISTICS_MAX {
+        return Err(Failure::combination(format!(
+            "You have requested up to {datapoints} datapoints, which exceeds the limit of \
+             {DATAPOINTS_PER_STATISTICS_MAX}. You may reduce the datapoints requested by increasing Period, or \
+             decreasing the time range."
+        )));
     }
-    let (plain, extended) = (texts(input, "Statistics"), texts(input, "ExtendedStatistics"));
+    let (plain, extended) = (statistics(input, "Statistics")?, statistics(input, "ExtendedStatistics")?);
     if plain.is_empty() && extended.is_empty() {
         return Err(Failure::missing("Statistics or ExtendedStatistics"));
     }
-    let unit = settings.metrics.unit(&id).unwrap_or_else(|| "None".to_owned());
-    if text(input, "Unit").is_some_and(|wanted| wanted != unit) {
-        return Ok(json!({"Label": id.name, "Datapoints": []}));
-    }
+    let grid = window.grid(period_s);
+    let all_units = || settings.metrics.units(&id, grid.start_ms, grid.last_end_ms());
+    let units = text(input, "Unit").map_or_else(all_units, |unit| vec![unit.to_owned()]);
     let mut points = Vec::new();
-    for start_ms in window.times() {
-        let end_ms = start_ms + window.period_ms;
-        let read = |names: &[String]| statistics(settings, &id, names, start_ms, end_ms);
-        let (mut point, extended) = (read(&plain)?, read(&extended)?);
+    for (start_ms, unit) in grid.times().flat_map(|at_ms| units.iter().map(move |unit| (at_ms, unit))) {
+        let end_ms = start_ms + grid.period_ms;
+        let value = |statistic: Statistic| statistic.of(&settings.metrics, &id, unit, start_ms, end_ms);
+        let (mut point, extended) = (values(&plain, value), values(&extended, value));
         if point.is_empty() && extended.is_empty() {
             continue;
         }
@@ -216,28 +185,22 @@ pub(super) fn get_metric_statistics(settings: &Settings, input: &Value) -> Resul
     Ok(json!({"Label": id.name, "Datapoints": points}))
 }
 
-fn statistics(
-    settings: &Settings,
-    id: &MetricId,
-    names: &[String],
-    start_ms: i64,
-    end_ms: i64,
-) -> Result<Map<String, Value>, Failure> {
-    let mut found = Map::new();
-    for name in names {
-        if let Some(value) = Statistic::parse(name)?.of(&settings.metrics, id, start_ms, end_ms) {
-            found.insert(name.clone(), Value::from(value));
-        }
-    }
-    Ok(found)
+fn statistics(input: &Value, member: &str) -> Result<Vec<(String, Statistic)>, Failure> {
+    let named = texts(input, member).into_iter();
+    named.map(|name| Statistic::parse(&name).map(|statistic| (name, statistic))).collect()
+}
+
+/// By the name of the statistic.
+fn values(
+    statistics: &[(String, Statistic)],
+    value: impl Fn(Statistic) -> Option<f64>,
+) -> Map<String, Value> {
+    let found = statistics.iter().filter_map(|(name, statistic)| Some((name.clone(), value(*statistic)?)));
+    found.map(|(name, value)| (name, Value::from(value))).collect()
 }
 
 pub(super) fn list_metrics(settings: &Settings, input: &Value) -> Result<Value, Failure> {
     let span_ms = if text(input, "RecentlyActive").is_some() { RECENTLY_ACTIVE_MS } else { LISTED_MS };
-    let skip: usize = match text(input, "NextToken") {
-        None => 0,
-        Some(token) => token.parse().map_err(|_| Failure::invalid("The NextToken is not valid."))?,
-    };
     let filters = list(input, "Dimensions");
     let all = settings.metrics.list(settings.clock.now_ms() - span_ms);
     let matching = all.iter().filter(|id| {
@@ -245,9 +208,7 @@ pub(super) fn list_metrics(settings: &Settings, input: &Value) -> Result<Value, 
             && text(input, "MetricName").is_none_or(|name| name == id.name)
             && filters.iter().all(|filter| has_dimension(id, filter))
     });
-    let page: Vec<Value> = matching.clone().skip(skip).take(METRICS_PER_PAGE).map(describe_metric).collect();
-    let next = skip + page.len();
-    let token = (next < matching.count()).then(|| next.to_string());
+    let (page, token) = page(input, METRICS_PER_PAGE, matching.map(describe_metric), Failure::invalid)?;
     Ok(json!({"Metrics": page, "NextToken": token}))
 }
 
@@ -258,7 +219,7 @@ fn has_dimension(id: &MetricId, filter: &Value) -> bool {
         .any(|(known, of)| Some(known.as_str()) == name && value.is_none_or(|value| value == of))
 }
 
-fn describe_metric(id: &MetricId) -> Value {
+pub(super) fn describe_metric(id: &MetricId) -> Value {
     let dimensions: Vec<Value> =
         id.dimensions.iter().map(|(name, value)| json!({"Name": name, "Value": value})).collect();
     json!({"Namespace": id.namespace, "MetricName": id.name, "Dimensions": dimensions})

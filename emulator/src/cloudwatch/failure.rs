@@ -12,17 +12,30 @@ pub(super) struct Failure {
     pub(super) message: String,
 }
 
+/// What AWS says of two members of which a request can have only one. The codes differ.
+pub(super) fn exclusive(place: &str, one: &str, other: &str) -> String {
+    format!(
+        "The parameters {place}.{one} and {place}.{other} are mutually exclusive and you have specified both."
+    )
+}
+
 /// Why IAM does not let a call through.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bar {
     Denied,
     Expired,
     Unknown,
+    Unsigned,
 }
 
 impl Failure {
     fn bad(shape: &'static str, query_code: &'static str, message: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, shape, query_code, message: message.into() }
+    }
+
+    /// None where AWS sends none.
+    pub(super) fn message(&self) -> Option<&str> {
+        Some(self.message.as_str()).filter(|message| !message.is_empty())
     }
 
     pub(super) fn validation(message: impl Into<String>) -> Self {
@@ -44,6 +57,18 @@ impl Failure {
         Self::bad(shape, "MissingParameter", format!("The parameter {member} is required."))
     }
 
+    pub(super) fn next_token(message: impl Into<String>) -> Self {
+        Self::bad("com.amazonaws.cloudwatch.v2010_08_01#InvalidNextToken", "InvalidNextToken", message)
+    }
+
+    /// `member` as the API's model calls it, with a small first letter.
+    pub(super) fn not_in_enum(value: &str, member: &str, values: &str) -> Self {
+        Self::validation(format!(
+            "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must \
+             satisfy enum value set: [{values}]"
+        ))
+    }
+
     pub(super) fn limit(message: impl Into<String>) -> Self {
         Self::bad("com.amazonaws.cloudwatch.v2010_08_01#LimitExceededFault", "LimitExceeded", message)
     }
@@ -62,6 +87,9 @@ impl Failure {
             Bar::Denied => ("com.amazon.coral.service#AccessDeniedException", "AccessDenied"),
             Bar::Expired => ("com.amazon.coral.service#ExpiredTokenException", "ExpiredToken"),
             Bar::Unknown => ("com.amazon.coral.service#UnrecognizedClientException", "InvalidClientTokenId"),
+            Bar::Unsigned => {
+                ("com.amazon.coral.service#MissingAuthenticationTokenException", "MissingAuthenticationToken")
+            }
         };
         Self { status: StatusCode::FORBIDDEN, shape, query_code, message }
     }
@@ -71,7 +99,7 @@ impl Failure {
             status: StatusCode::NOT_FOUND,
             shape: "com.amazonaws.cloudwatch.v2010_08_01#ResourceNotFound",
             query_code: "ResourceNotFound",
-            message: "Unknown alarm".to_owned(),
+            message: String::new(),
         }
     }
 

@@ -100,8 +100,23 @@ fn decode_json(body: &[u8]) -> Result<Value, ()> {
 /// Writes the outcome in the protocol of its call.
 pub(super) fn write(call: &Call, outcome: Result<Value, Failure>) -> AwsResponse {
     match outcome {
-        Ok(output) => write_success(call, &output),
+        Ok(mut output) => {
+            drop_absent(&mut output);
+            write_success(call, &output)
+        }
         Err(failure) => write_failure(call.protocol, &failure),
+    }
+}
+
+/// What is null in a neutral value is no member of an answer, in no protocol.
+pub(super) fn drop_absent(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, value| !value.is_null());
+            members.values_mut().for_each(drop_absent);
+        }
+        Value::Array(values) => values.iter_mut().for_each(drop_absent),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -120,7 +135,8 @@ fn write_success(call: &Call, output: &Value) -> AwsResponse {
 
 fn write_failure(protocol: Protocol, failure: &Failure) -> AwsResponse {
     let id = Uuid::new_v4().to_string();
-    let shaped = json!({"__type": failure.shape, "message": failure.message});
+    let mut shaped = json!({"__type": failure.shape, "message": failure.message()});
+    drop_absent(&mut shaped);
     match protocol {
         Protocol::Query => AwsResponse::new(failure.status, "text/xml", xml::failure(failure, &id)),
         Protocol::Cbor => cbor_response(failure.status, &shaped),
@@ -133,4 +149,38 @@ fn write_failure(protocol: Protocol, failure: &Failure) -> AwsResponse {
 fn cbor_response(status: StatusCode, output: &Value) -> AwsResponse {
     AwsResponse::new(status, "application/cbor", cbor::encode(output))
         .with_header("smithy-protocol", "rpc-v2-cbor")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(protocol: Protocol, outcome: Result<Value, Failure>) -> Vec<u8> {
+        let call = Call { protocol, operation: "X".to_owned(), input: json!({}) };
+        write(&call, outcome).body.to_vec()
+    }
+
+    fn text(protocol: Protocol, outcome: Result<Value, Failure>) -> String {
+        String::from_utf8(answer(protocol, outcome)).unwrap()
+    }
+
+    #[test]
+    fn what_is_absent_is_no_member_in_any_protocol() {
+        let output = || Ok(json!({"Absent": null, "All": [{"Absent": null, "There": 1}]}));
+        assert_eq!(text(Protocol::Json, output()), r#"{"All":[{"There":1}]}"#);
+        let decoded = cbor::decode(&answer(Protocol::Cbor, output())).unwrap();
+        assert_eq!(decoded, json!({"All": [{"There": 1}]}));
+        let xml = text(Protocol::Query, output());
+        assert!(xml.contains("<XResult><All><member><There>1</There></member></All></XResult>"), "{xml}");
+    }
+
+    #[test]
+    fn a_refusal_without_a_message_has_no_member_for_it() {
+        let refused = || Err(Failure::alarm_not_found());
+        let shape = "com.amazonaws.cloudwatch.v2010_08_01#ResourceNotFound";
+        assert_eq!(text(Protocol::Json, refused()), format!(r#"{{"__type":"{shape}"}}"#));
+        assert_eq!(cbor::decode(&answer(Protocol::Cbor, refused())).unwrap(), json!({"__type": shape}));
+        let xml = text(Protocol::Query, refused());
+        assert!(xml.contains("<Code>ResourceNotFound</Code></Error>"), "{xml}");
+    }
 }

@@ -4,16 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
-use super::data::{Statistic, check_period, grid};
-use super::failure::Failure;
+use super::data::describe_metric;
+use super::failure::{Failure, exclusive};
 use super::math::{self, Expression, Grid, Problem, Scope, Series};
-use super::request::{flag, integer, list, metric, required_text, text};
-use super::times::from_ms;
+use super::request::{flag, integer, metric, required_text, text};
+use super::statistic::MetricStat;
+use super::window::check_period;
 use crate::metrics::{MetricId, Metrics};
-use crate::settings::Settings;
 
-const DATAPOINTS_MAX: i64 = 100_800;
-const QUERIES_MAX: usize = 500;
 /// "Minimum length of 1. Maximum length of 2048."
 const EXPRESSION_CHARS_MAX: usize = 2048;
 const ID_CHARS_MAX: usize = 255;
@@ -23,7 +21,8 @@ const PERIOD_SECONDS_DEFAULT: i64 = 60;
 #[derive(Clone, Debug)]
 pub(super) struct Query {
     id: String,
-    label: Option<String>,
+    label_given: Option<String>,
+    label_default: String,
     /// "The default is true."
     returns_data: bool,
     period_s: Option<i64>,
@@ -32,7 +31,7 @@ pub(super) struct Query {
 
 #[derive(Clone, Debug)]
 enum Source {
-    Metric { metric: MetricId, stat: String, statistic: Statistic, period_s: i64, unit: Option<String> },
+    Metric(MetricStat),
     Math { text: String, expression: Expression },
 }
 
@@ -44,65 +43,28 @@ pub(super) struct Queries {
     order: Vec<usize>,
 }
 
-pub(super) fn get_metric_data(settings: &Settings, input: &Value) -> Result<Value, Failure> {
-    let inputs = list(input, "MetricDataQueries");
-    if inputs.is_empty() {
-        return Err(Failure::missing("MetricDataQueries"));
-    }
-    if inputs.len() > QUERIES_MAX {
-        return Err(Failure::validation(format!("At most {QUERIES_MAX} MetricDataQueries are allowed.")));
-    }
-    let queries = Queries::read(inputs, "MetricDataQueries")?;
-    let found = queries.evaluate(&settings.metrics, |period_s| {
-        let window = grid(input, period_s)?;
-        let is_within = window.len() <= DATAPOINTS_MAX;
-        let refuse = || Failure::validation(format!("More than {DATAPOINTS_MAX} datapoints requested."));
-        is_within.then_some(window).ok_or_else(refuse)
-    })?;
-    let is_ascending = text(input, "ScanBy") == Some("TimestampAscending");
-    let returned = found.iter().filter(|(query, _)| query.returns_data);
-    let results: Vec<Value> =
-        returned.flat_map(|(query, value)| describe_result(query, value, is_ascending)).collect();
-    Ok(json!({"MetricDataResults": results, "Messages": []}))
-}
-
-/// An array gives one result for each of its series, all with the id of the query.
-fn describe_result(query: &Query, value: &math::Value, is_ascending: bool) -> Vec<Value> {
-    let describe = |label: &str, series: &Series| {
-        let mut points = series.points().to_vec();
-        if !is_ascending {
-            points.reverse();
-        }
-        let (timestamps, values): (Vec<Value>, Vec<f64>) =
-            points.into_iter().map(|(at_ms, value)| (from_ms(at_ms), value)).unzip();
-        json!({"Id": query.id, "Label": label, "Timestamps": timestamps, "Values": values, "StatusCode": "Complete"})
-    };
-    match value {
-        math::Value::Scalar(_) => Vec::new(),
-        math::Value::Series(series) => vec![describe(query.label(), series)],
-        math::Value::Array(all) => all
-            .iter()
-            .map(|series| match &query.label {
-                // "The legend captions for those time series are in the format Expression-Label Metric-Label."
-                Some(label) => describe(&format!("{label} {}", series.label), series),
-                None => describe(&series.label, series),
-            })
-            .collect(),
-    }
+/// What a query gave.
+#[derive(Debug)]
+pub(super) struct Evaluated<'a> {
+    pub(super) query: &'a Query,
+    pub(super) value: math::Value,
+    /// Of the values that a metric has there; the first is that of the result.
+    pub(super) units: Vec<String>,
 }
 
 impl Queries {
     /// `member` is what the request calls the list.
     pub(super) fn read(inputs: &[Value], member: &str) -> Result<Self, Failure> {
         let read = inputs.iter().enumerate();
-        let all: Vec<Query> =
+        let mut all: Vec<Query> =
             read.map(|(index, input)| Query::read(input, member, index + 1)).collect::<Result<_, _>>()?;
-        let mut ids = HashSet::new();
-        if !all.iter().all(|query| ids.insert(query.id.as_str())) {
+        if !has_unique_ids(&all) {
             return Err(Failure::validation(format!(
                 "The values for parameter id in {member} are not unique."
             )));
         }
+        let labels: Vec<String> = all.iter().map(|query| default_label(query, &all)).collect();
+        all.iter_mut().zip(labels).for_each(|(query, label)| query.label_default = label);
         let order = order(&all)?;
         Ok(Self { all, order })
     }
@@ -111,18 +73,20 @@ impl Queries {
         &self.all
     }
 
-    /// The value of every query, in the order of the request. `window` aligns the read for a period in seconds.
+    /// The results of all, in the order of the request. `window` aligns the read for a period in seconds.
     pub(super) fn evaluate(
         &self,
         metrics: &Metrics,
         window: impl Fn(i64) -> Result<Grid, Failure>,
-    ) -> Result<Vec<(&Query, math::Value)>, Failure> {
-        let mut series = Vec::new();
+    ) -> Result<Vec<Evaluated<'_>>, Failure> {
+        let (mut series, mut units) = (Vec::new(), HashMap::new());
         for query in &self.all {
-            if let Source::Metric { metric, statistic, period_s, unit, .. } = &query.source {
-                let grid = window(*period_s)?;
-                series.push((query.id.as_str(), query.read_series(metrics, metric, *statistic, unit, grid)));
-            }
+            let Source::Metric(stat) = &query.source else { continue };
+            let grid = window(stat.period_s)?;
+            let found = stat.units(metrics, grid);
+            let unit = found.first().map(String::as_str);
+            series.push((query.id.as_str(), query.series(metrics, stat, grid, unit)));
+            units.insert(query.id.as_str(), found);
         }
         let shortest = self.all.iter().filter_map(Query::metric_period_s).min();
         let mut results = HashMap::new();
@@ -134,8 +98,29 @@ impl Queries {
             results.insert(query.id.as_str(), value);
         }
         results.extend(series.into_iter().map(|(id, series)| (id, math::Value::Series(series))));
-        Ok(self.all.iter().filter_map(|query| Some((query, results.remove(query.id.as_str())?))).collect())
+        let found = self.all.iter().filter_map(|query| {
+            let value = results.remove(query.id.as_str())?;
+            Some(Evaluated { query, value, units: units.remove(query.id.as_str()).unwrap_or_default() })
+        });
+        Ok(found.collect())
     }
+}
+
+fn has_unique_ids(all: &[Query]) -> bool {
+    let mut ids = HashSet::new();
+    all.iter().all(|query| ids.insert(query.id.as_str()))
+}
+
+/// The name of the metric, with what tells it from other queries of that name: `metric1 Sum 60`.
+fn default_label(query: &Query, all: &[Query]) -> String {
+    let Some(stat) = query.stat() else { return query.id.clone() };
+    let has_other = |differs: fn(&MetricStat, &MetricStat) -> bool| {
+        let others = all.iter().filter_map(Query::stat);
+        others.filter(|other| other.metric.name == stat.metric.name).any(|other| differs(other, stat))
+    };
+    let statistic = has_other(|one, other| one.stat != other.stat).then(|| stat.stat.clone());
+    let period = has_other(|one, other| one.period_s != other.period_s).then(|| stat.period_s.to_string());
+    [Some(stat.metric.name.clone()), statistic, period].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// The expressions in an order in which each comes after those that it names.
@@ -183,17 +168,20 @@ impl Query {
                 return Err(Failure::validation(message));
             }
             (Some(_), Some(_)) => {
-                return Err(Failure::validation(format!(
-                    "The parameters {member}.member.{number}.MetricStat and \
-                     {member}.member.{number}.Expression are mutually exclusive and you have specified both."
-                )));
+                let place = format!("{member}.member.{number}");
+                return Err(Failure::validation(exclusive(&place, "MetricStat", "Expression")));
             }
         };
         let period_s = integer(input, "Period")?;
         period_s.map_or(Ok(()), check_period)?;
-        let label = text(input, "Label").map(str::to_owned);
+        let label_given = text(input, "Label").map(str::to_owned);
         let returns_data = flag(input, "ReturnData").unwrap_or(true);
-        Ok(Self { id: id.to_owned(), label, returns_data, period_s, source })
+        let id = id.to_owned();
+        Ok(Self { id, label_given, label_default: String::new(), returns_data, period_s, source })
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
     pub(super) fn returns_data(&self) -> bool {
@@ -204,42 +192,37 @@ impl Query {
         matches!(self.source, Source::Math { .. })
     }
 
-    pub(super) fn metric(&self) -> Option<&MetricId> {
+    fn stat(&self) -> Option<&MetricStat> {
         match &self.source {
-            Source::Metric { metric, .. } => Some(metric),
+            Source::Metric(stat) => Some(stat),
             Source::Math { .. } => None,
         }
     }
 
-    pub(super) fn metric_period_s(&self) -> Option<i64> {
-        match &self.source {
-            Source::Metric { period_s, .. } => Some(*period_s),
-            Source::Math { .. } => None,
-        }
+    pub(super) fn metric(&self) -> Option<&MetricId> {
+        self.stat().map(|stat| &stat.metric)
+    }
+
+    fn metric_period_s(&self) -> Option<i64> {
+        self.stat().map(|stat| stat.period_s)
     }
 
     pub(super) fn period_s(&self) -> Option<i64> {
         self.metric_period_s().or(self.period_s)
     }
 
-    fn label(&self) -> &str {
-        let default = self.metric().map_or(&self.id, |metric| &metric.name);
-        self.label.as_ref().unwrap_or(default)
+    pub(super) fn label(&self) -> &str {
+        self.label_given().unwrap_or(&self.label_default)
     }
 
-    fn read_series(
-        &self,
-        metrics: &Metrics,
-        metric: &MetricId,
-        statistic: Statistic,
-        unit: &Option<String>,
-        grid: Grid,
-    ) -> Series {
-        let has_unit = unit.as_ref().is_none_or(|unit| metrics.unit(metric).as_ref() == Some(unit));
-        let times = grid.times().filter(|_| has_unit);
-        let points = times
-            .filter_map(|at_ms| Some((at_ms, statistic.of(metrics, metric, at_ms, at_ms + grid.period_ms)?)));
-        Series::new(self.label(), grid, points)
+    pub(super) fn label_given(&self) -> Option<&str> {
+        self.label_given.as_deref()
+    }
+
+    /// Without a unit there are no values.
+    fn series(&self, metrics: &Metrics, stat: &MetricStat, grid: Grid, unit: Option<&str>) -> Series {
+        let point = |at_ms| Some((at_ms, stat.value(metrics, unit?, at_ms)?));
+        Series::new(self.label(), grid, grid.times().filter_map(point))
     }
 
     fn refuse(&self, problem: &Problem) -> Failure {
@@ -250,20 +233,13 @@ impl Query {
     pub(super) fn describe(&self) -> Value {
         let (expression, stat) = match &self.source {
             Source::Math { text, .. } => (Some(text), None),
-            Source::Metric { metric, stat, period_s, unit, .. } => {
-                let dimensions = metric.dimensions.iter();
-                let dimensions: Vec<Value> =
-                    dimensions.map(|(name, value)| json!({"Name": name, "Value": value})).collect();
-                let metric = json!({"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions});
-                let mut described = json!({"Metric": metric, "Period": period_s, "Stat": stat});
-                if let (Some(unit), Some(members)) = (unit, described.as_object_mut()) {
-                    members.insert("Unit".to_owned(), json!(unit));
-                }
-                (None, Some(described))
+            Source::Metric(MetricStat { metric, stat, period_s, unit, .. }) => {
+                let metric = describe_metric(metric);
+                (None, Some(json!({"Metric": metric, "Period": period_s, "Stat": stat, "Unit": unit})))
             }
         };
         json!({
-            "Id": self.id, "Expression": expression, "MetricStat": stat, "Label": self.label,
+            "Id": self.id, "Expression": expression, "MetricStat": stat, "Label": self.label_given,
             "ReturnData": self.returns_data, "Period": self.period_s,
         })
     }
@@ -274,10 +250,8 @@ impl Source {
         let metric = metric(stat.get("Metric").ok_or_else(|| Failure::missing("MetricStat.Metric"))?)?;
         let period_s = integer(stat, "Period")?.ok_or_else(|| Failure::missing("MetricStat.Period"))?;
         check_period(period_s)?;
-        let stat_text = required_text(stat, "Stat")?.to_owned();
-        let statistic = Statistic::parse(&stat_text)?;
-        let unit = text(stat, "Unit").map(str::to_owned);
-        Ok(Self::Metric { metric, stat: stat_text, statistic, period_s, unit })
+        let (statistic, unit) = (required_text(stat, "Stat")?, text(stat, "Unit"));
+        Ok(Self::Metric(MetricStat::new(metric, period_s, statistic, unit)?))
     }
 
     fn math(id: &str, text: &str) -> Result<Self, Failure> {

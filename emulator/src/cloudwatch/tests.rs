@@ -1,10 +1,14 @@
 //! Queries and alarms as a caller meets them, on a clock that is moved by hand.
 
+mod alarms;
+mod data;
+mod history;
+
 use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, ManualClock};
 use crate::metrics::{Metrics, Unit};
 use crate::settings::Random;
 
@@ -13,11 +17,17 @@ const MINUTE_MS: i64 = 60_000;
 const START_MS: i64 = 1_800_000_000_000;
 
 fn account() -> Account {
+    account_and_hand().0
+}
+
+/// The hand moves the clock.
+fn account_and_hand() -> (Account, Arc<ManualClock>) {
+    let (clock, hand) = Clock::manual(START_MS);
     let settings = Settings {
         account_id: "123456789012".into(),
         region: "us-east-1".into(),
         endpoint: "http://127.0.0.1:4566".into(),
-        clock: Clock::manual(START_MS).0,
+        clock,
         metrics: Metrics::default(),
         logs: crate::logs::Logs::default(),
         random: Random::from_seed(7),
@@ -25,13 +35,29 @@ fn account() -> Account {
         store: crate::store::Store::default(),
         iam: crate::iam::Iam::new(false),
     };
-    Account { settings, alarms: Arc::default(), dashboards: Arc::default() }
+    (Account { settings, alarms: Arc::default(), dashboards: Arc::default() }, hand)
 }
 
 impl Account {
     fn record(&self, minute: i64, name: &str, value: f64) {
         let at_ms = START_MS + minute * MINUTE_MS;
         self.settings.metrics.record(at_ms, "N", name, &[], value, Unit::Count);
+    }
+
+    /// PutMetricData, at the time of the clock.
+    fn put(&self, data: Value) -> Result<Value, Failure> {
+        self.call("PutMetricData", &json!({"Namespace": "N", "MetricData": data}))
+    }
+
+    /// An alarm on the sum of a minute above 10, with other members.
+    fn put_alarm(&self, name: &str, members: Value) -> Result<Value, Failure> {
+        let input = json!({"AlarmName": name, "Namespace": "N", "MetricName": "m", "Statistic": "Sum", "Period": 60,
+            "EvaluationPeriods": 1, "Threshold": 10, "ComparisonOperator": "GreaterThanThreshold"});
+        self.call("PutMetricAlarm", &with(input, members))
+    }
+
+    fn evaluate(&self, minute: i64) {
+        self.alarms().evaluate(&self.settings, START_MS + minute * MINUTE_MS);
     }
 
     fn data(&self, queries: Value) -> Result<Vec<Value>, Failure> {
@@ -51,6 +77,15 @@ impl Account {
         let found = self.call("DescribeAlarms", &json!({})).unwrap();
         found["MetricAlarms"][0].clone()
     }
+}
+
+fn with(mut input: Value, members: Value) -> Value {
+    input.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    input
+}
+
+fn shown(query: Value) -> Value {
+    with(query, json!({"ReturnData": true}))
 }
 
 fn stat(id: &str, name: &str) -> Value {
@@ -114,8 +149,7 @@ fn a_statistic_with_another_unit_has_no_values() {
     let account = account();
     account.record(0, "m", 1.0);
     for (unit, values) in [("Count", json!([1.0])), ("Bytes", json!([]))] {
-        let mut query = stat("a", "m");
-        query["ReturnData"] = json!(true);
+        let mut query = shown(stat("a", "m"));
         query["MetricStat"]["Unit"] = json!(unit);
         assert_eq!(account.data(json!([query])).unwrap()[0]["Values"], values, "{unit}");
     }
@@ -174,7 +208,7 @@ fn an_alarm_on_metric_math_changes_its_state() {
     }
     let mut states = Vec::new();
     for minute in 1..=6 {
-        account.alarms().evaluate(&account.settings, START_MS + minute * MINUTE_MS);
+        account.evaluate(minute);
         states.push(account.described()["StateValue"].as_str().unwrap().to_owned());
     }
     // 10 % is not above 10, 20 % is; two of two datapoints must be.
@@ -195,7 +229,7 @@ fn an_alarm_on_metric_math_is_described_as_it_was_put() {
     let expected = json!([
         {"Id": "e1", "Expression": "RATE(m1)", "MetricStat": null, "Label": null, "ReturnData": true, "Period": null},
         {"Id": "m1", "Expression": null, "Label": null, "ReturnData": false, "Period": null, "MetricStat":
-            {"Metric": {"Namespace": "N", "MetricName": "m", "Dimensions": []}, "Period": 60, "Stat": "Sum"}},
+            {"Metric": {"Namespace": "N", "MetricName": "m", "Dimensions": []}, "Period": 60, "Stat": "Sum", "Unit": null}},
     ]);
     assert_eq!(shown["Metrics"], expected);
     let of_metric =
@@ -206,10 +240,6 @@ fn an_alarm_on_metric_math_is_described_as_it_was_put() {
 #[test]
 fn alarms_on_metric_math_that_cannot_be_are_refused() {
     let account = account();
-    let shown = |mut query: Value| {
-        query["ReturnData"] = json!(true);
-        query
-    };
     for (queries, why) in [
         (
             json!([math("e1", "m1"), shown(stat("m1", "m"))]),

@@ -21,17 +21,18 @@ pub(super) fn success(operation: &str, output: &Value, request_id: &str) -> Stri
 }
 
 pub(super) fn failure(failure: &Failure, request_id: &str) -> String {
+    let message = failure.message().map(|message| format!("<Message>{}</Message>", escape(message)));
+    let message = message.unwrap_or_default();
     format!(
-        "<ErrorResponse xmlns=\"{NAMESPACE}\"><Error><Type>Sender</Type><Code>{}</Code><Message>{}</Message></Error>\
+        "<ErrorResponse xmlns=\"{NAMESPACE}\"><Error><Type>Sender</Type><Code>{}</Code>{message}</Error>\
          <RequestId>{request_id}</RequestId></ErrorResponse>",
-        failure.query_code,
-        escape(&failure.message)
+        failure.query_code
     )
 }
 
 fn members(xml: &mut String, value: &Value) {
     let Some(object) = value.as_object() else { return };
-    for (name, value) in object.iter().filter(|(_, value)| !value.is_null()) {
+    for (name, value) in object {
         push(xml, format_args!("<{name}>"));
         if name == MAP_MEMBER {
             entries(xml, value);
@@ -98,7 +99,6 @@ mod tests {
         for (output, result) in [
             (json!({"L": [1, "a<b"]}), "<XResult><L><member>1</member><member>a&lt;b</member></L></XResult>"),
             (json!({"Timestamp": 1.5}), "<XResult><Timestamp>1970-01-01T00:00:01.500Z</Timestamp></XResult>"),
-            (json!({"Absent": null}), "<XResult></XResult>"),
         ] {
             let xml = success("X", &output, "id");
             assert!(xml.contains(result), "{xml}");

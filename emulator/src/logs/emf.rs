@@ -107,7 +107,8 @@ mod tests {
             "Metrics":[{"Name":"Latency","Unit":"Milliseconds"}]}]},"Op":"b","Latency":[12.5,7.5]}"#;
         record(&metrics, 1_000, line);
         for dimensions in [vec![("Op".to_owned(), "b".to_owned())], vec![]] {
-            let set = metrics.statistics(&MetricId::new("N", "Latency", dimensions), 0, 2_000).unwrap();
+            let id = MetricId::new("N", "Latency", dimensions);
+            let set = metrics.statistics(&id, "Milliseconds", 0, 2_000).unwrap();
             assert_eq!((set.count, set.sum), (2.0, 20.0));
         }
     }

@@ -88,7 +88,7 @@ impl Value {
     }
 }
 
-/// The values of one metric: by second at first, then by minute.
+/// The values of one metric with one unit: by second at first, then by minute.
 #[derive(Clone, Debug)]
 pub(super) struct Series {
     unit: String,
@@ -137,6 +137,10 @@ impl Series {
 
     fn between(&self, start_ms: i64, end_ms: i64) -> impl Iterator<Item = &Bucket> {
         range(&self.coarse, start_ms, end_ms).chain(range(&self.fine, start_ms, end_ms))
+    }
+
+    pub(super) fn has_values(&self, start_ms: i64, end_ms: i64) -> bool {
+        self.between(start_ms, end_ms).next().is_some()
     }
 
     pub(super) fn statistics(&self, start_ms: i64, end_ms: i64) -> Option<StatisticSet> {

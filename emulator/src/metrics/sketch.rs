@@ -1,13 +1,16 @@
 //! Percentiles in little memory: values counted in buckets that grow by 2 %, so that an answer is within 1 %.
 
+use std::cmp::Ordering;
+
 /// ln(1.02): the width of a bucket.
 const LOG_WIDTH: f64 = 0.019_802_627_296_179_712;
 
-/// Values of zero and below share the lowest bucket: latencies have none.
-const LOWEST: i16 = i16::MIN;
+/// The bucket of zero. Those of positive values are above it, and those of negative ones below, as in a mirror.
+const ZERO: i32 = -0x8000;
+const HIGHEST: i32 = 0x7fff;
 
 /// A bucket's index and the weight of the values in it.
-type Bucket = (i16, f32);
+type Bucket = (i32, f32);
 
 /// Counts by logarithmic bucket, sorted.
 #[derive(Clone, Debug)]
@@ -84,12 +87,13 @@ fn tally(buckets: &mut Vec<Bucket>, (index, count): Bucket) {
 }
 
 /// Per bucket the distance from the one before and the weight, both as variable-length integers. The bits of a weight are
-/// reversed: those of a small whole number, nearly all of them, are then few.
+/// reversed: those of a small whole number, nearly all of them, are then few. The first distance is from the bucket of zero,
+/// so that only a sketch of negative values pays for them: its first distance wraps around, in five bytes.
 fn pack(buckets: &[Bucket]) -> Box<[u8]> {
     let mut bytes = Vec::new();
-    let mut before = LOWEST;
+    let mut before = ZERO;
     for (index, count) in buckets {
-        push_varint(&mut bytes, u32::from(index.abs_diff(before)));
+        push_varint(&mut bytes, index.wrapping_sub(before).cast_unsigned());
         push_varint(&mut bytes, count.to_bits().reverse_bits());
         before = *index;
     }
@@ -98,9 +102,9 @@ fn pack(buckets: &[Bucket]) -> Box<[u8]> {
 
 fn unpack(bytes: &[u8], mut each: impl FnMut(Bucket)) {
     let mut rest = bytes.iter().copied();
-    let mut index = LOWEST;
+    let mut index = ZERO;
     while let (Some(distance), Some(count)) = (take_varint(&mut rest), take_varint(&mut rest)) {
-        index = index.saturating_add_unsigned(u16::try_from(distance).unwrap_or(u16::MAX));
+        index = index.wrapping_add_unsigned(distance);
         each((index, f32::from_bits(count.reverse_bits())));
     }
 }
@@ -126,16 +130,31 @@ fn take_varint(bytes: &mut impl Iterator<Item = u8>) -> Option<u32> {
     None
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "clamped to the range of the index first")]
-fn index(value: f64) -> i16 {
-    if value <= 0.0 || value.is_nan() {
-        return LOWEST;
+fn index(value: f64) -> i32 {
+    if value > 0.0 {
+        index_of_positive(value)
+    } else if value < 0.0 {
+        mirror(index_of_positive(-value))
+    } else {
+        ZERO
     }
-    (value.ln() / LOG_WIDTH).round().clamp(f64::from(LOWEST + 1), f64::from(i16::MAX)) as i16
 }
 
-fn middle(index: i16) -> f64 {
-    if index == LOWEST { 0.0 } else { (f64::from(index) * LOG_WIDTH).exp() }
+#[expect(clippy::cast_possible_truncation, reason = "clamped to the range of the index first")]
+fn index_of_positive(value: f64) -> i32 {
+    (value.ln() / LOG_WIDTH).round().clamp(f64::from(ZERO + 1), f64::from(HIGHEST)) as i32
+}
+
+const fn mirror(index: i32) -> i32 {
+    2 * ZERO - index
+}
+
+fn middle(index: i32) -> f64 {
+    match index.cmp(&ZERO) {
+        Ordering::Less => -middle(mirror(index)),
+        Ordering::Equal => 0.0,
+        Ordering::Greater => (f64::from(index) * LOG_WIDTH).exp(),
+    }
 }
 
 #[cfg(test)]
@@ -158,10 +177,23 @@ mod tests {
         assert_eq!(Sketch::default().percentile(50.0), None);
     }
 
+    #[test]
+    fn a_percentile_of_negative_values_is_within_one_percent_too() {
+        let mut sketch = Sketch::default();
+        for value in -500..=500_i32 {
+            sketch.add(f64::from(value), 1.0);
+        }
+        sketch.pack();
+        for (percent, exact) in [(0.0, -500.0), (10.0, -400.0), (50.0, 0.0), (90.0, 400.0), (100.0, 500.0)] {
+            let found = sketch.percentile(percent).unwrap();
+            assert!((found - exact).abs() <= f64::abs(exact) * 0.012, "p{percent} is {found}");
+        }
+    }
+
     proptest! {
         #[test]
         fn packing_loses_nothing_and_lets_more_be_added(
-            values in vec((-1.0..1e9_f64, 0.1..1e6_f64), 0..200),
+            values in vec((-1e9..1e9_f64, 0.1..1e6_f64), 0..200),
             late in vec(0.0..1e3_f64, 0..5),
         ) {
             let (mut open, mut packed) = (Sketch::default(), Sketch::default());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::watched::Watched;
-use crate::cloudwatch::evaluate::{Comparison, MissingData, Rule};
+use crate::cloudwatch::evaluate::{Comparison, MissingData, Rule, State};
 use crate::cloudwatch::failure::Failure;
 use crate::cloudwatch::request::{flag, integer, number, required_text, text, texts};
 
@@ -23,6 +23,8 @@ pub(super) struct Definition {
     pub(super) threshold: f64,
     pub(super) comparison: Comparison,
     pub(super) rule: Rule,
+    /// AWS explains the states of alarms with DatapointsToAlarm in another way.
+    pub(super) names_datapoints_to_alarm: bool,
     pub(super) actions_enabled: bool,
     /// As DescribeAlarms answers it, without state.
     described: Value,
@@ -37,6 +39,7 @@ impl Definition {
         check_window(period_s, periods)?;
         let datapoints = integer(input, "DatapointsToAlarm")?;
         let rule = rule(input, periods, datapoints.unwrap_or(periods), &watched)?;
+        let names_datapoints_to_alarm = datapoints.is_some();
         let operator = required_text(input, "ComparisonOperator")?;
         let comparison = Comparison::parse(operator)
             .ok_or_else(|| Failure::validation(format!("The comparison {operator} is not emulated.")))?;
@@ -44,8 +47,8 @@ impl Definition {
         let actions_enabled = flag(input, "ActionsEnabled").unwrap_or(true);
         let mut described = json!({
             "AlarmName": name, "AlarmDescription": text(input, "AlarmDescription"),
-            "OKActions": actions(input, "OKActions")?, "AlarmActions": actions(input, "AlarmActions")?,
-            "InsufficientDataActions": actions(input, "InsufficientDataActions")?,
+            "OKActions": read_actions(input, "OKActions")?, "AlarmActions": read_actions(input, "AlarmActions")?,
+            "InsufficientDataActions": read_actions(input, "InsufficientDataActions")?,
             "EvaluationPeriods": periods, "DatapointsToAlarm": datapoints, "Threshold": threshold, "ComparisonOperator": operator,
             "TreatMissingData": text(input, "TreatMissingData"),
             "EvaluateLowSampleCountPercentile": text(input, "EvaluateLowSampleCountPercentile"),
@@ -53,7 +56,31 @@ impl Definition {
         if let Some(members) = described.as_object_mut() {
             members.extend(watched.describe(input));
         }
-        Ok(Self { name, watched, period_s, threshold, comparison, rule, actions_enabled, described })
+        Ok(Self {
+            name,
+            watched,
+            period_s,
+            threshold,
+            comparison,
+            rule,
+            names_datapoints_to_alarm,
+            actions_enabled,
+            described,
+        })
+    }
+
+    pub(super) fn is_breaching(&self, value: f64) -> bool {
+        self.comparison.is_breaching(value, self.threshold)
+    }
+
+    /// What is done when the alarm enters a state.
+    pub(super) fn actions(&self, state: State) -> Vec<String> {
+        match state {
+            _ if !self.actions_enabled => Vec::new(),
+            State::Ok => texts(&self.described, "OKActions"),
+            State::Alarm => texts(&self.described, "AlarmActions"),
+            State::InsufficientData => texts(&self.described, "InsufficientDataActions"),
+        }
     }
 
     pub(super) fn describe(&self) -> Value {
@@ -92,7 +119,7 @@ fn check_window(period_s: i64, periods: i64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn actions(input: &Value, member: &str) -> Result<Vec<String>, Failure> {
+fn read_actions(input: &Value, member: &str) -> Result<Vec<String>, Failure> {
     let actions = texts(input, member);
     if actions.len() > ACTIONS_MAX {
         return Err(Failure::invalid(format!(

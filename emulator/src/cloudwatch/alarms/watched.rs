@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cloudwatch::data::{Statistic, check_period};
+use crate::cloudwatch::data::describe_metric;
 use crate::cloudwatch::failure::Failure;
 use crate::cloudwatch::math::{self, Grid};
 use crate::cloudwatch::queries::{Queries, Query};
 use crate::cloudwatch::request::{integer, list, metric, text};
+use crate::cloudwatch::statistic::MetricStat;
 use crate::metrics::{MetricId, Metrics};
 
 /// "The 20 structures can include as many as 10 structures that contain a MetricStat parameter to retrieve a metric, and as
@@ -19,8 +20,18 @@ const INSTEAD_OF_METRICS: [&str; 7] =
 
 #[derive(Clone, Debug)]
 pub(super) enum Watched {
-    Statistic { metric: MetricId, statistic: Statistic },
+    Stat(MetricStat),
     Math(Queries),
+}
+
+/// One period, as an alarm sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Point {
+    /// Its start.
+    pub(super) at_ms: i64,
+    pub(super) value: Option<f64>,
+    /// None for metric math.
+    pub(super) sample_count: Option<f64>,
 }
 
 impl Watched {
@@ -36,13 +47,13 @@ impl Watched {
         let metric = metric(input)?;
         let period_s = integer(input, "Period")?.ok_or_else(|| Failure::missing("Period"))?;
         check_period(period_s)?;
-        let statistic = Statistic::parse(statistic_text(input)?)?;
-        Ok((Self::Statistic { metric, statistic }, period_s))
+        let stat = MetricStat::new(metric, period_s, statistic_text(input)?, text(input, "Unit"))?;
+        Ok((Self::Stat(stat), period_s))
     }
 
-    pub(super) fn metric(&self) -> Option<&MetricId> {
+    pub(super) fn stat(&self) -> Option<&MetricStat> {
         match self {
-            Self::Statistic { metric, .. } => Some(metric),
+            Self::Stat(stat) => Some(stat),
             Self::Math(_) => None,
         }
     }
@@ -50,46 +61,58 @@ impl Watched {
     /// All that go into it.
     pub(super) fn metrics(&self) -> impl Iterator<Item = &MetricId> {
         let queries = match self {
-            Self::Statistic { .. } => &[],
+            Self::Stat(_) => &[],
             Self::Math(queries) => queries.all(),
         };
-        self.metric().into_iter().chain(queries.iter().filter_map(Query::metric))
+        let metric = self.stat().map(|stat| &stat.metric);
+        metric.into_iter().chain(queries.iter().filter_map(Query::metric))
     }
 
-    /// The start of each period of the grid, and the value there.
-    pub(super) fn points(&self, metrics: &Metrics, grid: Grid) -> Vec<(i64, Option<f64>)> {
+    /// Each period of the grid.
+    pub(super) fn points(&self, metrics: &Metrics, grid: Grid) -> Vec<Point> {
         match self {
-            Self::Statistic { metric, statistic } => {
-                let value = |at_ms| statistic.of(metrics, metric, at_ms, at_ms + grid.period_ms);
-                grid.times().map(|at_ms| (at_ms, value(at_ms))).collect()
+            Self::Stat(stat) => {
+                let units = stat.units(metrics, grid);
+                let unit = units.first();
+                let point = |at_ms| Point {
+                    at_ms,
+                    value: unit.and_then(|unit| stat.value(metrics, unit, at_ms)),
+                    sample_count: unit.and_then(|unit| stat.sample_count(metrics, unit, at_ms)),
+                };
+                grid.times().map(point).collect()
             }
             Self::Math(queries) => {
                 let series = result(queries, metrics, grid).ok().flatten();
                 let value = |at_ms| series.as_ref().and_then(|series| series.at(at_ms));
-                grid.times().map(|at_ms| (at_ms, value(at_ms))).collect()
+                grid.times().map(|at_ms| Point { at_ms, value: value(at_ms), sample_count: None }).collect()
             }
         }
     }
 
     /// The members of DescribeAlarms that say what is watched.
     pub(super) fn describe(&self, input: &Value) -> Map<String, Value> {
-        let members = match self {
+        let (what, how) = match self {
             Self::Math(queries) => {
-                json!({"Metrics": queries.all().iter().map(Query::describe).collect::<Vec<_>>()})
+                (json!({"Metrics": queries.all().iter().map(Query::describe).collect::<Vec<_>>()}), json!({}))
             }
-            Self::Statistic { metric, .. } => {
-                let dimensions = metric.dimensions.iter();
-                let dimensions: Vec<Value> =
-                    dimensions.map(|(name, value)| json!({"Name": name, "Value": value})).collect();
+            Self::Stat(stat) => (
+                describe_metric(&stat.metric),
                 json!({
-                    "MetricName": metric.name, "Namespace": metric.namespace, "Dimensions": dimensions,
                     "Statistic": text(input, "Statistic"), "ExtendedStatistic": text(input, "ExtendedStatistic"),
-                    "Period": integer(input, "Period").ok().flatten(), "Unit": text(input, "Unit"),
-                })
-            }
+                    "Period": stat.period_s, "Unit": stat.unit,
+                }),
+            ),
         };
-        members.as_object().cloned().unwrap_or_default()
+        let members = [what, how].into_iter().filter_map(|value| value.as_object().cloned());
+        members.flatten().collect()
     }
+}
+
+/// "Valid values are 10, 20, 30, and any multiple of 60."
+fn check_period(period_s: i64) -> Result<(), Failure> {
+    let is_valid = matches!(period_s, 10 | 20 | 30) || (period_s > 0 && period_s % 60 == 0);
+    let message = "The period of an alarm must be 10, 20, 30, or a multiple of 60.";
+    is_valid.then_some(()).ok_or_else(|| Failure::validation(message))
 }
 
 fn read_math(input: &Value, queries: &[Value]) -> Result<(Watched, i64), Failure> {
@@ -116,6 +139,7 @@ fn read_math(input: &Value, queries: &[Value]) -> Result<(Watched, i64), Failure
     if periods.iter().any(|other_s| *other_s != period_s) {
         return Err(Failure::validation("All metrics of an alarm must have the same period."));
     }
+    check_period(period_s)?;
     check_kind(&queries, period_s)?;
     Ok((Watched::Math(queries), period_s))
 }
@@ -133,8 +157,8 @@ fn check_kind(queries: &Queries, period_s: i64) -> Result<(), Failure> {
 /// The one result that returns data; None when it is an array.
 fn result(queries: &Queries, metrics: &Metrics, grid: Grid) -> Result<Option<math::Series>, Failure> {
     let found = queries.evaluate(metrics, |_| Ok(grid))?;
-    let returned = found.into_iter().find(|(query, _)| query.returns_data());
-    Ok(returned.and_then(|(_, value)| match value {
+    let returned = found.into_iter().find(|found| found.query.returns_data());
+    Ok(returned.and_then(|found| match found.value {
         math::Value::Series(series) => Some(series),
         math::Value::Scalar(_) | math::Value::Array(_) => None,
     }))

@@ -15,6 +15,11 @@ impl Grid {
         (self.end_ms - self.start_ms + self.period_ms - 1) / self.period_ms
     }
 
+    /// The end of the last period, of which all is read even where `end_ms` cuts it.
+    pub(in crate::cloudwatch) fn last_end_ms(&self) -> i64 {
+        self.start_ms + self.len() * self.period_ms
+    }
+
     /// The start of each period.
     pub(in crate::cloudwatch) fn times(self) -> impl Iterator<Item = i64> {
         (0..self.len()).map(move |index| self.start_ms + index * self.period_ms)

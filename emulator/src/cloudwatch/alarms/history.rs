@@ -1,0 +1,200 @@
+//! What happened to the alarms, also to those that are gone.
+
+use std::collections::VecDeque;
+
+use serde_json::{Map, Value, json};
+
+use super::reason::iso;
+use crate::cloudwatch::failure::Failure;
+use crate::cloudwatch::protocol::drop_absent;
+use crate::cloudwatch::request::{page, text, time_ms};
+use crate::cloudwatch::times;
+
+/// Of all alarms together, the newest stay. AWS keeps 30 days of them.
+const ITEMS_MAX: usize = 5_000;
+const VERSION: &str = "1.0";
+/// Of DescribeAlarms, and not of what the history says of an alarm.
+const STATE_MEMBERS: [&str; 3] = ["StateReason", "StateReasonData", "StateTransitionedTimestamp"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    ConfigurationUpdate,
+    StateUpdate,
+    Action,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ConfigurationUpdate => "ConfigurationUpdate",
+            Self::StateUpdate => "StateUpdate",
+            Self::Action => "Action",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let all = [Self::ConfigurationUpdate, Self::StateUpdate, Self::Action];
+        let names = "ConfigurationUpdate, StateUpdate, Action";
+        let kind = all.into_iter().find(|kind| kind.name() == text);
+        kind.ok_or_else(|| Failure::not_in_enum(text, "historyItemType", names))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Item {
+    alarm: String,
+    at_ms: i64,
+    kind: Kind,
+    summary: String,
+    data: String,
+}
+
+impl Item {
+    /// `alarm` is as DescribeAlarms has it.
+    pub(super) fn created(name: &str, at_ms: i64, alarm: Value) -> Self {
+        let data = json!({"version": VERSION, "type": "Create", "createdAlarm": configuration(alarm)});
+        Self::configuration_update(name, at_ms, "created", &data)
+    }
+
+    pub(super) fn updated(name: &str, at_ms: i64, before: Value, after: Value) -> Self {
+        let (before, after) = (configuration(before), configuration(after));
+        let changed = changed(&before, &after);
+        let data = json!({
+            "version": VERSION, "type": "Update", "updatedAlarm": after, "originalUpdatedFields": changed,
+        });
+        Self::configuration_update(name, at_ms, "updated", &data)
+    }
+
+    pub(super) fn deleted(name: &str, at_ms: i64, alarm: Value) -> Self {
+        let data = json!({"version": VERSION, "type": "Delete", "deletedAlarm": configuration(alarm)});
+        Self::configuration_update(name, at_ms, "deleted", &data)
+    }
+
+    fn configuration_update(name: &str, at_ms: i64, verb: &str, data: &Value) -> Self {
+        let summary = format!("Alarm \"{name}\" {verb}");
+        let (alarm, data) = (name.to_owned(), data.to_string());
+        Self { alarm, at_ms, kind: Kind::ConfigurationUpdate, summary, data }
+    }
+
+    /// `old` and `new` have a `stateValue`.
+    pub(super) fn state_update(name: &str, at_ms: i64, old: &Value, new: &Value) -> Self {
+        let state = |of: &Value| of["stateValue"].as_str().unwrap_or_default().to_owned();
+        let summary = format!("Alarm updated from {} to {}", state(old), state(new));
+        let data = json!({"version": VERSION, "oldState": old, "newState": new}).to_string();
+        Self { alarm: name.to_owned(), at_ms, kind: Kind::StateUpdate, summary, data }
+    }
+
+    pub(super) fn action(name: &str, at_ms: i64, arn: &str) -> Self {
+        let summary = format!("Successfully executed action {arn}");
+        let data = json!({
+            "actionState": "Succeeded", "stateUpdateTimestamp": at_ms, "notificationResource": arn,
+        });
+        Self { alarm: name.to_owned(), at_ms, kind: Kind::Action, summary, data: data.to_string() }
+    }
+
+    fn describe(&self) -> Value {
+        json!({
+            "AlarmName": self.alarm, "AlarmType": "MetricAlarm", "HistoryItemType": self.kind.name(),
+            "Timestamp": times::from_ms(self.at_ms), "HistorySummary": self.summary, "HistoryData": self.data,
+        })
+    }
+}
+
+/// What AWS writes of an alarm into its history: of the state only the value.
+fn configuration(mut alarm: Value) -> Value {
+    if let Some(members) = alarm.as_object_mut() {
+        members.retain(|name, _| !STATE_MEMBERS.contains(&name.as_str()));
+    }
+    drop_absent(&mut alarm);
+    uncapitalized(alarm)
+}
+
+/// With small first letters of the members, and times as text.
+fn uncapitalized(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let renamed = members.into_iter().map(|(name, value)| match times::to_ms(&value) {
+                Some(at_ms) if times::is_time(&name) => (uncapitalize(&name), Value::from(iso(at_ms))),
+                _ => (uncapitalize(&name), uncapitalized(value)),
+            });
+            Value::Object(renamed.collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(uncapitalized).collect()),
+        value => value,
+    }
+}
+
+/// Two small letters where AWS writes two.
+fn uncapitalize(name: &str) -> String {
+    if name == "OKActions" {
+        return "okactions".to_owned();
+    }
+    let mut rest = name.chars();
+    let first = rest.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(rest).collect()
+}
+
+/// What the members that changed were before.
+fn changed(before: &Value, after: &Value) -> Map<String, Value> {
+    let members = before.as_object().into_iter().flatten();
+    let changed = members.filter(|(name, value)| after.get(name.as_str()) != Some(*value));
+    changed.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// By time.
+#[derive(Debug, Default)]
+pub(super) struct History(VecDeque<Item>);
+
+impl History {
+    pub(super) fn push(&mut self, item: Item) {
+        if self.0.len() == ITEMS_MAX {
+            self.0.pop_front();
+        }
+        let at = self.0.partition_point(|known| known.at_ms <= item.at_ms);
+        self.0.insert(at, item);
+    }
+
+    /// Newest first, unless asked otherwise.
+    pub(super) fn describe(&self, input: &Value, limit: usize) -> Result<Value, Failure> {
+        let (start_ms, end_ms) = (time_ms(input, "StartDate")?, time_ms(input, "EndDate")?);
+        let kind = text(input, "HistoryItemType").map(Kind::parse).transpose()?;
+        let is_wanted = |item: &&Item| {
+            text(input, "AlarmName").is_none_or(|name| name == item.alarm)
+                && kind.is_none_or(|kind| kind == item.kind)
+                && start_ms.is_none_or(|start_ms| start_ms <= item.at_ms)
+                && end_ms.is_none_or(|end_ms| item.at_ms <= end_ms)
+        };
+        let mut wanted: Vec<&Item> = self.0.iter().filter(is_wanted).collect();
+        if text(input, "ScanBy") != Some("TimestampAscending") {
+            wanted.reverse();
+        }
+        let items = wanted.into_iter().map(Item::describe);
+        let (page, token) = page(input, limit, items, Failure::next_token)?;
+        Ok(json!({"AlarmHistoryItems": page, "NextToken": token}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_items_make_room_for_new_ones() {
+        let mut history = History::default();
+        for at_ms in 0..=i64::try_from(ITEMS_MAX).unwrap() {
+            history.push(Item::action("a", at_ms, "arn"));
+        }
+        assert_eq!(history.0.len(), ITEMS_MAX);
+        assert_eq!((history.0[0].at_ms, history.0.back().unwrap().at_ms), (1, 5_000));
+    }
+
+    #[test]
+    fn an_item_that_comes_late_is_in_its_place() {
+        let mut history = History::default();
+        for at_ms in [2_000, 1_000, 2_000] {
+            history.push(Item::action("a", at_ms, "arn"));
+        }
+        let times: Vec<i64> = history.0.iter().map(|item| item.at_ms).collect();
+        assert_eq!(times, [1_000, 2_000, 2_000]);
+    }
+}

@@ -1,0 +1,99 @@
+//! What is read of a metric: a statistic of the values of a period.
+
+use super::failure::Failure;
+use super::math::Grid;
+use crate::metrics::{MetricId, Metrics};
+
+/// How the values of a period become one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Statistic {
+    SampleCount,
+    Average,
+    Sum,
+    Minimum,
+    Maximum,
+    Percentile(f64),
+}
+
+impl Statistic {
+    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+        Ok(match text {
+            "SampleCount" => Self::SampleCount,
+            "Average" => Self::Average,
+            "Sum" => Self::Sum,
+            "Minimum" => Self::Minimum,
+            "Maximum" => Self::Maximum,
+            _ => {
+                let percent = text.strip_prefix('p').and_then(|percent| percent.parse().ok());
+                let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
+                let refuse = || Failure::validation(format!("The statistic {text} is not emulated."));
+                Self::Percentile(percent.ok_or_else(refuse)?)
+            }
+        })
+    }
+
+    pub(super) fn of(
+        self,
+        metrics: &Metrics,
+        id: &MetricId,
+        unit: &str,
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Option<f64> {
+        if let Self::Percentile(percent) = self {
+            return metrics.percentile(id, unit, start_ms, end_ms, percent);
+        }
+        metrics.statistics(id, unit, start_ms, end_ms).map(|set| match self {
+            Self::SampleCount => set.count,
+            Self::Sum => set.sum,
+            Self::Minimum => set.minimum,
+            Self::Maximum => set.maximum,
+            Self::Average | Self::Percentile(_) => set.average(),
+        })
+    }
+}
+
+/// A statistic of a metric over periods, as queries and alarms name it.
+#[derive(Clone, Debug)]
+pub(super) struct MetricStat {
+    pub(super) metric: MetricId,
+    pub(super) period_s: i64,
+    /// As it was written: `Sum`, `p99`.
+    pub(super) stat: String,
+    statistic: Statistic,
+    pub(super) unit: Option<String>,
+}
+
+impl MetricStat {
+    pub(super) fn new(
+        metric: MetricId,
+        period_s: i64,
+        stat: &str,
+        unit: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let (statistic, unit) = (Statistic::parse(stat)?, unit.map(str::to_owned));
+        Ok(Self { metric, period_s, stat: stat.to_owned(), statistic, unit })
+    }
+
+    /// The one that was asked for, or those of the values that there are, by name. AWS reads the first of several.
+    pub(super) fn units(&self, metrics: &Metrics, grid: Grid) -> Vec<String> {
+        match &self.unit {
+            Some(unit) => vec![unit.clone()],
+            None => metrics.units(&self.metric, grid.start_ms, grid.last_end_ms()),
+        }
+    }
+
+    /// The value of the period that starts at `at_ms`.
+    pub(super) fn value(&self, metrics: &Metrics, unit: &str, at_ms: i64) -> Option<f64> {
+        self.read(self.statistic, metrics, unit, at_ms)
+    }
+
+    /// How many values that period has.
+    pub(super) fn sample_count(&self, metrics: &Metrics, unit: &str, at_ms: i64) -> Option<f64> {
+        self.read(Statistic::SampleCount, metrics, unit, at_ms)
+    }
+
+    fn read(&self, statistic: Statistic, metrics: &Metrics, unit: &str, at_ms: i64) -> Option<f64> {
+        statistic.of(metrics, &self.metric, unit, at_ms, at_ms + self.period_s * 1000)
+    }
+}
