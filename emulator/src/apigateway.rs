@@ -37,6 +37,7 @@ mod target;
 mod throttle;
 mod websocket;
 mod ws_event;
+mod ws_log;
 mod ws_message;
 mod ws_session;
 

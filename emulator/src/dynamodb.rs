@@ -10,8 +10,13 @@ mod decode;
 mod items;
 mod names;
 mod past;
+mod statement;
 mod throttle;
 mod turns;
+mod warm;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex};
 
@@ -38,7 +43,7 @@ const NAMESPACE: &str = "AWS/DynamoDB";
 const PRIVATE_MEMORY_FILE: &str = "file:tables?vfs=memdb";
 
 /// Expired items go within two days on AWS; here within a minute, so that a test sees it.
-const EXPIRY_SWEEP_INTERVAL_MS: i64 = 60_000;
+const UPKEEP_INTERVAL_MS: i64 = 60_000;
 
 /// Targets of the two APIs that share the signing name.
 const TARGETS: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
@@ -48,7 +53,7 @@ const TARGETS: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
 pub struct DynamoDb {
     account: Account,
     turns: Turns,
-    sweeper: AbortHandle,
+    upkeep: AbortHandle,
 }
 
 /// What a call needs; cheap to clone, because a long scan runs on a thread of its own.
@@ -85,7 +90,7 @@ impl DynamoDb {
         let database = open(settings).map_err(StartError::Tables)?;
         let control = Control::open(settings.store.dir())?;
         let account = Account {
-            database: database.clone(),
+            database,
             names: Names::new(settings),
             throttle: Throttle::new(settings),
             control: Arc::new(Mutex::new(control)),
@@ -93,8 +98,8 @@ impl DynamoDb {
             settings: settings.clone(),
         };
         account.configure_throttles().map_err(StartError::Tables)?;
-        let sweeper = tokio::spawn(expire(database, settings.clock.clone())).abort_handle();
-        Ok(Self { account, turns: Turns::new(), sweeper })
+        let upkeep = tokio::spawn(keep_up(account.clone())).abort_handle();
+        Ok(Self { account, turns: Turns::new(), upkeep })
     }
 
     /// The policies of the tables.
@@ -128,7 +133,7 @@ impl Service for DynamoDb {
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {
-        self.sweeper.abort();
+        self.upkeep.abort();
         Box::pin(async {})
     }
 }
@@ -166,14 +171,14 @@ impl Account {
         let record = |name, dimensions: &[(&str, &str)], value, unit| {
             self.settings.metrics.record(now_ms, NAMESPACE, name, dimensions, value, unit);
         };
-        match outcome {
-            Ok(_) => {
-                if let Some(table) = decode::table_of(body) {
-                    let dimensions = [("Operation", operation), ("TableName", self.names.bare(&table))];
-                    let took_ms = took.as_secs_f64() * 1e3;
-                    record("SuccessfulRequestLatency", &dimensions, took_ms, Unit::Milliseconds);
-                }
+        let of_table = |name, value, unit| {
+            if let Some(table) = decode::table_of(body) {
+                let dimensions = [("Operation", operation), ("TableName", self.names.bare(&table))];
+                record(name, &dimensions, value, unit);
             }
+        };
+        match outcome {
+            Ok(_) => of_table("SuccessfulRequestLatency", took.as_secs_f64() * 1e3, Unit::Milliseconds),
             Err(failure) if failure.is_conditional_check() => {
                 if let Some(table) = decode::table_of(body) {
                     let dimensions = [("TableName", self.names.bare(&table))];
@@ -181,6 +186,7 @@ impl Account {
                 }
             }
             Err(failure) if failure.is_throttle() => {}
+            Err(failure) if failure.is_server_error() => of_table("SystemErrors", 1.0, Unit::Count),
             Err(_) => record("UserErrors", &[], 1.0, Unit::Count),
         }
     }
@@ -199,10 +205,13 @@ fn open(settings: &Settings) -> dynoxide::Result<Database> {
     }
 }
 
-async fn expire(database: Database, clock: Clock) {
+/// What happens once a minute without a call.
+async fn keep_up(account: Account) {
+    let clock = &account.settings.clock;
     loop {
-        clock.sleep_until(clock.now_ms() + EXPIRY_SWEEP_INTERVAL_MS).await;
-        let database = database.clone();
+        clock.sleep_until(clock.now_ms() + UPKEEP_INTERVAL_MS).await;
+        account.throttle.measure_provisioned();
+        let database = account.database.clone();
         match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
             Ok(Ok(0)) => {}
             Ok(Ok(items)) => tracing::info!(items, "expired items deleted"),

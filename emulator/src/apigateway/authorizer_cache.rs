@@ -12,7 +12,7 @@ const ENTRIES_MAX: usize = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct AuthorizerCache(Mutex<HashMap<String, Entry>>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     until_ms: i64,
     verdict: Arc<Verdict>,
@@ -27,7 +27,19 @@ pub(super) fn cache_key(authorizer: &str, identity: &[String]) -> String {
     key
 }
 
+/// The first line of a key.
+fn authorizer_of(key: &str) -> &str {
+    key.split_once('\n').map_or(key, |(authorizer, _)| authorizer)
+}
+
 impl AuthorizerCache {
+    /// A cache with the answers of these authorizers only.
+    pub(super) fn of_those(&self, authorizers: impl Fn(&str) -> bool) -> Self {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = entries.iter().filter(|(key, _)| authorizers(authorizer_of(key)));
+        Self(Mutex::new(kept.map(|(key, entry)| (key.clone(), entry.clone())).collect()))
+    }
+
     pub(super) fn get(&self, key: &str, now_ms: i64) -> Option<Arc<Verdict>> {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries.get(key).filter(|entry| now_ms < entry.until_ms).map(|entry| Arc::clone(&entry.verdict))
@@ -81,6 +93,17 @@ mod tests {
         assert_eq!(cache.0.lock().unwrap().len(), ENTRIES_MAX);
         assert!(cache.get("0", 2_000).is_none(), "the one that ends first made room");
         assert!(cache.get("1009", 2_000).is_some());
+    }
+
+    #[test]
+    fn only_the_answers_of_some_authorizers_are_taken_along() {
+        let cache = AuthorizerCache::default();
+        for authorizer in ["same", "changed"] {
+            cache.put(cache_key(authorizer, &["x".into()]), verdict(), 0, 500);
+        }
+        let kept = cache.of_those(|authorizer| authorizer == "same");
+        assert!(kept.get(&cache_key("same", &["x".into()]), 100).is_some());
+        assert!(kept.get(&cache_key("changed", &["x".into()]), 100).is_none());
     }
 
     #[test]

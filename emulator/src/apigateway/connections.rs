@@ -40,6 +40,8 @@ pub(super) struct Connection {
     last_active_ms: AtomicI64,
     /// Set when `$connect` succeeded: nothing can be posted before.
     open: AtomicBool,
+    /// Set as soon as it is to end: nothing can be posted from then on, although its session still says goodbye.
+    ending: AtomicBool,
     outbound: mpsc::Sender<Utf8Bytes>,
     closing: Mutex<Option<Cause>>,
     closing_set: Notify,
@@ -76,6 +78,7 @@ impl Connection {
             authorizer: OnceLock::new(),
             last_active_ms: AtomicI64::new(arrival.at_ms),
             open: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
             outbound,
             closing: Mutex::new(None),
             closing_set: Notify::new(),
@@ -85,6 +88,10 @@ impl Connection {
 
     pub(super) fn open(&self) {
         self.open.store(true, Ordering::Release);
+    }
+
+    fn takes_posts(&self) -> bool {
+        self.open.load(Ordering::Acquire) && !self.ending.load(Ordering::Acquire)
     }
 
     pub(super) fn touch(&self, at_ms: i64) {
@@ -97,6 +104,9 @@ impl Connection {
 
     /// Never waits: a slow reader is its own problem, not that of who pushes.
     pub(super) fn push(&self, text: Utf8Bytes) -> Result<(), Refused> {
+        if !self.takes_posts() {
+            return Err(Refused::Gone);
+        }
         self.outbound.try_send(text).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Refused::Full,
             mpsc::error::TrySendError::Closed(_) => Refused::Gone,
@@ -112,6 +122,7 @@ impl Connection {
 
     /// The first cause counts.
     pub(super) fn close(&self, cause: Cause) {
+        self.ending.store(true, Ordering::Release);
         self.closing.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
         self.closing_set.notify_one();
     }
@@ -154,10 +165,10 @@ impl Connections {
         self.removed.notify_waiters();
     }
 
-    /// A connection that completed `$connect` and has not ended.
+    /// A connection that completed `$connect` and is not to end.
     pub(super) fn get(&self, id: &str) -> Option<Arc<Connection>> {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.by_id.get(id).filter(|connection| connection.open.load(Ordering::Acquire)).cloned()
+        table.by_id.get(id).filter(|connection| connection.takes_posts()).cloned()
     }
 
     pub(super) fn close_where(&self, cause: Cause, applies: impl Fn(&Connection) -> bool) {
@@ -187,5 +198,33 @@ impl Connections {
             }
             removed.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_posted_before_a_connection_is_open_or_once_it_is_to_end() {
+        let arrival = Arrival {
+            id: "C=".to_owned(),
+            api_id: "api".to_owned(),
+            stage: "live".to_owned(),
+            at_ms: 0,
+            source_ip: "127.0.0.1".to_owned(),
+            user_agent: None,
+        };
+        let (connection, _messages) = Connection::new(arrival);
+        let connections = Connections::default();
+        assert!(connections.add(&connection));
+        assert!(connections.get("C=").is_none(), "`$connect` still runs");
+        connection.open();
+        let found = connections.get("C=").unwrap();
+        assert_eq!(found.push("a".into()), Ok(()));
+        // Its session has not heard of it yet.
+        connection.close(Cause::Deleted);
+        assert!(connections.get("C=").is_none());
+        assert_eq!(found.push("b".into()), Err(Refused::Gone), "found just before");
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Definition {
     pub(super) websocket: HashMap<String, Arc<Route>>,
     /// The path in the message body that selects the route: `action` of `$request.body.action`.
     pub(super) selection: Vec<String>,
+    /// By id.
+    pub(super) authorizers: HashMap<String, Arc<Authorizer>>,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,7 @@ pub(super) enum Format {
     V2,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Authorizer {
     pub(super) id: String,
     pub(super) function: String,
@@ -68,11 +70,11 @@ impl Route {
 
 impl Definition {
     pub(super) fn freeze(api: &ApiRecord) -> Self {
-        let authorizers: HashMap<&str, Arc<Authorizer>> = api
+        let authorizers: HashMap<String, Arc<Authorizer>> = api
             .authorizers
             .iter()
             .filter_map(|(id, stored)| {
-                Some((id.as_str(), Arc::new(Authorizer::compile(id, &stored.settings)?)))
+                Some((id.clone(), Arc::new(Authorizer::compile(id, &stored.settings)?)))
             })
             .collect();
         let routes: Vec<Arc<Route>> = api
@@ -92,7 +94,7 @@ impl Definition {
             ),
             Protocol::WebSocket => Router::new([]),
         };
-        Self { http, websocket, selection: selection(api) }
+        Self { http, websocket, selection: selection(api), authorizers }
     }
 }
 
@@ -107,7 +109,7 @@ impl Route {
         api: &ApiRecord,
         id: &str,
         route: &model::Route,
-        authorizers: &HashMap<&str, Arc<Authorizer>>,
+        authorizers: &HashMap<String, Arc<Authorizer>>,
     ) -> Self {
         let integration = route.target.as_deref().and_then(|target| target.strip_prefix("integrations/"));
         let has_response = api.route_responses.get(id).is_some_and(|responses| !responses.is_empty());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::iam_authorizer::Identity;
+use super::integration::Integrated;
 use super::live::LiveStage;
 use super::measure::Meter;
 use super::names;
@@ -24,10 +25,8 @@ pub(super) struct Exchange<'a> {
     pub(super) route_key: String,
     pub(super) preflight: bool,
     pub(super) grant: Option<Grant>,
-    /// How long the function took, once it was called.
-    pub(super) integration: Option<Duration>,
-    pub(super) integration_status: Option<u16>,
-    pub(super) integration_error: Option<String>,
+    /// Once the function was called.
+    pub(super) integration: Option<Integrated>,
 }
 
 impl<'a> Exchange<'a> {
@@ -54,8 +53,6 @@ impl<'a> Exchange<'a> {
             preflight: false,
             grant: None,
             integration: None,
-            integration_status: None,
-            integration_error: None,
         }
     }
 
@@ -73,22 +70,37 @@ impl<'a> Exchange<'a> {
     }
 
     fn measure(&self, reply: &Reply, took: Duration) {
-        let route = Some(self.route_key.as_str()).filter(|key| self.stage.has_detailed_metrics(key));
-        let meter =
-            Meter { settings: self.settings, api_id: &self.stage.api_id, stage: &self.stage.name, route };
+        let meter = Meter::new(self.settings, self.stage, &self.route_key);
         meter.count("Count", 1);
         // Zeroes are recorded too, so that the average of an error metric is the error rate.
         meter.count("4xx", u32::from(reply.status.is_client_error()));
         meter.count("5xx", u32::from(reply.status.is_server_error()));
         meter.record("Latency", millis(took), Unit::Milliseconds);
-        if let Some(integration) = self.integration {
-            meter.record("IntegrationLatency", millis(integration), Unit::Milliseconds);
+        if let Some(integration) = &self.integration {
+            meter.record("IntegrationLatency", millis(integration.took), Unit::Milliseconds);
         }
         let answer_bytes = u32::try_from(reply.body.len()).map_or(f64::MAX, f64::from);
         meter.record("DataProcessed", self.request_bytes + answer_bytes, Unit::Bytes);
     }
 
     fn variable(&self, name: &str, reply: &Reply, took: Duration) -> Option<String> {
+        match name {
+            "status" => Some(reply.status.as_u16().to_string()),
+            "responseLength" => Some(reply.body.len().to_string()),
+            "responseLatency" => Some(took.as_millis().to_string()),
+            "identity.caller" | "identity.user" => Some(self.signer()?.user_id.clone()),
+            "identity.userArn" => Some(self.signer()?.user_arn.clone()),
+            "identity.accountId" => Some(self.signer()?.account_id.clone()),
+            "error.message" | "error.messageString" => self.error_message(reply),
+            _ => match name.strip_prefix("authorizer.") {
+                Some(name) => self.grant.as_ref()?.property(name),
+                None => self.request_variable(name).or_else(|| self.integration.as_ref()?.variable(name)),
+            },
+        }
+    }
+
+    /// A `$context` variable that is known when the request arrives: an authorizer may be asked by it.
+    pub(super) fn request_variable(&self, name: &str) -> Option<String> {
         let value = match name {
             "requestId" | "extendedRequestId" => self.request_id.to_owned(),
             "accountId" => self.settings.account_id.to_string(),
@@ -99,23 +111,11 @@ impl<'a> Exchange<'a> {
             "httpMethod" => self.method.clone(),
             "path" => self.path.to_owned(),
             "protocol" => "HTTP/1.1".to_owned(),
-            "status" => reply.status.as_u16().to_string(),
             "requestTime" => names::request_time(self.started_ms),
             "requestTimeEpoch" => (self.started_ms / 1_000).to_string(),
-            "responseLength" => reply.body.len().to_string(),
-            "responseLatency" => took.as_millis().to_string(),
             "identity.sourceIp" => self.source_ip.to_owned(),
             "identity.userAgent" => self.user_agent.clone(),
-            "identity.caller" | "identity.user" => self.signer()?.user_id.clone(),
-            "identity.userArn" => self.signer()?.user_arn.clone(),
-            "identity.accountId" => self.signer()?.account_id.clone(),
-            "integrationLatency" | "integration.latency" => self.integration?.as_millis().to_string(),
-            "integrationStatus" | "integration.integrationStatus" | "integration.status" => {
-                self.integration_status?.to_string()
-            }
-            "integrationErrorMessage" | "integration.error" => self.integration_error.clone()?,
-            "error.message" | "error.messageString" => self.error_message(reply)?,
-            _ => self.grant.as_ref()?.property(name.strip_prefix("authorizer.")?)?,
+            _ => return None,
         };
         Some(value)
     }
@@ -126,11 +126,8 @@ impl<'a> Exchange<'a> {
 
     /// The gateway's own message: only where it was the gateway that refused.
     fn error_message(&self, reply: &Reply) -> Option<String> {
-        if self.integration_status.is_some() && self.integration_error.is_none() || !is_error(reply) {
-            return None;
-        }
-        let body: serde_json::Value = serde_json::from_slice(&reply.body).ok()?;
-        Some(body.get("message")?.as_str()?.to_owned())
+        let is_answered = self.integration.as_ref().is_some_and(|call| call.error.is_none());
+        if is_answered || !is_error(reply) { None } else { reply.own_message() }
     }
 }
 

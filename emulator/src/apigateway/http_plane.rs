@@ -16,8 +16,9 @@ use hyper::body::Incoming;
 use super::definition::{Format, Integration, Route};
 use super::http_event::{self, Body, Facts, Question};
 use super::http_log::Exchange;
+use super::http_response::{self, Malformed};
 use super::identity::Sources;
-use super::integration::{Called, call};
+use super::integration::{Called, integrate};
 use super::jwt::Rejected;
 use super::live::{LiveApi, LiveStage};
 use super::names;
@@ -26,7 +27,7 @@ use super::query::Query;
 use super::reply::Reply;
 use super::router::{PathVariables, decode};
 use super::stage_authorizer::{Denied, Grant, authorize};
-use super::{cors, http_response, iam_authorizer};
+use super::{cors, iam_authorizer};
 use crate::invoke::InvokeRequest;
 
 /// "Payload size: 10 MB", not adjustable.
@@ -158,7 +159,7 @@ impl Served<'_> {
             time: &time,
             time_epoch_ms: exchange.started_ms,
         };
-        match self.authorized(matched.route, &facts).await {
+        match self.authorized(matched.route, &facts, exchange).await {
             Ok(grant) => exchange.grant = grant,
             Err(denied) => return refusal(denied),
         }
@@ -194,14 +195,23 @@ impl Served<'_> {
         trace
     }
 
-    async fn authorized(&self, route: &Route, facts: &Facts<'_>) -> Result<Option<Grant>, Denied> {
+    async fn authorized(
+        &self,
+        route: &Route,
+        facts: &Facts<'_>,
+        exchange: &Exchange<'_>,
+    ) -> Result<Option<Grant>, Denied> {
+        if !route.is_guarded() {
+            return Ok(None);
+        }
+        let context = |name: &str| exchange.request_variable(name);
+        let sources = Sources {
+            headers: facts.headers,
+            query: facts.query,
+            variables: facts.variables,
+            context: &context,
+        };
         if let Some((authorizer, scopes)) = &route.tokens {
-            let sources = Sources {
-                headers: facts.headers,
-                query: facts.query,
-                variables: facts.variables,
-                context: &[],
-            };
             let token = sources.one(&authorizer.source);
             let (keys, now_ms) = (&self.plane.keys, self.plane.settings.clock.now_ms());
             let checked = authorizer.check(keys, token.as_deref(), scopes, now_ms).await;
@@ -214,19 +224,6 @@ impl Served<'_> {
             return iam_authorizer::authorize(&self.plane.settings, &arn, facts.headers, query).map(Some);
         }
         let Some(authorizer) = &route.authorizer else { return Ok(None) };
-        let context = [
-            ("routeKey", facts.route_key),
-            ("httpMethod", facts.method.as_str()),
-            ("path", facts.path),
-            ("stage", facts.stage),
-            ("identity.sourceIp", facts.source_ip),
-        ];
-        let sources = Sources {
-            headers: facts.headers,
-            query: facts.query,
-            variables: facts.variables,
-            context: &context,
-        };
         let event = |identity: &[String]| {
             let question = Question { arn: &arn, identity };
             match authorizer.format {
@@ -252,32 +249,24 @@ impl Served<'_> {
             trace_id: Some(trace),
             source: Some(names::source(&self.plane.settings, &self.stage.api_id, &source)),
         };
-        let started = Instant::now();
-        let called = call(&self.plane.invoke, &self.plane.settings.clock, integration.timeout, request).await;
-        exchange.integration = Some(started.elapsed());
-        match called {
-            Called::Answered(answer) => {
-                exchange.integration_status = Some(200);
-                http_response::reply(&answer, integration.format).unwrap_or_else(|malformed| {
-                    exchange.integration_error = Some(malformed.to_string());
+        let (invoke, clock) = (&self.plane.invoke, &self.plane.settings.clock);
+        let (called, mut integrated) = integrate(invoke, clock, integration.timeout, request).await;
+        let reply = match called {
+            Called::Answered(answer) => match http_response::reply(&answer, integration.format) {
+                Ok(reply) => {
+                    integrated.function_status = Some(reply.status.as_u16());
+                    reply
+                }
+                Err(Malformed) => {
+                    integrated.fail();
                     Reply::internal_error()
-                })
-            }
-            Called::Failed(reason) => {
-                exchange.integration_status = Some(200);
-                exchange.integration_error = Some(reason);
-                Reply::internal_error()
-            }
-            Called::Throttled => {
-                exchange.integration_status = Some(429);
-                exchange.integration_error = Some("Rate Exceeded.".to_owned());
-                Reply::unavailable()
-            }
-            Called::TimedOut => {
-                exchange.integration_error = Some("Endpoint request timed out".to_owned());
-                Reply::unavailable()
-            }
-        }
+                }
+            },
+            Called::Failed(_) => Reply::internal_error(),
+            Called::Throttled | Called::TimedOut => Reply::unavailable(),
+        };
+        exchange.integration = Some(integrated);
+        reply
     }
 }
 

@@ -38,7 +38,8 @@ pub(super) struct Sources<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) query: &'a super::query::Query<'a>,
     pub(super) variables: &'a Texts,
-    pub(super) context: &'a [(&'a str, &'a str)],
+    /// What is known of the request as `$context.…`.
+    pub(super) context: &'a (dyn Fn(&str) -> Option<String> + Sync),
 }
 
 impl Sources<'_> {
@@ -56,9 +57,7 @@ impl Sources<'_> {
         match source {
             IdentitySource::Header(name) => Some(self.headers.get(name.as_str())?.to_str().ok()?.to_owned()),
             IdentitySource::Query(name) => self.query.joined(name),
-            IdentitySource::Context(name) => {
-                self.context.iter().find(|(key, _)| key == name).map(|(_, value)| (*value).to_owned())
-            }
+            IdentitySource::Context(name) => (self.context)(name),
             IdentitySource::StageVariable(name) => self.variables.get(name).cloned(),
         }
     }

@@ -1,10 +1,11 @@
 //! Calling a function, bounded in time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::http_response::Malformed;
 use crate::clock::Clock;
 use crate::invoke::{Invoke, InvokeOutcome, InvokeRequest};
 
@@ -35,6 +36,59 @@ pub(super) async fn call(
             Err(error) => Called::Failed(format!("the call of the function broke off: {error}")),
         },
         () = clock.sleep_until(until_ms) => Called::TimedOut,
+    }
+}
+
+/// What metrics and access logs say of a call.
+#[derive(Debug)]
+pub(super) struct Integrated {
+    pub(super) took: Duration,
+    /// Lambda's own: 200 for a function that failed, too. None when it did not answer in time.
+    pub(super) lambda_status: Option<u16>,
+    /// What the code of the function returned.
+    pub(super) function_status: Option<u16>,
+    pub(super) error: Option<String>,
+}
+
+/// Calls the function of a route, and notes how that went.
+pub(super) async fn integrate(
+    invoke: &Arc<dyn Invoke>,
+    clock: &Clock,
+    timeout: Duration,
+    request: InvokeRequest,
+) -> (Called, Integrated) {
+    let started = Instant::now();
+    let called = call(invoke, clock, timeout, request).await;
+    let integrated = Integrated::new(&called, started.elapsed());
+    (called, integrated)
+}
+
+impl Integrated {
+    pub(super) fn new(called: &Called, took: Duration) -> Self {
+        let (lambda_status, error) = match called {
+            Called::Answered(_) => (Some(200), None),
+            Called::Failed(reason) => (Some(200), Some(reason.clone())),
+            Called::Throttled => (Some(429), Some("Rate Exceeded.".to_owned())),
+            Called::TimedOut => (None, Some("Endpoint request timed out".to_owned())),
+        };
+        Self { took, lambda_status, function_status: None, error }
+    }
+
+    /// The answer has no meaning for a gateway.
+    pub(super) fn fail(&mut self) {
+        self.error = Some(Malformed.to_string());
+    }
+
+    /// `$context.integration…` in an access log.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        match name {
+            "integrationLatency" | "integration.latency" => Some(self.took.as_millis().to_string()),
+            "integrationStatus" | "integration.integrationStatus" => Some(self.lambda_status?.to_string()),
+            // "For Lambda proxy integrations, this is the status code that your Lambda function code returns."
+            "integration.status" => Some(self.function_status?.to_string()),
+            "integrationErrorMessage" | "integration.error" => self.error.clone(),
+            _ => None,
+        }
     }
 }
 

@@ -27,24 +27,29 @@ pub(super) struct LiveStage {
     pub(super) authorizer_cache: AuthorizerCache,
     detailed_metrics: bool,
     /// None where only the account's limit holds.
-    bucket: Option<TokenBucket>,
+    bucket: Option<Arc<TokenBucket>>,
     routes: HashMap<String, RouteLimits>,
 }
 
 #[derive(Debug)]
 struct RouteLimits {
     detailed_metrics: bool,
-    bucket: Option<TokenBucket>,
+    bucket: Option<Arc<TokenBucket>>,
 }
 
 impl LiveApi {
-    pub(super) fn build(api: &ApiRecord, now_ms: i64) -> Self {
+    /// `before` is what was served until now: tokens that were taken and answers of authorizers outlive a change of
+    /// something else.
+    pub(super) fn build(api: &ApiRecord, before: Option<&Self>, now_ms: i64) -> Self {
         let stages = if api.settings.disable_execute_api_endpoint {
             HashMap::new()
         } else {
             api.stages
                 .values()
-                .filter_map(|stage| LiveStage::build(api, &stage.settings, now_ms))
+                .filter_map(|stage| {
+                    let before = before.and_then(|before| before.stages.get(&stage.settings.stage_name));
+                    LiveStage::build(api, &stage.settings, before.map(|stage| &**stage), now_ms)
+                })
                 .map(|stage| (stage.name.clone(), Arc::new(stage)))
                 .collect()
         };
@@ -54,12 +59,8 @@ impl LiveApi {
 
 impl LiveStage {
     /// None for a stage that nothing was deployed to.
-    fn build(api: &ApiRecord, stage: &Stage, now_ms: i64) -> Option<Self> {
+    fn build(api: &ApiRecord, stage: &Stage, before: Option<&Self>, now_ms: i64) -> Option<Self> {
         let definition = api.snapshots.get(stage.deployment_id.as_deref()?)?;
-        let limits = |settings: &RouteSettings| RouteLimits {
-            detailed_metrics: settings.detailed_metrics_enabled,
-            bucket: bucket(settings, now_ms),
-        };
         Some(Self {
             api_id: api.id.clone(),
             name: stage.stage_name.clone(),
@@ -67,15 +68,29 @@ impl LiveStage {
             variables: stage.stage_variables.clone(),
             access_log: stage.access_log_settings.as_ref().and_then(AccessLog::compile),
             cors: api.settings.cors_configuration.clone(),
-            authorizer_cache: AuthorizerCache::default(),
+            authorizer_cache: before.map(|before| before.answers_for(definition)).unwrap_or_default(),
             detailed_metrics: stage.default_route_settings.detailed_metrics_enabled,
-            bucket: bucket(&stage.default_route_settings, now_ms),
+            bucket: bucket(
+                &stage.default_route_settings,
+                before.and_then(|before| before.bucket.as_ref()),
+                now_ms,
+            ),
             routes: stage
                 .route_settings
                 .iter()
-                .map(|(key, settings)| (key.clone(), limits(settings)))
+                .map(|(key, settings)| {
+                    let before = before.and_then(|before| before.routes.get(key));
+                    (key.clone(), RouteLimits::new(settings, before, now_ms))
+                })
                 .collect(),
         })
+    }
+
+    /// What authorizers that are the same in `definition` have answered.
+    fn answers_for(&self, definition: &Definition) -> AuthorizerCache {
+        let before = &self.definition.authorizers;
+        let is_same = |id: &str| before.contains_key(id) && before.get(id) == definition.authorizers.get(id);
+        self.authorizer_cache.of_those(is_same)
     }
 
     /// Takes a token of the route's own bucket where it has one, else of the stage's.
@@ -89,12 +104,24 @@ impl LiveStage {
     }
 }
 
-/// One limit alone leaves the other at the account's.
-fn bucket(settings: &RouteSettings, now_ms: i64) -> Option<TokenBucket> {
+impl RouteLimits {
+    fn new(settings: &RouteSettings, before: Option<&Self>, now_ms: i64) -> Self {
+        let before = before.and_then(|limits| limits.bucket.as_ref());
+        Self { detailed_metrics: settings.detailed_metrics_enabled, bucket: bucket(settings, before, now_ms) }
+    }
+}
+
+/// One limit alone leaves the other at the account's. A bucket with the same limits goes on as it is.
+fn bucket(
+    settings: &RouteSettings,
+    before: Option<&Arc<TokenBucket>>,
+    now_ms: i64,
+) -> Option<Arc<TokenBucket>> {
     if settings.throttling_rate_limit.is_none() && settings.throttling_burst_limit.is_none() {
         return None;
     }
     let rate = settings.throttling_rate_limit.unwrap_or(ACCOUNT_RATE_PER_SECOND);
     let burst = settings.throttling_burst_limit.map_or(ACCOUNT_BURST, f64::from);
-    Some(TokenBucket::new(rate, burst, now_ms))
+    let same = before.filter(|bucket| bucket.has_limits(rate, burst));
+    Some(same.cloned().unwrap_or_else(|| Arc::new(TokenBucket::new(rate, burst, now_ms))))
 }

@@ -1,5 +1,6 @@
 //! What the gateways report: `AWS/ApiGateway` metrics.
 
+use super::live::LiveStage;
 use crate::metrics::Unit;
 use crate::settings::Settings;
 
@@ -11,11 +12,18 @@ pub(super) struct Meter<'a> {
     pub(super) settings: &'a Settings,
     pub(super) api_id: &'a str,
     pub(super) stage: &'a str,
-    /// None without detailed metrics.
+    /// None without detailed metrics or without a route.
     pub(super) route: Option<&'a str>,
 }
 
-impl Meter<'_> {
+impl<'a> Meter<'a> {
+    /// Of a request for a route of a stage; the key is empty where no route was found.
+    pub(super) fn new(settings: &'a Settings, stage: &'a LiveStage, route_key: &'a str) -> Self {
+        // CloudWatch has no dimension without a value.
+        let route = Some(route_key).filter(|key| !key.is_empty() && stage.has_detailed_metrics(key));
+        Self { settings, api_id: &stage.api_id, stage: &stage.name, route }
+    }
+
     pub(super) fn count(&self, name: &str, value: u32) {
         self.record(name, f64::from(value), Unit::Count);
     }

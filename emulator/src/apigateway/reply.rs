@@ -52,6 +52,12 @@ impl Reply {
         Self::message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large")
     }
 
+    /// The message of an answer that is the gateway's own.
+    pub(super) fn own_message(&self) -> Option<String> {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
+        Some(body.get("message")?.as_str()?.to_owned())
+    }
+
     /// Sets a header; a value that no header may hold is left out.
     pub(super) fn set(&mut self, name: &'static str, value: &str) {
         if let Ok(value) = HeaderValue::from_str(value) {

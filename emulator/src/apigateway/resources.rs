@@ -107,6 +107,10 @@ impl Document for Route {
                 self.route_key
             )));
         }
+        // Messages would have to be judged by it: refused rather than ignored.
+        if self.model_selection_expression.as_ref().is_some_and(|expression| !expression.is_empty()) {
+            return bad("models of messages (modelSelectionExpression) are not supported here");
+        }
         self.check_target(api)?;
         self.check_authorization(api)
     }

@@ -121,7 +121,8 @@ impl State {
 
     /// Makes the data planes serve what the API is now; a deleted one is served no more.
     pub(super) fn publish(&self, id: &str) {
-        let live = self.apis.get(id).map(|api| LiveApi::build(api, self.now_ms()));
+        let before = self.live.api(id);
+        let live = self.apis.get(id).map(|api| LiveApi::build(api, before.as_deref(), self.now_ms()));
         self.live.set(id, live);
     }
 

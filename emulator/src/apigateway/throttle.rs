@@ -28,6 +28,10 @@ impl TokenBucket {
         Self { rate_per_second, burst, level: Mutex::new(Level { tokens, at_ms: now_ms }) }
     }
 
+    pub(super) fn has_limits(&self, rate_per_second: f64, burst: f64) -> bool {
+        self.rate_per_second == rate_per_second && self.burst == burst
+    }
+
     pub(super) fn try_take(&self, now_ms: i64) -> bool {
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         // f64 holds any difference of milliseconds that a run can reach.

@@ -17,16 +17,15 @@ use super::connections::{Arrival, Connection};
 use super::definition::Route;
 use super::http_response::ProxyAnswer;
 use super::identity::Sources;
-use super::integration::{Called, call};
+use super::integration::{Called, Integrated};
 use super::live::{LiveApi, LiveStage};
-use super::measure::Meter;
 use super::plane::Plane;
 use super::query::Query;
 use super::reply::Reply;
 use super::stage_authorizer::{Denied, Grant, authorize};
 use super::ws_event::{self, Handshake, Moment};
-use super::{iam_authorizer, names, ws_session};
-use crate::invoke::InvokeRequest;
+use super::ws_log::Occasion;
+use super::{iam_authorizer, names, ws_message, ws_session};
 
 pub(super) async fn answer(
     plane: Arc<Plane>,
@@ -46,18 +45,45 @@ pub(super) async fn answer(
     let (mut head, ()) = head.into_parts();
     let (connection, outbound) = Connection::new(arrival(&plane, &stage, &head.headers, peer));
     let Some(admission) = Admission::begin(&plane, &connection) else { return Reply::unavailable().into() };
-    match connect(&plane, &stage, &connection, &mut head).await {
+    let moment = Moment::now(&plane, &stage.api_id);
+    let occasion = Occasion {
+        settings: &plane.settings,
+        stage: &stage,
+        connection: &connection,
+        moment: &moment,
+        event_type: "CONNECT",
+        route_key: "$connect",
+    };
+    let mut integrated = None;
+    let connected = connect(&plane, occasion, &mut head, &mut integrated).await;
+    measure(occasion, &connected, integrated.as_ref());
+    match connected {
         Ok(subprotocol) => {
             connection.open();
             admission.complete();
-            meter(&plane, &stage, "$connect").count("ConnectCount", 1);
+            occasion.log(StatusCode::OK.as_u16(), None, integrated.as_ref());
             start(plane, connection, outbound, upgrade);
             accepted(switching, subprotocol)
         }
         Err(reply) => {
-            let name = if reply.status.is_client_error() { "ClientError" } else { "ExecutionError" };
-            meter(&plane, &stage, "$connect").count(name, 1);
+            occasion.log(reply.status.as_u16(), reply.own_message().as_deref(), integrated.as_ref());
             reply.into()
+        }
+    }
+}
+
+/// "ConnectCount: messages sent to the $connect route integration"; "ClientError: requests that have a 4XX response returned
+/// by API Gateway before the integration is invoked".
+fn measure<T>(occasion: Occasion<'_>, connected: &Result<T, Reply>, integrated: Option<&Integrated>) {
+    match (connected, integrated) {
+        (_, Some(integrated)) => {
+            occasion.meter().count("ConnectCount", 1);
+            occasion.measure(integrated);
+        }
+        (Ok(_), None) => occasion.meter().count("ConnectCount", 1),
+        (Err(reply), None) => {
+            let name = if reply.status.is_client_error() { "ClientError" } else { "ExecutionError" };
+            occasion.meter().count(name, 1);
         }
     }
 }
@@ -99,18 +125,14 @@ fn arrival(plane: &Plane, stage: &LiveStage, headers: &HeaderMap, peer: SocketAd
     }
 }
 
-pub(super) fn meter<'a>(plane: &'a Plane, stage: &'a LiveStage, route_key: &'a str) -> Meter<'a> {
-    let route = Some(route_key).filter(|key| stage.has_detailed_metrics(key));
-    Meter { settings: &plane.settings, api_id: &stage.api_id, stage: &stage.name, route }
-}
-
 /// Runs authorizer and `$connect`; gives the subprotocol that the function chose.
 async fn connect(
     plane: &Plane,
-    stage: &LiveStage,
-    connection: &Connection,
+    occasion: Occasion<'_>,
     head: &mut http::request::Parts,
+    integrated: &mut Option<Integrated>,
 ) -> Result<Option<HeaderValue>, Reply> {
+    let Occasion { stage, connection, moment, .. } = occasion;
     let now_ms = plane.settings.clock.now_ms();
     if !plane.new_connections.try_take(now_ms) || !stage.admits("$connect", now_ms) {
         return Err(Reply::too_many_requests());
@@ -121,9 +143,7 @@ async fn connect(
     let query = Query::parse(raw_query.unwrap_or_default());
     let variables = &stage.variables;
     let handshake = Handshake { headers: &head.headers, raw_query, query: &query, variables };
-    let moment = Moment::now(plane, &stage.api_id);
-    let grant =
-        authorized(plane, stage, route, connection, &moment, handshake).await.map_err(unauthorized)?;
+    let grant = authorized(plane, occasion, route, handshake).await.map_err(unauthorized)?;
     if let Some(principal) = grant.as_ref().and_then(Grant::principal)
         && let Ok(context) = serde_json::value::to_raw_value(&principal)
     {
@@ -132,37 +152,33 @@ async fn connect(
     }
     let Some(integration) = &route.integration else { return Ok(None) };
     let signed = grant.as_ref().and_then(Grant::identity);
-    let event = Bytes::from(ws_event::connect(connection, &moment, handshake, signed));
-    let request = InvokeRequest {
-        function: integration.function.clone(),
-        payload: event,
-        trace_id: Some(trace),
-        source: Some(names::source(&plane.settings, &stage.api_id, &format!("{}/$connect", stage.name))),
-    };
-    let called = call(&plane.invoke, &plane.settings.clock, integration.timeout, request).await;
-    verdict(&called, &connection.id, &moment.request_id).map_err(|reply| *reply)
+    let event = ws_event::connect(connection, moment, handshake, signed);
+    let (called, mut call) = ws_message::invoke(plane, stage, &route.key, integration, trace, event).await;
+    let verdict = verdict(&called, &mut call, &connection.id, &moment.request_id);
+    *integrated = Some(call);
+    verdict.map_err(|reply| *reply)
 }
 
 /// "AuthN/AuthZ will be performed only at connection time": messages are not judged again.
 async fn authorized(
     plane: &Plane,
-    stage: &LiveStage,
+    occasion: Occasion<'_>,
     route: &Route,
-    connection: &Connection,
-    moment: &Moment,
     handshake: Handshake<'_>,
 ) -> Result<Option<Grant>, Denied> {
+    let Occasion { stage, connection, moment, .. } = occasion;
     let arn = names::execute_api_arn(&plane.settings, &stage.api_id, &stage.name, "$connect");
     if route.signed {
         let Handshake { headers, raw_query, .. } = handshake;
         return iam_authorizer::authorize(&plane.settings, &arn, headers, raw_query).map(Some);
     }
     let Some(authorizer) = &route.authorizer else { return Ok(None) };
+    let context = |name: &str| occasion.variable(name);
     let sources = Sources {
         headers: handshake.headers,
         query: handshake.query,
         variables: handshake.variables,
-        context: &[],
+        context: &context,
     };
     let event = |_: &[String]| ws_event::authorizer(connection, moment, handshake, &arn);
     authorize(plane, stage, authorizer, &sources, &arn, event).await.map(Some)
@@ -192,6 +208,7 @@ fn complete_headers(plane: &Plane, connection: &Connection, headers: &mut Header
 /// 2xx lets the client in, another status is what the client sees, and a broken function is 502.
 fn verdict(
     called: &Called,
+    integrated: &mut Integrated,
     connection_id: &str,
     request_id: &str,
 ) -> Result<Option<HeaderValue>, Box<Reply>> {
@@ -205,13 +222,16 @@ fn verdict(
     };
     let parsed = serde_json::from_slice::<ProxyAnswer<'_>>(answer).ok();
     let status = parsed.as_ref().and_then(|answer| StatusCode::from_u16(answer.status_code?.0).ok());
-    match (parsed, status) {
-        (Some(answer), Some(status)) if status.is_success() => Ok(answer
-            .header(SEC_WEBSOCKET_PROTOCOL.as_str())
-            .and_then(|value| HeaderValue::from_str(value).ok())),
-        (Some(_), Some(status)) if !status.is_informational() => Err(Box::new(Reply::empty(status))),
-        _ => refused(StatusCode::BAD_GATEWAY, "Internal server error"),
+    let (Some(answer), Some(status)) = (parsed, status.filter(|status| !status.is_informational())) else {
+        integrated.fail();
+        return refused(StatusCode::BAD_GATEWAY, "Internal server error");
+    };
+    integrated.function_status = Some(status.as_u16());
+    if !status.is_success() {
+        return Err(Box::new(Reply::empty(status)));
     }
+    let subprotocol = answer.header(SEC_WEBSOCKET_PROTOCOL.as_str());
+    Ok(subprotocol.and_then(|value| HeaderValue::from_str(value).ok()))
 }
 
 fn refusal(status: StatusCode, message: &str, connection_id: &str, request_id: &str) -> Reply {
@@ -245,10 +265,16 @@ fn start(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
+    fn judged(called: &Called) -> Result<Option<HeaderValue>, Box<Reply>> {
+        verdict(called, &mut Integrated::new(called, Duration::ZERO), "C=", "R=")
+    }
+
     fn status_of(called: &Called) -> u16 {
-        verdict(called, "C=", "R=").map_or_else(|reply| reply.status.as_u16(), |_| 101)
+        judged(called).map_or_else(|reply| reply.status.as_u16(), |_| 101)
     }
 
     #[test]
@@ -265,7 +291,7 @@ mod tests {
     #[test]
     fn the_subprotocol_of_the_function_is_echoed() {
         let answer = r#"{"statusCode":200,"headers":{"sec-websocket-protocol":"v1"}}"#;
-        let chosen = verdict(&Called::Answered(Bytes::from_static(answer.as_bytes())), "C=", "R=").unwrap();
+        let chosen = judged(&Called::Answered(Bytes::from_static(answer.as_bytes()))).unwrap();
         assert_eq!(chosen, Some(HeaderValue::from_static("v1")));
     }
 

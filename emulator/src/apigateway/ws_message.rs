@@ -1,7 +1,6 @@
 //! What a client's message leads to, and what is said when a connection ends.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -10,16 +9,30 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::connections::Connection;
 use super::definition::{Definition, Integration, Route};
-use super::http_log::millis;
 use super::http_response::ProxyAnswer;
-use super::integration::{Called, call};
+use super::integration::{Called, Integrated, integrate};
 use super::live::LiveStage;
 use super::names;
 use super::plane::Plane;
-use super::websocket::{error_frame, meter};
+use super::websocket::error_frame;
 use super::ws_event::{self, Kind, Moment};
+use super::ws_log::Occasion;
 use crate::invoke::InvokeRequest;
-use crate::metrics::Unit;
+
+/// Why a message leads to nothing: the access log has the status, the client the text.
+#[derive(Clone, Copy)]
+struct Refusal {
+    status: u16,
+    message: &'static str,
+}
+
+const FORBIDDEN: Refusal = Refusal { status: 403, message: "Forbidden" };
+const THROTTLED: Refusal = Refusal { status: 429, message: "Too Many Requests" };
+const FAILED: Refusal = Refusal { status: 500, message: "Internal server error" };
+const TIMED_OUT: Refusal = Refusal { status: 504, message: "Endpoint request timed out" };
+
+/// What goes back to the client, if anything does.
+type Outcome = Result<Option<Utf8Bytes>, Refusal>;
 
 /// Runs beside the connection, so that pushes go on meanwhile. The permit counts the messages in flight.
 pub(super) fn start(
@@ -38,33 +51,48 @@ pub(super) fn start(
 async fn handle(plane: &Plane, connection: &Connection, text: &str) {
     let Some(stage) = plane.live.stage(&connection.api_id, &connection.stage) else { return };
     let moment = Moment::of_message(plane, &connection.api_id);
-    let error = |message: &str| Utf8Bytes::from(error_frame(message, &connection.id, &moment.request_id));
-    let Some(route) = select(&stage.definition, text) else {
-        meter(plane, &stage, "").count("ClientError", 1);
-        return connection.answer(error("Forbidden")).await;
+    let route = select(&stage.definition, text);
+    let occasion = Occasion {
+        settings: &plane.settings,
+        stage: &stage,
+        connection,
+        moment: &moment,
+        event_type: "MESSAGE",
+        route_key: route.map_or("", |route| route.key.as_str()),
     };
-    meter(plane, &stage, &route.key).count("MessageCount", 1);
-    if !stage.admits(&route.key, moment.at_ms) || !plane.requests.try_take(moment.at_ms) {
-        meter(plane, &stage, &route.key).count("ClientError", 1);
-        return connection.answer(error("Too Many Requests")).await;
-    }
-    let Some(integration) = &route.integration else {
-        return connection.answer(error("Internal server error")).await;
+    occasion.meter().count("MessageCount", 1);
+    let outcome = match admitted(plane, occasion, route) {
+        Ok((route, Some(integration))) => {
+            let event = ws_event::message(connection, &moment, &route.key, &stage.variables, text);
+            run(plane, occasion, route, integration, event).await
+        }
+        Ok((_, None)) => ended(occasion, Err(FAILED), None),
+        Err(refusal) => {
+            occasion.meter().count("ClientError", 1);
+            ended(occasion, Err(refusal), None)
+        }
     };
-    let event = ws_event::message(connection, &moment, &route.key, &stage.variables, text);
-    let called = invoke(plane, &stage, route, integration, event).await;
-    log(plane, &stage, connection, &moment, route, &called);
-    match called {
-        Called::Answered(answer) if route.answers => match answer_text(&answer) {
-            Some(text) if text.is_empty() => {}
-            Some(text) => connection.answer(text).await,
-            None => connection.answer(error("Internal server error")).await,
-        },
-        // "By default, the response of the integration is not sent": only a route response makes it so.
-        Called::Answered(_) => {}
-        Called::TimedOut => connection.answer(error("Endpoint request timed out")).await,
-        Called::Failed(_) | Called::Throttled => connection.answer(error("Internal server error")).await,
+    match outcome {
+        Ok(Some(text)) => connection.answer(text).await,
+        Ok(None) => {}
+        Err(Refusal { message, .. }) => {
+            connection.answer(error_frame(message, &connection.id, &moment.request_id).into()).await;
+        }
     }
+}
+
+/// The route and its function, before which a message may be refused.
+fn admitted<'a>(
+    plane: &Plane,
+    occasion: Occasion<'_>,
+    route: Option<&'a Arc<Route>>,
+) -> Result<(&'a Route, Option<&'a Integration>), Refusal> {
+    let route: &Route = route.ok_or(FORBIDDEN)?;
+    let at_ms = occasion.moment.at_ms;
+    if !occasion.stage.admits(&route.key, at_ms) || !plane.requests.try_take(at_ms) {
+        return Err(THROTTLED);
+    }
+    Ok((route, route.integration.as_ref()))
 }
 
 /// The route whose key is the selected value, else `$default`. No message reaches `$connect` or `$disconnect`.
@@ -82,34 +110,66 @@ fn select<'a>(definition: &'a Definition, text: &str) -> Option<&'a Arc<Route>> 
     own.or_else(|| definition.websocket.get("$default"))
 }
 
-async fn invoke(
+/// Calls the function of a route and reads what it answers.
+async fn run(
     plane: &Plane,
-    stage: &LiveStage,
+    occasion: Occasion<'_>,
     route: &Route,
     integration: &Integration,
     event: Vec<u8>,
-) -> Called {
+) -> Outcome {
     let trace = names::trace_header(&plane.settings, plane.settings.clock.now_ms(), None);
+    let (called, mut integrated) = invoke(plane, occasion.stage, &route.key, integration, trace, event).await;
+    let outcome = match called {
+        Called::Answered(answer) => read(route, &answer, &mut integrated),
+        Called::TimedOut => Err(TIMED_OUT),
+        Called::Failed(_) | Called::Throttled => Err(FAILED),
+    };
+    occasion.measure(&integrated);
+    ended(occasion, outcome, Some(&integrated))
+}
+
+pub(super) async fn invoke(
+    plane: &Plane,
+    stage: &LiveStage,
+    route_key: &str,
+    integration: &Integration,
+    trace: String,
+    event: Vec<u8>,
+) -> (Called, Integrated) {
     let request = InvokeRequest {
         function: integration.function.clone(),
         payload: Bytes::from(event),
         trace_id: Some(trace),
-        source: Some(names::source(&plane.settings, &stage.api_id, &format!("{}/{}", stage.name, route.key))),
+        source: Some(names::source(&plane.settings, &stage.api_id, &format!("{}/{route_key}", stage.name))),
     };
-    let started = Instant::now();
-    let called = call(&plane.invoke, &plane.settings.clock, integration.timeout, request).await;
-    let meter = meter(plane, stage, &route.key);
-    meter.record("IntegrationLatency", millis(started.elapsed()), Unit::Milliseconds);
-    let failed = !matches!(called, Called::Answered(_));
-    meter.count("IntegrationError", u32::from(failed));
-    called
+    integrate(&plane.invoke, &plane.settings.clock, integration.timeout, request).await
 }
 
-/// The body of a function's answer; None when the answer has no status or its body is no text.
-fn answer_text(answer: &Bytes) -> Option<Utf8Bytes> {
-    let answer: ProxyAnswer<'_> = serde_json::from_slice(answer).ok()?;
-    answer.status_code?;
-    Utf8Bytes::try_from(answer.body_bytes()?).ok()
+/// "By default, the response of the integration is not sent": only a route response makes it so. It needs a status, and a
+/// body that is text.
+fn read(route: &Route, answer: &Bytes, integrated: &mut Integrated) -> Outcome {
+    let answer = serde_json::from_slice::<ProxyAnswer<'_>>(answer).ok();
+    let status = answer.as_ref().and_then(|answer| Some(answer.status_code?.0));
+    integrated.function_status = status;
+    if !route.answers {
+        return Ok(None);
+    }
+    let body = answer.filter(|_| status.is_some()).and_then(|answer| answer.body_bytes());
+    let Some(text) = body.and_then(|body| Utf8Bytes::try_from(body).ok()) else {
+        integrated.fail();
+        return Err(FAILED);
+    };
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Writes the line of the access log.
+fn ended(occasion: Occasion<'_>, outcome: Outcome, integrated: Option<&Integrated>) -> Outcome {
+    match &outcome {
+        Ok(_) => occasion.log(200, None, integrated),
+        Err(Refusal { status, message }) => occasion.log(*status, Some(*message), integrated),
+    }
+    outcome
 }
 
 /// "`$disconnect` is best effort": what the function answers is of no account.
@@ -118,46 +178,15 @@ pub(super) async fn disconnect(plane: &Plane, connection: &Connection, code: u16
     let Some(route) = stage.definition.websocket.get("$disconnect") else { return };
     let Some(integration) = &route.integration else { return };
     let moment = Moment::now(plane, &connection.api_id);
+    let occasion = Occasion {
+        settings: &plane.settings,
+        stage: &stage,
+        connection,
+        moment: &moment,
+        event_type: "DISCONNECT",
+        route_key: &route.key,
+    };
     let event =
         ws_event::disconnect(connection, &moment, &stage.variables, Kind::Disconnect { code, reason });
-    let called = invoke(plane, &stage, route, integration, event).await;
-    log(plane, &stage, connection, &moment, route, &called);
-}
-
-fn log(
-    plane: &Plane,
-    stage: &LiveStage,
-    connection: &Connection,
-    moment: &Moment,
-    route: &Route,
-    called: &Called,
-) {
-    let Some(log) = &stage.access_log else { return };
-    let (status, reason) = match called {
-        Called::Answered(_) => (200, None),
-        Called::Failed(reason) => (500, Some(reason.clone())),
-        Called::Throttled => (429, Some("Rate Exceeded.".to_owned())),
-        Called::TimedOut => (504, Some("Endpoint request timed out".to_owned())),
-    };
-    let line = log.line(|name| {
-        Some(match name {
-            "requestId" | "extendedRequestId" => moment.request_id.clone(),
-            "messageId" => moment.message_id.clone()?,
-            "connectionId" => connection.id.clone(),
-            "connectedAt" => connection.connected_ms.to_string(),
-            "eventType" => if moment.message_id.is_some() { "MESSAGE" } else { "DISCONNECT" }.to_owned(),
-            "routeKey" => route.key.clone(),
-            "apiId" => stage.api_id.clone(),
-            "accountId" => plane.settings.account_id.to_string(),
-            "stage" => stage.name.clone(),
-            "status" | "integration.status" | "integrationStatus" => status.to_string(),
-            "integrationErrorMessage" | "integration.error" | "error.message" => reason.clone()?,
-            "requestTime" => names::request_time(moment.at_ms),
-            "requestTimeEpoch" => (moment.at_ms / 1_000).to_string(),
-            "identity.sourceIp" => connection.source_ip.clone(),
-            "identity.userAgent" => connection.user_agent.clone()?,
-            _ => return None,
-        })
-    });
-    plane.settings.logs.put(&log.group, &format!("access/{}", stage.name), moment.at_ms, &line);
+    run(plane, occasion, route, integration, event).await.ok();
 }

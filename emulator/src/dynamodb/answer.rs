@@ -57,6 +57,11 @@ impl Failure {
         matches!(self, Self::Throttled(_))
     }
 
+    /// Not the caller's fault.
+    pub(super) fn is_server_error(&self) -> bool {
+        self.status().is_server_error()
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Engine(error) => {

@@ -3,39 +3,85 @@
 use std::collections::HashMap;
 
 use dynoxide::actions::{
-    batch_get_item, batch_write_item, delete_item, get_item, put_item, query, scan, transact_get_items,
-    transact_write_items, update_item,
+    batch_execute_statement, batch_get_item, batch_write_item, delete_item, execute_statement,
+    execute_transaction, get_item, put_item, query, scan, transact_get_items, transact_write_items,
+    update_item,
 };
 use dynoxide::types::ConsumedCapacity;
 
+use super::statement;
 use super::throttle::Access;
+
+/// What a call reads or writes: a table, or one of its indexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target<'a> {
+    pub(super) table: &'a str,
+    pub(super) index: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    pub(super) const fn table(table: &'a str) -> Self {
+        Self { table, index: None }
+    }
+}
 
 /// A request that consumes capacity.
 pub(super) trait Metered {
-    const ACCESS: Access;
+    fn access(&self) -> Access;
     fn mode(&mut self) -> &mut Option<String>;
-    /// One name per item: a transaction says for each item why it was cancelled.
-    fn tables(&self) -> Vec<&str>;
+    /// One per item: a transaction says for each item why it was cancelled.
+    fn targets(&self) -> Vec<Target<'_>>;
 }
 
 /// The answer to one.
 pub(super) trait Billed {
     fn each(&mut self, visit: &mut dyn FnMut(&mut ConsumedCapacity));
     fn hide(&mut self);
+    /// How many items a read found, of the kinds of reads that this is measured of.
+    fn returned_items(&self) -> Option<usize> {
+        None
+    }
 }
 
 macro_rules! metered {
-    ($access:ident, $module:ident, $request:ident, $response:ident, |$this:ident| $tables:expr) => {
+    ($access:ident, $module:ident, $request:ident, |$this:ident| $targets:expr) => {
         impl Metered for $module::$request {
-            const ACCESS: Access = Access::$access;
+            fn access(&self) -> Access {
+                Access::$access
+            }
             fn mode(&mut self) -> &mut Option<String> {
                 &mut self.return_consumed_capacity
             }
-            fn tables(&self) -> Vec<&str> {
+            fn targets(&self) -> Vec<Target<'_>> {
                 let $this = self;
-                $tables
+                $targets
             }
         }
+    };
+}
+
+/// Requests of PartiQL: what they are on is in their statements.
+macro_rules! stated {
+    ($module:ident, $request:ident, |$this:ident| $statements:expr) => {
+        impl Metered for $module::$request {
+            fn access(&self) -> Access {
+                let $this = self;
+                statement::access($statements)
+            }
+            fn mode(&mut self) -> &mut Option<String> {
+                &mut self.return_consumed_capacity
+            }
+            fn targets(&self) -> Vec<Target<'_>> {
+                let $this = self;
+                let statements = $statements;
+                statements.map(statement::target).collect()
+            }
+        }
+    };
+}
+
+macro_rules! billed {
+    ($module:ident, $response:ident $(, |$this:ident| $returned:expr)?) => {
         impl Billed for $module::$response {
             fn each(&mut self, visit: &mut dyn FnMut(&mut ConsumedCapacity)) {
                 self.consumed_capacity.iter_mut().flatten_capacity(visit);
@@ -43,6 +89,12 @@ macro_rules! metered {
             fn hide(&mut self) {
                 self.consumed_capacity = None;
             }
+            $(
+                fn returned_items(&self) -> Option<usize> {
+                    let $this = self;
+                    $returned
+                }
+            )?
         }
     };
 }
@@ -76,23 +128,46 @@ impl Bills for Vec<ConsumedCapacity> {
     }
 }
 
-metered!(Write, put_item, PutItemRequest, PutItemResponse, |r| vec![&r.table_name]);
-metered!(Write, update_item, UpdateItemRequest, UpdateItemResponse, |r| vec![&r.table_name]);
-metered!(Write, delete_item, DeleteItemRequest, DeleteItemResponse, |r| vec![&r.table_name]);
-metered!(Read, get_item, GetItemRequest, GetItemResponse, |r| vec![&r.table_name]);
-metered!(Read, query, QueryRequest, QueryResponse, |r| vec![&r.table_name]);
-metered!(Read, scan, ScanRequest, ScanResponse, |r| vec![&r.table_name]);
-metered!(Read, batch_get_item, BatchGetItemRequest, BatchGetItemResponse, |r| keys(&r.request_items));
-metered!(Write, batch_write_item, BatchWriteItemRequest, BatchWriteItemResponse, |r| keys(&r.request_items));
-metered!(Read, transact_get_items, TransactGetItemsRequest, TransactGetItemsResponse, |r| {
-    r.transact_items.iter().map(|item| item.get.table_name.as_str()).collect()
+metered!(Write, put_item, PutItemRequest, |r| vec![Target::table(&r.table_name)]);
+metered!(Write, update_item, UpdateItemRequest, |r| vec![Target::table(&r.table_name)]);
+metered!(Write, delete_item, DeleteItemRequest, |r| vec![Target::table(&r.table_name)]);
+metered!(Read, get_item, GetItemRequest, |r| vec![Target::table(&r.table_name)]);
+metered!(Read, query, QueryRequest, |r| {
+    vec![Target { table: &r.table_name, index: r.index_name.as_deref() }]
 });
-metered!(Write, transact_write_items, TransactWriteItemsRequest, TransactWriteItemsResponse, |r| {
-    r.transact_items.iter().map(written_table).collect()
+metered!(Read, scan, ScanRequest, |r| vec![Target { table: &r.table_name, index: r.index_name.as_deref() }]);
+metered!(Read, batch_get_item, BatchGetItemRequest, |r| tables(&r.request_items));
+metered!(Write, batch_write_item, BatchWriteItemRequest, |r| tables(&r.request_items));
+metered!(Read, transact_get_items, TransactGetItemsRequest, |r| {
+    r.transact_items.iter().map(|item| Target::table(&item.get.table_name)).collect()
+});
+metered!(Write, transact_write_items, TransactWriteItemsRequest, |r| {
+    r.transact_items.iter().map(|item| Target::table(written_table(item))).collect()
+});
+stated!(execute_statement, ExecuteStatementRequest, |r| std::iter::once(r.statement.as_str()));
+stated!(execute_transaction, ExecuteTransactionRequest, |r| {
+    r.transact_statements.iter().map(|one| one.statement.as_str())
+});
+stated!(batch_execute_statement, BatchExecuteStatementRequest, |r| {
+    r.statements.iter().map(|one| one.statement.as_str())
 });
 
-fn keys<V>(map: &HashMap<String, V>) -> Vec<&str> {
-    map.keys().map(String::as_str).collect()
+billed!(put_item, PutItemResponse);
+billed!(update_item, UpdateItemResponse);
+billed!(delete_item, DeleteItemResponse);
+billed!(get_item, GetItemResponse);
+billed!(query, QueryResponse, |r| Some(r.count));
+billed!(scan, ScanResponse, |r| Some(r.count));
+billed!(batch_get_item, BatchGetItemResponse);
+billed!(batch_write_item, BatchWriteItemResponse);
+billed!(transact_get_items, TransactGetItemsResponse);
+billed!(transact_write_items, TransactWriteItemsResponse);
+billed!(execute_statement, ExecuteStatementResponse, |r| r.items.as_ref().map(Vec::len));
+billed!(execute_transaction, ExecuteTransactionResponse);
+billed!(batch_execute_statement, BatchExecuteStatementResponse);
+
+fn tables<V>(items: &HashMap<String, V>) -> Vec<Target<'_>> {
+    items.keys().map(|table| Target::table(table)).collect()
 }
 
 fn written_table(item: &transact_write_items::TransactWriteItem) -> &str {

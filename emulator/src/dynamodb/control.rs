@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dynoxide::Database;
 use dynoxide::actions::describe_table::DescribeTableRequest;
 use dynoxide::actions::list_tables::ListTablesRequest;
+use dynoxide::actions::update_table::UpdateTableResponse;
+use dynoxide::actions::update_time_to_live::{UpdateTimeToLiveRequest, UpdateTimeToLiveResponse};
+use dynoxide::{Database, DynoxideError};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Account;
 use super::answer::Failure;
 use super::decode::{decode, table_of};
+use super::warm::{self, Warm};
 use crate::iam::{Kind, Policy, PolicySource};
 use crate::store::{StoreError, write_whole};
 
@@ -21,10 +24,6 @@ type Outcome = Result<String, Failure>;
 
 /// AWS's default and maximum.
 const RECOVERY_DAYS_MAX: u32 = 35;
-
-/// What AWS gives an on-demand table that asks for nothing else.
-const WARM_READ_UNITS: u32 = 12_000;
-const WARM_WRITE_UNITS: u32 = 4_000;
 
 /// Beside the tables in a data directory.
 const FILE: &str = "tables.json";
@@ -35,6 +34,9 @@ pub(super) struct Control {
     recovery: HashMap<String, Recovery>,
     /// By resource ARN.
     policies: HashMap<String, ResourcePolicy>,
+    /// By table: files of older versions have none.
+    #[serde(default)]
+    warm: HashMap<String, Warm>,
     #[serde(skip)]
     file: Option<PathBuf>,
 }
@@ -61,6 +63,18 @@ impl Control {
             tracing::error!(%error, "what is known of tables was not kept");
             Failure::internal()
         })
+    }
+
+    /// The warm throughput that was asked for of a table, as it is described, with what is asked for now.
+    pub(super) fn keep_warm(&mut self, asked: Warm, table: &Map<String, Value>) -> Result<Warm, Failure> {
+        let name = table.get("TableName").and_then(Value::as_str).unwrap_or_default();
+        let before = self.warm.get(name).cloned().unwrap_or_default();
+        let kept = before.clone().changed(asked, table);
+        if kept != before {
+            self.warm.insert(name.to_owned(), kept.clone());
+            self.save()?;
+        }
+        Ok(kept)
     }
 }
 
@@ -164,18 +178,18 @@ impl Account {
 
     fn call_engine(&self, operation: &str, body: &str) -> Outcome {
         match operation {
-            "CreateTable" => self
-                .plain(operation, body, Database::create_table)
-                .map(|body| warm(&body, "TableDescription")),
-            "DescribeTable" => {
-                self.plain(operation, body, Database::describe_table).map(|body| warm(&body, "Table"))
-            }
+            "CreateTable" => self.warmed(operation, body, "TableDescription", Database::create_table),
+            "DescribeTable" => self.warmed(operation, body, "Table", Database::describe_table),
             "DeleteTable" => self.plain(operation, body, Database::delete_table),
             "ListTables" => self.plain(operation, body, Database::list_tables),
-            "UpdateTable" => self
-                .plain(operation, body, Database::update_table)
-                .map(|body| warm(&body, "TableDescription")),
-            "UpdateTimeToLive" => self.plain(operation, body, Database::update_time_to_live),
+            "UpdateTable" if warm::is_all_of(body) => {
+                self.warmed(operation, body, "TableDescription", |database, request| {
+                    let table_description = database.describe_table(request)?.table;
+                    Ok(UpdateTableResponse { table_description })
+                })
+            }
+            "UpdateTable" => self.warmed(operation, body, "TableDescription", Database::update_table),
+            "UpdateTimeToLive" => self.plain(operation, body, update_time_to_live),
             "DescribeTimeToLive" => self.plain(operation, body, Database::describe_time_to_live),
             "TagResource" => {
                 self.plain(operation, body, |db, request| db.tag_resource(request).map(|_| json!({})))
@@ -203,6 +217,7 @@ impl Account {
                 let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
                 control.recovery.remove(table);
                 control.policies.remove(&self.names.table_arn(table));
+                control.warm.remove(table);
                 control.save()?;
             }
             _ => {}
@@ -260,7 +275,7 @@ impl Account {
         let days = wanted.recovery_period_in_days.unwrap_or(RECOVERY_DAYS_MAX);
         if !(1..=RECOVERY_DAYS_MAX).contains(&days) {
             let message = format!("RecoveryPeriodInDays must be between 1 and {RECOVERY_DAYS_MAX}");
-            return Err(dynoxide::DynoxideError::ValidationException(message).into());
+            return Err(DynoxideError::ValidationException(message).into());
         }
         let now_ms = self.settings.clock.now_ms();
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
@@ -292,7 +307,7 @@ impl Account {
         let document = request.policy.unwrap_or_default();
         let rules = Policy::parse(&document, Kind::Resource).map_err(|error| {
             let message = format!("Resource-based policy is not valid: {error}");
-            Failure::from(dynoxide::DynoxideError::ValidationException(message))
+            Failure::from(DynoxideError::ValidationException(message))
         })?;
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let current = control.policies.get(&request.resource_arn);
@@ -357,23 +372,18 @@ fn describe_recovery(recovery: Option<Recovery>, now_ms: i64) -> Value {
     }
 }
 
-/// Adds the `WarmThroughput` that AWS reports for every on-demand table.
-fn warm(body: &str, member: &str) -> String {
-    let Ok(mut answer) = serde_json::from_str::<Value>(body) else { return body.to_owned() };
-    let Some(table) = answer.get_mut(member).and_then(Value::as_object_mut) else { return body.to_owned() };
-    let on_demand = table
-        .get("BillingModeSummary")
-        .and_then(|summary| summary.get("BillingMode"))
-        .is_some_and(|mode| mode == "PAY_PER_REQUEST");
-    if on_demand {
-        let warm = json!({
-            "ReadUnitsPerSecond": WARM_READ_UNITS, "WriteUnitsPerSecond": WARM_WRITE_UNITS, "Status": "ACTIVE",
-        });
-        let indexes = table.get_mut("GlobalSecondaryIndexes").and_then(Value::as_array_mut);
-        for index in indexes.into_iter().flatten().filter_map(Value::as_object_mut) {
-            index.insert("WarmThroughput".to_owned(), warm.clone());
-        }
-        table.insert("WarmThroughput".to_owned(), warm);
+/// The engine takes what is so already for a change; AWS refuses it.
+fn update_time_to_live(
+    database: &Database,
+    request: UpdateTimeToLiveRequest,
+) -> dynoxide::Result<UpdateTimeToLiveResponse> {
+    let wanted = &request.time_to_live_specification;
+    if let Some(table) = database.get_table_metadata(&request.table_name)?
+        && table.ttl_enabled == wanted.enabled
+        && (!wanted.enabled || table.ttl_attribute.as_ref() == Some(&wanted.attribute_name))
+    {
+        let state = if wanted.enabled { "enabled" } else { "disabled" };
+        return Err(DynoxideError::ValidationException(format!("TimeToLive is already {state}")));
     }
-    answer.to_string()
+    database.update_time_to_live(request)
 }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::Failure;
+use super::statement;
 
 /// Prefixes with which the engine's readers mark the class of their error; none may reach the caller.
 const VALIDATION: [&str; 2] = ["VALIDATION_AS_READ:", "VALIDATION:"];
@@ -56,14 +57,20 @@ fn without_position(message: &str) -> &str {
 }
 
 #[derive(Deserialize)]
-struct TableNameOnly {
+struct Names {
     #[serde(rename = "TableName")]
     table_name: Option<String>,
+    #[serde(rename = "Statement")]
+    statement: Option<String>,
 }
 
-/// The table of a request that names one.
+/// The table of a request that names one, by itself or in its statement.
 pub(super) fn table_of(body: &str) -> Option<String> {
-    serde_json::from_str::<TableNameOnly>(body).ok()?.table_name
+    let names: Names = serde_json::from_str(body).ok()?;
+    names.table_name.or_else(|| {
+        let statement = names.statement?;
+        Some(statement::target(&statement).table.to_owned()).filter(|table| !table.is_empty())
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use dynoxide::actions::TableDescription;
 use serde_json::{Value, json};
 
 use super::NAMESPACE;
+use super::capacity::Target;
 use crate::metrics::Unit;
 use crate::settings::Settings;
 
@@ -120,6 +121,8 @@ struct TableBuckets {
     mode: Mode,
     read: Option<Bucket>,
     write: Option<Bucket>,
+    /// Global secondary indexes: each has a throughput of its own, and none of them uses the table's.
+    indexes: Vec<String>,
 }
 
 impl TableBuckets {
@@ -159,8 +162,9 @@ impl Throttle {
     }
 
     /// Refuses while the table's bucket holds less than one request.
-    pub(super) fn admit(&self, table: &str, access: Access, operation: &str) -> Result<(), Throttled> {
-        let Some(mode) = self.exhausted(table, access) else { return Ok(()) };
+    pub(super) fn admit(&self, target: Target<'_>, access: Access, operation: &str) -> Result<(), Throttled> {
+        let Some(mode) = self.exhausted(target, access) else { return Ok(()) };
+        let table = target.table;
         let resource =
             format!("arn:aws:dynamodb:{}:{}:table/{table}", self.settings.region, self.settings.account_id);
         let throttled = Throttled { mode, access, resource };
@@ -168,9 +172,12 @@ impl Throttle {
         Err(throttled)
     }
 
-    fn exhausted(&self, table: &str, access: Access) -> Option<Mode> {
+    fn exhausted(&self, target: Target<'_>, access: Access) -> Option<Mode> {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let buckets = tables.get_mut(table)?;
+        let buckets = tables.get_mut(target.table)?;
+        if target.index.is_some_and(|index| buckets.indexes.iter().any(|own| own == index)) {
+            return None;
+        }
         let mode = buckets.mode;
         let bucket = buckets.of(access)?;
         bucket.refill(self.settings.clock.now_ms());
@@ -182,6 +189,22 @@ impl Throttle {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bucket) = tables.get_mut(table).and_then(|buckets| buckets.of(access)) {
             bucket.tokens -= units;
+        }
+    }
+
+    /// What provisioned tables have, whether or not anything uses it.
+    pub(super) fn measure_provisioned(&self) {
+        let now_ms = self.settings.clock.now_ms();
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        for (table, buckets) in tables.iter().filter(|(_, buckets)| buckets.mode == Mode::Provisioned) {
+            let dimensions = [("TableName", table.as_str())];
+            for (name, bucket) in [
+                ("ProvisionedReadCapacityUnits", &buckets.read),
+                ("ProvisionedWriteCapacityUnits", &buckets.write),
+            ] {
+                let units = bucket.as_ref().map_or(0.0, |bucket| bucket.units_per_second);
+                self.settings.metrics.record(now_ms, NAMESPACE, name, &dimensions, units, Unit::Count);
+            }
         }
     }
 
@@ -204,7 +227,7 @@ fn buckets_of(table: &TableDescription, now_ms: i64) -> Option<TableBuckets> {
             cap.filter(|cap| *cap > 0).map(|cap| Bucket::full(cap as f64, ON_DEMAND_BURST_SECONDS, now_ms))
         };
         let (read, write) = (bucket(caps.max_read_request_units), bucket(caps.max_write_request_units));
-        return Some(TableBuckets { mode: Mode::OnDemand, read, write });
+        return Some(TableBuckets { mode: Mode::OnDemand, read, write, indexes: global_indexes(table) });
     }
     let on_demand =
         table.billing_mode_summary.as_ref().is_some_and(|mode| mode.billing_mode == "PAY_PER_REQUEST");
@@ -214,5 +237,11 @@ fn buckets_of(table: &TableDescription, now_ms: i64) -> Option<TableBuckets> {
         mode: Mode::Provisioned,
         read: bucket(provisioned.read_capacity_units),
         write: bucket(provisioned.write_capacity_units),
+        indexes: global_indexes(table),
     })
+}
+
+fn global_indexes(table: &TableDescription) -> Vec<String> {
+    let indexes = table.global_secondary_indexes.iter().flatten();
+    indexes.map(|index| index.index_name.clone()).collect()
 }

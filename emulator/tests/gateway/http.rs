@@ -107,6 +107,7 @@ async fn a_body_over_10_mb_is_too_large() {
     let answer =
         Client::new().post(format!("{url}/x")).body(vec![b'a'; 10 * 1024 * 1024 + 1]).send().await.unwrap();
     assert_eq!(answer.status(), 413);
+    assert_eq!(answer.text().await.unwrap(), r#"{"message":"Request Entity Too Large"}"#);
     assert!(stand.calls("work").is_empty());
 }
 

@@ -2,9 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 
+mod authorizers;
+mod changes;
+mod cors;
+mod frames;
 mod fuzz;
 mod http;
 mod jwt;
+mod logged;
+mod measured;
 mod signed;
 mod stand;
 mod websocket;

@@ -10,8 +10,8 @@ use emulator::apigateway::Gateway;
 use emulator::clock::{Clock, ManualClock};
 use emulator::iam::Iam;
 use emulator::invoke::{Invoke, InvokeOutcome, InvokeRequest};
-use emulator::logs::Logs;
-use emulator::metrics::Metrics;
+use emulator::logs::{Logs, LogsApi};
+use emulator::metrics::{MetricId, Metrics, StatisticSet};
 use emulator::settings::{Random, Settings};
 use emulator::store::Store;
 use emulator::wire::{AwsRequest, BoxFuture, DataPlane, Service};
@@ -167,6 +167,50 @@ impl Stand {
     pub(crate) async fn stage(&self, api: &str, name: &str) {
         let body = json!({"stageName": name, "autoDeploy": true});
         self.create(&format!("/v2/apis/{api}/stages"), body, "stageName").await;
+    }
+
+    /// Changes a stage.
+    pub(crate) async fn change_stage(&self, api: &str, stage: &str, change: Value) {
+        let (status, answer) = self.manage("PATCH", &format!("/v2/apis/{api}/stages/{stage}"), change).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Gives a stage an access log of this format, which `log_lines` reads.
+    pub(crate) async fn access_log(&self, api: &str, stage: &str, format: &str) {
+        let destination = "arn:aws:logs:us-east-1:123456789012:log-group:/access";
+        let settings = json!({"destinationArn": destination, "format": format});
+        self.change_stage(api, stage, json!({ "accessLogSettings": settings })).await;
+    }
+
+    pub(crate) async fn log_lines(&self) -> Vec<String> {
+        let mut headers = hyper::HeaderMap::new();
+        headers.insert("x-amz-target", "Logs_20140328.FilterLogEvents".parse().unwrap());
+        let request = AwsRequest {
+            method: hyper::Method::POST,
+            path: "/".to_owned(),
+            query: String::new(),
+            headers,
+            body: Bytes::from(json!({"logGroupName": "/access"}).to_string()),
+            service: "logs".to_owned(),
+            region: "us-east-1".to_owned(),
+            access_key_id: "AKIA".to_owned(),
+        };
+        let answer = LogsApi::new(&self.settings).handle(request).await;
+        let found: Value = serde_json::from_slice(&answer.body).unwrap();
+        let events = found["events"].as_array().into_iter().flatten();
+        events.map(|event| event["message"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What was measured of an API's stage, and of one of its routes where `dimensions` has it.
+    pub(crate) fn measured(
+        &self,
+        name: &str,
+        unit: &str,
+        dimensions: &[(&str, &str)],
+    ) -> Option<StatisticSet> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let id = MetricId::new("AWS/ApiGateway", name, dimensions.iter().map(owned).collect());
+        self.settings.metrics.statistics(&id, unit, START_MS, i64::MAX)
     }
 
     pub(crate) fn calls(&self, function: &str) -> Vec<Value> {

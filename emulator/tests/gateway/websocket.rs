@@ -14,10 +14,10 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::stand::{DEADLINE, Options, Stand, answered};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// What `work` does: `$connect` by the query, messages by their text.
-fn work(function: &str, event: &Value) -> Option<InvokeOutcome> {
+pub(crate) fn work(function: &str, event: &Value) -> Option<InvokeOutcome> {
     if function == "authorizer" {
         let effect = if event["queryStringParameters"]["token"] == "good" { "Allow" } else { "Deny" };
         return answered(json!({"principalId": "ada", "context": {"sub": "ada", "level": 3},
@@ -30,6 +30,7 @@ fn work(function: &str, event: &Value) -> Option<InvokeOutcome> {
             Some("broken") => answered(json!("what?")),
             _ => answered(json!({"statusCode": 200})),
         },
+        (_, Some("hang")) => None,
         (_, Some("fail")) => {
             Some(InvokeOutcome::FunctionError { payload: bytes::Bytes::from_static(b"{}"), timed_out: false })
         }
@@ -39,18 +40,18 @@ fn work(function: &str, event: &Value) -> Option<InvokeOutcome> {
     }
 }
 
-struct Api {
-    stand: Stand,
-    id: String,
-    url: String,
+pub(crate) struct Api {
+    pub(crate) stand: Stand,
+    pub(crate) id: String,
+    pub(crate) url: String,
 }
 
 /// A WebSocket API on stage `live`; `$default` answers.
-async fn api(authorized: bool) -> Api {
+pub(crate) async fn api(authorized: bool) -> Api {
     api_on(Stand::start(work).await, authorized).await
 }
 
-async fn api_on(stand: Stand, authorized: bool) -> Api {
+pub(crate) async fn api_on(stand: Stand, authorized: bool) -> Api {
     let id = stand.websocket_api().await;
     let target = stand.integration(&id, "work", json!({})).await;
     let mut guard = json!({});
@@ -70,13 +71,13 @@ async fn api_on(stand: Stand, authorized: bool) -> Api {
 }
 
 impl Api {
-    async fn connect(&self) -> (Socket, String) {
+    pub(crate) async fn connect(&self) -> (Socket, String) {
         let (socket, _) = connect_async(&self.url).await.unwrap();
         let connection = self.stand.calls("work").last().unwrap()["requestContext"]["connectionId"].clone();
         (socket, connection.as_str().unwrap().to_owned())
     }
 
-    fn management(&self) -> Client {
+    pub(crate) fn management(&self) -> Client {
         let config = aws_sdk_apigatewaymanagement::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
@@ -86,7 +87,7 @@ impl Api {
         Client::from_conf(config)
     }
 
-    async fn disconnected(&self) -> (Value, Value) {
+    pub(crate) async fn disconnected(&self) -> (Value, Value) {
         let calls = tokio::time::timeout(DEADLINE, async {
             let mut count = 1;
             loop {
@@ -104,12 +105,12 @@ impl Api {
     }
 }
 
-async fn text(socket: &mut Socket) -> String {
+pub(crate) async fn text(socket: &mut Socket) -> String {
     let next = tokio::time::timeout(DEADLINE, socket.next()).await.unwrap().unwrap().unwrap();
     next.into_text().unwrap().to_string()
 }
 
-async fn close_code(socket: &mut Socket) -> Option<CloseCode> {
+pub(crate) async fn close_code(socket: &mut Socket) -> Option<CloseCode> {
     let closed = async {
         while let Some(Ok(message)) = socket.next().await {
             if let Message::Close(frame) = message {
@@ -121,7 +122,7 @@ async fn close_code(socket: &mut Socket) -> Option<CloseCode> {
     tokio::time::timeout(DEADLINE, closed).await.unwrap()
 }
 
-fn refused_with(result: Result<impl Sized, Error>) -> u16 {
+pub(crate) fn refused_with(result: Result<impl Sized, Error>) -> u16 {
     match result {
         Err(Error::Http(response)) => response.status().as_u16(),
         Err(other) => panic!("not refused by HTTP: {other}"),
@@ -216,7 +217,10 @@ async fn a_push_reaches_an_open_connection_and_is_gone_after_it_closed() {
 async fn delete_closes_normally() {
     let api = api(false).await;
     let (mut socket, connection) = api.connect().await;
-    api.management().delete_connection().connection_id(&connection).send().await.unwrap();
+    let client = api.management();
+    client.delete_connection().connection_id(&connection).send().await.unwrap();
+    let late = client.post_to_connection().connection_id(&connection).data(Blob::new("late")).send().await;
+    assert!(late.unwrap_err().into_service_error().is_gone_exception(), "at once");
     assert_eq!(close_code(&mut socket).await, Some(CloseCode::Normal));
     assert_eq!(api.disconnected().await.0, json!(1000));
 }

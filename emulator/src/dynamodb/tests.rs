@@ -1,0 +1,490 @@
+//! What stands around the engine, as a caller meets it, on a clock that is moved by hand.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::metrics::{MetricId, Metrics};
+use crate::settings::Random;
+
+const START_MS: i64 = 1_700_000_000_000;
+/// Waiting for what must happen is bounded; nothing here takes longer unless it is broken.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+struct Stand {
+    tables: DynamoDb,
+    clock: Arc<ManualClock>,
+}
+
+impl Stand {
+    fn start() -> Self {
+        let (clock, hand) = Clock::manual(START_MS);
+        let settings = Settings {
+            account_id: "123456789012".into(),
+            region: "us-east-1".into(),
+            endpoint: "http://127.0.0.1:4566".into(),
+            clock,
+            metrics: Metrics::default(),
+            logs: crate::logs::Logs::default(),
+            random: Random::from_seed(7),
+            adversary: crate::adversary::Adversary::default(),
+            store: crate::store::Store::default(),
+            iam: crate::iam::Iam::new(false),
+        };
+        Self { tables: DynamoDb::new(&settings).unwrap(), clock: hand }
+    }
+
+    async fn call(&self, operation: &str, body: Value) -> (u16, Value) {
+        let mut request = AwsRequest::unsigned("dynamodb", Method::POST, "/", &body.to_string());
+        let target = format!("DynamoDB_20120810.{operation}");
+        request.headers.insert("x-amz-target", target.parse().unwrap());
+        let answer = self.tables.handle(request).await;
+        (answer.status.as_u16(), serde_json::from_slice(&answer.body).unwrap())
+    }
+
+    async fn done(&self, operation: &str, body: Value) -> Value {
+        let (status, answer) = self.call(operation, body).await;
+        assert_eq!(status, 200, "{operation}: {answer}");
+        answer
+    }
+
+    /// The name of the error, and all of it.
+    async fn refused(&self, operation: &str, body: Value) -> (String, Value) {
+        let (status, answer) = self.call(operation, body).await;
+        assert_eq!(status, 400, "{operation}: {answer}");
+        let (_, name) = answer["__type"].as_str().unwrap().split_once('#').unwrap();
+        (name.to_owned(), answer)
+    }
+
+    /// A table with the key `id`; what more it has is in `more`.
+    async fn table(&self, name: &str, more: Value) -> Value {
+        self.done("CreateTable", definition(name, more)).await
+    }
+
+    async fn put(&self, table: &str, id: &str) -> Value {
+        self.done("PutItem", putting(table, id)).await
+    }
+
+    async fn description(&self, table: &str) -> Value {
+        self.done("DescribeTable", json!({ "TableName": table })).await["Table"].clone()
+    }
+
+    /// The sum of a metric since the start.
+    fn sum(&self, name: &str, dimensions: &[(&str, &str)]) -> Option<f64> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let id = MetricId::new(NAMESPACE, name, dimensions.iter().map(owned).collect());
+        let metrics = &self.tables.account.settings.metrics;
+        metrics.statistics(&id, Unit::Count.name(), START_MS, START_MS + 60_000).map(|set| set.sum)
+    }
+}
+
+fn definition(name: &str, more: Value) -> Value {
+    let mut table = json!({
+        "TableName": name,
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+    });
+    table.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    table
+}
+
+fn on_demand() -> Value {
+    json!({"BillingMode": "PAY_PER_REQUEST"})
+}
+
+/// At most so many units a second in either direction.
+fn capped(units: u64) -> Value {
+    let caps = json!({"MaxReadRequestUnits": units, "MaxWriteRequestUnits": units});
+    json!({"BillingMode": "PAY_PER_REQUEST", "OnDemandThroughput": caps})
+}
+
+fn provisioned(units: u64) -> Value {
+    json!({"ProvisionedThroughput": {"ReadCapacityUnits": units, "WriteCapacityUnits": units}})
+}
+
+/// `more` and an index by `owner`, which itself has what `of_index` says.
+fn indexed(mut more: Value, of_index: Value) -> Value {
+    let mut index = json!({
+        "IndexName": "by-owner",
+        "KeySchema": [{"AttributeName": "owner", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+    });
+    index.as_object_mut().unwrap().extend(of_index.as_object().unwrap().clone());
+    more["GlobalSecondaryIndexes"] = json!([index]);
+    more["AttributeDefinitions"] = json!([
+        {"AttributeName": "id", "AttributeType": "S"}, {"AttributeName": "owner", "AttributeType": "S"},
+    ]);
+    more
+}
+
+fn key(id: &str) -> Value {
+    json!({"id": {"S": id}})
+}
+
+fn putting(table: &str, id: &str) -> Value {
+    json!({"TableName": table, "Item": {"id": {"S": id}, "owner": {"S": "o"}}})
+}
+
+fn getting(table: &str, id: &str) -> Value {
+    json!({"TableName": table, "Key": key(id), "ConsistentRead": true})
+}
+
+fn units(read: u64, write: u64, status: &str) -> Value {
+    json!({"ReadUnitsPerSecond": read, "WriteUnitsPerSecond": write, "Status": status})
+}
+
+#[tokio::test]
+async fn a_table_beyond_its_throughput_is_refused_with_the_reason_of_its_mode() {
+    let stand = Stand::start();
+    stand.table("on-demand", capped(1)).await;
+    stand.table("provisioned", provisioned(1)).await;
+    stand.put("on-demand", "a").await;
+    // Five minutes of provisioned capacity may be used at once: one item uses it all.
+    let mut large = putting("provisioned", "a");
+    large["Item"]["v"] = json!({"S": "x".repeat(300 * 1024)});
+    stand.done("PutItem", large).await;
+
+    for (table, exception, reasons, reason, message) in [
+        (
+            "on-demand",
+            "ThrottlingException",
+            "throttlingReasons",
+            "TableWriteMaxOnDemandThroughputExceeded",
+            "Throughput exceeds the maximum OnDemandThroughput configured on table or index",
+        ),
+        (
+            "provisioned",
+            "ProvisionedThroughputExceededException",
+            "ThrottlingReasons",
+            "TableWriteProvisionedThroughputExceeded",
+            "The level of configured provisioned throughput for the table was exceeded. \
+             Consider increasing your provisioning level with the UpdateTable API.",
+        ),
+    ] {
+        let (name, refused) = stand.refused("PutItem", putting(table, "b")).await;
+        assert_eq!((name.as_str(), &refused["message"]), (exception, &json!(message)));
+        let arn = format!("arn:aws:dynamodb:us-east-1:123456789012:table/{table}");
+        assert_eq!(refused[reasons], json!([{"reason": reason, "resource": arn}]), "{refused}");
+        assert_eq!(stand.sum("WriteThrottleEvents", &[("TableName", table)]), Some(1.0));
+        let dimensions = [("Operation", "PutItem"), ("TableName", table)];
+        assert_eq!(stand.sum("ThrottledRequests", &dimensions), Some(1.0));
+        stand.done("GetItem", getting(table, "a")).await;
+    }
+    stand.clock.advance(Duration::from_secs(2));
+    stand.put("on-demand", "b").await;
+    stand.put("provisioned", "b").await;
+    assert_eq!(stand.sum("UserErrors", &[]), None, "a throttle is none");
+}
+
+#[tokio::test]
+async fn an_index_uses_neither_the_throughput_nor_the_metrics_of_its_table() {
+    let stand = Stand::start();
+    stand.table("tasks", indexed(capped(3), json!({}))).await;
+    let by_table = [("TableName", "tasks")];
+    let by_index = [("GlobalSecondaryIndexName", "by-owner"), ("TableName", "tasks")];
+    for id in ["a", "b", "c"] {
+        stand.put("tasks", id).await;
+    }
+    assert_eq!(stand.refused("PutItem", putting("tasks", "d")).await.0, "ThrottlingException");
+    assert_eq!(stand.sum("ConsumedWriteCapacityUnits", &by_table), Some(3.0));
+    assert_eq!(stand.sum("ConsumedWriteCapacityUnits", &by_index), Some(3.0));
+
+    for id in ["a", "b", "c"] {
+        stand.done("GetItem", getting("tasks", id)).await;
+    }
+    let query = |index: Value, name: &str, value: &str| {
+        let mut query = json!({"TableName": "tasks", "KeyConditionExpression": "#k = :v",
+            "ExpressionAttributeNames": {"#k": name}, "ExpressionAttributeValues": {":v": {"S": value}}});
+        query.as_object_mut().unwrap().extend(index.as_object().unwrap().clone());
+        query
+    };
+    assert_eq!(stand.refused("Query", query(json!({}), "id", "a")).await.0, "ThrottlingException");
+    let of_index = query(json!({"IndexName": "by-owner"}), "owner", "o");
+    assert_eq!(stand.done("Query", of_index).await["Count"], 3);
+    let scan = json!({"TableName": "tasks", "IndexName": "by-owner"});
+    assert_eq!(stand.done("Scan", scan).await["Count"], 3);
+    let select = json!({"Statement": r#"SELECT * FROM "tasks"."by-owner" WHERE "owner" = 'o'"#});
+    assert_eq!(stand.done("ExecuteStatement", select).await["Items"].as_array().unwrap().len(), 3);
+    assert_eq!(stand.sum("ConsumedReadCapacityUnits", &by_table), Some(3.0));
+    assert_eq!(stand.sum("ConsumedReadCapacityUnits", &by_index), Some(1.5));
+    for operation in ["Query", "Scan", "ExecuteStatement"] {
+        let dimensions = [("Operation", operation), ("TableName", "tasks")];
+        assert_eq!(stand.sum("ReturnedItemCount", &dimensions), Some(3.0), "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_batch_asks_of_a_throttled_table_is_unprocessed() {
+    let stand = Stand::start();
+    stand.table("spent", capped(1)).await;
+    stand.table("free", on_demand()).await;
+    stand.put("spent", "a").await;
+    stand.done("GetItem", getting("spent", "a")).await;
+    for (operation, unprocessed, requests) in [
+        ("BatchWriteItem", "UnprocessedItems", json!([{"PutRequest": {"Item": key("b")}}])),
+        ("BatchGetItem", "UnprocessedKeys", json!({"Keys": [key("b")]})),
+    ] {
+        let both = json!({"RequestItems": {"spent": requests, "free": requests}});
+        let answer = stand.done(operation, both).await;
+        assert_eq!(answer[unprocessed], json!({ "spent": requests }), "{answer}");
+        let (name, _) = stand.refused(operation, json!({"RequestItems": {"spent": requests}})).await;
+        assert_eq!(name, "ThrottlingException", "only when all of it is refused, the call is");
+    }
+    assert_eq!(stand.done("GetItem", getting("free", "b")).await["Item"], key("b"));
+}
+
+#[tokio::test]
+async fn a_transaction_with_a_throttled_table_is_cancelled_whole_and_says_which() {
+    let stand = Stand::start();
+    stand.table("spent", capped(1)).await;
+    stand.table("free", on_demand()).await;
+    stand.put("spent", "a").await;
+    let puts = ["free", "spent"].map(|table| json!({"Put": {"TableName": table, "Item": key("b")}}));
+    let inserts = ["free", "spent"]
+        .map(|table| json!({"Statement": format!("INSERT INTO \"{table}\" VALUE {{'id': 'b'}}")}));
+    for (operation, body) in [
+        ("TransactWriteItems", json!({ "TransactItems": puts })),
+        ("ExecuteTransaction", json!({ "TransactStatements": inserts })),
+    ] {
+        let (name, cancelled) = stand.refused(operation, body).await;
+        assert_eq!(name, "TransactionCanceledException");
+        let text = "Throughput exceeds the maximum OnDemandThroughput configured on table or index";
+        assert_eq!(
+            cancelled["CancellationReasons"],
+            json!([{"Code": "None"}, {"Code": "ThrottlingError", "Message": text}])
+        );
+        assert!(cancelled["Message"].as_str().unwrap().ends_with("[None, ThrottlingError]"), "{cancelled}");
+    }
+    assert_eq!(stand.done("GetItem", getting("free", "b")).await.get("Item"), None);
+}
+
+#[tokio::test]
+async fn statements_are_charged_to_their_tables_and_throttled_by_them() {
+    let stand = Stand::start();
+    stand.table("capped", capped(2)).await;
+    stand.table("free", on_demand()).await;
+    let insert = |table: &str, id: &str| {
+        let statement = format!("INSERT INTO \"{table}\" VALUE {{'id': '{id}'}}");
+        json!({ "Statement": statement })
+    };
+    stand.done("ExecuteStatement", insert("capped", "a")).await;
+    let batch = json!({"Statements": [insert("capped", "b"), insert("free", "b")]});
+    assert_eq!(
+        stand.done("BatchExecuteStatement", batch).await["Responses"],
+        json!([{"TableName": "capped"}, {"TableName": "free"}])
+    );
+    assert_eq!(stand.sum("ConsumedWriteCapacityUnits", &[("TableName", "capped")]), Some(2.0));
+    assert_eq!(stand.sum("ConsumedWriteCapacityUnits", &[("TableName", "free")]), Some(1.0));
+
+    let (name, refused) = stand.refused("ExecuteStatement", insert("capped", "c")).await;
+    assert_eq!(name, "ThrottlingException", "{refused}");
+    let error = json!({"Error": {"Code": "ThrottlingError", "Message": refused["message"]}});
+    let batch = json!({"Statements": [insert("free", "c"), insert("capped", "c"), insert("free", "d")]});
+    assert_eq!(
+        stand.done("BatchExecuteStatement", batch).await["Responses"],
+        json!([{"TableName": "free"}, error, {"TableName": "free"}])
+    );
+    let batch = json!({"Statements": [insert("capped", "c")]});
+    assert_eq!(stand.done("BatchExecuteStatement", batch).await["Responses"], json!([error]));
+    let select = json!({"Statement": "SELECT * FROM capped WHERE id = 'a'", "ConsistentRead": true});
+    assert_eq!(stand.done("ExecuteStatement", select).await["Items"], json!([key("a")]), "reads go on");
+    assert_eq!(stand.sum("ConsumedReadCapacityUnits", &[("TableName", "capped")]), Some(1.0));
+}
+
+#[tokio::test]
+async fn the_bill_is_shown_only_to_callers_that_asked() {
+    let stand = Stand::start();
+    stand.table("tasks", indexed(on_demand(), json!({}))).await;
+    let put = |mode: &str| {
+        let mut put = putting("tasks", mode);
+        put["ReturnConsumedCapacity"] = json!(mode);
+        put
+    };
+    assert_eq!(stand.put("tasks", "a").await, json!({}));
+    assert_eq!(
+        stand.done("PutItem", put("TOTAL")).await,
+        json!({"ConsumedCapacity": {"TableName": "tasks", "CapacityUnits": 2.0}})
+    );
+    let shown = stand.done("PutItem", put("INDEXES")).await;
+    assert_eq!(shown["ConsumedCapacity"]["Table"]["CapacityUnits"], 1.0, "{shown}");
+}
+
+#[tokio::test]
+async fn a_description_shows_the_warm_throughput_that_the_mode_gives() {
+    let stand = Stand::start();
+    let of_index = provisioned(1);
+    for (table, more, of_table, of_index) in [
+        ("provisioned", indexed(provisioned(5), of_index), units(5, 5, "ACTIVE"), units(1, 1, "ACTIVE")),
+        (
+            "on-demand",
+            indexed(on_demand(), json!({})),
+            units(12_000, 4_000, "ACTIVE"),
+            units(12_000, 4_000, "ACTIVE"),
+        ),
+    ] {
+        let created = &stand.table(table, more).await["TableDescription"];
+        assert_eq!(created.get("WarmThroughput"), None, "not yet known");
+        assert_eq!(created["GlobalSecondaryIndexes"][0].get("WarmThroughput"), None);
+        let shown = stand.description(table).await;
+        assert_eq!(shown["WarmThroughput"], of_table, "{table}");
+        assert_eq!(shown["GlobalSecondaryIndexes"][0]["WarmThroughput"], of_index, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_warm_throughput_that_is_asked_for_is_kept_until_the_table_goes() {
+    let stand = Stand::start();
+    let warm = |read: u64, write: u64| json!({"ReadUnitsPerSecond": read, "WriteUnitsPerSecond": write});
+    let mut more = indexed(on_demand(), json!({"WarmThroughput": warm(13_000, 5_000)}));
+    more["WarmThroughput"] = warm(20_000, 6_000);
+    let created = &stand.table("tasks", more).await["TableDescription"];
+    assert_eq!(created["WarmThroughput"], units(20_000, 6_000, "UPDATING"));
+    let shown = stand.description("tasks").await;
+    assert_eq!(shown["WarmThroughput"], units(20_000, 6_000, "ACTIVE"));
+    assert_eq!(shown["GlobalSecondaryIndexes"][0]["WarmThroughput"], units(13_000, 5_000, "ACTIVE"));
+
+    let change = json!({"TableName": "tasks", "WarmThroughput": {"ReadUnitsPerSecond": 30_000}});
+    let changed = &stand.done("UpdateTable", change).await["TableDescription"];
+    assert_eq!(changed["WarmThroughput"], units(30_000, 6_000, "ACTIVE"));
+    let nonsense = json!({"TableName": "tasks", "WarmThroughput": {"ReadUnitsPerSecond": "many"}});
+    assert_eq!(stand.refused("UpdateTable", nonsense).await.0, "SerializationException");
+
+    stand.done("DeleteTable", json!({"TableName": "tasks"})).await;
+    stand.table("tasks", provisioned(5)).await;
+    assert_eq!(stand.description("tasks").await["WarmThroughput"], units(5, 5, "ACTIVE"));
+}
+
+#[test]
+fn what_an_older_version_kept_of_tables_is_still_read() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("tables.json"), r#"{"recovery":{},"policies":{}}"#).unwrap();
+    assert!(Control::open(Some(dir.path())).is_ok());
+}
+
+#[tokio::test]
+async fn a_time_to_live_that_changes_nothing_is_refused() {
+    let stand = Stand::start();
+    stand.table("tasks", on_demand()).await;
+    let set = |enabled: bool| {
+        let wanted = json!({"AttributeName": "until", "Enabled": enabled});
+        json!({"TableName": "tasks", "TimeToLiveSpecification": wanted})
+    };
+    let message = async |enabled: bool| {
+        let (name, refused) = stand.refused("UpdateTimeToLive", set(enabled)).await;
+        assert_eq!(name, "ValidationException");
+        refused["message"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(message(false).await, "TimeToLive is already disabled");
+    stand.done("UpdateTimeToLive", set(true)).await;
+    assert_eq!(message(true).await, "TimeToLive is already enabled");
+    stand.done("UpdateTimeToLive", set(false)).await;
+    assert_eq!(message(false).await, "TimeToLive is already disabled");
+}
+
+#[tokio::test]
+async fn items_expire_on_the_clock_of_the_emulator() {
+    let stand = Stand::start();
+    stand.table("tasks", on_demand()).await;
+    let ttl = json!({"AttributeName": "until", "Enabled": true});
+    stand.done("UpdateTimeToLive", json!({"TableName": "tasks", "TimeToLiveSpecification": ttl})).await;
+    let start = START_MS / 1_000;
+    let ten_years = 10 * 365 * 86_400;
+    for (id, until) in [("soon", start + 30), ("late", start + ten_years)] {
+        let item = json!({"id": {"S": id}, "until": {"N": until.to_string()}});
+        stand.done("PutItem", json!({"TableName": "tasks", "Item": item})).await;
+    }
+    let is_there = async |id| stand.done("GetItem", getting("tasks", id)).await.get("Item").is_some();
+    assert!(is_there("soon").await);
+    let expired = async {
+        while is_there("soon").await {
+            // Again and again: when the sweep begins to wait for its minute is its own affair.
+            stand.clock.advance(Duration::from_secs(60));
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, expired).await.unwrap();
+    assert!(is_there("late").await);
+}
+
+#[tokio::test]
+async fn a_resource_policy_is_put_and_deleted_by_its_revision() {
+    let stand = Stand::start();
+    stand.table("tasks", on_demand()).await;
+    let arn = "arn:aws:dynamodb:us-east-1:123456789012:table/tasks";
+    let policy = |action: &str| {
+        let statement = json!({"Effect": "Allow", "Principal": {"AWS": "123456789012"},
+            "Action": action, "Resource": arn});
+        json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
+    };
+    let put = async |action: &str, expected: Option<&str>| {
+        let mut put = json!({"ResourceArn": arn, "Policy": policy(action)});
+        if let Some(expected) = expected {
+            put["ExpectedRevisionId"] = json!(expected);
+        }
+        let (status, answer) = stand.call("PutResourcePolicy", put).await;
+        (status, answer["RevisionId"].as_str().unwrap_or_default().to_owned())
+    };
+    let missing = json!({ "ResourceArn": arn });
+    assert_eq!(stand.refused("GetResourcePolicy", missing.clone()).await.0, "PolicyNotFoundException");
+    assert_eq!(put("dynamodb:GetItem", Some("of-nothing")).await.0, 400);
+    let (status, first) = put("dynamodb:GetItem", Some("NO_POLICY")).await;
+    assert_eq!(status, 200, "there was none");
+    assert_eq!(put("dynamodb:GetItem", None).await, (200, first.clone()), "the same text, the same revision");
+    assert_eq!(put("dynamodb:PutItem", Some("NO_POLICY")).await.0, 400, "there is one");
+    let (status, second) = put("dynamodb:PutItem", Some(first.as_str())).await;
+    assert!(status == 200 && second != first);
+    assert_eq!(put("dynamodb:Query", Some(first.as_str())).await.0, 400, "an old revision");
+    let found = stand.done("GetResourcePolicy", missing.clone()).await;
+    assert_eq!(found["RevisionId"], json!(second));
+    assert_eq!(found["Policy"], json!(policy("dynamodb:PutItem")));
+
+    let stale = json!({"ResourceArn": arn, "ExpectedRevisionId": first});
+    assert_eq!(stand.refused("DeleteResourcePolicy", stale).await.0, "PolicyNotFoundException");
+    assert_eq!(stand.done("DeleteResourcePolicy", missing.clone()).await, json!({"RevisionId": second}));
+    assert_eq!(stand.done("DeleteResourcePolicy", missing).await, json!({}), "idempotent");
+    let unknown = json!({"ResourceArn": arn.replace("tasks", "none"), "Policy": policy("dynamodb:Query")});
+    assert_eq!(stand.refused("PutResourcePolicy", unknown).await.0, "ResourceNotFoundException");
+}
+
+#[tokio::test]
+async fn backups_are_kept_for_at_most_35_days_of_a_table_that_is_there() {
+    let stand = Stand::start();
+    stand.table("tasks", on_demand()).await;
+    let set = |table: &str, days: u32| {
+        let wanted = json!({"PointInTimeRecoveryEnabled": true, "RecoveryPeriodInDays": days});
+        json!({"TableName": table, "PointInTimeRecoverySpecification": wanted})
+    };
+    for days in [0, 36] {
+        let (name, _) = stand.refused("UpdateContinuousBackups", set("tasks", days)).await;
+        assert_eq!(name, "ValidationException", "{days}");
+    }
+    assert_eq!(stand.refused("UpdateContinuousBackups", set("none", 7)).await.0, "TableNotFoundException");
+    let missing = json!({"TableName": "none"});
+    assert_eq!(stand.refused("DescribeContinuousBackups", missing).await.0, "TableNotFoundException");
+    let shown = stand.done("UpdateContinuousBackups", set("tasks", 7)).await;
+    let recovery = &shown["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"];
+    assert_eq!(
+        (&recovery["PointInTimeRecoveryStatus"], &recovery["RecoveryPeriodInDays"]),
+        (&json!("ENABLED"), &json!(7))
+    );
+}
+
+#[tokio::test]
+async fn errors_are_counted_by_whose_they_are_and_provisioned_units_without_a_call() {
+    let stand = Stand::start();
+    stand.table("tasks", provisioned(5)).await;
+    let account = &stand.tables.account;
+    let body = putting("tasks", "a").to_string();
+    account.measure("PutItem", &body, &Err(Failure::internal()), Duration::ZERO);
+    account.measure("PutItem", &body, &Err(Failure::unreadable()), Duration::ZERO);
+    let dimensions = [("Operation", "PutItem"), ("TableName", "tasks")];
+    assert_eq!(stand.sum("SystemErrors", &dimensions), Some(1.0));
+    assert_eq!(stand.sum("UserErrors", &[]), Some(1.0));
+    account.throttle.measure_provisioned();
+    for name in ["ProvisionedReadCapacityUnits", "ProvisionedWriteCapacityUnits"] {
+        assert_eq!(stand.sum(name, &[("TableName", "tasks")]), Some(5.0));
+    }
+}

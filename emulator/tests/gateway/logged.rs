@@ -1,0 +1,144 @@
+//! Access logs of real requests, handshakes and messages.
+
+use std::time::Duration;
+
+use emulator::invoke::InvokeOutcome;
+use futures_util::SinkExt;
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::http::api as http_api;
+use crate::stand::{DEADLINE, Stand, answered};
+use crate::websocket::{api as websocket_api, refused_with, text};
+
+#[tokio::test]
+async fn a_request_leaves_a_line_with_the_status_of_the_function_and_that_of_lambda() {
+    let stand = Stand::start(|_, event| match event["pathParameters"]["case"].as_str() {
+        Some("fails") => {
+            Some(InvokeOutcome::FunctionError { payload: bytes::Bytes::from_static(b"{}"), timed_out: false })
+        }
+        Some("throttled") => {
+            Some(InvokeOutcome::Throttled { reason: "ReservedFunctionConcurrentInvocationLimitExceeded" })
+        }
+        Some("malformed") => answered(json!({"statusCode": "many"})),
+        _ => answered(json!({"statusCode": 202, "body": "done"})),
+    })
+    .await;
+    let (id, url) = http_api(&stand, "POST /{case}", json!({}), json!({"payloadFormatVersion": "2.0"})).await;
+    let variables = [
+        "httpMethod",
+        "path",
+        "routeKey",
+        "status",
+        "integration.status",
+        "integrationStatus",
+        "integration.integrationStatus",
+        "responseLength",
+        "identity.sourceIp",
+        "nonsense",
+        "error.message",
+        "integrationErrorMessage",
+    ];
+    let format = variables.map(|name| format!("$context.{name}")).join("|");
+    stand.access_log(&id, "$default", &format).await;
+    for path in ["fine", "fails", "throttled", "malformed", "no/route"] {
+        Client::new().post(format!("{url}/{path}")).body("{}").send().await.unwrap();
+    }
+    assert_eq!(
+        stand.log_lines().await,
+        [
+            "POST|/fine|POST /{case}|202|202|200|200|4|127.0.0.1|-|-|-",
+            "POST|/fails|POST /{case}|500|-|200|200|35|127.0.0.1|-|Internal Server Error|The Lambda function \
+             returned the following error: Unhandled. Check your Lambda function code.",
+            "POST|/throttled|POST /{case}|503|-|429|429|33|127.0.0.1|-|Service Unavailable|Rate Exceeded.",
+            "POST|/malformed|POST /{case}|500|-|200|200|35|127.0.0.1|-|Internal Server Error|The response from \
+             the Lambda function doesn't match the format that API Gateway expects.",
+            "POST|/no/route|-|404|-|-|-|23|127.0.0.1|-|Not Found|-",
+        ]
+    );
+}
+
+const FORMAT: &str = "$context.eventType $context.routeKey $context.status $context.integration.status \
+                      $context.integrationStatus $context.error.message";
+
+#[tokio::test]
+async fn every_handshake_message_and_end_of_a_connection_leaves_a_line() {
+    let api = websocket_api(false).await;
+    api.stand.access_log(&api.id, "live", &format!("$context.connectionId {FORMAT}")).await;
+    let (mut socket, connection) = api.connect().await;
+    for message in ["a", "fail"] {
+        socket.send(Message::text(message)).await.unwrap();
+        text(&mut socket).await;
+    }
+    let limit = json!({"throttlingBurstLimit": 0, "throttlingRateLimit": 0.0});
+    api.stand.change_stage(&api.id, "live", json!({"routeSettings": {"$default": limit}})).await;
+    socket.send(Message::text("b")).await.unwrap();
+    text(&mut socket).await;
+    socket.close(None).await.unwrap();
+    api.disconnected().await;
+    let lines = async {
+        loop {
+            let lines = api.stand.log_lines().await;
+            if lines.len() == 5 {
+                return lines;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let lines = tokio::time::timeout(DEADLINE, lines).await.unwrap();
+    let expected = [
+        "CONNECT $connect 200 200 200 -",
+        "MESSAGE $default 200 200 200 -",
+        "MESSAGE $default 500 - 200 Internal server error",
+        "MESSAGE $default 429 - - Too Many Requests",
+        "DISCONNECT $disconnect 200 200 200 -",
+    ];
+    assert_eq!(lines, expected.map(|line| format!("{connection} {line}")));
+}
+
+#[tokio::test]
+async fn what_is_refused_leaves_a_line_too() {
+    let api = websocket_api(true).await;
+    api.stand.access_log(&api.id, "live", FORMAT).await;
+    for query in ["", "?token=bad", "?token=good&refuse=401", "?token=good&refuse=broken"] {
+        refused_with(connect_async(format!("{}{query}", api.url)).await);
+    }
+    assert_eq!(
+        api.stand.log_lines().await,
+        [
+            "CONNECT $connect 401 - - Unauthorized",
+            "CONNECT $connect 403 - - Forbidden",
+            "CONNECT $connect 401 401 200 -",
+            "CONNECT $connect 502 - 200 Internal server error",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_message_without_a_route_or_in_time_is_logged_as_refused() {
+    let stand = Stand::start(|_, _| None).await;
+    let id = stand.websocket_api().await;
+    let target = stand.integration(&id, "work", json!({})).await;
+    stand.route(&id, "hang", &target, json!({})).await;
+    stand.stage(&id, "live").await;
+    stand.access_log(&id, "live", FORMAT).await;
+    let url = format!("ws://{}/_aws/execute-api/{id}/live", stand.address);
+    let (mut socket, _) = connect_async(url).await.unwrap();
+    socket.send(Message::text("nowhere")).await.unwrap();
+    text(&mut socket).await;
+    socket.send(Message::text(json!({"action": "hang"}).to_string())).await.unwrap();
+    stand.calls_when("work", 1).await;
+    stand.clock.advance(Duration::from_secs(29));
+    let frame: Value = serde_json::from_str(&text(&mut socket).await).unwrap();
+    assert_eq!(frame["message"], "Endpoint request timed out");
+    assert_eq!(
+        stand.log_lines().await,
+        [
+            "CONNECT $connect 200 - - -",
+            "MESSAGE - 403 - - Forbidden",
+            "MESSAGE hang 504 - - Endpoint request timed out",
+        ]
+    );
+}
