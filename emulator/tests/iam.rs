@@ -22,6 +22,9 @@ fn statement(actions: &[&str], resource: &str) -> Value {
     json!({"Effect": "Allow", "Action": actions, "Resource": resource})
 }
 
+/// The administrator's: signatures themselves are not checked.
+const SIGNED_FOR_IAM: &str = "AWS4-HMAC-SHA256 Credential=AKIAADMIN/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0";
+
 /// A call of the IAM API, which has no SDK here.
 async fn iam(account: &Account, action: &str, parameters: &[(&str, &str)]) {
     let mut form = format!("Action={action}&Version=2010-05-08");
@@ -32,6 +35,7 @@ async fn iam(account: &Account, action: &str, parameters: &[(&str, &str)]) {
     let answer = reqwest::Client::new()
         .post(account.running.endpoint())
         .header("content-type", "application/x-www-form-urlencoded")
+        .header("authorization", SIGNED_FOR_IAM)
         .body(form)
         .send()
         .await
@@ -142,6 +146,21 @@ async fn a_function_may_do_what_its_role_allows_and_is_refused_the_rest_as_on_aw
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_gets_around_nothing_by_not_signing() {
+    for iam in [true, false] {
+        let account = Account::start(iam).await;
+        let call = reqwest::Client::new().post(account.running.endpoint()).body("{}");
+        let answer = call.header("x-amz-target", "AmazonSQS.ListQueues").send().await.unwrap();
+        assert_eq!(answer.status(), if iam { 403 } else { 200 }, "enforced: {iam}");
+        let error = answer.headers().get("x-amzn-query-error").map(|value| value.to_str().unwrap());
+        assert_eq!(error, iam.then_some("MissingAuthenticationToken;Sender"));
+        let health = format!("{}/_emulator/health", account.running.endpoint());
+        assert_eq!(reqwest::get(health).await.unwrap().status(), 200);
+        account.running.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_is_refused_for_the_one_item_whose_action_is_missing() {
     let account = Account::start(true).await;
     role(&account, json!([statement(&["dynamodb:PutItem"], TABLE)])).await;
@@ -174,7 +193,7 @@ async fn a_mapping_needs_three_permissions_of_the_execution_role_on_the_queue() 
     assert_eq!(refused.code(), Some("InvalidParameterValueException"));
     assert_eq!(
         refused.message(),
-        Some("The provided execution role does not have permissions to call GetQueueAttributes on SQS")
+        Some("The function execution role does not have permissions to call GetQueueAttributes on SQS")
     );
     let all = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
     allow(&account, json!([statement(&all, QUEUE)])).await;

@@ -20,6 +20,10 @@ pub(crate) enum Form {
     },
     Bool,
     Text,
+    /// ARNs, separated by commas.
+    Alarms,
+    /// States, separated by commas.
+    AlarmStates,
     /// `ec2` and `kinesis` only: anything else is rejected in AWS's words.
     InjectableService,
 }
@@ -40,6 +44,10 @@ const fn required(name: &'static str, form: Form) -> Parameter {
 const fn optional(name: &'static str, form: Form) -> Parameter {
     Parameter { name, required: false, form }
 }
+
+/// AWS: the most alarms in one assertion.
+const ALARMS_MAX: usize = 5;
+const ALARM_STATES: [&str; 3] = ["OK", "ALARM", "INSUFFICIENT_DATA"];
 
 const PERCENT: Form = Form::Number { low: 1, high: 100 };
 const FUNCTIONS: Option<(&str, &str)> = Some(("Functions", "aws:lambda:function"));
@@ -62,7 +70,7 @@ pub(crate) const ACTIONS: &[Action] = &[
         id: ASSERT_ALARM,
         description: "Asserts that the CloudWatch alarms are in the expected states.",
         target: None,
-        parameters: &[required("alarmArns", Form::Text), required("alarmStates", Form::Text)],
+        parameters: &[required("alarmArns", Form::Alarms), required("alarmStates", Form::AlarmStates)],
     },
     Action {
         id: "aws:fis:inject-api-internal-error",
@@ -132,6 +140,13 @@ pub(crate) fn find(id: &str) -> Option<&'static Action> {
     ACTIONS.iter().find(|action| action.id == id)
 }
 
+/// Added to the refusal of an action: AWS has some fifty, and whoever asks for one of the others must not think that it has
+/// not.
+pub(crate) fn emulated() -> String {
+    let ids: Vec<&str> = ACTIONS.iter().map(|action| action.id).collect();
+    format!("Of AWS's actions only these are emulated: {}", ids.join(", "))
+}
+
 /// AWS: at least a minute, at most twelve hours. Milliseconds; None when it is no such duration.
 pub(crate) fn duration_ms(text: &str) -> Option<i64> {
     let (mut rest, mut total_seconds) = (text.strip_prefix("PT")?, 0_i64);
@@ -152,12 +167,19 @@ pub(crate) fn fault_of(form: Form, value: &str) -> Option<&'static str> {
         Form::Number { low, high } => value.parse::<i64>().is_ok_and(|number| (low..=high).contains(&number)),
         Form::Bool => matches!(value, "true" | "false"),
         Form::Text => !value.is_empty(),
+        Form::Alarms => value.split(',').count() <= ALARMS_MAX && value.split(',').all(is_alarm),
+        Form::AlarmStates => value.split(',').all(|state| ALARM_STATES.contains(&state)),
         Form::InjectableService => {
             return (!matches!(value, "ec2" | "kinesis"))
                 .then_some("The service parameter value is not supported for the action");
         }
     };
     (!sound).then_some("The parameter value is not valid for the action")
+}
+
+fn is_alarm(arn: &str) -> bool {
+    let parts: Vec<&str> = arn.splitn(7, ':').collect();
+    matches!(parts.as_slice(), ["arn", _, "cloudwatch", _, _, "alarm", name] if !name.is_empty())
 }
 
 pub(crate) fn describe(action: &Action, region: &str, account: &str) -> Value {
@@ -196,6 +218,25 @@ mod tests {
         assert_eq!(duration_ms("PT12H"), Some(43_200_000));
         for refused in ["", "PT", "PT59S", "PT12H1S", "1M", "PT1M1H", "P1D", "PTM", "PT-1M"] {
             assert_eq!(duration_ms(refused), None, "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_assertion_names_at_most_five_alarms_and_states_that_alarms_have() {
+        let alarm = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:customers";
+        let alarms = |count: usize| vec![alarm; count].join(",");
+        for sound in [alarms(1), alarms(5), format!("{alarm}:of-a-name-with-a-colon")] {
+            assert_eq!(fault_of(Form::Alarms, &sound), None, "{sound}");
+        }
+        let metric = "arn:aws:cloudwatch:us-east-1:123456789012:dashboard:customers";
+        for refused in [alarms(6), format!("{alarm},"), "customers".to_owned(), metric.to_owned()] {
+            assert!(fault_of(Form::Alarms, &refused).is_some(), "{refused}");
+        }
+        for sound in ["OK", "ALARM,INSUFFICIENT_DATA"] {
+            assert_eq!(fault_of(Form::AlarmStates, sound), None, "{sound}");
+        }
+        for refused in ["", "ok", "OK,", "OK,BROKEN"] {
+            assert!(fault_of(Form::AlarmStates, refused).is_some(), "{refused}");
         }
     }
 

@@ -83,8 +83,8 @@ pub(crate) fn route(fis: &Fis, request: &AwsRequest) -> Answer {
             page("actions", all.collect(), request)
         }
         ("GET", ["actions", id]) => {
-            let action =
-                catalogue::find(id).ok_or_else(|| FisError::not_found(format!("Action {id} not found.")))?;
+            let missing = || FisError::not_found(format!("Action {id} not found. {}", catalogue::emulated()));
+            let action = catalogue::find(id).ok_or_else(missing)?;
             let settings = &fis.inner.settings;
             ok(&json!({"action": catalogue::describe(action, &settings.region, &settings.account_id)}))
         }

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::Fis;
 use super::catalogue::{self, duration_ms};
-use super::experiment::{Experiment, Failure, Status};
+use super::experiment::{Experiment, Failure, Resolved, Status};
 use super::template::Action;
 use super::{State, permission, targets};
 use crate::lambda::{Fault, FaultKind};
@@ -121,7 +121,8 @@ fn end_due(fis: &Fis, experiment: &mut Experiment, now_ms: i64, wake_ms: &mut i6
 
 fn start_ready(fis: &Fis, experiment: &mut Experiment, now_ms: i64) -> Result<bool, Failure> {
     let done = |experiment: &Experiment, name: &String| {
-        experiment.actions.get(name).is_some_and(|run| run.status == Status::Completed)
+        let run = experiment.actions.get(name);
+        run.is_some_and(|run| matches!(run.status, Status::Completed | Status::Skipped))
     };
     let ready: Vec<(String, Action)> = experiment
         .template
@@ -132,6 +133,12 @@ fn start_ready(fis: &Fis, experiment: &mut Experiment, now_ms: i64) -> Result<bo
         .map(|(name, action)| (name.clone(), action.clone()))
         .collect();
     for (name, action) in &ready {
+        if !action.targets.is_empty() && targets_of(experiment, action).next().is_none() {
+            if let Some(run) = experiment.actions.get_mut(name) {
+                run.end(Status::Skipped, "Action was skipped: its target resolved to nothing.", now_ms);
+            }
+            continue;
+        }
         let outcome = start(fis, experiment, name, action, now_ms);
         if let Some(run) = experiment.actions.get_mut(name) {
             run.started_ms = Some(now_ms);
@@ -170,11 +177,9 @@ fn start(
             Ok(())
         }
         _ => {
-            for resolved in
-                experiment.resolved.iter().filter(|found| action.targets.values().any(|t| *t == found.target))
-            {
-                let location =
-                    fis.inner.lambda.fault_target(&resolved.arn).and_then(|t| t.configuration_location);
+            for resolved in targets_of(experiment, action) {
+                let found = fis.inner.lambda.fault_target(&resolved.name, resolved.qualifier.as_deref());
+                let location = found.and_then(|found| found.configuration_location);
                 let Some(location) = location.filter(|location| location.starts_with("arn:aws:s3:::")) else {
                     let reason = format!(
                         "The function {} has no S3 ARN in AWS_FIS_CONFIGURATION_LOCATION.",
@@ -191,6 +196,12 @@ fn start(
             Ok(())
         }
     }
+}
+
+/// What the targets of the action turned out to be.
+fn targets_of<'a>(experiment: &'a Experiment, action: &'a Action) -> impl Iterator<Item = &'a Resolved> {
+    let is_meant = move |found: &&Resolved| action.targets.values().any(|target| *target == found.target);
+    experiment.resolved.iter().filter(is_meant)
 }
 
 /// The parameters were checked when the template was made.

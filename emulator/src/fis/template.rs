@@ -199,8 +199,10 @@ impl Template {
 
     fn check_action(&self, name: &str, action: &Action) -> Result<(), FisError> {
         let invalid = |why: &str| FisError::validation(format!("Action {name}: {why}"));
-        let known = catalogue::find(&action.action_id)
-            .ok_or_else(|| FisError::not_found(format!("Invalid actionId: {}", action.action_id)))?;
+        let known = catalogue::find(&action.action_id).ok_or_else(|| {
+            let emulated = catalogue::emulated();
+            FisError::not_found(format!("Invalid actionId: {}. {emulated}", action.action_id))
+        })?;
         for parameter in known.parameters {
             match action.parameters.get(parameter.name) {
                 None if parameter.required => {

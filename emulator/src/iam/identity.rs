@@ -17,6 +17,8 @@ pub(super) struct Identities {
     by_arn: HashMap<String, Arc<Identity>>,
     /// Of users, by access key.
     signers: HashMap<String, Arc<Signer>>,
+    /// ARNs of groups and instance profiles, which nobody acts as.
+    others: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,16 @@ impl Identities {
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Identity> {
         self.by_arn.values().map(Arc::as_ref)
+    }
+
+    /// The ARN with the path that it was made with: calls name roles, users, groups and instance profiles without.
+    pub(super) fn with_path(&self, arn: &str) -> Option<&str> {
+        let (kind, name) = arn.rsplit_once('/')?;
+        let is_same = |known: &&String| {
+            let rest = known.strip_prefix(kind);
+            rest.is_some_and(|rest| rest.starts_with('/') && rest.rsplit('/').next() == Some(name))
+        };
+        self.by_arn.keys().chain(&self.others).find(is_same).map(String::as_str)
     }
 
     /// The user whose key that is.
@@ -129,7 +141,9 @@ pub(super) fn read(view: &IamStateView, before: &Identities) -> Identities {
     let roles = view.roles.values().map(|role| reader.role(role));
     let users = view.users.values().map(|user| reader.user(user));
     let by_arn = roles.chain(users).map(|identity| (identity.arn.clone(), Arc::new(identity))).collect();
-    Identities { by_arn, signers: reader.signers() }
+    let groups = view.groups.values().map(|group| group.arn.clone());
+    let profiles = view.instance_profiles.values().map(|profile| profile.arn.clone());
+    Identities { by_arn, signers: reader.signers(), others: groups.chain(profiles).collect() }
 }
 
 struct Reader<'a> {

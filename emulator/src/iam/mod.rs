@@ -1,8 +1,9 @@
 //! Who may do what: credentials of functions, policies, and the decision on every call that a function makes.
 //!
 //! The IAM API is an engine of others ([`service`]); what it stores is read here whenever it changes. A call is judged
-//! only when it was signed with credentials that Lambda gave to a function, STS to whoever took a role, or IAM to a user:
-//! everybody else is the account's administrator, whom only the policies of resources can deny.
+//! when it was signed with credentials that Lambda gave to a function, STS to whoever took a role, or IAM to a user. Who
+//! signs with any other key is the account's administrator, whom only the policies of resources can deny; who does not sign
+//! is refused.
 
 mod condition;
 mod context;
@@ -20,6 +21,7 @@ mod usage;
 mod variable;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use context::Context;
@@ -36,7 +38,11 @@ use crate::settings::Random;
 use crate::wire::{AwsRequest, AwsResponse};
 use credentials::Sessions;
 use identity::Identities;
+use needs::Need;
 use usage::Refusals;
+
+/// What STS is asked by who has no key yet.
+const WITHOUT_SIGNATURE: [&str; 2] = ["AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"];
 
 /// The decisions of one account. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -46,7 +52,7 @@ pub struct Iam {
 
 #[derive(Debug)]
 struct Inner {
-    enforced: bool,
+    enforced: AtomicBool,
     sessions: Sessions,
     identities: RwLock<Arc<Identities>>,
     refusals: Mutex<Refusals>,
@@ -106,7 +112,7 @@ impl Iam {
     #[must_use]
     pub fn new(enforced: bool) -> Self {
         let inner = Inner {
-            enforced,
+            enforced: AtomicBool::new(enforced),
             sessions: Sessions::default(),
             identities: RwLock::default(),
             refusals: Mutex::default(),
@@ -118,7 +124,12 @@ impl Iam {
     /// False with `--iam off`.
     #[must_use]
     pub fn is_enforced(&self) -> bool {
-        self.inner.enforced
+        self.inner.enforced.load(Ordering::Relaxed)
+    }
+
+    /// From now on, or no longer. Calls that are made again were judged when they were made.
+    pub fn enforce(&self, enforced: bool) {
+        self.inner.enforced.store(enforced, Ordering::Relaxed);
     }
 
     /// Credentials for a function of this name that runs as this role.
@@ -161,7 +172,7 @@ impl Iam {
     /// # Errors
     /// What AWS would say, when it may not.
     pub fn check(&self, signer: &Signer, ask: &Ask<'_>) -> Result<(), Denied> {
-        if !self.inner.enforced {
+        if !self.is_enforced() {
             return Ok(());
         }
         let resource_policy = self.resource_policy(ask.resource);
@@ -179,7 +190,7 @@ impl Iam {
     /// # Errors
     /// As of [`Iam::check`].
     pub fn check_role(&self, role_arn: &str, session: &str, ask: &Ask<'_>) -> Result<(), Denied> {
-        if !self.inner.enforced {
+        if !self.is_enforced() {
             return Ok(());
         }
         self.check(&Signer::session(role_arn, session), ask)
@@ -188,7 +199,7 @@ impl Iam {
     /// Whether the trust policy of the role lets a service take it. Without enforcement every role trusts everyone.
     #[must_use]
     pub fn may_assume(&self, role_arn: &str, service: &str, context: Context<'_>) -> bool {
-        if !self.inner.enforced {
+        if !self.is_enforced() {
             return true;
         }
         let ask = Ask { action: "sts:AssumeRole", resource: role_arn, context };
@@ -198,8 +209,11 @@ impl Iam {
     /// Judges a request to a service. None: it may go on.
     #[must_use]
     pub fn judge(&self, request: &AwsRequest, account_id: &str, now_ms: i64) -> Option<AwsResponse> {
-        if !self.inner.enforced {
+        if !self.is_enforced() {
             return None;
+        }
+        if request.access_key_id.is_empty() {
+            return self.judge_unsigned(request, account_id, now_ms);
         }
         let Some(signer) = self.signer(&request.access_key_id) else {
             return self.judge_administrator(request, account_id, now_ms);
@@ -207,16 +221,44 @@ impl Iam {
         if !signer.is_valid(now_ms) {
             return Some(refusal::worthless(request, signer.validity));
         }
-        let needs = needs::of(request, account_id);
-        for need in &needs {
-            let pairs = need.pairs();
-            let context = Context::with(now_ms, &pairs);
-            let ask = Ask { action: &need.action, resource: &need.resource, context };
-            if let Err(denied) = self.check(&signer, &ask) {
-                return Some(refusal::response(request, &denied));
+        let needs = self.needs(request, account_id);
+        let denied = needs.iter().find_map(|need| need.put(now_ms, |ask| self.check(&signer, ask)).err())?;
+        Some(refusal::response(request, &denied))
+    }
+
+    /// With the paths in the ARNs of what IAM has, which no call names.
+    fn needs(&self, request: &AwsRequest, account_id: &str) -> Vec<Need> {
+        let mut needs = needs::of(request, account_id);
+        if request.service == "iam" {
+            let identities = self.identities();
+            for need in &mut needs {
+                if let Some(arn) = identities.with_path(&need.resource) {
+                    need.resource = arn.to_owned();
+                }
             }
         }
-        None
+        needs
+    }
+
+    /// Without a signature AWS lets through what the policy of a bucket or a queue allows to everybody, and those who prove
+    /// to STS in another way who they are.
+    fn judge_unsigned(&self, request: &AwsRequest, account_id: &str, now_ms: i64) -> Option<AwsResponse> {
+        let is_open = match request.service.as_str() {
+            // Nothing tells the service: that is what the caller will hear.
+            "" => true,
+            "sts" => {
+                let action = needs::form_value(request, "Action");
+                action.is_some_and(|action| WITHOUT_SIGNATURE.contains(&action.as_str()))
+            }
+            "s3" | "sqs" => needs::of(request, account_id).iter().all(|need| {
+                need.put(now_ms, |ask| {
+                    let policy = self.resource_policy(ask.resource);
+                    policy.is_some_and(|policy| policy.allows(ask, &Caller::Anonymous))
+                })
+            }),
+            _ => false,
+        };
+        (!is_open).then(|| refusal::unsigned(request))
     }
 
     /// The account's administrator may do everything but what the policy of a table or bucket denies to everyone. Queues
@@ -233,11 +275,10 @@ impl Iam {
             return None;
         }
         let denied = needs::of(request, account_id).into_iter().find(|need| {
-            let pairs = need.pairs();
-            let context = Context::with(now_ms, &pairs);
-            let ask = Ask { action: &need.action, resource: &need.resource, context };
-            let policy = self.resource_policy(&need.resource);
-            policy.is_some_and(|policy| policy.ask(&ask, &Caller::Root { account_id }) == Verdict::Denies)
+            need.put(now_ms, |ask| {
+                let policy = self.resource_policy(ask.resource);
+                policy.is_some_and(|policy| policy.ask(ask, &Caller::Root { account_id }) == Verdict::Denies)
+            })
         })?;
         // Else nobody could ever take the denial back: AWS keeps a policy from locking out who sets it, and lets the
         // account's root read, replace and delete any bucket's.
@@ -291,7 +332,7 @@ impl Iam {
     #[must_use]
     pub fn report(&self) -> Report {
         let refusals = self.inner.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.report(self.inner.enforced, &self.identities())
+        refusals.report(self.is_enforced(), &self.identities())
     }
 }
 

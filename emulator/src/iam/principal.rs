@@ -13,6 +13,8 @@ pub enum Caller<'a> {
     Signer { account_id: &'a str, identity_arn: &'a str, arn: &'a str },
     /// An AWS service, such as `apigateway.amazonaws.com`.
     Service(&'a str),
+    /// Who did not sign.
+    Anonymous,
 }
 
 impl<'a> Caller<'a> {
@@ -138,6 +140,13 @@ mod tests {
         assert_eq!(fit(&json!({"Service": "apigateway.amazonaws.com"}), &gateway), Fit::Exact);
         assert_eq!(fit(&json!({"Service": "events.amazonaws.com"}), &gateway), Fit::No);
         assert_eq!(fit(&json!({"AWS": "123456789012"}), &gateway), Fit::No);
+    }
+
+    #[test]
+    fn who_did_not_sign_is_named_only_with_everybody() {
+        assert_eq!(fit(&json!("*"), &Caller::Anonymous), Fit::Exact);
+        assert_eq!(fit(&json!({"AWS": "123456789012"}), &Caller::Anonymous), Fit::No);
+        assert_eq!(fit(&json!({"Service": "lambda.amazonaws.com"}), &Caller::Anonymous), Fit::No);
     }
 
     #[test]

@@ -21,12 +21,14 @@ pub(super) fn response(request: &AwsRequest, denied: &Denied) -> AwsResponse {
     }
 }
 
-/// How AWS words that a key is worth nothing.
+/// How AWS words that a key is worth nothing, or that there is none.
 struct Worthless {
     bar: Bar,
     query_code: &'static str,
     json_code: &'static str,
     message: &'static str,
+    /// Where services with REST say it otherwise.
+    rest_message: Option<&'static str>,
     /// S3 has words of its own.
     s3: (StatusCode, &'static str, &'static str),
 }
@@ -36,6 +38,7 @@ const EXPIRED: Worthless = Worthless {
     query_code: "ExpiredToken",
     json_code: "ExpiredTokenException",
     message: "The security token included in the request is expired",
+    rest_message: None,
     s3: (StatusCode::BAD_REQUEST, "ExpiredToken", "The provided token has expired."),
 };
 
@@ -44,11 +47,21 @@ const UNKNOWN: Worthless = Worthless {
     query_code: "InvalidClientTokenId",
     json_code: "UnrecognizedClientException",
     message: "The security token included in the request is invalid.",
+    rest_message: None,
     s3: (
         StatusCode::FORBIDDEN,
         "InvalidAccessKeyId",
         "The AWS Access Key Id you provided does not exist in our records.",
     ),
+};
+
+const MISSING: Worthless = Worthless {
+    bar: Bar::Unsigned,
+    query_code: "MissingAuthenticationToken",
+    json_code: "MissingAuthenticationTokenException",
+    message: "Request is missing Authentication Token",
+    rest_message: Some("Missing Authentication Token"),
+    s3: (StatusCode::FORBIDDEN, "AccessDenied", "Access Denied"),
 };
 
 /// A key whose time is over, or that nobody has any more.
@@ -57,17 +70,26 @@ pub(super) fn worthless(request: &AwsRequest, validity: Validity) -> AwsResponse
         Validity::Until { .. } => EXPIRED,
         Validity::Lasting | Validity::Over => UNKNOWN,
     };
-    let Worthless { bar, query_code, json_code, message, s3: (s3_status, s3_code, s3_message) } = words;
+    refused(request, words)
+}
+
+/// A call that nobody signed.
+pub(super) fn unsigned(request: &AwsRequest) -> AwsResponse {
+    refused(request, MISSING)
+}
+
+fn refused(request: &AwsRequest, words: Worthless) -> AwsResponse {
+    let Worthless { bar, query_code, json_code, message, rest_message, s3 } = words;
     let json = json!({"__type": format!("com.amazon.coral.service#{json_code}"), "message": message});
     match request.service.as_str() {
-        "s3" => s3_error(s3_status, s3_code, s3_message, request),
+        "s3" => s3_error(s3.0, s3.1, s3.2, request),
         "monitoring" => cloudwatch::barred(request, bar, message.to_owned()),
         "iam" | "sts" => forbidden(query_code, message),
         "sqs" if request.header("x-amz-target").is_none() => forbidden(query_code, message),
         "sqs" => of_sqs(query_code, &json),
         "dynamodb" => of_dynamodb(json.to_string()),
         "logs" | "ssm" | "tagging" => json_1_1(&json!({"__type": json_code, "message": message})),
-        _ => rest(json_code, &json!({"message": message})),
+        _ => rest(json_code, &json!({"message": rest_message.unwrap_or(message)})),
     }
 }
 

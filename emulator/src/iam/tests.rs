@@ -270,6 +270,109 @@ async fn other_callers_are_the_administrator_and_an_enforcement_that_is_off_judg
 }
 
 #[tokio::test]
+async fn who_does_not_sign_is_refused_in_the_words_of_each_service() {
+    let fixture = Fixture::new().await;
+    let target = |target: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-target", HeaderValue::from_static(target));
+        headers
+    };
+    let judge = |request: &AwsRequest| fixture.iam.judge(request, ACCOUNT, 0);
+    let text = |answer: &AwsResponse| String::from_utf8_lossy(&answer.body).into_owned();
+    let plain = |service| request(service, HeaderMap::new(), "{}".to_owned(), "");
+    let dynamodb = request("dynamodb", target("DynamoDB_20120810.GetItem"), "{}".to_owned(), "");
+    let refused = judge(&dynamodb).unwrap();
+    assert_eq!(refused.status, 400);
+    assert!(text(&refused).contains("com.amazon.coral.service#MissingAuthenticationTokenException"));
+    let refused = judge(&request("sqs", target("AmazonSQS.ListQueues"), "{}".to_owned(), "")).unwrap();
+    assert_eq!(refused.status, 403);
+    assert_eq!(refused.headers["x-amzn-query-error"], "MissingAuthenticationToken;Sender");
+    let refused = judge(&form("sts", "", "GetCallerIdentity", &[])).unwrap();
+    assert_eq!(refused.status, 403);
+    assert!(text(&refused).contains("<Code>MissingAuthenticationToken</Code>"));
+    let refused = judge(&plain("lambda")).unwrap();
+    assert_eq!(refused.status, 403);
+    assert_eq!(refused.headers["x-amzn-errortype"], "MissingAuthenticationTokenException");
+    assert_eq!(message(&refused), "Missing Authentication Token");
+    let refused = judge(&plain("monitoring")).unwrap();
+    assert_eq!(refused.headers["x-amzn-query-error"], "MissingAuthenticationToken;Sender");
+    assert!(text(&judge(&plain("s3")).unwrap()).contains("<Code>AccessDenied</Code>"));
+    assert!(judge(&form("sts", "", "AssumeRoleWithWebIdentity", &[])).is_none());
+    assert!(judge(&plain("")).is_none(), "that nothing tells the service is said elsewhere");
+    assert!(Iam::new(false).judge(&dynamodb, ACCOUNT, 0).is_none());
+}
+
+#[tokio::test]
+async fn who_does_not_sign_may_do_what_a_bucket_or_a_queue_allows_to_everybody() {
+    let fixture = Fixture::new().await;
+    let everybody = |action: &str, resource: &str| {
+        let document = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": "*", "Action": action, "Resource": resource},
+            {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "*", "Resource": resource},
+        ]});
+        Arc::new(Policy::from_value(&document, Kind::Resource).unwrap())
+    };
+    let bucket = everybody("s3:GetObject", "arn:aws:s3:::home/*");
+    fixture.iam.set_policy_source("s3", Arc::new(Bucket(bucket)));
+    fixture.iam.set_policy_source("sqs", Arc::new(OnePolicy(everybody("sqs:SendMessage", QUEUE))));
+    let object = |method: Method| {
+        let call = request("s3", HeaderMap::new(), String::new(), "");
+        let call = AwsRequest { method, path: "/home/a".to_owned(), ..call };
+        fixture.iam.judge(&call, ACCOUNT, 0).is_none()
+    };
+    assert!(object(Method::GET) && !object(Method::PUT));
+    let body = json!({"QueueUrl": "http://127.0.0.1:1/123456789012/tasks"});
+    assert!(fixture.judge_as("", "sqs", "AmazonSQS.SendMessage", &body).is_none());
+    assert!(fixture.judge_as("", "sqs", "AmazonSQS.ReceiveMessage", &body).is_some());
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_known_is_for_those_who_may_do_everything() {
+    let fixture = Fixture::new().await;
+    fixture.allow("read", json!([statement("Allow", "lambda:Get*", "*")])).await;
+    let unknown = || {
+        let call = request("lambda", HeaderMap::new(), String::new(), &fixture.key);
+        let path = "/2020-04-22/code-signing-configs".to_owned();
+        fixture.iam.judge(&AwsRequest { method: Method::GET, path, ..call }, ACCOUNT, 0)
+    };
+    let denied = message(&unknown().unwrap());
+    assert!(
+        denied.contains("lambda:UnknownOperation on resource: GET /2020-04-22/code-signing-configs"),
+        "{denied}"
+    );
+    fixture.allow("all", json!([statement("Allow", "lambda:*", "*")])).await;
+    assert!(unknown().is_none());
+}
+
+#[tokio::test]
+async fn roles_users_and_groups_are_named_with_their_paths() {
+    let fixture = Fixture::new().await;
+    let trust = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+    let path = ("Path", "/team/");
+    let role = [("RoleName", "pathed"), path, ("AssumeRolePolicyDocument", trust.as_str())];
+    for (action, parameters) in [
+        ("CreateRole", role.as_slice()),
+        ("CreateUser", &[("UserName", "alice"), path]),
+        ("CreateGroup", &[("GroupName", "operators"), path]),
+    ] {
+        assert_eq!(fixture.call(action, parameters).await.status, 200, "{action}");
+    }
+    let own = |kind: &str| format!("arn:aws:iam::123456789012:{kind}/team/*");
+    let own = json!([{"Effect": "Allow", "Action": "iam:*",
+        "Resource": [own("role"), own("user"), own("group")]}]);
+    fixture.allow("team", own).await;
+    let may = |action: &str, parameters: &[(&str, &str)]| {
+        fixture.iam.judge(&form("iam", &fixture.key, action, parameters), ACCOUNT, 0).is_none()
+    };
+    assert!(may("GetRole", &[("RoleName", "pathed")]));
+    assert!(may("GetUser", &[("UserName", "alice")]));
+    assert!(may("GetGroup", &[("GroupName", "operators")]));
+    assert!(may("CreateRole", &[("RoleName", "new"), path]));
+    assert!(!may("GetRole", &[("RoleName", "worker")]));
+    assert!(!may("CreateRole", &[("RoleName", "new")]));
+}
+
+#[tokio::test]
 async fn a_role_is_taken_only_by_the_service_that_it_trusts() {
     let fixture = Fixture::new().await;
     assert!(fixture.iam.may_assume(ROLE, "lambda.amazonaws.com", Context::at(0)));

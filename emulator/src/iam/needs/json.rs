@@ -1,5 +1,7 @@
 //! Services of the JSON protocol with few operations: Logs, Systems Manager, tagging.
 
+use serde_json::Value;
+
 use super::{Need, Place, body, target};
 use crate::wire::AwsRequest;
 
@@ -31,13 +33,11 @@ pub(super) fn ssm(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         };
         Need::new(action.clone(), arn)
     };
-    if let Some(names) = body["Names"].as_array() {
-        return names.iter().filter_map(|name| name.as_str()).map(of_parameter).collect();
-    }
-    match body["Name"].as_str().or_else(|| body["Path"].as_str()) {
-        Some(name) => vec![of_parameter(name)],
-        None => vec![Need::anywhere(action)],
-    }
+    // Whichever of them the operation reads.
+    let single = ["Name", "Path", "ResourceId"].into_iter().filter_map(|member| body[member].as_str());
+    let many = body["Names"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let needs: Vec<Need> = single.chain(many).map(of_parameter).collect();
+    if needs.is_empty() { vec![Need::anywhere(action)] } else { needs }
 }
 
 pub(super) fn tagging(request: &AwsRequest) -> Vec<Need> {

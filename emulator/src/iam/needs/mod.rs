@@ -1,10 +1,13 @@
-//! Which actions on which resources a request needs. An operation that no service here has needs nothing: it is refused
-//! by its service as unknown.
+//! Which actions on which resources a request needs.
+//!
+//! An operation that is not known here needs an action that no policy names, so that nothing goes through unseen: only who
+//! may do everything with the service gets as far as it.
 
 mod dynamodb;
 mod json;
 mod query;
 mod rest;
+mod s3;
 mod sqs;
 
 use std::borrow::Cow;
@@ -12,7 +15,12 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use super::context::Context;
+use super::policy::Ask;
 use crate::wire::AwsRequest;
+
+/// The registry's name for the mappings, which answer for Lambda.
+const MAPPINGS: &str = "event-source-mappings";
 
 /// One action on one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +37,12 @@ impl Need {
         Self { action: action.into(), resource: resource.into(), context: Vec::new() }
     }
 
-    pub(super) fn pairs(&self) -> Vec<(&str, &str)> {
-        self.context.iter().map(|(key, value)| (*key, value.as_str())).collect()
+    /// Puts it to whoever answers, with the keys of the request at this time.
+    pub(super) fn put<T>(&self, now_ms: i64, answer: impl FnOnce(&Ask<'_>) -> T) -> T {
+        let pairs: Vec<(&str, &str)> =
+            self.context.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let context = Context::with(now_ms, &pairs);
+        answer(&Ask { action: &self.action, resource: &self.resource, context })
     }
 
     /// For actions that have no resource to name.
@@ -54,7 +66,7 @@ impl Place<'_> {
 
 pub(super) fn of(request: &AwsRequest, account_id: &str) -> Vec<Need> {
     let place = Place { region: &request.region, account_id };
-    match request.service.as_str() {
+    let needs = match request.service.as_str() {
         "sqs" => sqs::needs(request, place),
         "dynamodb" => dynamodb::needs(request, place),
         "logs" => json::logs(request, place),
@@ -63,14 +75,34 @@ pub(super) fn of(request: &AwsRequest, account_id: &str) -> Vec<Need> {
         "monitoring" => query::cloudwatch(request, place),
         "iam" => query::iam(request, place),
         "sts" => query::sts(request),
-        "s3" => rest::s3(request),
-        "lambda" => rest::lambda(request, place),
+        "s3" => s3::needs(request),
+        "lambda" | MAPPINGS => rest::lambda(request, place),
         "apigateway" => vec![rest::apigateway(request)],
         "fis" => rest::fis(request, place),
         "scheduler" => rest::scheduler(request, place),
-        "xray" => rest::xray(request),
-        _ => Vec::new(),
-    }
+        "xray" => return rest::xray(request),
+        // Nothing answers there.
+        _ => return Vec::new(),
+    };
+    if needs.is_empty() && !is_free(request) { vec![unknown(request)] } else { needs }
+}
+
+/// "No permissions are required to perform" GetCallerIdentity.
+fn is_free(request: &AwsRequest) -> bool {
+    request.service == "sts" && form_value(request, "Action").as_deref() == Some("GetCallerIdentity")
+}
+
+fn unknown(request: &AwsRequest) -> Need {
+    let service = match request.service.as_str() {
+        "monitoring" => "cloudwatch",
+        "tagging" => "tag",
+        MAPPINGS => "lambda",
+        service => service,
+    };
+    let by_path = || format!("{} {}", request.method, request.path);
+    let operation = request.header("x-amz-target").map_or_else(by_path, str::to_owned);
+    tracing::warn!(aws.service = service, aws.operation = operation, "iam: no action is known for this call");
+    Need::new(format!("{service}:UnknownOperation"), operation)
 }
 
 /// The operation in the target header of the JSON protocols.

@@ -30,10 +30,16 @@ pub(super) fn cloudwatch(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
 
 pub(super) fn iam(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let Some(action) = form_value(request, "Action") else { return Vec::new() };
+    // What is made gets this path; that of what is there, no call names.
+    let path = form_value(request, "Path").filter(|_| action.starts_with("Create"));
+    let path = path.as_deref().unwrap_or("/");
     let named = |kind: &str, parameter: &str| {
-        form_value(request, parameter).map(|name| format!("arn:aws:iam::{}:{kind}/{name}", place.account_id))
+        let name = form_value(request, parameter)?;
+        Some(format!("arn:aws:iam::{}:{kind}{path}{name}", place.account_id))
     };
-    let resource = named("role", "RoleName")
+    let resource = named("instance-profile", "InstanceProfileName")
+        .or_else(|| named("group", "GroupName"))
+        .or_else(|| named("role", "RoleName"))
         .or_else(|| named("user", "UserName"))
         .or_else(|| form_value(request, "PolicyArn"))
         .or_else(|| named("policy", "PolicyName"));

@@ -6,70 +6,7 @@ use serde_json::Value;
 use super::{Need, Place, body, decode};
 use crate::wire::AwsRequest;
 
-/// A subresource in the query names the action; the others are objects, buckets and their list.
-pub(super) fn s3(request: &AwsRequest) -> Vec<Need> {
-    let path = request.path.trim_start_matches('/');
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    let (bucket, key) = (decode(bucket), decode(key));
-    if bucket.is_empty() {
-        return vec![Need::anywhere("s3:ListAllMyBuckets")];
-    }
-    let bucket_arn = format!("arn:aws:s3:::{bucket}");
-    if let Some(action) = subresource(request, key.is_empty()) {
-        let arn = if key.is_empty() { bucket_arn } else { format!("{bucket_arn}/{key}") };
-        return vec![Need::new(action, arn)];
-    }
-    if !key.is_empty() {
-        let action = match request.method {
-            Method::PUT | Method::POST => "s3:PutObject",
-            Method::DELETE => "s3:DeleteObject",
-            _ => "s3:GetObject",
-        };
-        return vec![Need::new(action, format!("{bucket_arn}/{key}"))];
-    }
-    let action = match request.method {
-        Method::PUT => "s3:CreateBucket",
-        Method::DELETE => "s3:DeleteBucket",
-        Method::POST => "s3:DeleteObject",
-        _ => "s3:ListBucket",
-    };
-    let mut need = Need::new(action, bucket_arn);
-    for (parameter, key) in [("prefix", "s3:prefix"), ("delimiter", "s3:delimiter")] {
-        if let Some(value) = query_value(request, parameter) {
-            need.context.push((key, value));
-        }
-    }
-    vec![need]
-}
-
-fn subresource(request: &AwsRequest, of_bucket: bool) -> Option<String> {
-    const OF_BUCKETS: [(&str, &str); 12] = [
-        ("acl", "BucketAcl"),
-        ("cors", "BucketCORS"),
-        ("encryption", "EncryptionConfiguration"),
-        ("lifecycle", "LifecycleConfiguration"),
-        ("location", "BucketLocation"),
-        ("logging", "BucketLogging"),
-        ("notification", "BucketNotification"),
-        ("policy", "BucketPolicy"),
-        ("publicAccessBlock", "BucketPublicAccessBlock"),
-        ("tagging", "BucketTagging"),
-        ("versioning", "BucketVersioning"),
-        ("website", "BucketWebsite"),
-    ];
-    const OF_OBJECTS: [(&str, &str); 2] = [("acl", "ObjectAcl"), ("tagging", "ObjectTagging")];
-    let known: &[(&str, &str)] = if of_bucket { &OF_BUCKETS } else { &OF_OBJECTS };
-    let has = |name: &str| request.query.split('&').any(|pair| pair.split('=').next() == Some(name));
-    let (_, what) = known.iter().find(|(name, _)| has(name))?;
-    let verb = match request.method {
-        Method::PUT => "Put",
-        Method::DELETE => "Delete",
-        _ => "Get",
-    };
-    Some(format!("s3:{verb}{what}"))
-}
-
-fn query_value(request: &AwsRequest, name: &str) -> Option<String> {
+pub(super) fn query_value(request: &AwsRequest, name: &str) -> Option<String> {
     let pairs = request.query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.filter(|(key, _)| *key == name).map(|(_, value)| decode(&value.replace('+', " "))).next()
 }
@@ -83,22 +20,28 @@ pub(super) fn lambda(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let parts = parts(request);
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let Some((action, name)) = lambda_action(&request.method, &parts) else { return Vec::new() };
-    let action = format!("lambda:{action}");
-    let passes = match action.as_str() {
-        "lambda:CreateFunction" | "lambda:UpdateFunctionConfiguration" => {
-            pass_role(&body(request)["Role"], "lambda.amazonaws.com")
-        }
-        _ => None,
+    let input = match action {
+        "CreateFunction" | "UpdateFunctionConfiguration" => body(request),
+        _ => Value::Null,
     };
-    let Some(name) = name else { return [Need::anywhere(action)].into_iter().chain(passes).collect() };
-    let arn = if name.starts_with("arn:") {
-        name.to_owned()
-    } else {
-        place.arn("lambda", &format!("function:{name}"))
-    };
-    let qualifier = query_value(request, "Qualifier").filter(|_| action == "lambda:InvokeFunction");
-    let need = Need::new(action, qualifier.map_or(arn.clone(), |qualifier| format!("{arn}:{qualifier}")));
-    [need].into_iter().chain(passes).collect()
+    let name = name.or_else(|| input["FunctionName"].as_str());
+    let arn = name.map_or_else(|| "*".to_owned(), |name| lambda_arn(action, name, place));
+    let qualifier = query_value(request, "Qualifier").filter(|_| action == "InvokeFunction");
+    let arn = qualifier.map_or(arn.clone(), |qualifier| format!("{arn}:{qualifier}"));
+    let need = Need::new(format!("lambda:{action}"), arn);
+    [need].into_iter().chain(pass_role(&input["Role"], "lambda.amazonaws.com")).collect()
+}
+
+/// Of a function, which a path may name in part (`123456789012:function:name`), or of a mapping, which it names by its id.
+fn lambda_arn(action: &str, name: &str, place: Place<'_>) -> String {
+    if name.starts_with("arn:") {
+        return name.to_owned();
+    }
+    if action.ends_with("EventSourceMapping") {
+        return place.arn("lambda", &format!("event-source-mapping:{name}"));
+    }
+    let name = name.split_once(":function:").map_or(name, |(_, name)| name);
+    place.arn("lambda", &format!("function:{name}"))
 }
 
 /// Whoever gives a role to a service must be allowed to: else anyone could do what any role may.
@@ -132,6 +75,9 @@ fn lambda_action<'a>(method: &Method, parts: &[&'a str]) -> Option<(&'static str
         ("GET", [_, "functions", name, "aliases", _]) => ("GetAlias", Some(name)),
         ("PUT", [_, "functions", name, "aliases", _]) => ("UpdateAlias", Some(name)),
         ("DELETE", [_, "functions", name, "aliases", _]) => ("DeleteAlias", Some(name)),
+        ("GET", [_, "functions", name, "code-signing-config"]) => {
+            ("GetFunctionCodeSigningConfig", Some(name))
+        }
         (_, [_, "functions", name, "event-invoke-config"]) => match *method {
             Method::GET => ("GetFunctionEventInvokeConfig", Some(name)),
             Method::DELETE => ("DeleteFunctionEventInvokeConfig", Some(name)),
@@ -140,9 +86,9 @@ fn lambda_action<'a>(method: &Method, parts: &[&'a str]) -> Option<(&'static str
         },
         ("POST", [_, "event-source-mappings"]) => ("CreateEventSourceMapping", None),
         ("GET", [_, "event-source-mappings"]) => ("ListEventSourceMappings", None),
-        ("GET", [_, "event-source-mappings", _]) => ("GetEventSourceMapping", None),
-        ("PUT", [_, "event-source-mappings", _]) => ("UpdateEventSourceMapping", None),
-        ("DELETE", [_, "event-source-mappings", _]) => ("DeleteEventSourceMapping", None),
+        ("GET", [_, "event-source-mappings", id]) => ("GetEventSourceMapping", Some(id)),
+        ("PUT", [_, "event-source-mappings", id]) => ("UpdateEventSourceMapping", Some(id)),
+        ("DELETE", [_, "event-source-mappings", id]) => ("DeleteEventSourceMapping", Some(id)),
         ("GET", [_, "account-settings"]) => ("GetAccountSettings", None),
         ("GET", [_, "tags", arn]) => ("ListTags", Some(arn)),
         ("POST", [_, "tags", arn]) => ("TagResource", Some(arn)),
@@ -178,13 +124,16 @@ pub(super) fn fis(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         ("GET", ["experiments"]) => ("ListExperiments", String::new()),
         ("GET", ["experiments", id]) => ("GetExperiment", format!("experiment/{id}")),
         ("DELETE", ["experiments", id]) => ("StopExperiment", format!("experiment/{id}")),
+        ("GET", ["experiments", id, "resolvedTargets"]) => {
+            ("ListExperimentResolvedTargets", format!("experiment/{id}"))
+        }
         ("GET", ["safetyLevers", id]) => ("GetSafetyLever", format!("safety-lever/{id}")),
         ("PATCH", ["safetyLevers", id, "state"]) => ("UpdateSafetyLeverState", format!("safety-lever/{id}")),
         ("GET", ["actions"]) => ("ListActions", String::new()),
         ("GET", ["actions", id]) => ("GetAction", format!("action/{id}")),
         ("GET", ["targetResourceTypes"]) => ("ListTargetResourceTypes", String::new()),
         ("GET", ["targetResourceTypes", _]) => ("GetTargetResourceType", String::new()),
-        (method, ["tags", arn @ ..]) => return fis_tags(method, &arn.join("/")),
+        (method, ["tags", arn @ ..]) => return vec![tags("fis", method, &arn.join("/"))],
         _ => return Vec::new(),
     };
     let resource = if resource.is_empty() { "*".to_owned() } else { place.arn("fis", &resource) };
@@ -200,18 +149,23 @@ pub(super) fn fis(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
                 place.arn("fis", &format!("experiment-template/{id}")),
             ));
         }
+        let actions = body["actions"].as_object().into_iter().flat_map(|actions| actions.values());
+        for used in actions.filter_map(|used| used["actionId"].as_str()) {
+            needs.push(Need::new(format!("fis:{action}"), place.arn("fis", &format!("action/{used}"))));
+        }
         needs.extend(pass_role(&body["roleArn"], "fis.amazonaws.com"));
     }
     needs
 }
 
-fn fis_tags(method: &str, arn: &str) -> Vec<Need> {
+/// An ARN in a path may hold slashes of its own.
+fn tags(service: &str, method: &str, arn: &str) -> Need {
     let action = match method {
-        "POST" => "fis:TagResource",
-        "DELETE" => "fis:UntagResource",
-        _ => "fis:ListTagsForResource",
+        "POST" => "TagResource",
+        "DELETE" => "UntagResource",
+        _ => "ListTagsForResource",
     };
-    vec![Need::new(action, arn)]
+    Need::new(format!("{service}:{action}"), arn)
 }
 
 pub(super) fn scheduler(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
@@ -233,6 +187,7 @@ pub(super) fn scheduler(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         ["schedule-groups", name] => {
             (format!("{verb}ScheduleGroup"), place.arn("scheduler", &format!("schedule-group/{name}")))
         }
+        ["tags", arn @ ..] => return vec![tags("scheduler", request.method.as_str(), &arn.join("/"))],
         _ => return Vec::new(),
     };
     let passes = pass_role(&body(request)["Target"]["RoleArn"], "scheduler.amazonaws.com");

@@ -1,6 +1,9 @@
 //! SQS: a batch needs what its single form needs.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Need, Place, form_value, target};
 use crate::wire::AwsRequest;
@@ -13,6 +16,7 @@ struct Names {
     queue_name: Option<String>,
     source_arn: Option<String>,
     destination_arn: Option<String>,
+    task_handle: Option<String>,
 }
 
 pub(super) fn needs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
@@ -28,7 +32,10 @@ pub(super) fn needs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         "ChangeMessageVisibility" | "ChangeMessageVisibilityBatch" => "sqs:ChangeMessageVisibility",
         "GetQueueAttributes" => "sqs:GetQueueAttributes",
         "StartMessageMoveTask" => return moving(&names),
-        "CancelMessageMoveTask" => return vec![Need::anywhere("sqs:CancelMessageMoveTask")],
+        "CancelMessageMoveTask" => {
+            let source = names.task_handle.as_deref().and_then(source_of);
+            return vec![Need::new("sqs:CancelMessageMoveTask", source.unwrap_or_else(|| "*".to_owned()))];
+        }
         "ListMessageMoveTasks" => {
             return vec![Need::new("sqs:ListMessageMoveTasks", names.source_arn.unwrap_or_default())];
         }
@@ -50,8 +57,15 @@ fn read(request: &AwsRequest) -> Option<(String, Names)> {
         queue_name: form_value(request, "QueueName"),
         source_arn: form_value(request, "SourceArn"),
         destination_arn: form_value(request, "DestinationArn"),
+        task_handle: form_value(request, "TaskHandle"),
     };
     Some((action, names))
+}
+
+/// The queue that a move task takes from: its handle says so.
+fn source_of(task_handle: &str) -> Option<String> {
+    let handle: Value = serde_json::from_slice(&STANDARD.decode(task_handle).ok()?).ok()?;
+    handle["sourceArn"].as_str().map(str::to_owned)
 }
 
 /// "sqs:StartMessageMoveTask, sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes of the dead-letter queue;

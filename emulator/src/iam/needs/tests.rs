@@ -1,4 +1,5 @@
 use http::{HeaderValue, Method};
+use serde_json::json;
 
 use super::*;
 
@@ -74,6 +75,200 @@ fn a_query_of_an_index_needs_the_index_and_not_the_table() {
 }
 
 #[test]
+fn each_object_to_delete_is_asked_about() {
+    let delete = |body: &str| shown(&request("s3", Method::POST, "/faults?delete", body));
+    let body = "<Delete><Object><Key>a/b</Key></Object><Object><Key>c&amp;d</Key></Object></Delete>";
+    assert_eq!(
+        delete(body),
+        ["s3:DeleteObject arn:aws:s3:::faults/a/b", "s3:DeleteObject arn:aws:s3:::faults/c&d"]
+    );
+    assert_eq!(delete("<Delete>"), ["s3:DeleteObject arn:aws:s3:::faults/*"], "what cannot be read");
+}
+
+#[test]
+fn a_subresource_of_a_bucket_or_an_object_has_the_action_that_aws_names() {
+    for (method, path, action) in [
+        (Method::DELETE, "/b?tagging", "PutBucketTagging"),
+        (Method::DELETE, "/b?cors", "PutBucketCORS"),
+        (Method::DELETE, "/b?lifecycle", "PutLifecycleConfiguration"),
+        (Method::DELETE, "/b?encryption", "PutEncryptionConfiguration"),
+        (Method::DELETE, "/b?publicAccessBlock", "PutBucketPublicAccessBlock"),
+        (Method::DELETE, "/b?policy", "DeleteBucketPolicy"),
+        (Method::GET, "/b?object-lock=", "GetBucketObjectLockConfiguration"),
+        (Method::PUT, "/b?accelerate", "PutAccelerateConfiguration"),
+        (Method::GET, "/b?uploads", "ListBucketMultipartUploads"),
+        (Method::GET, "/b?versions&prefix=a", "ListBucketVersions"),
+        (Method::PUT, "/b?none-of-ours", "UnknownOperation"),
+        (Method::GET, "/b?none-of-ours", "UnknownOperation"),
+        (Method::PUT, "/b?x-id=CreateBucket", "CreateBucket"),
+        (Method::GET, "/b?list-type=2&X-Amz-Signature=00", "ListBucket"),
+    ] {
+        let needs = shown(&request("s3", method, path, ""));
+        assert_eq!(needs, [format!("s3:{action} arn:aws:s3:::b")], "{path}");
+    }
+    for (method, path, action) in [
+        (Method::DELETE, "/b/k?tagging", "DeleteObjectTagging"),
+        (Method::GET, "/b/k?versionId=1", "GetObjectVersion"),
+        (Method::PUT, "/b/k?partNumber=1&uploadId=u", "PutObject"),
+        (Method::DELETE, "/b/k?uploadId=u", "AbortMultipartUpload"),
+        (Method::GET, "/b/k?response-content-type=a", "GetObject"),
+        (Method::POST, "/b/k?none-of-ours", "UnknownOperation"),
+    ] {
+        let needs = shown(&request("s3", method, path, ""));
+        assert_eq!(needs, [format!("s3:{action} arn:aws:s3:::b/k")], "{path}");
+    }
+}
+
+#[test]
+fn a_mapping_is_asked_about_by_its_own_arn() {
+    let path = "/2015-03-31/event-source-mappings/0192b1d3";
+    let arn = "arn:aws:lambda:us-east-1:123456789012:event-source-mapping:0192b1d3";
+    for (method, verb) in [(Method::GET, "Get"), (Method::PUT, "Update"), (Method::DELETE, "Delete")] {
+        let of_mapping = request("lambda", method.clone(), path, "{}");
+        assert_eq!(shown(&of_mapping), [format!("lambda:{verb}EventSourceMapping {arn}")]);
+        // Whoever signs for the part that answers gets around nothing.
+        let beside = request("event-source-mappings", method, path, "{}");
+        assert_eq!(shown(&beside), shown(&of_mapping));
+    }
+    let list = request("lambda", Method::GET, "/2015-03-31/event-source-mappings", "");
+    assert_eq!(shown(&list), ["lambda:ListEventSourceMappings *"]);
+}
+
+#[test]
+fn the_handle_of_a_move_task_names_its_queue() {
+    use base64::Engine as _;
+    let arn = "arn:aws:sqs:us-east-1:123456789012:tasks-dlq";
+    let handle = json!({"taskId": "t", "sourceArn": arn}).to_string();
+    let handle = base64::engine::general_purpose::STANDARD.encode(handle);
+    for (handle, resource) in [(handle.as_str(), arn), ("garbage", "*")] {
+        let body = json!({ "TaskHandle": handle }).to_string();
+        let cancel = json_request("sqs", "AmazonSQS.CancelMessageMoveTask", &body);
+        assert_eq!(shown(&cancel), [format!("sqs:CancelMessageMoveTask {resource}")]);
+    }
+}
+
+#[test]
+fn what_iam_has_is_asked_about_by_its_kind_and_what_it_makes_with_its_path() {
+    let iam = "arn:aws:iam::123456789012";
+    for (form, need) in [
+        ("Action=GetRole&RoleName=r", format!("iam:GetRole {iam}:role/r")),
+        ("Action=CreateRole&RoleName=r&Path=%2Fteam%2F", format!("iam:CreateRole {iam}:role/team/r")),
+        ("Action=AddUserToGroup&GroupName=g&UserName=u", format!("iam:AddUserToGroup {iam}:group/g")),
+        ("Action=ListRoles", "iam:ListRoles *".to_owned()),
+    ] {
+        assert_eq!(shown(&request("iam", Method::POST, "/", form)), [need]);
+    }
+}
+
+#[test]
+fn all_parameters_that_a_call_names_are_asked_about() {
+    let body = r#"{"Name":"/secret","Names":["/a"]}"#;
+    let parameter = "arn:aws:ssm:us-east-1:123456789012:parameter";
+    assert_eq!(
+        shown(&json_request("ssm", "AmazonSSM.GetParameter", body)),
+        [format!("ssm:GetParameter {parameter}/secret"), format!("ssm:GetParameter {parameter}/a")]
+    );
+    let none = json_request("ssm", "AmazonSSM.GetParameters", r#"{"Names":[]}"#);
+    assert_eq!(shown(&none), ["ssm:GetParameters *"]);
+}
+
+/// Those that the routers of these services know.
+const ROUTES: &[(&str, &str, &str, &str)] = &[
+    ("lambda", "POST", "/2015-03-31/functions", "CreateFunction"),
+    ("lambda", "GET", "/2015-03-31/functions", "ListFunctions"),
+    ("lambda", "GET", "/2015-03-31/functions/f", "GetFunction"),
+    ("lambda", "DELETE", "/2015-03-31/functions/f", "DeleteFunction"),
+    ("lambda", "GET", "/2015-03-31/functions/f/configuration", "GetFunctionConfiguration"),
+    ("lambda", "PUT", "/2015-03-31/functions/f/configuration", "UpdateFunctionConfiguration"),
+    ("lambda", "PUT", "/2015-03-31/functions/f/code", "UpdateFunctionCode"),
+    ("lambda", "POST", "/2015-03-31/functions/f/invocations", "InvokeFunction"),
+    ("lambda", "POST", "/2014-11-13/functions/f/invoke-async", "InvokeFunction"),
+    ("lambda", "GET", "/2015-03-31/functions/f/versions", "ListVersionsByFunction"),
+    ("lambda", "POST", "/2015-03-31/functions/f/versions", "PublishVersion"),
+    ("lambda", "POST", "/2015-03-31/functions/f/aliases", "CreateAlias"),
+    ("lambda", "GET", "/2015-03-31/functions/f/aliases", "ListAliases"),
+    ("lambda", "GET", "/2015-03-31/functions/f/aliases/a", "GetAlias"),
+    ("lambda", "PUT", "/2015-03-31/functions/f/aliases/a", "UpdateAlias"),
+    ("lambda", "DELETE", "/2015-03-31/functions/f/aliases/a", "DeleteAlias"),
+    ("lambda", "POST", "/2015-03-31/functions/f/policy", "AddPermission"),
+    ("lambda", "GET", "/2015-03-31/functions/f/policy", "GetPolicy"),
+    ("lambda", "DELETE", "/2015-03-31/functions/f/policy/s", "RemovePermission"),
+    ("lambda", "PUT", "/2017-10-31/functions/f/concurrency", "PutFunctionConcurrency"),
+    ("lambda", "DELETE", "/2017-10-31/functions/f/concurrency", "DeleteFunctionConcurrency"),
+    ("lambda", "GET", "/2019-09-30/functions/f/concurrency", "GetFunctionConcurrency"),
+    ("lambda", "GET", "/2020-06-30/functions/f/code-signing-config", "GetFunctionCodeSigningConfig"),
+    ("lambda", "GET", "/2019-09-25/functions/f/event-invoke-config", "GetFunctionEventInvokeConfig"),
+    ("lambda", "PUT", "/2019-09-25/functions/f/event-invoke-config", "PutFunctionEventInvokeConfig"),
+    ("lambda", "POST", "/2019-09-25/functions/f/event-invoke-config", "UpdateFunctionEventInvokeConfig"),
+    ("lambda", "DELETE", "/2019-09-25/functions/f/event-invoke-config", "DeleteFunctionEventInvokeConfig"),
+    ("lambda", "POST", "/2015-03-31/event-source-mappings", "CreateEventSourceMapping"),
+    ("lambda", "GET", "/2016-08-19/account-settings", "GetAccountSettings"),
+    ("lambda", "GET", "/2017-03-31/tags/arn%3Aa", "ListTags"),
+    ("lambda", "POST", "/2017-03-31/tags/arn%3Aa", "TagResource"),
+    ("lambda", "DELETE", "/2017-03-31/tags/arn%3Aa", "UntagResource"),
+    ("fis", "POST", "/experimentTemplates", "CreateExperimentTemplate"),
+    ("fis", "GET", "/experimentTemplates", "ListExperimentTemplates"),
+    ("fis", "GET", "/experimentTemplates/EXT1", "GetExperimentTemplate"),
+    ("fis", "PATCH", "/experimentTemplates/EXT1", "UpdateExperimentTemplate"),
+    ("fis", "DELETE", "/experimentTemplates/EXT1", "DeleteExperimentTemplate"),
+    ("fis", "POST", "/experiments", "StartExperiment"),
+    ("fis", "GET", "/experiments", "ListExperiments"),
+    ("fis", "GET", "/experiments/EXP1", "GetExperiment"),
+    ("fis", "DELETE", "/experiments/EXP1", "StopExperiment"),
+    ("fis", "GET", "/experiments/EXP1/resolvedTargets", "ListExperimentResolvedTargets"),
+    ("fis", "GET", "/actions", "ListActions"),
+    ("fis", "GET", "/actions/a", "GetAction"),
+    ("fis", "GET", "/targetResourceTypes", "ListTargetResourceTypes"),
+    ("fis", "GET", "/targetResourceTypes/a", "GetTargetResourceType"),
+    ("fis", "GET", "/safetyLevers/default", "GetSafetyLever"),
+    ("fis", "PATCH", "/safetyLevers/default/state", "UpdateSafetyLeverState"),
+    ("fis", "GET", "/tags/arn%3Aa%2Fb", "ListTagsForResource"),
+    ("fis", "DELETE", "/tags/arn%3Aa%2Fb", "UntagResource"),
+    ("scheduler", "GET", "/schedules", "ListSchedules"),
+    ("scheduler", "POST", "/schedules/s", "CreateSchedule"),
+    ("scheduler", "GET", "/schedules/s", "GetSchedule"),
+    ("scheduler", "PUT", "/schedules/s", "UpdateSchedule"),
+    ("scheduler", "DELETE", "/schedules/s", "DeleteSchedule"),
+    ("scheduler", "GET", "/schedule-groups", "ListScheduleGroups"),
+    ("scheduler", "POST", "/schedule-groups/g", "CreateScheduleGroup"),
+    ("scheduler", "GET", "/schedule-groups/g", "GetScheduleGroup"),
+    ("scheduler", "DELETE", "/schedule-groups/g", "DeleteScheduleGroup"),
+    ("scheduler", "GET", "/tags/arn%3Aa%2Fb", "ListTagsForResource"),
+    ("scheduler", "POST", "/tags/arn%3Aa%2Fb", "TagResource"),
+    ("scheduler", "DELETE", "/tags/arn%3Aa%2Fb", "UntagResource"),
+];
+
+#[test]
+fn every_route_has_its_action() {
+    for (service, method, path, action) in ROUTES {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let needs = of(&request(service, method, path, "{}"), "123456789012");
+        assert_eq!(needs[0].action, format!("{service}:{action}"), "{path}");
+    }
+    let path = "/tags/arn%3Aaws%3Ascheduler%3Aa%3A1%3Aschedule-group%2Fg";
+    let tag = request("scheduler", Method::POST, path, "{}");
+    assert_eq!(shown(&tag), ["scheduler:TagResource arn:aws:scheduler:a:1:schedule-group/g"]);
+}
+
+#[test]
+fn a_call_that_is_not_known_needs_an_action_that_no_policy_names() {
+    for (service, path) in [
+        ("lambda", "/2020-04-22/code-signing-configs"),
+        ("fis", "/experiments/EXP1/targetAccountConfigurations"),
+        ("scheduler", "/none"),
+        ("sqs", "/"),
+        ("dynamodb", "/"),
+        ("iam", "/"),
+    ] {
+        let unknown = request(service, Method::GET, path, "");
+        assert_eq!(shown(&unknown), [format!("{service}:UnknownOperation GET {path}")]);
+    }
+    let metrics = request("monitoring", Method::GET, "/", "");
+    assert_eq!(shown(&metrics), ["cloudwatch:UnknownOperation GET /"]);
+    assert!(shown(&request("ecs", Method::GET, "/", "")).is_empty(), "nothing answers there");
+}
+
+#[test]
 fn a_list_of_objects_carries_its_prefix_for_the_condition() {
     let list = request("s3", Method::GET, "/faults?list-type=2&prefix=FisConfigs%2F", "");
     let needs = of(&list, "123456789012");
@@ -93,13 +288,17 @@ fn a_list_of_objects_carries_its_prefix_for_the_condition() {
 fn a_role_is_given_to_a_service_only_by_who_may_pass_it() {
     let role = "arn:aws:iam::123456789012:role/r";
     let fis = "arn:aws:fis:us-east-1:123456789012";
-    let template = format!(r#"{{"roleArn":"{role}","tags":{{"a":"b"}}}}"#);
+    let template = json!({
+        "roleArn": role, "tags": {"a": "b"}, "actions": {"first": {"actionId": "aws:fis:wait"}},
+    });
+    let template = template.to_string();
     let create = request("fis", Method::POST, "/experimentTemplates", &template);
     assert_eq!(
         shown(&create),
         [
             format!("fis:CreateExperimentTemplate {fis}:experiment-template/*"),
             format!("fis:TagResource {fis}:experiment-template/*"),
+            format!("fis:CreateExperimentTemplate {fis}:action/aws:fis:wait"),
             format!("iam:PassRole {role}"),
         ]
     );
@@ -107,7 +306,8 @@ fn a_role_is_given_to_a_service_only_by_who_may_pass_it() {
     assert_eq!(passed.context, [("iam:passedtoservice", "fis.amazonaws.com".to_owned())]);
     let function = format!(r#"{{"FunctionName":"f","Role":"{role}"}}"#);
     let create = request("lambda", Method::POST, "/2015-03-31/functions", &function);
-    assert_eq!(shown(&create), ["lambda:CreateFunction *".to_owned(), format!("iam:PassRole {role}")]);
+    let made = "lambda:CreateFunction arn:aws:lambda:us-east-1:123456789012:function:f".to_owned();
+    assert_eq!(shown(&create), [made, format!("iam:PassRole {role}")]);
     let schedule = format!(r#"{{"Target":{{"RoleArn":"{role}"}}}}"#);
     let create = request("scheduler", Method::POST, "/schedules/s", &schedule);
     assert_eq!(shown(&create)[1], format!("iam:PassRole {role}"));

@@ -1,0 +1,164 @@
+//! S3: a subresource in the query names the action; the others are objects, buckets and their list.
+
+use http::Method;
+
+use super::rest::query_value;
+use super::{Need, decode};
+use crate::wire::AwsRequest;
+
+const OF_BUCKETS: [(&str, &str); 22] = [
+    ("accelerate", "AccelerateConfiguration"),
+    ("acl", "BucketAcl"),
+    ("analytics", "AnalyticsConfiguration"),
+    ("cors", "BucketCORS"),
+    ("encryption", "EncryptionConfiguration"),
+    ("intelligent-tiering", "IntelligentTieringConfiguration"),
+    ("inventory", "InventoryConfiguration"),
+    ("lifecycle", "LifecycleConfiguration"),
+    ("location", "BucketLocation"),
+    ("logging", "BucketLogging"),
+    ("metrics", "MetricsConfiguration"),
+    ("notification", "BucketNotification"),
+    ("object-lock", "BucketObjectLockConfiguration"),
+    ("ownershipControls", "BucketOwnershipControls"),
+    ("policy", "BucketPolicy"),
+    ("policyStatus", "BucketPolicyStatus"),
+    ("publicAccessBlock", "BucketPublicAccessBlock"),
+    ("replication", "ReplicationConfiguration"),
+    ("requestPayment", "BucketRequestPayment"),
+    ("tagging", "BucketTagging"),
+    ("versioning", "BucketVersioning"),
+    ("website", "BucketWebsite"),
+];
+const OF_OBJECTS: [(&str, &str); 6] = [
+    ("acl", "ObjectAcl"),
+    ("attributes", "ObjectAttributes"),
+    ("legal-hold", "ObjectLegalHold"),
+    ("retention", "ObjectRetention"),
+    ("tagging", "ObjectTagging"),
+    ("torrent", "ObjectTorrent"),
+];
+/// Only of these has a bucket an action to delete them; whoever may put one of the others may delete it.
+const DELETED_BY_NAME: [&str; 2] = ["policy", "website"];
+/// Parameters that ask for no other operation.
+const PLAIN: [&str; 12] = [
+    "continuation-token",
+    "delimiter",
+    "encoding-type",
+    "fetch-owner",
+    "list-type",
+    "marker",
+    "max-keys",
+    "partNumber",
+    "prefix",
+    "start-after",
+    "versionId",
+    "x-id",
+];
+
+pub(super) fn needs(request: &AwsRequest) -> Vec<Need> {
+    let path = request.path.trim_start_matches('/');
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    let (bucket, key) = (decode(bucket), decode(key));
+    if bucket.is_empty() {
+        return vec![Need::anywhere("s3:ListAllMyBuckets")];
+    }
+    let bucket = format!("arn:aws:s3:::{bucket}");
+    if key.is_empty() {
+        of_bucket(request, bucket)
+    } else {
+        vec![of_object(request, format!("{bucket}/{key}"))]
+    }
+}
+
+fn of_bucket(request: &AwsRequest, arn: String) -> Vec<Need> {
+    if request.method == Method::POST && has(request, "delete") {
+        return of_deleted(request, &arn);
+    }
+    if let Some((name, what)) = OF_BUCKETS.into_iter().find(|(name, _)| has(request, name)) {
+        let verb = match request.method {
+            Method::DELETE if DELETED_BY_NAME.contains(&name) => "Delete",
+            Method::PUT | Method::DELETE => "Put",
+            _ => "Get",
+        };
+        return vec![Need::new(format!("s3:{verb}{what}"), arn)];
+    }
+    if has(request, "uploads") {
+        return vec![Need::new("s3:ListBucketMultipartUploads", arn)];
+    }
+    let mut need = match request.method {
+        Method::GET if has(request, "versions") => Need::new("s3:ListBucketVersions", arn),
+        _ if !is_plain(request) => unknown(arn),
+        Method::PUT => Need::new("s3:CreateBucket", arn),
+        Method::DELETE => Need::new("s3:DeleteBucket", arn),
+        // A form that a browser sends.
+        Method::POST => Need::new("s3:PutObject", format!("{arn}/*")),
+        _ => Need::new("s3:ListBucket", arn),
+    };
+    for (parameter, key) in [("prefix", "s3:prefix"), ("delimiter", "s3:delimiter")] {
+        if let Some(value) = query_value(request, parameter) {
+            need.context.push((key, value));
+        }
+    }
+    vec![need]
+}
+
+fn of_object(request: &AwsRequest, arn: String) -> Need {
+    if let Some((_, what)) = OF_OBJECTS.into_iter().find(|(name, _)| has(request, name)) {
+        let verb = match request.method {
+            Method::PUT => "Put",
+            Method::DELETE => "Delete",
+            _ => "Get",
+        };
+        return Need::new(format!("s3:{verb}{what}"), arn);
+    }
+    let (in_parts, restore) = (has(request, "uploadId") || has(request, "uploads"), has(request, "restore"));
+    let of_version = has(request, "versionId");
+    let action = match request.method {
+        Method::POST if restore => "s3:RestoreObject",
+        Method::PUT | Method::POST if in_parts => "s3:PutObject",
+        Method::DELETE if in_parts => "s3:AbortMultipartUpload",
+        _ if in_parts => "s3:ListMultipartUploadParts",
+        _ if !is_plain(request) => return unknown(arn),
+        Method::PUT | Method::POST => "s3:PutObject",
+        Method::DELETE if of_version => "s3:DeleteObjectVersion",
+        Method::DELETE => "s3:DeleteObject",
+        _ if of_version => "s3:GetObjectVersion",
+        _ => "s3:GetObject",
+    };
+    Need::new(action, arn)
+}
+
+/// DeleteObjects needs for each object what DeleteObject needs for one. What cannot be read needs everything.
+fn of_deleted(request: &AwsRequest, bucket: &str) -> Vec<Need> {
+    let body = String::from_utf8_lossy(&request.body);
+    let keys = body.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+    let need = |key: &str| Need::new("s3:DeleteObject", format!("{bucket}/{key}"));
+    let needs: Vec<Need> = keys.map(|key| need(&unescape(key))).collect();
+    if needs.is_empty() { vec![need("*")] } else { needs }
+}
+
+fn unescape(text: &str) -> String {
+    let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'");
+    text.replace("&amp;", "&")
+}
+
+/// A subresource that is not known here must not pass for the bucket or the object itself.
+fn unknown(arn: String) -> Need {
+    Need::new("s3:UnknownOperation", arn)
+}
+
+fn is_plain(request: &AwsRequest) -> bool {
+    let is_signature = |name: &str| name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
+    names(request).all(|name| PLAIN.contains(&name) || name.starts_with("response-") || is_signature(name))
+}
+
+fn has(request: &AwsRequest, name: &str) -> bool {
+    names(request).any(|one| one == name)
+}
+
+/// Of the parameters in the query.
+fn names(request: &AwsRequest) -> impl Iterator<Item = &str> {
+    let names = request.query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+    names.filter(|name| !name.is_empty())
+}
