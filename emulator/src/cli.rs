@@ -68,6 +68,13 @@ enum Enforcement {
     Off,
 }
 
+/// When a function learns of a fault, and of its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FisPolling {
+    AtOnce,
+    Aws,
+}
+
 #[derive(Debug, Args)]
 struct Up {
     /// Port on 127.0.0.1; 0 takes a free one.
@@ -86,6 +93,10 @@ struct Up {
     /// Whether each function may do only what the policies of its role allow.
     #[arg(long, value_enum, default_value_t = Enforcement::On)]
     iam: Enforcement,
+    /// Whether the FIS extension in a function knows of faults at once, or polls for them in AWS's rhythm: up to a minute to
+    /// begin and 20 s to end.
+    #[arg(long, value_enum, default_value_t = FisPolling::AtOnce)]
+    fis_polling: FisPolling,
     /// Does, by this seed, what AWS documents that it may do: duplicates, reordering, late deletes, stale answers, cold
     /// starts, connections just gone.
     #[arg(long, value_name = "SEED")]
@@ -152,6 +163,7 @@ async fn run_up(up: Up) -> Result<(), CliError> {
         clock: Clock::System,
         seed,
         iam: up.iam == Enforcement::On,
+        fis_polling: up.fis_polling == FisPolling::Aws,
         adversary: up.adversary,
         data_dir: up.data_dir.clone(),
         logs_bytes_max: up.logs_max_mib << 20,

@@ -4,12 +4,16 @@
 
 #[path = "functions/adversary.rs"]
 mod adversary;
+#[path = "functions/configuration.rs"]
+mod configuration;
 #[cfg(target_os = "linux")]
 #[path = "functions/environments.rs"]
 mod environments;
 #[path = "functions/events.rs"]
 mod events;
 mod functions;
+#[path = "functions/limits.rs"]
+mod limits;
 
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::primitives::Blob;
@@ -18,7 +22,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use emulator::clock::Clock;
 use emulator::{Emulator, Options};
-use functions::{Account, body};
+use functions::{Account, body, package_of};
 use serde_json::json;
 
 /// Generous: the machine may be busy. Nothing waits for it unless something is wrong.
@@ -49,8 +53,30 @@ async fn a_function_answers_and_its_environment_is_used_again() {
     assert_eq!(account.result("f", variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")).await, json!("128"));
     let key = account.result("f", variable("AWS_ACCESS_KEY_ID")).await;
     assert!(key.as_str().unwrap().starts_with("ASIA"), "{key}");
-    let header = json!({"do": "header", "name": "lambda-runtime-invoked-function-arn"});
-    assert_eq!(account.result("f", header).await, json!("arn:aws:lambda:us-east-1:123456789012:function:f"));
+    let header = |name: &str| json!({"do": "header", "name": name});
+    let arn = account.result("f", header("lambda-runtime-invoked-function-arn")).await;
+    assert_eq!(arn, json!("arn:aws:lambda:us-east-1:123456789012:function:f"));
+    let deadline_ms = account.running.settings().clock.now_ms() + 60_000;
+    let deadline = account.result("f", header("lambda-runtime-deadline-ms")).await;
+    assert_eq!(deadline, json!(deadline_ms.to_string()));
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_trace_of_the_caller_goes_on_and_who_has_none_gets_one() {
+    const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+    let account = by_hand().await;
+    account.function("f", 60, &[], &[]).await;
+    let header = json!({"do": "header", "name": "lambda-runtime-trace-id"});
+    let made = account.result("f", header.clone()).await;
+    let made = made.as_str().unwrap();
+    assert!(made.starts_with("Root=1-") && made.contains(";Parent="), "{made}");
+    assert!(made.ends_with(";Sampled=0"), "{made}");
+    let call = account.lambda.invoke().function_name("f").payload(Blob::new(header.to_string())).customize();
+    let call = call.mutate_request(|request| {
+        request.headers_mut().insert("x-amzn-trace-id", TRACE);
+    });
+    assert_eq!(body(&call.send().await.unwrap()), json!(TRACE));
     account.running.shutdown().await;
 }
 
@@ -107,6 +133,25 @@ async fn a_failed_init_is_the_error_of_the_invocation() {
     let exited = account.result("exits", json!({})).await;
     assert_eq!(exited["errorType"], "Runtime.ExitError");
     assert!(exited["errorMessage"].as_str().unwrap().ends_with("Runtime exited with error: exit status 7"));
+    let output = account.lambda.invoke().function_name("exits").log_type(LogType::Tail).send().await.unwrap();
+    let tail = String::from_utf8(STANDARD.decode(output.log_result().unwrap()).unwrap()).unwrap();
+    assert!(tail.starts_with("START RequestId: ") && tail.contains("exit status 7"), "{tail}");
+    assert!(tail.contains("REPORT RequestId: "), "{tail}");
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_without_a_bootstrap_cannot_be_started() {
+    let account = by_hand().await;
+    account.creation("f", package_of(&[("other", b"x")])).send().await.unwrap();
+    account.active("f").await;
+    let error = account.result("f", json!({})).await;
+    assert_eq!(error["errorType"], "Runtime.InvalidEntrypoint");
+    let message = error["errorMessage"].as_str().unwrap();
+    assert!(
+        message.ends_with("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"),
+        "{message}"
+    );
     account.running.shutdown().await;
 }
 
@@ -205,9 +250,12 @@ async fn unknown_functions_and_bad_events_are_refused_with_typed_errors() {
         Some("Function not found: arn:aws:lambda:us-east-1:123456789012:function:nobody:$LATEST")
     );
     account.function("f", 60, &[], &[]).await;
-    let call = account.lambda.invoke().function_name("f").payload(Blob::new("{"));
-    let error = call.send().await.unwrap_err().into_service_error();
-    assert!(error.is_invalid_request_content_exception(), "{error:?}");
+    // The second is no text.
+    for payload in [&b"{"[..], b"\"\x87\""] {
+        let call = account.lambda.invoke().function_name("f").payload(Blob::new(payload));
+        let error = call.send().await.unwrap_err().into_service_error();
+        assert!(error.is_invalid_request_content_exception(), "{error:?}");
+    }
     let dry = account.lambda.invoke().function_name("f").invocation_type(InvocationType::DryRun).send().await;
     assert_eq!(dry.unwrap().status_code(), 204);
     account.running.shutdown().await;

@@ -1,5 +1,7 @@
 //! Asynchronous invocations: accepted at once, retried, and given up to a destination.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
@@ -13,6 +15,7 @@ use super::names::FunctionRef;
 use super::store::LATEST;
 use crate::iam::{Ask, Context, Denied, Signer};
 use crate::sqs::post::post;
+use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 /// AWS: "1 min before the second attempt, 2 min before the third".
 const RETRY_STEP_MS: i64 = 60_000;
@@ -43,17 +46,9 @@ impl Lambda {
             .map_err(|error| (error.code.to_owned(), error.message))
     }
 
-    /// That the function and its qualifier exist.
-    pub(crate) fn known(&self, function: &FunctionRef) -> Result<(), LambdaError> {
-        self.targets(function).map(drop)
-    }
-
     fn targets(&self, function: &FunctionRef) -> Result<Targets, LambdaError> {
         let mut store = self.store();
-        let unknown = || {
-            let qualifier = function.qualifier.as_deref().unwrap_or(LATEST);
-            LambdaError::function_not_found(&format!("{}:{qualifier}", self.function_arn(&function.name)))
-        };
+        let unknown = || self.unknown(function);
         let found = store.get(&function.name, self.now_ms()).ok_or_else(unknown)?;
         let version = found.version(function.qualifier.as_deref()).ok_or_else(unknown)?;
         let key = function.qualifier.clone().unwrap_or_default();
@@ -69,8 +64,8 @@ impl Lambda {
 
 /// Queues the event or refuses it; what happens to it afterwards the caller never learns.
 pub(crate) fn accept(lambda: &Lambda, request: Request) -> Result<(), LambdaError> {
-    lambda.known(&request.function)?;
-    let slot = std::sync::Arc::clone(&lambda.inner.async_slots)
+    lambda.check_invocable(&request.function)?;
+    let slot = Arc::clone(&lambda.inner.async_slots)
         .try_acquire_owned()
         .map_err(|_| LambdaError::throttled("CallerRateLimitExceeded"))?;
     tokio::spawn(deliver(lambda.clone(), request, slot));
@@ -86,11 +81,11 @@ async fn deliver(lambda: Lambda, request: Request, _slot: OwnedSemaphorePermit) 
     loop {
         // A function deleted meanwhile takes its events with it.
         let Ok(targets) = lambda.targets(&request.function) else { return };
-        if clock.now_ms() - accepted_ms > i64::from(targets.config.age_seconds) * 1_000 {
+        if clock.now_ms() - accepted_ms > targets.config.age_ms() {
             return give_up(&lambda, &request, &targets, "EventAgeExceeded", attempts, last).await;
         }
         if targets.reserved == Some(0) {
-            return give_up(&lambda, &request, &targets, "ZeroReservedConcurrency", attempts, None).await;
+            return give_up(&lambda, &request, &targets, "ZeroReservedConcurrency", attempts, last).await;
         }
         let wait_ms = match lambda.admit(request.clone()) {
             Err(_) => {
@@ -103,10 +98,11 @@ async fn deliver(lambda: Lambda, request: Request, _slot: OwnedSemaphorePermit) 
                 let finished = invocation::run(admitted).await;
                 if finished.result.is_ok() {
                     let record = record(&lambda, &request, &targets, "Success", attempts, Some(&finished));
-                    return send(&lambda, &targets, targets.config.on_success.as_deref(), record, None).await;
+                    let destination = targets.config.on_success.as_deref();
+                    return send(&lambda, &request, &targets, destination, record, None).await;
                 }
                 last = Some(finished);
-                if attempts > targets.config.retries {
+                if attempts > targets.config.retries() {
                     return give_up(&lambda, &request, &targets, "RetriesExhausted", attempts, last).await;
                 }
                 RETRY_STEP_MS * i64::from(attempts)
@@ -126,11 +122,11 @@ async fn give_up(
 ) {
     tracing::debug!(function.name = %request.function.name, condition, "an asynchronous event was given up");
     let record = record(lambda, request, targets, condition, attempts, last.as_ref());
-    send(lambda, targets, targets.config.on_failure.as_deref(), record, None).await;
+    send(lambda, request, targets, targets.config.on_failure.as_deref(), record, None).await;
     if let Some(queue) = &targets.dead_letter {
         let attributes = dead_letter_attributes(request, last.as_ref());
         let event = String::from_utf8_lossy(&request.payload).into_owned();
-        send(lambda, targets, Some(queue), event, Some(attributes)).await;
+        send(lambda, request, targets, Some(queue), event, Some(attributes)).await;
     }
 }
 
@@ -168,17 +164,18 @@ fn record(
     out.to_string()
 }
 
+/// An event that never ran has neither a status nor an error.
 fn dead_letter_attributes(request: &Request, last: Option<&Finished>) -> Value {
-    let error = last.and_then(|finished| finished.result.as_ref().err());
-    let body: Value =
-        error.map(|error| serde_json::from_slice(&error.payload).unwrap_or_default()).unwrap_or_default();
-    let message: String =
-        body["errorMessage"].as_str().unwrap_or("unknown").chars().take(ERROR_MESSAGE_MAX_CHARS).collect();
-    json!({
-        "RequestID": {"DataType": "String", "StringValue": request.request_id},
-        "ErrorCode": {"DataType": "Number", "StringValue": "200"},
-        "ErrorMessage": {"DataType": "String", "StringValue": message},
-    })
+    let mut out = json!({"RequestID": {"DataType": "String", "StringValue": request.request_id}});
+    let Some(error) = last.and_then(|finished| finished.result.as_ref().err()) else { return out };
+    out["ErrorCode"] = json!({"DataType": "Number", "StringValue": "200"});
+    let body: Value = serde_json::from_slice(&error.payload).unwrap_or_default();
+    // An attribute cannot be empty.
+    if let Some(message) = body["errorMessage"].as_str().filter(|message| !message.is_empty()) {
+        let message: String = message.chars().take(ERROR_MESSAGE_MAX_CHARS).collect();
+        out["ErrorMessage"] = json!({"DataType": "String", "StringValue": message});
+    }
+    out
 }
 
 /// A destination is reached in the name of the function's execution role.
@@ -190,9 +187,26 @@ fn may_send(lambda: &Lambda, targets: &Targets, destination: &str) -> Result<(),
     settings.iam.check(&targets.session, &Ask { action, resource: destination, context })
 }
 
+/// The queues, for messages that carry the trace of the event that they are about.
+struct TracedQueues {
+    sqs: Arc<dyn Service>,
+    trace_id: String,
+}
+
+impl Service for TracedQueues {
+    fn handle(&self, mut request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
+        let mut message: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        message["MessageSystemAttributes"] =
+            json!({"AWSTraceHeader": {"DataType": "String", "StringValue": self.trace_id}});
+        request.body = Bytes::from(message.to_string());
+        self.sqs.handle(request)
+    }
+}
+
 /// To a queue or another function.
 async fn send(
     lambda: &Lambda,
+    request: &Request,
     targets: &Targets,
     destination: Option<&str>,
     body: String,
@@ -208,7 +222,8 @@ async fn send(
         ["arn", _, "sqs", ..] => {
             let Some(sqs) = lambda.inner.peers.sqs.get() else { return };
             let settings = &lambda.inner.host.settings;
-            if let Err(error) = post(&**sqs, settings, arn, &body, attributes).await {
+            let queues = TracedQueues { sqs: Arc::clone(sqs), trace_id: request.trace_id.clone() };
+            if let Err(error) = post(&queues, settings, arn, &body, attributes).await {
                 tracing::warn!(%error, destination = arn, "a failed event could not be sent to its queue");
             }
         }

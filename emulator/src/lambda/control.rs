@@ -37,6 +37,7 @@ impl Lambda {
         number: &str,
         config: FunctionConfig,
         code: Arc<Code>,
+        active_at_ms: i64,
     ) -> Arc<Version> {
         let host = &self.inner.host;
         let credentials = host.settings.iam.issue(&host.settings.random, &config.role, name);
@@ -53,8 +54,10 @@ impl Lambda {
         };
         Arc::new(Version {
             pool: Pool::new(spec),
-            revision_id: host.settings.random.uuid().to_string(),
+            first_revision_id: self.new_revision(),
+            revision_id: self.new_revision(),
             modified_ms: self.now_ms(),
+            active_at_ms,
         })
     }
 
@@ -70,6 +73,9 @@ impl Lambda {
             return Err(LambdaError::invalid_parameter(
                 "Container images are not supported by the emulator.",
             ));
+        }
+        if input.s3_object_version.is_some() {
+            return Err(LambdaError::invalid_parameter("S3ObjectVersion is not supported by the emulator."));
         }
         if let Some(encoded) = &input.zip_file {
             return STANDARD.decode(encoded).map_err(|_| {
@@ -142,15 +148,15 @@ pub(crate) async fn create(lambda: &Lambda, call: &Call<'_>) -> Answer {
         return Err(exists());
     }
     let code = lambda.unpack(&input.code.clone().unwrap_or_default()).await?;
-    let version = lambda.version(&name, LATEST, config, code);
     let now_ms = lambda.now_ms();
+    let active_at_ms = now_ms + SETTLE_MS;
+    let version = lambda.version(&name, LATEST, config, code, active_at_ms);
     let mut store = lambda.store();
     if store.functions.contains_key(&name) {
         return Err(exists());
     }
     let mut function = Function {
         arn: lambda.function_arn(&name),
-        active_at_ms: now_ms + SETTLE_MS,
         latest: version,
         next: None,
         versions: BTreeMap::new(),
@@ -164,7 +170,9 @@ pub(crate) async fn create(lambda: &Lambda, call: &Call<'_>) -> Answer {
     };
     let mut shown = function.describe(now_ms);
     if input.publish == Some(true) {
-        shown = publish::publish_now(lambda, &mut function, None).describe(Phase::Pending);
+        shown = publish::publish_now(lambda, &mut function, None, active_at_ms).describe(now_ms);
+        // AWS shows the number of the version, but the ARN of the function.
+        shown["FunctionArn"] = json!(function.arn);
     }
     store.functions.insert(name, function);
     Ok(json(StatusCode::CREATED, &shown))
@@ -188,18 +196,14 @@ fn shown(
     found: &Function,
     now_ms: i64,
 ) -> Result<Value, LambdaError> {
-    match function.qualifier.as_deref() {
-        None => Ok(found.describe(now_ms)),
-        Some(LATEST) => {
-            let mut shown = found.describe(now_ms);
-            shown["FunctionArn"] = json!(format!("{}:{LATEST}", found.arn));
-            Ok(shown)
-        }
-        Some(qualifier) => {
-            let version = found.version(Some(qualifier)).ok_or_else(|| lambda.missing(function))?;
-            Ok(version.describe(Phase::Ready))
-        }
-    }
+    let Some(qualifier) = function.qualifier.as_deref() else { return Ok(found.describe(now_ms)) };
+    let mut shown = if qualifier == LATEST {
+        found.describe(now_ms)
+    } else {
+        found.version(Some(qualifier)).ok_or_else(|| lambda.missing(function))?.describe(now_ms)
+    };
+    shown["FunctionArn"] = json!(format!("{}:{qualifier}", found.arn));
+    Ok(shown)
 }
 
 pub(crate) fn get(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
@@ -311,7 +315,7 @@ pub(crate) fn may_update(found: &Function, now_ms: i64, revision: Option<&str>) 
             )));
         }
     }
-    if revision.is_some_and(|revision| revision != found.shown().revision_id) {
+    if revision.is_some_and(|revision| revision != found.revision_id(now_ms)) {
         return Err(LambdaError::precondition(
             "The RevisionId provided does not match the latest RevisionId. \
              Call the GetFunction/GetAlias API to retrieve the latest RevisionId",
@@ -329,8 +333,8 @@ pub(crate) fn update_configuration(lambda: &Lambda, call: &Call<'_>, name: &str)
         let mut config = updated(spec.config.clone(), &input)?;
         // Taking the variables away leaves no trace, which is what Terraform reads back.
         config.environment = config.environment.filter(|variables| !variables.is_empty());
-        let version = lambda.version(&function.name, LATEST, config, Arc::clone(&spec.code));
-        found.next = Some((now_ms + SETTLE_MS, version));
+        let (code, active_at_ms) = (Arc::clone(&spec.code), now_ms + SETTLE_MS);
+        found.next = Some(lambda.version(&function.name, LATEST, config, code, active_at_ms));
         Ok(json(StatusCode::OK, &found.describe(now_ms)))
     })
 }
@@ -347,14 +351,15 @@ pub(crate) async fn update_code(lambda: &Lambda, call: &Call<'_>, name: &str) ->
         if input.architectures.is_some() {
             config.architectures = checked_architectures(input.architectures.as_deref())?;
         }
-        let version = lambda.version(&function.name, LATEST, config, code);
+        let active_at_ms = now_ms + SETTLE_MS;
+        let version = lambda.version(&function.name, LATEST, config, code, active_at_ms);
         if input.dry_run == Some(true) {
-            return Ok(json(StatusCode::OK, &version.describe(Phase::Ready)));
+            return Ok(json(StatusCode::OK, &version.describe(active_at_ms)));
         }
-        found.next = Some((now_ms + SETTLE_MS, version));
+        found.next = Some(version);
         if input.publish == Some(true) {
-            let published = publish::publish_now(lambda, found, None);
-            return Ok(json(StatusCode::OK, &published.describe(Phase::Updating)));
+            let published = publish::publish_now(lambda, found, None, active_at_ms);
+            return Ok(json(StatusCode::OK, &published.describe(now_ms)));
         }
         Ok(json(StatusCode::OK, &found.describe(now_ms)))
     })

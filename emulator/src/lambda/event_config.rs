@@ -10,28 +10,27 @@ use super::error::LambdaError;
 use super::input::in_range;
 use super::router::{Answer, Call, empty, json, unknown};
 
-/// AWS defaults: two retries, six hours.
-const RETRIES_DEFAULT: u32 = 2;
-const AGE_DEFAULT_SECONDS: u32 = 21_600;
+/// AWS: two retries and six hours, each the default and the most.
+const RETRIES_MAX: u32 = 2;
+const AGE_MAX_SECONDS: u32 = 21_600;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What was set: AWS shows nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct EventConfig {
-    pub(crate) retries: u32,
-    pub(crate) age_seconds: u32,
+    retries: Option<u32>,
+    age_seconds: Option<u32>,
     pub(crate) on_success: Option<String>,
     pub(crate) on_failure: Option<String>,
     modified_ms: i64,
 }
 
-impl Default for EventConfig {
-    fn default() -> Self {
-        Self {
-            retries: RETRIES_DEFAULT,
-            age_seconds: AGE_DEFAULT_SECONDS,
-            on_success: None,
-            on_failure: None,
-            modified_ms: 0,
-        }
+impl EventConfig {
+    pub(crate) fn retries(&self) -> u32 {
+        self.retries.unwrap_or(RETRIES_MAX)
+    }
+
+    pub(crate) fn age_ms(&self) -> i64 {
+        i64::from(self.age_seconds.unwrap_or(AGE_MAX_SECONDS)) * 1_000
     }
 }
 
@@ -88,10 +87,10 @@ pub(crate) fn route(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
 
 fn changed(mut config: EventConfig, input: &Input, now_ms: i64) -> Result<EventConfig, LambdaError> {
     if let Some(retries) = input.maximum_retry_attempts {
-        config.retries = in_range(retries, "maximumRetryAttempts", 0, 2)?;
+        config.retries = Some(in_range(retries, "maximumRetryAttempts", 0, RETRIES_MAX)?);
     }
     if let Some(age) = input.maximum_event_age_in_seconds {
-        config.age_seconds = in_range(age, "maximumEventAgeInSeconds", 60, AGE_DEFAULT_SECONDS)?;
+        config.age_seconds = Some(in_range(age, "maximumEventAgeInSeconds", 60, AGE_MAX_SECONDS)?);
     }
     if let Some(destinations) = &input.destination_config {
         config.on_success = checked(destinations.on_success.as_ref())?;
@@ -123,11 +122,16 @@ fn describe(arn: &str, config: &EventConfig) -> Value {
     if let Some(arn) = &config.on_failure {
         destinations["OnFailure"]["Destination"] = json!(arn);
     }
-    json!({
+    let mut out = json!({
         "LastModified": config.modified_ms / 1_000,
         "FunctionArn": arn,
-        "MaximumRetryAttempts": config.retries,
-        "MaximumEventAgeInSeconds": config.age_seconds,
         "DestinationConfig": destinations,
-    })
+    });
+    if let Some(retries) = config.retries {
+        out["MaximumRetryAttempts"] = json!(retries);
+    }
+    if let Some(age) = config.age_seconds {
+        out["MaximumEventAgeInSeconds"] = json!(age);
+    }
+    out
 }

@@ -4,12 +4,29 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::store::LATEST;
+
 /// What happens to an invocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
     Delay { delay_ms: i64 },
     Error { prevent_execution: bool },
     HttpResponse { prevent_execution: bool, status_code: u16, content_type: String },
+}
+
+impl FaultKind {
+    const fn decides_answer(&self) -> bool {
+        matches!(self, Self::Error { .. } | Self::HttpResponse { .. })
+    }
+}
+
+/// How an invocation came to a function.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Invoked<'a> {
+    /// Version or alias in the ARN that was invoked.
+    pub(crate) qualifier: Option<&'a str>,
+    /// What that meant: `$LATEST` or a number.
+    pub(crate) version: &'a str,
 }
 
 /// One action of one experiment on one function.
@@ -23,8 +40,36 @@ pub struct Fault {
     pub percentage: u8,
     pub starts_ms: i64,
     pub ends_ms: i64,
-    /// Only this version; None for all.
+    /// Only invocations of this version, or by this alias; None for all.
     pub qualifier: Option<String>,
+}
+
+impl Fault {
+    /// `$LATEST` means the function without a qualifier as well, and not an alias that points to it.
+    fn meets(&self, invoked: Invoked<'_>) -> bool {
+        match self.qualifier.as_deref() {
+            None => true,
+            Some(LATEST) => invoked.qualifier.is_none_or(|qualifier| qualifier == LATEST),
+            Some(wanted) => invoked.qualifier == Some(wanted) || invoked.version == wanted,
+        }
+    }
+
+    /// Two delays are identical, and only one of two answers can be given.
+    const fn conflicts_with(&self, other: &Self) -> bool {
+        self.kind.decides_answer() == other.kind.decides_answer()
+    }
+}
+
+/// Those of the published faults, earliest first, that apply to an invocation: of identical or conflicting ones only the
+/// earliest, whether its percentage falls on this invocation or not.
+pub(crate) fn applying<'a>(published: &'a [Fault], invoked: Invoked<'_>) -> Vec<&'a Fault> {
+    let mut out: Vec<&Fault> = Vec::new();
+    for fault in published.iter().filter(|fault| fault.meets(invoked)) {
+        if !out.iter().any(|earlier| earlier.conflicts_with(fault)) {
+            out.push(fault);
+        }
+    }
+    out
 }
 
 /// A handle to the table. Cheap to clone.
@@ -58,29 +103,27 @@ impl Faults {
         table.retain(|_, faults| !faults.is_empty());
     }
 
-    /// The faults that apply now, earliest first. Of two with the same action "only the one with the earliest start
-    /// applies".
+    /// What an extension that polls now finds for its function, earliest first.
     #[must_use]
-    pub fn active(&self, function: &str, version: &str, now_ms: i64) -> Vec<Fault> {
+    pub fn published(&self, function: &str, now_ms: i64) -> Vec<Fault> {
         if self.0.count.load(Ordering::SeqCst) == 0 {
             return Vec::new();
         }
         let table = self.0.by_function.read().unwrap_or_else(PoisonError::into_inner);
-        let mut out: Vec<Fault> = Vec::new();
-        for fault in table.get(function).into_iter().flatten() {
-            let now = fault.starts_ms <= now_ms && now_ms < fault.ends_ms;
-            let here = fault.qualifier.as_deref().is_none_or(|qualifier| qualifier == version);
-            if now && here && out.iter().all(|other| other.action_id != fault.action_id) {
-                out.push(fault.clone());
-            }
-        }
-        out
+        let is_now = |fault: &&Fault| fault.starts_ms <= now_ms && now_ms < fault.ends_ms;
+        table.get(function).into_iter().flatten().filter(is_now).cloned().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PLAIN: Invoked<'_> = Invoked { qualifier: None, version: LATEST };
+
+    fn ids<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> Vec<&'a str> {
+        faults.into_iter().map(|fault| fault.id.as_str()).collect()
+    }
 
     fn fault(id: &str, starts_ms: i64, percentage: u8) -> Fault {
         Fault {
@@ -99,14 +142,39 @@ mod tests {
         let faults = Faults::default();
         faults.inject("f", fault("late", 10, 20));
         faults.inject("f", fault("early", 0, 10));
-        let ids = |now_ms| -> Vec<String> {
-            faults.active("f", "$LATEST", now_ms).into_iter().map(|fault| fault.id).collect()
-        };
-        assert_eq!(ids(50), ["early"]);
+        assert_eq!(ids(applying(&faults.published("f", 50), PLAIN)), ["early"]);
         faults.withdraw("early");
-        assert_eq!(ids(50), ["late"]);
-        assert_eq!(ids(5), Vec::<String>::new(), "not yet started");
-        assert_eq!(ids(100), Vec::<String>::new(), "over");
-        assert!(faults.active("other", "$LATEST", 50).is_empty());
+        assert_eq!(ids(applying(&faults.published("f", 50), PLAIN)), ["late"]);
+        assert!(faults.published("f", 5).is_empty(), "not yet started");
+        assert!(faults.published("f", 100).is_empty(), "over");
+        assert!(faults.published("other", 50).is_empty());
+    }
+
+    #[test]
+    fn of_two_answers_only_the_earlier_is_in_play_however_seldom_it_falls() {
+        let response = FaultKind::HttpResponse {
+            prevent_execution: true,
+            status_code: 503,
+            content_type: "application/json".into(),
+        };
+        let late = Fault { kind: response, ..fault("response", 10, 100) };
+        let delay = Fault { kind: FaultKind::Delay { delay_ms: 5 }, ..fault("delay", 20, 100) };
+        let published = [fault("error", 0, 1), late, delay];
+        assert_eq!(ids(applying(&published, PLAIN)), ["error", "delay"]);
+    }
+
+    #[test]
+    fn a_qualifier_is_a_version_or_an_alias() {
+        let meets = |wanted: &str, qualifier, version| {
+            let fault = Fault { qualifier: Some(wanted.into()), ..fault("f", 0, 100) };
+            !applying(&[fault], Invoked { qualifier, version }).is_empty()
+        };
+        assert!(meets("live", Some("live"), "1"));
+        assert!(!meets("live", Some("1"), "1"), "the alias points there, and was not invoked");
+        assert!(!meets("live", None, LATEST));
+        assert!(meets("1", Some("1"), "1") && meets("1", Some("live"), "1"));
+        assert!(!meets("1", Some("2"), "2"));
+        assert!(meets(LATEST, None, LATEST) && meets(LATEST, Some(LATEST), LATEST));
+        assert!(!meets(LATEST, Some("live"), LATEST));
     }
 }

@@ -12,7 +12,7 @@ use super::error::LambdaError;
 use super::exec::{Ending, Idle, InitFailed, InitFailure, Job, Lines, Pool, Report};
 use super::model::Phase;
 use super::names::FunctionRef;
-use super::store::{LATEST, Running};
+use super::store::{LATEST, Running, Store};
 use crate::metrics::Unit;
 use crate::settings::Settings;
 
@@ -53,6 +53,9 @@ pub(crate) struct Admitted {
     account_running: u32,
     request: Request,
 }
+
+/// What the function gave, and the end of its log if that was asked for.
+type Outcome = (Result<Bytes, FunctionError>, Option<String>);
 
 /// How it ended, for every kind of caller.
 #[derive(Debug)]
@@ -105,26 +108,36 @@ pub(crate) fn trace_id(given: Option<&str>, now_ms: i64) -> String {
 }
 
 impl Lambda {
+    /// Invoke always names the version that is not there.
+    pub(crate) fn unknown(&self, function: &FunctionRef) -> LambdaError {
+        let qualifier = function.qualifier.as_deref().unwrap_or(LATEST);
+        LambdaError::function_not_found(&format!("{}:{qualifier}", self.function_arn(&function.name)))
+    }
+
+    /// "Lambda does not invoke a function during pending state. Any invocations [...] will fail."
+    pub(crate) fn check_invocable(&self, function: &FunctionRef) -> Result<(), LambdaError> {
+        self.invocable(&mut self.store(), function).map(drop)
+    }
+
+    fn invocable(&self, store: &mut Store, function: &FunctionRef) -> Result<Arc<Pool>, LambdaError> {
+        let now_ms = self.now_ms();
+        let unknown = || self.unknown(function);
+        let found = store.get(&function.name, now_ms).ok_or_else(unknown)?;
+        let version = found.version(function.qualifier.as_deref()).ok_or_else(unknown)?;
+        match version.phase(now_ms) {
+            Phase::Pending => Err(LambdaError::conflict(
+                "The operation cannot be performed at this time. The function is currently in the following state: Pending",
+            )),
+            Phase::Updating | Phase::Ready => Ok(Arc::clone(&version.pool)),
+        }
+    }
+
     /// Finds the version and takes a unit of concurrency, or says why not. Counts throttles.
     pub(crate) fn admit(&self, request: Request) -> Result<Admitted, LambdaError> {
-        let now_ms = self.now_ms();
         let mut store = self.store();
-        let unknown = || {
-            let qualifier = request.function.qualifier.as_deref().unwrap_or(LATEST);
-            LambdaError::function_not_found(&format!(
-                "{}:{qualifier}",
-                self.function_arn(&request.function.name)
-            ))
-        };
-        let found = store.get(&request.function.name, now_ms).ok_or_else(unknown)?;
-        let version = found.version(request.function.qualifier.as_deref()).ok_or_else(unknown)?;
-        let pool = Arc::clone(&version.pool);
-        if found.phase(now_ms) == Phase::Pending {
-            return Err(LambdaError::conflict(
-                "The operation cannot be performed at this time. The function is currently in the following state: Pending",
-            ));
-        }
-        let found = store.functions.get(&request.function.name).ok_or_else(unknown)?;
+        let pool = self.invocable(&mut store, &request.function)?;
+        let found =
+            store.functions.get(&request.function.name).ok_or_else(|| self.unknown(&request.function))?;
         match store.enter(found, &self.inner.host.options) {
             Ok(running) => {
                 let account_running = store.running.load(Ordering::SeqCst);
@@ -161,26 +174,23 @@ async fn run_here(admitted: Admitted) -> Finished {
     Finished { result, version: pool.spec.version.clone(), tail }
 }
 
-async fn lend(pool: &Arc<Pool>, request: &Request) -> (Result<Bytes, FunctionError>, Option<String>) {
+async fn lend(pool: &Arc<Pool>, request: &Request) -> Outcome {
+    let asked_ms = pool.spec.host.settings.clock.now_ms();
     for _ in 0..LEND_TRIES {
         match pool.acquire().await {
             Ok(idle) => {
-                if let Some(done) = serve(pool, idle, request).await {
-                    return done;
+                if let Some(outcome) = serve(pool, idle, request, asked_ms).await {
+                    return outcome;
                 }
             }
-            Err(failed) => return (Err(not_started(pool, failed, request)), None),
+            Err(failed) => return not_started(pool, failed, request),
         }
     }
     (Err(exited(&request.request_id, "Runtime exited without providing a reason")), None)
 }
 
 /// None when the environment died before it got the event.
-async fn serve(
-    pool: &Pool,
-    idle: Idle,
-    request: &Request,
-) -> Option<(Result<Bytes, FunctionError>, Option<String>)> {
+async fn serve(pool: &Pool, idle: Idle, request: &Request, asked_ms: i64) -> Option<Outcome> {
     let spec = &pool.spec;
     let clock = &spec.host.settings.clock;
     let environment = idle.environment;
@@ -192,7 +202,9 @@ async fn serve(
     }
     lines.start(id, &spec.version);
     environment.thaw();
-    let deadline_ms = clock.now_ms() + spec.timeout_ms();
+    // An init phase that was run again while the invocation waited for it is part of its time.
+    let init_again_ms = environment.init_again_ms.filter(|again_ms| asked_ms <= *again_ms);
+    let deadline_ms = init_again_ms.unwrap_or_else(|| clock.now_ms()) + spec.timeout_ms();
     let started = Instant::now();
     if idle.job.send(job(spec.arn.clone(), request, deadline_ms)).is_err() {
         environment.abandon();
@@ -204,6 +216,7 @@ async fn serve(
     };
     if ending.is_none() {
         environment.kill();
+        pool.keep_sandbox_of(&environment);
     }
     environment.drain_output();
     let result = outcome(lines, id, ending, spec.config.timeout_seconds);
@@ -284,10 +297,13 @@ fn report<'a>(
 }
 
 /// "First-invoke init failures with on-demand surface as the invocation's error."
-fn not_started(pool: &Pool, failed: InitFailed, request: &Request) -> FunctionError {
+fn not_started(pool: &Pool, failed: InitFailed, request: &Request) -> Outcome {
     let spec = &pool.spec;
     let id = request.request_id.as_str();
     let lines = Lines::new(spec, failed.stream);
+    if request.tail {
+        lines.begin_tail();
+    }
     lines.start(id, &spec.version);
     let error = match failed.why {
         InitFailure::Posted(body) => FunctionError::posted(body, true),
@@ -305,7 +321,7 @@ fn not_started(pool: &Pool, failed: InitFailed, request: &Request) -> FunctionEr
         }
     };
     lines.report(&report(id, Some(&error), 0.0, None, spec.config.memory_mb, 0));
-    error
+    (Err(error), lines.take_tail())
 }
 
 /// Where one invocation's measurements go.

@@ -38,7 +38,7 @@ pub(crate) async fn handle(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answ
             Ok(empty(StatusCode::ACCEPTED).with_header("x-amzn-requestid", &id))
         }
         "DryRun" => {
-            lambda.known(&request.function)?;
+            lambda.check_invocable(&request.function)?;
             Ok(empty(StatusCode::NO_CONTENT))
         }
         other => Err(LambdaError::validation(
@@ -88,11 +88,14 @@ fn payload(body: &Bytes) -> Result<Bytes, LambdaError> {
     if body.is_empty() {
         return Ok(Bytes::from_static(b"{}"));
     }
-    serde_json::from_slice::<IgnoredAny>(body).map_err(|error| {
+    let unreadable = |error: String| {
         LambdaError::bad_content(format!(
             "Could not parse request body into json: Could not parse payload into json: {error}"
         ))
-    })?;
+    };
+    // The bytes of a string that is not looked at could be anything: they are text first.
+    let text = std::str::from_utf8(body).map_err(|error| unreadable(error.to_string()))?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| unreadable(error.to_string()))?;
     Ok(body.clone())
 }
 

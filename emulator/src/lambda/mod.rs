@@ -19,6 +19,8 @@ mod publish;
 mod router;
 mod store;
 mod tags;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -107,10 +109,10 @@ impl Lambda {
         self.inner.host.faults.clone()
     }
 
-    /// The function with this ARN (qualified or not) or name.
+    /// The function of this name, as its version or alias is configured.
     #[must_use]
-    pub fn fault_target(&self, function: &str) -> Option<FaultTarget> {
-        self.store().fault_target(function)
+    pub fn fault_target(&self, function: &str, qualifier: Option<&str>) -> Option<FaultTarget> {
+        self.store().fault_target(function, qualifier)
     }
 
     /// The functions that carry all of these tags.

@@ -128,6 +128,7 @@ pub(crate) struct CodeInput {
     pub(crate) zip_file: Option<String>,
     pub(crate) s3_bucket: Option<String>,
     pub(crate) s3_key: Option<String>,
+    pub(crate) s3_object_version: Option<String>,
     pub(crate) image_uri: Option<String>,
 }
 

@@ -15,6 +15,8 @@ pub struct Options {
     pub idle: Duration,
     /// Accepted but unfinished asynchronous events; more are refused with 429.
     pub async_events_max: usize,
+    /// Functions learn of FIS's faults, and of their end, when the extension polls, as on AWS; else at once.
+    pub fis_polling: bool,
 }
 
 impl Default for Options {
@@ -25,6 +27,7 @@ impl Default for Options {
             freeze: true,
             idle: Duration::from_secs(300),
             async_events_max: 10_000,
+            fis_polling: false,
         }
     }
 }

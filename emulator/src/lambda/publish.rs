@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::Lambda;
 use super::control::{may_update, on_function, page_size};
 use super::error::LambdaError;
-use super::model::Phase;
 use super::names::is_name;
 use super::router::{Answer, Call, empty, json};
 use super::store::{Alias, Function, LATEST, Version};
@@ -38,6 +37,7 @@ pub(crate) fn publish_now(
     lambda: &Lambda,
     found: &mut Function,
     description: Option<String>,
+    active_at_ms: i64,
 ) -> Arc<Version> {
     let spec = Arc::clone(&found.shown().pool.spec);
     let mut config = spec.config.clone();
@@ -49,7 +49,8 @@ pub(crate) fn publish_now(
         }
     }
     found.last_version += 1;
-    let version = lambda.version(&spec.name, &found.last_version.to_string(), config, Arc::clone(&spec.code));
+    let (number, code) = (found.last_version.to_string(), Arc::clone(&spec.code));
+    let version = lambda.version(&spec.name, &number, config, code, active_at_ms);
     found.versions.insert(found.last_version, Arc::clone(&version));
     version
 }
@@ -68,8 +69,8 @@ pub(crate) fn publish(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
             )));
         }
         let description = input.description.filter(|description| !description.is_empty());
-        let version = publish_now(lambda, found, description);
-        Ok(json(StatusCode::CREATED, &version.describe(Phase::Ready)))
+        let version = publish_now(lambda, found, description, now_ms);
+        Ok(json(StatusCode::CREATED, &version.describe(now_ms)))
     })
 }
 
@@ -92,7 +93,7 @@ pub(crate) fn list_versions(lambda: &Lambda, call: &Call<'_>, name: &str) -> Ans
                 out["NextMarker"] = json!(last.unwrap_or(0_u64).to_string());
                 return Ok(json(StatusCode::OK, &out));
             }
-            versions.push(version.describe(Phase::Ready));
+            versions.push(version.describe(now_ms));
             last = Some(*number);
         }
         Ok(json(StatusCode::OK, &json!({"Versions": versions})))

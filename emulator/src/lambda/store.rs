@@ -23,13 +23,31 @@ pub(crate) const LATEST: &str = "$LATEST";
 #[derive(Debug)]
 pub(crate) struct Version {
     pub(crate) pool: Arc<Pool>,
+    /// Until it is active. AWS then gives another; both are chosen with the call, which may have to be made again.
+    pub(crate) first_revision_id: String,
     pub(crate) revision_id: String,
     pub(crate) modified_ms: i64,
+    pub(crate) active_at_ms: i64,
 }
 
 impl Version {
-    pub(crate) fn describe(&self, phase: Phase) -> Value {
-        describe(&self.pool.spec, &self.revision_id, self.modified_ms, phase)
+    pub(crate) fn phase(&self, now_ms: i64) -> Phase {
+        if now_ms < self.active_at_ms { Phase::Pending } else { Phase::Ready }
+    }
+
+    pub(crate) fn describe(&self, now_ms: i64) -> Value {
+        self.describe_in(self.phase(now_ms))
+    }
+
+    fn describe_in(&self, phase: Phase) -> Value {
+        describe(&self.pool.spec, self.revision_in(phase), self.modified_ms, phase)
+    }
+
+    fn revision_in(&self, phase: Phase) -> &str {
+        match phase {
+            Phase::Pending | Phase::Updating => &self.first_revision_id,
+            Phase::Ready => &self.revision_id,
+        }
     }
 }
 
@@ -43,10 +61,9 @@ pub(crate) struct Alias {
 #[derive(Debug)]
 pub(crate) struct Function {
     pub(crate) arn: String,
-    pub(crate) active_at_ms: i64,
     pub(crate) latest: Arc<Version>,
-    /// An update in progress: invocations use the previous code until then.
-    pub(crate) next: Option<(i64, Arc<Version>)>,
+    /// An update in progress: invocations use the previous code until it is active.
+    pub(crate) next: Option<Arc<Version>>,
     pub(crate) versions: BTreeMap<u64, Arc<Version>>,
     pub(crate) last_version: u64,
     pub(crate) aliases: BTreeMap<String, Alias>,
@@ -60,29 +77,27 @@ pub(crate) struct Function {
 
 impl Function {
     fn settle(&mut self, now_ms: i64) {
-        if let Some((_, version)) = self.next.take_if(|(at_ms, _)| *at_ms <= now_ms) {
+        if let Some(version) = self.next.take_if(|next| next.active_at_ms <= now_ms) {
             self.latest.pool.close();
             self.latest = version;
         }
     }
 
     pub(crate) fn phase(&self, now_ms: i64) -> Phase {
-        if now_ms < self.active_at_ms {
-            Phase::Pending
-        } else if self.next.is_some() {
-            Phase::Updating
-        } else {
-            Phase::Ready
-        }
+        if self.next.is_some() { Phase::Updating } else { self.latest.phase(now_ms) }
     }
 
     /// What GetFunction shows: the newest configuration, in force or not.
     pub(crate) fn shown(&self) -> &Arc<Version> {
-        self.next.as_ref().map_or(&self.latest, |(_, version)| version)
+        self.next.as_ref().unwrap_or(&self.latest)
     }
 
     pub(crate) fn describe(&self, now_ms: i64) -> Value {
-        self.shown().describe(self.phase(now_ms))
+        self.shown().describe_in(self.phase(now_ms))
+    }
+
+    pub(crate) fn revision_id(&self, now_ms: i64) -> &str {
+        self.shown().revision_in(self.phase(now_ms))
     }
 
     /// The version behind a qualifier (version, alias, `$LATEST` or none).
@@ -98,19 +113,19 @@ impl Function {
     }
 
     pub(crate) fn pools(&self) -> impl Iterator<Item = Arc<Pool>> {
-        let next = self.next.iter().map(|(_, version)| version);
-        next.chain([&self.latest]).chain(self.versions.values()).map(|version| Arc::clone(&version.pool))
+        let versions = self.next.iter().chain([&self.latest]).chain(self.versions.values());
+        versions.map(|version| Arc::clone(&version.pool))
     }
 
-    fn fault_target(&self) -> FaultTarget {
-        let spec = &self.latest.pool.spec;
+    fn fault_target(&self, qualifier: Option<&str>) -> Option<FaultTarget> {
+        let spec = &self.version(qualifier)?.pool.spec;
         let location =
             spec.config.environment.as_ref().and_then(|all| all.get("AWS_FIS_CONFIGURATION_LOCATION"));
-        FaultTarget {
+        Some(FaultTarget {
             name: spec.name.clone(),
             arn: self.arn.clone(),
             configuration_location: location.cloned(),
-        }
+        })
     }
 }
 
@@ -194,14 +209,13 @@ impl Store {
         Some(version.pool.spec.config.role.clone())
     }
 
-    pub(crate) fn fault_target(&self, reference: &str) -> Option<FaultTarget> {
-        let wanted = FunctionRef::parse(reference)?;
-        Some(self.functions.get(&wanted.name)?.fault_target())
+    pub(crate) fn fault_target(&self, name: &str, qualifier: Option<&str>) -> Option<FaultTarget> {
+        self.functions.get(name)?.fault_target(qualifier)
     }
 
     pub(crate) fn fault_targets_tagged(&self, tags: &BTreeMap<String, String>) -> Vec<FaultTarget> {
         let carries =
             |function: &&Function| tags.iter().all(|(key, value)| function.tags.get(key) == Some(value));
-        self.functions.values().filter(carries).map(Function::fault_target).collect()
+        self.functions.values().filter(carries).filter_map(|function| function.fault_target(None)).collect()
     }
 }

@@ -161,10 +161,7 @@ mod tests {
     }
 
     fn upload(method: Method, query: &str) -> AwsRequest {
-        AwsRequest {
-            query: query.to_owned(),
-            ..AwsRequest::unsigned("s3", method, "/bucket/key", "")
-        }
+        AwsRequest { query: query.to_owned(), ..AwsRequest::unsigned("s3", method, "/bucket/key", "") }
     }
 
     #[test]

@@ -140,9 +140,8 @@ async fn whole_object(service: &dyn Service, request: &AwsRequest) -> AwsRequest
         ..request.clone()
     };
     let object = service.handle(get.clone()).await;
-    let is_said_again = |name: &HeaderName| {
-        name.as_str().starts_with("x-amz-meta-") || OBJECT_HEADERS.contains(name)
-    };
+    let is_said_again =
+        |name: &HeaderName| name.as_str().starts_with("x-amz-meta-") || OBJECT_HEADERS.contains(name);
     let headers = object.headers.into_iter().filter_map(|(name, value)| Some((name?, value)));
     let headers = headers.filter(|(name, _)| is_said_again(name)).collect();
     AwsRequest { method: Method::PUT, headers, body: object.body, ..get }

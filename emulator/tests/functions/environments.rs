@@ -1,10 +1,13 @@
-//! How environments end: by their memory, their idleness, or with their function.
+//! How environments begin, stand still and end: by their memory, their timeout, their idleness, or with their function.
 
+use std::path::Path;
 use std::time::Duration;
 
+use aws_sdk_lambda::operation::invoke::InvokeOutput;
+use aws_sdk_lambda::types::Environment;
 use serde_json::{Value, json};
 
-use crate::functions::{Account, body};
+use crate::functions::{Account, body, echo, package_of};
 use crate::{MEETING_WITHIN, by_hand, process_state};
 
 /// AWS gives no number; this emulator's is five minutes.
@@ -24,20 +27,176 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     tokio::time::timeout(MEETING_WITHIN, wait).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
+/// The test `bootstrap` as `./echo`, and this script in its place.
+async fn scripted(account: &Account, script: &str, timeout: i32, variables: &[(&str, &Path)]) {
+    let script = format!("#!/bin/sh\n{script}\n");
+    let package = package_of(&[("echo", &echo()), ("bootstrap", script.as_bytes())]);
+    let mut environment = Environment::builder();
+    for (name, path) in variables {
+        environment = environment.variables(*name, path.to_str().unwrap());
+    }
+    let creation = account.creation("f", package).timeout(timeout).environment(environment.build());
+    creation.send().await.unwrap();
+    account.active("f").await;
+}
+
+fn lines_of(path: &Path) -> usize {
+    std::fs::read_to_string(path).map_or(0, |text| text.lines().count())
+}
+
+fn assert_killed_for_its_memory(output: &InvokeOutput) {
+    assert_eq!((output.status_code(), output.function_error()), (200, Some("Unhandled")));
+    let error = body(output);
+    assert_eq!(error["errorType"], "Runtime.ExitError");
+    let message = error["errorMessage"].as_str().unwrap();
+    assert!(message.ends_with("Error: Runtime exited with error: signal: killed"), "{message}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_that_takes_more_memory_than_it_has_is_killed() {
     let account = Account::start(false).await;
     account.function("f", 60, &[], &[]).await;
     let pid = account.result("f", json!({"do": "pid"})).await;
     // Of 128 MB.
-    let output = account.invoke("f", json!({"do": "allocate", "mb": 200})).await;
-    assert_eq!((output.status_code(), output.function_error()), (200, Some("Unhandled")));
-    let error = body(&output);
-    assert_eq!(error["errorType"], "Runtime.ExitError");
-    let message = error["errorMessage"].as_str().unwrap();
-    assert!(message.ends_with("Error: Runtime exited with error: signal: killed"), "{message}");
+    assert_killed_for_its_memory(&account.invoke("f", json!({"do": "allocate", "mb": 200})).await);
     assert!(!is_alive(&pid));
     assert_eq!(account.result("f", json!({"do": "count"})).await, json!(1), "a new process");
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_that_never_stops_writing_is_killed_for_its_memory_all_the_same() {
+    let account = by_hand().await;
+    scripted(&account, "while :; do echo noise; sleep 0.02; done &\nexec ./echo", 60, &[]).await;
+    let call = account.invoke("f", json!({"do": "allocate", "mb": 200}));
+    // The clock stands still: no timeout ends it.
+    let output = tokio::time::timeout(MEETING_WITHIN, call).await.expect("its memory is looked at");
+    assert_killed_for_its_memory(&output);
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_init_phase_that_takes_more_memory_than_there_is_is_killed() {
+    let account = by_hand().await;
+    let hoarder = "held=$(head -c 200000000 /dev/zero | tr '\\0' x)\nwhile :; do sleep 1; done";
+    scripted(&account, hoarder, 60, &[]).await;
+    let call = account.invoke("f", json!({}));
+    let output = tokio::time::timeout(MEETING_WITHIN, call).await.expect("its memory is looked at");
+    assert_killed_for_its_memory(&output);
+    account.running.shutdown().await;
+}
+
+/// What an invocation that is at work until its timeout is answered.
+async fn timed_out(account: &Account, timeout: Duration) -> Value {
+    let meeting = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let event = json!({"do": "meet", "address": meeting.local_addr().unwrap().to_string()});
+    let late = async {
+        let at_work = meeting.accept().await.unwrap();
+        account.hand.as_ref().unwrap().advance(timeout);
+        at_work
+    };
+    let (answer, _at_work) = tokio::join!(account.result("f", event), late);
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_is_dead_after_its_timeout() {
+    let account = by_hand().await;
+    account.function("f", 3, &[], &[]).await;
+    let pid = account.result("f", json!({"do": "pid"})).await;
+    let error = timed_out(&account, Duration::from_secs(3)).await;
+    assert_eq!(error["errorType"], "Sandbox.Timedout");
+    until("the process ends", || !is_alive(&pid)).await;
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_init_phase_that_is_run_again_counts_against_the_timeout() {
+    let account = by_hand().await;
+    let hand = account.hand.clone().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (starts, gate) = (directory.path().join("starts"), directory.path().join("gate"));
+    // The first never ends, the second when it may.
+    let script = "echo started >>\"$STARTS\"\n\
+                  [ \"$(wc -l <\"$STARTS\")\" -gt 1 ] || exec sleep 1000\n\
+                  until [ -e \"$GATE\" ]; do sleep 0.01; done\n\
+                  exec ./echo";
+    scripted(&account, script, 5, &[("STARTS", &starts), ("GATE", &gate)]).await;
+    let slowly = async {
+        until("the init phase begins", || lines_of(&starts) == 1).await;
+        hand.advance(Duration::from_secs(10));
+        let again_ms = account.running.settings().clock.now_ms();
+        until("the init phase begins again", || lines_of(&starts) == 2).await;
+        hand.advance(Duration::from_secs(2));
+        std::fs::write(&gate, "").unwrap();
+        again_ms
+    };
+    let deadline = json!({"do": "header", "name": "lambda-runtime-deadline-ms"});
+    let (deadline_ms, again_ms) = tokio::join!(account.result("f", deadline.clone()), slowly);
+    assert_eq!(deadline_ms, json!((again_ms + 5_000).to_string()));
+    // The next invocation had to wait for nothing.
+    let now_ms = account.running.settings().clock.now_ms();
+    assert_eq!(account.result("f", deadline).await, json!((now_ms + 5_000).to_string()));
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_in_the_background_stands_still_between_invocations() {
+    let account = by_hand().await;
+    let directory = tempfile::tempdir().unwrap();
+    let (beats, pid) = (directory.path().join("beats"), directory.path().join("pid"));
+    let script = "while :; do echo beat >>\"$BEATS\"; sleep 0.01; done &\necho $! >\"$PID\"\nexec ./echo";
+    scripted(&account, script, 60, &[("BEATS", &beats), ("PID", &pid)]).await;
+    account.invoke("f", json!({})).await;
+    let pid: u32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    until("the work is stopped", || process_state(&json!(pid)).as_deref() == Some("T")).await;
+    let before = lines_of(&beats);
+    // Many beats long.
+    account.function("other", 60, &[], &[]).await;
+    account.invoke("other", json!({})).await;
+    assert_eq!(lines_of(&beats), before);
+    let meeting = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = meeting.local_addr().unwrap().to_string();
+    let during = async {
+        let at_work = meeting.accept().await.unwrap();
+        until("the work goes on", || lines_of(&beats) > before).await;
+        drop(at_work);
+    };
+    tokio::join!(account.result("f", json!({"do": "meet", "address": address})), during);
+    account.running.shutdown().await;
+}
+
+/// Where the environment keeps its files, and where its log is.
+async fn sandbox(account: &Account) -> (String, String) {
+    let mut found = Vec::new();
+    for name in ["TMPDIR", "AWS_LAMBDA_LOG_STREAM_NAME"] {
+        let value = account.result("f", json!({"do": "variable", "name": name})).await;
+        found.push(value.as_str().unwrap().to_owned());
+    }
+    (found.swap_remove(0), found.swap_remove(0))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_and_log_stream_outlast_a_crash_and_a_timeout_but_not_the_environment() {
+    let account = by_hand().await;
+    account.function("f", 3, &[], &[]).await;
+    let hand = account.hand.clone().unwrap();
+    let first = sandbox(&account).await;
+    let file = format!("{}/kept", first.0);
+    assert_eq!(account.result("f", json!({"do": "touch", "path": file})).await, json!(true));
+    account.invoke("f", json!({"do": "exit", "code": 3})).await;
+    assert_eq!(sandbox(&account).await, first, "after a crash");
+    timed_out(&account, Duration::from_secs(3)).await;
+    assert_eq!(sandbox(&account).await, first, "after a timeout");
+    assert!(Path::new(&file).exists());
+    until("its files are taken away", || {
+        hand.advance(Duration::from_secs(60));
+        !Path::new(&first.0).exists()
+    })
+    .await;
+    let second = sandbox(&account).await;
+    assert!(second.0 != first.0 && second.1 != first.1, "{second:?}");
+    assert_eq!(std::fs::read_dir(&second.0).unwrap().count(), 0);
     account.running.shutdown().await;
 }
 

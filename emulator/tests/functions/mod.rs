@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::config::Credentials;
+use aws_sdk_lambda::operation::create_function::builders::CreateFunctionFluentBuilder;
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime, State};
@@ -56,21 +57,20 @@ impl Account {
     ) {
         let variables: HashMap<String, String> =
             variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let mut request = self
-            .lambda
-            .create_function()
-            .function_name(name)
-            .role(ROLE)
-            .runtime(Runtime::Providedal2023)
-            .handler("bootstrap")
-            .timeout(timeout)
-            .environment(Environment::builder().set_variables(Some(variables)).build())
-            .code(FunctionCode::builder().zip_file(Blob::new(package())).build());
+        let environment = Environment::builder().set_variables(Some(variables)).build();
+        let mut request = self.creation(name, package()).timeout(timeout).environment(environment);
         for layer in layers {
             request = request.layers(*layer);
         }
         request.send().await.unwrap();
         self.active(name).await;
+    }
+
+    /// The call that creates a function of this package.
+    pub(crate) fn creation(&self, name: &str, package: Vec<u8>) -> CreateFunctionFluentBuilder {
+        let call = self.lambda.create_function().function_name(name).role(ROLE).handler("bootstrap");
+        let code = FunctionCode::builder().zip_file(Blob::new(package)).build();
+        call.runtime(Runtime::Providedal2023).code(code)
     }
 
     pub(crate) async fn active(&self, name: &str) {
@@ -111,14 +111,25 @@ fn bootstrap_path() -> PathBuf {
     directory.join("examples/echo_bootstrap")
 }
 
+/// The test `bootstrap`.
+pub(crate) fn echo() -> Vec<u8> {
+    std::fs::read(bootstrap_path()).expect("`cargo test` builds the example echo_bootstrap")
+}
+
 /// The test `bootstrap` as a deployment package.
 pub(crate) fn package() -> Vec<u8> {
-    let binary = std::fs::read(bootstrap_path()).expect("`cargo test` builds the example echo_bootstrap");
+    package_of(&[("bootstrap", &echo())])
+}
+
+/// A deployment package of these files, which can all be executed.
+pub(crate) fn package_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default()
         .unix_permissions(0o755)
         .compression_method(zip::CompressionMethod::Stored);
-    writer.start_file("bootstrap", options).unwrap();
-    writer.write_all(&binary).unwrap();
+    for (name, content) in files {
+        writer.start_file(*name, options).unwrap();
+        writer.write_all(content).unwrap();
+    }
     writer.finish().unwrap().into_inner()
 }

@@ -12,18 +12,21 @@ use tokio::net::TcpListener;
 use tokio::process::Child;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use super::host::Spec;
 use super::lines::Lines;
 use super::output::Output;
+use super::poll::Poll;
 use super::pool::{InitFailure, Pool};
 use super::process::{self, Place};
 use super::runtime_api::{self, Door};
 use super::{lines, proxy};
+use crate::lambda::code::private_directory;
 
 /// AWS: the init phase may take 10 s; then it is run again inside the invocation, against the function's timeout.
 const INIT_MAX_MS: i64 = 10_000;
-/// How often a running invocation's memory is looked at.
+/// How often the memory of an init phase or an invocation is looked at.
 const MEMORY_SAMPLE: Duration = Duration::from_millis(250);
 /// AWS: with an internal extension the runtime has 500 ms between SIGTERM and SIGKILL; without one it gets none.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
@@ -68,8 +71,30 @@ impl Current {
 /// What outlives a crashed process: AWS re-initialises in the same sandbox, with the same `/tmp` and log stream.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
+    /// Holds everything that goes away with the sandbox.
+    directory: PathBuf,
     pub(crate) scratch: PathBuf,
     pub(crate) stream: String,
+}
+
+impl Sandbox {
+    /// A new one: `YYYY/MM/DD/[version]hash` is the form of AWS's stream names.
+    pub(super) fn new(spec: &Spec) -> std::io::Result<Self> {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let directory = spec.host.root.join(format!("sandbox-{id}"));
+        let scratch = directory.join("tmp");
+        private_directory(&scratch)?;
+        let day = lines::timestamp(spec.host.settings.clock.now_ms())[..10].replace('-', "/");
+        Ok(Self { directory, scratch, stream: format!("{day}/[{}]{id}", spec.version) })
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.directory) {
+            tracing::debug!(%error, "a sandbox was not removed");
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -81,8 +106,10 @@ pub(crate) struct Environment {
     pub(crate) ready: AtomicBool,
     /// An extension is registered, so that the runtime is told before it is killed.
     pub(crate) extension: AtomicBool,
-    /// Whether the fault-injection extension saw faults when it last looked.
-    pub(crate) faults_seen: AtomicBool,
+    /// What the fault-injection extension knows.
+    pub(crate) poll: Poll,
+    /// When the init phase was begun again, if it was.
+    pub(crate) init_again_ms: Option<i64>,
     pid: i32,
     output: Output,
     born: Instant,
@@ -91,8 +118,17 @@ pub(crate) struct Environment {
     current: Mutex<Option<Current>>,
     frozen: AtomicBool,
     end: Notify,
-    out_of_memory: AtomicBool,
+    sandbox: Arc<Sandbox>,
+    /// The sandbox was left to another process, or goes away with this one.
+    left: AtomicBool,
     memory_peak_mb: AtomicU64,
+}
+
+/// Which try of the init phase this is.
+#[derive(Clone, Copy)]
+enum Init {
+    First,
+    Again,
 }
 
 /// Why one process of an environment is no more.
@@ -100,6 +136,7 @@ enum Exit {
     Process(Option<std::process::ExitStatus>),
     Ended,
     InitTimedOut,
+    OutOfMemory,
 }
 
 impl Environment {
@@ -129,7 +166,7 @@ impl Environment {
     pub(crate) fn kill(&self) {
         self.abandon();
         self.signal(Signal::SIGKILL);
-        self.end();
+        self.end.notify_one();
     }
 
     pub(crate) fn abandon(&self) {
@@ -172,9 +209,15 @@ impl Environment {
         }
     }
 
-    /// Asks the environment's task to end the process.
-    pub(crate) fn end(&self) {
+    /// Asks the environment's task to end the process, and the sandbox with it.
+    pub(crate) fn retire(&self) {
+        self.left.store(true, Ordering::SeqCst);
         self.end.notify_one();
+    }
+
+    /// The sandbox for another process, once.
+    pub(super) fn leave_sandbox(&self) -> Option<Arc<Sandbox>> {
+        (!self.left.swap(true, Ordering::SeqCst)).then(|| Arc::clone(&self.sandbox))
     }
 
     /// Moves what the function has written so far into its log.
@@ -195,6 +238,10 @@ impl Environment {
         self.memory_peak_mb.fetch_max(peak, Ordering::Relaxed).max(peak)
     }
 
+    fn is_over_memory(&self) -> bool {
+        self.sample_memory() > u64::from(self.spec.config.memory_mb)
+    }
+
     fn signal(&self, signal: Signal) {
         // A group that is already gone is the monitor's business.
         killpg(Pid::from_raw(self.pid), signal).ok();
@@ -202,29 +249,30 @@ impl Environment {
 }
 
 /// Runs one environment from its cold start to its end.
-pub(crate) async fn live(pool: Arc<Pool>, id: u64, sandbox: Sandbox) {
-    match live_once(&pool, id, &sandbox, INIT_MAX_MS).await {
-        Err(InitFailure::TimedOut) => {
-            let timeout_ms = pool.spec.timeout_ms();
-            if let Err(failure) = live_once(&pool, id, &sandbox, timeout_ms).await {
-                pool.init_failed(failure, &sandbox);
-            }
-        }
-        Err(failure) => pool.init_failed(failure, &sandbox),
-        Ok(()) => {}
+pub(crate) async fn live(pool: Arc<Pool>, id: u64, sandbox: Arc<Sandbox>) {
+    let ended = match live_once(&pool, id, &sandbox, Init::First).await {
+        Err(InitFailure::TimedOut) => live_once(&pool, id, &sandbox, Init::Again).await,
+        ended => ended,
+    };
+    if let Err(failure) = ended {
+        pool.init_failed(failure, sandbox);
     }
-    pool.keep_sandbox(sandbox);
 }
 
 /// One process. An error means that it never asked for an event.
 async fn live_once(
     pool: &Arc<Pool>,
     id: u64,
-    sandbox: &Sandbox,
-    init_max_ms: i64,
+    sandbox: &Arc<Sandbox>,
+    phase: Init,
 ) -> Result<(), InitFailure> {
     let spec = &pool.spec;
     let host = &spec.host;
+    let init_since_ms = host.settings.clock.now_ms();
+    let (init_max_ms, init_again_ms) = match phase {
+        Init::First => (INIT_MAX_MS, None),
+        Init::Again => (spec.timeout_ms(), Some(init_since_ms)),
+    };
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(InitFailure::machine)?;
     let runtime_api = listener.local_addr().map_err(InitFailure::machine)?.to_string();
     let proxy = proxy::open(spec, sandbox).await.map_err(InitFailure::machine)?;
@@ -232,7 +280,7 @@ async fn live_once(
     lines.init_start(&spec.config.runtime);
     if proxy::is_attached(&spec.config) {
         lines.extension(&format!("extension enabled {}", proxy::EXTENSION_VERSION), None);
-        // It polls from now on. What it finds is decided at each invocation; whether it may look, already here.
+        // It polls from now on. What it finds is told at the first invocation; whether it may look, already here.
         proxy::may_read_faults(spec);
     }
     let variables = process::variables(
@@ -256,7 +304,8 @@ async fn live_once(
         lines,
         ready: AtomicBool::new(false),
         extension: AtomicBool::new(false),
-        faults_seen: AtomicBool::new(false),
+        poll: Poll::of(&spec.config, host.options.fis_polling),
+        init_again_ms,
         pid,
         output,
         born,
@@ -265,7 +314,8 @@ async fn live_once(
         current: Mutex::new(None),
         frozen: AtomicBool::new(false),
         end: Notify::new(),
-        out_of_memory: AtomicBool::new(false),
+        sandbox: Arc::clone(sandbox),
+        left: AtomicBool::new(false),
         memory_peak_mb: AtomicU64::new(0),
     });
     let door = Door { environment: Arc::clone(&environment), pool: Arc::clone(pool), faulted: false };
@@ -275,16 +325,18 @@ async fn live_once(
     }
     doors.spawn(runtime_api::serve(listener, door));
     pool.joined(&environment);
-    let exit = watch(&environment, child, init_max_ms).await;
+    let exit = watch(&environment, child, init_since_ms + init_max_ms).await;
     drop(doors);
     host.guardian.ended(pid);
     depart(pool, &environment, exit)
 }
 
 /// Waits for the end of the process, whoever causes it. Afterwards the whole group is gone.
-async fn watch(environment: &Environment, mut child: Child, init_max_ms: i64) -> Exit {
+async fn watch(environment: &Environment, mut child: Child, init_until_ms: i64) -> Exit {
     let clock = &environment.spec.host.settings.clock;
-    let init_until_ms = clock.now_ms() + init_max_ms;
+    // Lasts longer than a turn of the loop: nothing that happens puts off the next look.
+    let mut memory = tokio::time::interval_at(tokio::time::Instant::now() + MEMORY_SAMPLE, MEMORY_SAMPLE);
+    memory.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut output_open = true;
     let exit = loop {
         let starting = !environment.ready.load(Ordering::SeqCst);
@@ -293,16 +345,17 @@ async fn watch(environment: &Environment, mut child: Child, init_max_ms: i64) ->
             () = environment.end.notified() => break Exit::Ended,
             readable = environment.output.readable(), if output_open => {
                 output_open = readable.is_ok() && environment.drain_output();
+                // There may be more already, again and again: the others on this thread have their turn.
+                tokio::task::yield_now().await;
             }
             () = clock.sleep_until(init_until_ms), if starting => {
                 if !environment.ready.load(Ordering::SeqCst) {
                     break Exit::InitTimedOut;
                 }
             }
-            () = tokio::time::sleep(MEMORY_SAMPLE), if !starting => {
-                if environment.busy() && environment.sample_memory() > u64::from(environment.spec.config.memory_mb) {
-                    environment.out_of_memory.store(true, Ordering::SeqCst);
-                    break Exit::Ended;
+            _ = memory.tick() => {
+                if (starting || environment.busy()) && environment.is_over_memory() {
+                    break Exit::OutOfMemory;
                 }
             }
         }
@@ -314,7 +367,7 @@ async fn watch(environment: &Environment, mut child: Child, init_max_ms: i64) ->
     }
     environment.signal(Signal::SIGKILL);
     match child.wait().await {
-        Ok(status) if !matches!(exit, Exit::InitTimedOut) => Exit::Process(Some(status)),
+        Ok(status) if matches!(exit, Exit::Process(_) | Exit::Ended) => Exit::Process(Some(status)),
         _ => exit,
     }
 }
@@ -322,15 +375,17 @@ async fn watch(environment: &Environment, mut child: Child, init_max_ms: i64) ->
 /// Tells the pool and the waiting invoker.
 fn depart(pool: &Arc<Pool>, environment: &Environment, exit: Exit) -> Result<(), InitFailure> {
     environment.drain_output();
+    let served = environment.ready.load(Ordering::SeqCst);
+    if served {
+        pool.keep_sandbox_of(environment);
+    }
     pool.left(environment);
     let words = match &exit {
-        Exit::Process(_) if environment.out_of_memory.load(Ordering::SeqCst) => {
-            "Runtime exited with error: signal: killed".to_owned()
-        }
+        Exit::OutOfMemory => "Runtime exited with error: signal: killed".to_owned(),
         Exit::Process(status) => process::ending(*status),
         Exit::Ended | Exit::InitTimedOut => process::ending(None),
     };
-    if environment.ready.load(Ordering::SeqCst) {
+    if served {
         let current = environment.current.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(current) = current {
             current.reply.send(Ending::Exited(words)).ok();
@@ -343,13 +398,4 @@ fn depart(pool: &Arc<Pool>, environment: &Environment, exit: Exit) -> Result<(),
         (None, Exit::InitTimedOut) => InitFailure::TimedOut,
         (None, _) => InitFailure::Exited(words),
     })
-}
-
-/// A new sandbox: `YYYY/MM/DD/[version]hash` is the form of AWS's stream names.
-pub(crate) fn new_sandbox(spec: &Spec) -> std::io::Result<Sandbox> {
-    let id = uuid::Uuid::new_v4().simple().to_string();
-    let scratch = spec.host.root.join(format!("tmp-{id}"));
-    crate::lambda::code::private_directory(&scratch)?;
-    let day = lines::timestamp(spec.host.settings.clock.now_ms())[..10].replace('-', "/");
-    Ok(Sandbox { scratch, stream: format!("{day}/[{}]{id}", spec.version) })
 }

@@ -7,12 +7,15 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::host::Spec;
+use super::proxy::variable;
 use crate::iam::{Ask, Context, Signer};
 use crate::lambda::model::Logging;
 use crate::settings::Settings;
 
 /// `X-Amz-Log-Result` holds the last 4 KB.
 const TAIL_MAX_BYTES: usize = 4_096;
+/// "INFO, WARN or ERROR", INFO by default.
+const FIS_LOG_LEVEL: &str = "AWS_FIS_LOG_LEVEL";
 
 /// The log of one environment: one stream of the function's group.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct Lines {
     /// Lambda writes a function's log in the name of its role: without the permission nothing is written, and nobody is
     /// told.
     permitted: AtomicBool,
+    /// `AWS_FIS_LOG_LEVEL`: what the fault-injection extension says is all of level INFO.
+    extension_is_quiet: bool,
 }
 
 /// What the REPORT line says.
@@ -54,6 +59,7 @@ impl Lines {
             tail: Mutex::new(None),
             session: Signer::session(&spec.config.role, &spec.name),
             permitted: AtomicBool::new(false),
+            extension_is_quiet: matches!(variable(&spec.config, FIS_LOG_LEVEL), Some("WARN" | "ERROR")),
         };
         lines.look_up_permission();
         lines
@@ -170,6 +176,9 @@ impl Lines {
 
     /// A line of the fault-injection extension, in the form that its documentation shows.
     pub(crate) fn extension(&self, message: &str, request_id: Option<&str>) {
+        if self.extension_is_quiet {
+            return;
+        }
         let at = self.now();
         let message = format!("AWS FIS EXTENSION - {message}");
         if self.logging.json {

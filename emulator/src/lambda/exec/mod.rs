@@ -5,6 +5,7 @@ mod guardian;
 mod host;
 mod lines;
 mod output;
+mod poll;
 mod pool;
 mod process;
 mod proxy;

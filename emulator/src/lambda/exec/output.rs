@@ -7,6 +7,8 @@ use tokio::net::unix::pipe::Receiver;
 
 /// AWS cuts a log event at 256 KB; so does CloudWatch Logs.
 const LINE_MAX_BYTES: usize = 262_144;
+/// What a pipe holds on Linux, unless its user asks for more.
+const PIPE_BYTES: usize = 65_536;
 
 /// One pipe for both streams, so that their order is kept. It is read in the background and, to have everything before
 /// the END line, once more when the function has answered: what it wrote before answering is in the pipe by then.
@@ -29,14 +31,20 @@ impl Output {
         self.pipe.readable().await
     }
 
-    /// Hands over all whole lines that are there, newline included. False once every writer has closed.
+    /// Hands over all whole lines that are there, newline included. What is written meanwhile may have to wait for the
+    /// next call: a function that never stops writing must not keep its reader. False once every writer has closed.
     pub(crate) fn drain(&self, mut each: impl FnMut(&str)) -> bool {
         let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
         let mut chunk = [0_u8; 8_192];
+        let mut taken = 0;
         let open = loop {
+            if taken > PIPE_BYTES {
+                break true;
+            }
             match self.pipe.try_read(&mut chunk) {
                 Ok(0) => break false,
                 Ok(count) => {
+                    taken += count;
                     partial.extend_from_slice(&chunk[..count]);
                     take_lines(&mut partial, &mut each);
                 }
@@ -66,7 +74,22 @@ fn take_lines(partial: &mut Vec<u8>, each: &mut impl FnMut(&str)) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_while_it_is_read_waits_for_the_next_time() {
+        let (output, mut writer) = Output::new().unwrap();
+        writer.write_all(b"line\n").unwrap();
+        output.readable().await.unwrap();
+        let mut bytes = 0;
+        let open = output.drain(|line| {
+            bytes += line.len();
+            writer.write_all(b"line\n").unwrap();
+        });
+        assert!(open && bytes > PIPE_BYTES, "{bytes}");
+    }
 
     #[test]
     fn only_whole_lines_are_taken_until_a_line_is_too_long() {

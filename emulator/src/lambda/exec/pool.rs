@@ -58,6 +58,13 @@ pub(crate) struct InitFailed {
     pub(crate) stream: String,
 }
 
+/// A sandbox whose process crashed or was killed at its timeout: the next one goes on in it.
+#[derive(Debug)]
+struct Spare {
+    sandbox: Arc<Sandbox>,
+    since_ms: i64,
+}
+
 type Waiter = oneshot::Sender<Result<Idle, InitFailed>>;
 
 #[derive(Debug)]
@@ -74,7 +81,7 @@ struct State {
     /// Environments that have answered and not yet asked for their next event.
     finishing: HashSet<u64>,
     alive: HashMap<u64, Arc<Environment>>,
-    spare: Vec<Sandbox>,
+    spare: Vec<Spare>,
     next_id: u64,
     closed: bool,
     /// A task is looking for environments to freeze.
@@ -101,7 +108,7 @@ impl Pool {
                 }
                 // AWS may end an environment whenever it likes, also the warm one that was counted on.
                 if self.spec.host.settings.adversary.strikes(Act::ColdStart).is_some() {
-                    idle.environment.end();
+                    idle.environment.retire();
                     break;
                 }
                 return Ok(idle);
@@ -130,7 +137,8 @@ impl Pool {
     /// The same, with so many environments about to be free.
     fn start_beside(self: &Arc<Self>, state: &mut State, expected: usize) {
         while state.starting + expected < state.waiting.len() {
-            let sandbox = match state.spare.pop().map_or_else(|| environment::new_sandbox(&self.spec), Ok) {
+            let spare = state.spare.pop().map(|spare| spare.sandbox);
+            let sandbox = match spare.map_or_else(|| Sandbox::new(&self.spec).map(Arc::new), Ok) {
                 Ok(sandbox) => sandbox,
                 Err(error) => {
                     if let Some(waiter) = state.waiting.pop_front() {
@@ -162,7 +170,7 @@ impl Pool {
             }
         }
         if state.closed {
-            idle.environment.end();
+            idle.environment.retire();
             return;
         }
         state.idle.push(idle);
@@ -211,21 +219,29 @@ impl Pool {
     }
 
     /// The failure belongs to whoever has waited longest; the others get new attempts.
-    pub(crate) fn init_failed(self: &Arc<Self>, why: InitFailure, sandbox: &Sandbox) {
+    pub(crate) fn init_failed(self: &Arc<Self>, why: InitFailure, sandbox: Arc<Sandbox>) {
         let mut state = self.state();
         state.starting = state.starting.saturating_sub(1);
+        let failed = failed(why, &sandbox.stream);
+        self.keep_sandbox(&mut state, sandbox);
         if let Some(waiter) = state.waiting.pop_front() {
-            waiter.send(Err(failed(why, &sandbox.stream))).ok();
+            waiter.send(Err(failed)).ok();
         }
         self.start_missing(&mut state);
     }
 
-    pub(crate) fn keep_sandbox(&self, sandbox: Sandbox) {
-        let mut state = self.state();
-        if state.closed {
-            remove_sandbox(&sandbox);
-        } else {
-            state.spare.push(sandbox);
+    /// For the next process, now that the environment's own has crashed or was killed. Before whoever waits for the answer
+    /// gets it: it may invoke again at once.
+    pub(crate) fn keep_sandbox_of(&self, environment: &Environment) {
+        if let Some(sandbox) = environment.leave_sandbox() {
+            self.keep_sandbox(&mut self.state(), sandbox);
+        }
+    }
+
+    fn keep_sandbox(&self, state: &mut State, sandbox: Arc<Sandbox>) {
+        if !state.closed {
+            let since_ms = self.spec.host.settings.clock.now_ms();
+            state.spare.push(Spare { sandbox, since_ms });
         }
     }
 
@@ -234,31 +250,26 @@ impl Pool {
         let mut state = self.state();
         state.closed = true;
         for idle in state.idle.drain(..) {
-            idle.environment.end();
+            idle.environment.retire();
         }
-        for sandbox in state.spare.drain(..) {
-            remove_sandbox(&sandbox);
-        }
+        state.spare.clear();
     }
 
     /// Ends everything now.
     pub(crate) fn kill(&self) {
         self.close();
         for environment in self.state().alive.values() {
-            environment.end();
+            environment.retire();
         }
     }
 
-    /// Ends the environments that have been idle since before `before_ms`.
+    /// Ends the environments that have been idle since before `before_ms`, and the sandboxes that have waited as long.
     pub(crate) fn reap(&self, before_ms: i64) {
         let mut state = self.state();
-        let (old, fresh) =
-            std::mem::take(&mut state.idle).into_iter().partition(|idle| idle.since_ms < before_ms);
-        state.idle = fresh;
-        let old: Vec<Idle> = old;
-        for idle in old {
-            idle.environment.end();
+        for idle in state.idle.extract_if(.., |idle| idle.since_ms < before_ms) {
+            idle.environment.retire();
         }
+        state.spare.retain(|spare| spare.since_ms >= before_ms);
     }
 }
 
@@ -273,10 +284,4 @@ async fn freeze_idle(pool: Arc<Pool>) {
 
 fn failed(why: InitFailure, stream: &str) -> InitFailed {
     InitFailed { why, stream: stream.to_owned() }
-}
-
-fn remove_sandbox(sandbox: &Sandbox) {
-    if let Err(error) = std::fs::remove_dir_all(&sandbox.scratch) {
-        tracing::debug!(%error, "scratch directory was not removed");
-    }
 }

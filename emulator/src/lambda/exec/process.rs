@@ -25,12 +25,27 @@ pub(crate) struct Place<'a> {
     pub(crate) wrapper: Option<&'a Path>,
 }
 
+/// "The following additional environment variables aren't reserved and can be extended in your function configuration."
+fn defaults(spec: &Spec) -> BTreeMap<String, String> {
+    let root = spec.code.directory.display();
+    let values = [
+        ("TZ", ":UTC".to_owned()),
+        ("LANG", "en_US.UTF-8".to_owned()),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin".to_owned()),
+        ("LD_LIBRARY_PATH", format!("{root}:{root}/lib")),
+        ("AWS_XRAY_DAEMON_ADDRESS", "169.254.79.129:2000".to_owned()),
+        ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned()),
+    ];
+    values.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
 pub(crate) fn variables(spec: &Spec, place: &Place<'_>) -> BTreeMap<String, String> {
     let host = &spec.host;
     let root = spec.code.directory.display();
     let region = host.settings.region.to_string();
     let config = &spec.config;
-    let mut all: BTreeMap<String, String> = config.environment.clone().unwrap_or_default();
+    let mut all = defaults(spec);
+    all.extend(config.environment.clone().unwrap_or_default());
     let mut set = |name: &str, value: String| {
         all.insert(name.to_owned(), value);
     };
@@ -55,14 +70,8 @@ pub(crate) fn variables(spec: &Spec, place: &Place<'_>) -> BTreeMap<String, Stri
     set("PWD", root.to_string());
     // AWS gives each sandbox its own /tmp; here it is this directory.
     set("TMPDIR", place.scratch.display().to_string());
-    set("TZ", ":UTC".into());
-    set("LANG", "en_US.UTF-8".into());
-    set("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin".into());
-    set("LD_LIBRARY_PATH", format!("{root}:{root}/lib"));
-    set("AWS_XRAY_DAEMON_ADDRESS", "169.254.79.129:2000".into());
     set("_AWS_XRAY_DAEMON_ADDRESS", "169.254.79.129".into());
     set("_AWS_XRAY_DAEMON_PORT", "2000".into());
-    set("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".into());
     set("AWS_ENDPOINT_URL", host.settings.endpoint.to_string());
     if config.logging.json {
         set("AWS_LAMBDA_LOG_FORMAT", "JSON".into());

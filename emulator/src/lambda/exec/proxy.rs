@@ -7,7 +7,6 @@
 use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rand::RngExt;
@@ -17,9 +16,8 @@ use tokio::net::TcpListener;
 use super::environment::{Ending, Environment, Job, Sandbox};
 use super::host::{Host, Spec};
 use crate::iam::{Ask, Context};
-use crate::lambda::faults::{Fault, FaultKind};
+use crate::lambda::faults::{Fault, FaultKind, Invoked, applying};
 use crate::lambda::model::FunctionConfig;
-use crate::metrics::Unit;
 
 /// The newest that AWS has published.
 pub(crate) const EXTENSION_VERSION: &str = "1.0.6";
@@ -27,6 +25,8 @@ pub(crate) const EXTENSION_VERSION: &str = "1.0.6";
 const WRAPPER_ON_AWS: &str = "/opt/aws-fis/bootstrap";
 const LAYER_NAME: &str = "aws-fis-extension";
 const LOCATION: &str = "AWS_FIS_CONFIGURATION_LOCATION";
+/// Where an ARN that names a version or an alias has it: `arn:aws:lambda:{region}:{account}:function:{name}:{qualifier}`.
+const QUALIFIER_PART: usize = 7;
 
 /// The second listener, and the wrapper that leads to it.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) fn is_attached(config: &FunctionConfig) -> bool {
         && variable(config, LOCATION).is_some_and(|location| location.starts_with("arn:aws:s3:::"))
 }
 
-fn variable<'a>(config: &'a FunctionConfig, name: &str) -> Option<&'a str> {
+pub(super) fn variable<'a>(config: &'a FunctionConfig, name: &str) -> Option<&'a str> {
     config.environment.as_ref()?.get(name).map(String::as_str)
 }
 
@@ -70,32 +70,38 @@ fn write_wrapper(path: &Path, address: &str) -> std::io::Result<()> {
 pub(crate) async fn intercept(environment: &Environment, job: &Job) -> ControlFlow<Ending> {
     let spec = &environment.spec;
     let host = &spec.host;
-    let mut faults = host.faults.active(&spec.name, &spec.version, host.settings.clock.now_ms());
-    if !faults.is_empty() && !may_read_faults(spec) {
-        faults.clear();
-    }
-    note_change(environment, !faults.is_empty());
-    let hit: Vec<&Fault> = faults.iter().filter(|fault| falls_on(host, fault)).collect();
+    let known = known_faults(environment);
+    let invoked = Invoked { qualifier: job.arn.split(':').nth(QUALIFIER_PART), version: &spec.version };
+    let hit = applying(&known, invoked).into_iter().filter(|fault| falls_on(host, fault));
+    let hit: Vec<&Fault> = hit.collect();
     for fault in &hit {
         if let FaultKind::Delay { delay_ms } = fault.kind {
             let message = format!("adding {delay_ms} milliseconds of latency to function invocation");
             environment.lines.extension(&message, Some(&job.request_id));
-            injected(spec, fault);
+            injected(environment, fault);
             host.settings.clock.sleep_until(host.settings.clock.now_ms() + delay_ms).await;
         }
     }
-    // Of two that both decide the answer the earlier one wins; `active` is in that order.
-    for fault in hit {
-        let Some((ending, prevent_execution)) = decided(&fault.kind) else { continue };
-        environment.lines.extension("modifying the function response", Some(&job.request_id));
-        injected(spec, fault);
-        if prevent_execution {
-            return ControlFlow::Break(ending);
-        }
-        environment.replace(&job.request_id, ending);
-        break;
+    let deciding = hit.into_iter().find_map(|fault| Some((fault, decided(&fault.kind)?)));
+    let Some((fault, (ending, prevent_execution))) = deciding else { return ControlFlow::Continue(()) };
+    environment.lines.extension("modifying the function response", Some(&job.request_id));
+    injected(environment, fault);
+    if prevent_execution {
+        return ControlFlow::Break(ending);
     }
+    environment.replace(&job.request_id, ending);
     ControlFlow::Continue(())
+}
+
+/// What the extension of this environment knows of, after its poll if one is due.
+fn known_faults(environment: &Environment) -> Vec<Fault> {
+    let spec = &environment.spec;
+    let now_ms = spec.host.settings.clock.now_ms();
+    let find = || {
+        let published = spec.host.faults.published(&spec.name, now_ms);
+        if published.is_empty() || may_read_faults(spec) { published } else { Vec::new() }
+    };
+    environment.poll.known(now_ms, find, |any| note_change(environment, any))
 }
 
 /// The extension lists and reads the active faults in S3 in the name of the function's role. Where that is not allowed it
@@ -118,9 +124,7 @@ pub(crate) fn may_read_faults(spec: &Spec) -> bool {
 
 /// The extension says so once when faults appear and once when they are gone.
 fn note_change(environment: &Environment, any: bool) {
-    if environment.faults_seen.swap(any, Ordering::SeqCst) != any {
-        environment.lines.extension(if any { "found active faults" } else { "no active faults found" }, None);
-    }
+    environment.lines.extension(if any { "found active faults" } else { "no active faults found" }, None);
 }
 
 fn falls_on(host: &Host, fault: &Fault) -> bool {
@@ -144,18 +148,25 @@ fn decided(kind: &FaultKind) -> Option<(Ending, bool)> {
     }
 }
 
-/// "AWS_FIS_EXTENSION_METRICS: all | none", none by default.
-fn injected(spec: &Spec, fault: &Fault) {
+/// "AWS_FIS_EXTENSION_METRICS: all | none", none by default. The extension writes its metric into the function's log in the
+/// Embedded Metric Format: a function that may not write its log has no metric either.
+fn injected(environment: &Environment, fault: &Fault) {
+    let spec = &environment.spec;
     if variable(&spec.config, "AWS_FIS_EXTENSION_METRICS") != Some("all") {
         return;
     }
-    let settings = &spec.host.settings;
-    settings.metrics.record(
-        settings.clock.now_ms(),
-        LAYER_NAME,
-        "FaultInjected",
-        &[("FaultId", fault.action_id), ("Invocation", &spec.name)],
-        1.0,
-        Unit::Count,
-    );
+    let line = json!({
+        "_aws": {
+            "Timestamp": spec.host.settings.clock.now_ms(),
+            "CloudWatchMetrics": [{
+                "Namespace": LAYER_NAME,
+                "Dimensions": [["FaultId", "Invocation"]],
+                "Metrics": [{"Name": "FaultInjected", "Unit": "Count"}],
+            }],
+        },
+        "FaultId": fault.action_id,
+        "Invocation": spec.name,
+        "FaultInjected": 1,
+    });
+    environment.lines.put(&format!("{line}\n"));
 }
