@@ -148,7 +148,8 @@ fn harness_calls(stack: &Stack) -> BTreeSet<Call> {
         add("sqs:SendMessage", &tasks.arn);
     }
     for table in stack.tables.values() {
-        for action in ["dynamodb:DescribeTable", "dynamodb:GetResourcePolicy", "dynamodb:ListTagsOfResource"] {
+        for action in ["dynamodb:DescribeTable", "dynamodb:GetResourcePolicy", "dynamodb:ListTagsOfResource"]
+        {
             add(action, &table.arn);
         }
     }

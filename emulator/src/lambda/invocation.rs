@@ -54,8 +54,13 @@ pub(crate) struct Admitted {
     request: Request,
 }
 
-/// What the function gave, and the end of its log if that was asked for.
-type Outcome = (Result<Bytes, FunctionError>, Option<String>);
+/// How an invocation went, with the log tail if it was asked for.
+struct Outcome {
+    result: Result<Bytes, FunctionError>,
+    tail: Option<String>,
+    /// Of the invoke phase alone: the way to an environment and its init phase are not in it.
+    duration_ms: f64,
+}
 
 /// How it ended, for every kind of caller.
 #[derive(Debug)]
@@ -167,9 +172,8 @@ async fn run_here(admitted: Admitted) -> Finished {
     let settings = &pool.spec.host.settings;
     let measure = Measure::new(settings, &request.function);
     measure.concurrency(running.function.load(Ordering::SeqCst), account_running);
-    let invoked = Instant::now();
-    let (result, tail) = lend(&pool, &request).await;
-    measure.invocation(invoked.elapsed().as_secs_f64() * 1_000.0, result.is_err());
+    let Outcome { result, tail, duration_ms } = lend(&pool, &request).await;
+    measure.invocation(duration_ms, result.is_err());
     drop(running);
     Finished { result, version: pool.spec.version.clone(), tail }
 }
@@ -186,7 +190,8 @@ async fn lend(pool: &Arc<Pool>, request: &Request) -> Outcome {
             Err(failed) => return not_started(pool, failed, request),
         }
     }
-    (Err(exited(&request.request_id, "Runtime exited without providing a reason")), None)
+    let result = Err(exited(&request.request_id, "Runtime exited without providing a reason"));
+    Outcome { result, tail: None, duration_ms: 0.0 }
 }
 
 /// None when the environment died before it got the event.
@@ -223,7 +228,7 @@ async fn serve(pool: &Pool, idle: Idle, request: &Request, asked_ms: i64) -> Opt
     let duration_ms = started.elapsed().as_secs_f64() * 1_000.0;
     let (init_ms, used_mb) = (environment.take_init_ms(), environment.memory_peak_mb());
     lines.report(&report(id, result.as_ref().err(), duration_ms, init_ms, spec.config.memory_mb, used_mb));
-    Some((result, lines.take_tail()))
+    Some(Outcome { result, tail: lines.take_tail(), duration_ms })
 }
 
 fn job(arn: String, request: &Request, deadline_ms: i64) -> Job {
@@ -321,7 +326,7 @@ fn not_started(pool: &Pool, failed: InitFailed, request: &Request) -> Outcome {
         }
     };
     lines.report(&report(id, Some(&error), 0.0, None, spec.config.memory_mb, 0));
-    (Err(error), lines.take_tail())
+    Outcome { result: Err(error), tail: lines.take_tail(), duration_ms: 0.0 }
 }
 
 /// Where one invocation's measurements go.

@@ -30,8 +30,7 @@ impl<'a> Caller<'a> {
     }
 
     async fn ask(&self, service: &str, method: &str, path: &str, body: &str) -> (u16, String) {
-        let (target, path) =
-            path.strip_prefix('#').map_or((None, path), |target| (Some(target), "/"));
+        let (target, path) = path.strip_prefix('#').map_or((None, path), |target| (Some(target), "/"));
         let form = body.starts_with("Action=");
         let kind = if form { "application/x-www-form-urlencoded" } else { "application/json" };
         let credential = format!(

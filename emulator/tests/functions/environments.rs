@@ -4,7 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
-use aws_sdk_lambda::types::Environment;
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::{Environment, LogType};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use emulator::metrics::MetricId;
 use serde_json::{Value, json};
 
 use crate::functions::{Account, body, echo, package_of};
@@ -137,6 +141,27 @@ async fn an_init_phase_that_is_run_again_counts_against_the_timeout() {
     // The next invocation had to wait for nothing.
     let now_ms = account.running.settings().clock.now_ms();
     assert_eq!(account.result("f", deadline).await, json!((now_ms + 5_000).to_string()));
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_duration_is_that_of_the_report_without_the_init_phase() {
+    let account = by_hand().await;
+    scripted(&account, "sleep 0.2\nexec ./echo", 60, &[]).await;
+    let call = account.lambda.invoke().function_name("f").log_type(LogType::Tail);
+    let answer = call.payload(Blob::new("{}")).send().await.unwrap();
+    let tail = STANDARD.decode(answer.log_result().unwrap()).unwrap();
+    let tail = String::from_utf8(tail).unwrap();
+    let figure = |name: &str| {
+        let (_, rest) = tail.split_once(&format!("\t{name}: ")).unwrap_or_else(|| panic!("{name}: {tail}"));
+        rest.split(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert!(figure("Init Duration") >= 200.0, "{tail}");
+    let id = MetricId::new("AWS/Lambda", "Duration", vec![("FunctionName".into(), "f".into())]);
+    let settings = account.running.settings();
+    let measured = settings.metrics.statistics(&id, "Milliseconds", 0, settings.clock.now_ms() + 60_000);
+    let difference = measured.unwrap().maximum - figure("Duration");
+    assert!(difference.abs() <= 0.01, "{difference}: {tail}");
     account.running.shutdown().await;
 }
 
