@@ -60,6 +60,14 @@ impl Random {
         self.with(|random| random.random())
     }
 
+    /// So many characters of an alphabet.
+    #[must_use]
+    pub fn text(&self, alphabet: &[u8], count: usize) -> String {
+        self.with(|random| {
+            (0..count).map(|_| char::from(alphabet[random.random_range(0..alphabet.len())])).collect()
+        })
+    }
+
     /// As unique as any random UUID, and the same again for the same seed.
     #[must_use]
     pub fn uuid(&self) -> Uuid {

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rand::RngExt;
-
 use super::definition::Definition;
 use super::error::ApiError;
 use super::live::{LiveApi, LiveStage};
@@ -58,9 +56,7 @@ impl State {
 
     pub(super) fn new_id(&self, len: usize) -> String {
         const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-        self.settings.random.with(|random| {
-            (0..len).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect()
-        })
+        self.settings.random.text(ALPHABET, len)
     }
 
     pub(super) fn add(&mut self, settings: Api) -> String {

@@ -6,16 +6,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use rand::RngExt as _;
 use winterbaume_core::StatefulService as _;
 use winterbaume_iam::views::AccessKeyView;
 use winterbaume_iam::{IamService, IamStateView};
 
 use super::role_tags::{REGION, RoleTags};
+use crate::iam::KEY_ALPHABET;
 use crate::settings::{Random, Settings};
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
-const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const ID_PREFIX: &str = "AKIA";
 const ID_CHARS: usize = 16;
 const SECRET_CHARS: usize = 40;
@@ -41,7 +40,8 @@ impl AccessKeys {
         let Some(old_id) = between(&text, "<AccessKeyId>", "</AccessKeyId>") else { return answer };
         let known = self.state.snapshot(&self.account_id, REGION).await.access_keys;
         let Some(made) = known.get(old_id) else { return answer };
-        let (id, secret) = (format!("{ID_PREFIX}{}", self.letters(ID_CHARS)), self.letters(SECRET_CHARS));
+        let letters = |count| self.random.text(KEY_ALPHABET, count);
+        let (id, secret) = (format!("{ID_PREFIX}{}", letters(ID_CHARS)), letters(SECRET_CHARS));
         answer.body = Bytes::from(text.replace(old_id, &id).replace(&made.secret_access_key, &secret));
         answer.headers.remove(http::header::CONTENT_LENGTH);
         let delete = format!(
@@ -55,12 +55,6 @@ impl AccessKeys {
         }
         self.engine.handle(AwsRequest { body: Bytes::from(delete), ..request }).await;
         answer
-    }
-
-    fn letters(&self, count: usize) -> String {
-        self.random.with(|random| {
-            (0..count).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect()
-        })
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use percent_encoding::percent_decode_str;
-use rand::RngExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -152,10 +151,7 @@ fn page(member: &str, all: Vec<Value>, request: &AwsRequest) -> Answer {
 }
 
 fn new_id(fis: &Fis, prefix: &str) -> String {
-    let suffix: String = fis.inner.settings.random.with(|random| {
-        (0..16).map(|_| char::from(ID_ALPHABET[random.random_range(0..ID_ALPHABET.len())])).collect()
-    });
-    format!("{prefix}{suffix}")
+    format!("{prefix}{}", fis.inner.settings.random.text(ID_ALPHABET, 16))
 }
 
 fn arn(fis: &Fis, kind: &str, id: &str) -> String {

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rand::RngExt;
-
 use super::principal::Caller;
 use crate::settings::Random;
 
-const KEY_ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+/// Of all access keys and what belongs to them.
+pub(crate) const KEY_ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// `ASIA`, as all temporary keys begin, and what tells ours from those that the engine gives.
 const KEY_PREFIX: &str = "ASIALOCAL";
 /// As long as AWS's.
@@ -97,9 +96,9 @@ pub(super) struct Sessions(RwLock<HashMap<String, Arc<Signer>>>);
 impl Sessions {
     pub(super) fn issue(&self, random: &Random, session: Signer) -> Credentials {
         let credentials = Credentials {
-            access_key_id: format!("{KEY_PREFIX}{}", letters(random, KEY_CHARS)),
-            secret_access_key: letters(random, SECRET_CHARS),
-            session_token: letters(random, TOKEN_CHARS),
+            access_key_id: format!("{KEY_PREFIX}{}", random.text(KEY_ALPHABET, KEY_CHARS)),
+            secret_access_key: random.text(KEY_ALPHABET, SECRET_CHARS),
+            session_token: random.text(KEY_ALPHABET, TOKEN_CHARS),
         };
         let mut sessions = self.0.write().unwrap_or_else(PoisonError::into_inner);
         sessions.insert(credentials.access_key_id.clone(), Arc::new(session));
@@ -113,10 +112,4 @@ impl Sessions {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(access_key_id).cloned();
         Some(known.unwrap_or_else(|| Arc::new(Signer::nobody())))
     }
-}
-
-fn letters(random: &Random, count: usize) -> String {
-    random.with(|random| {
-        (0..count).map(|_| char::from(KEY_ALPHABET[random.random_range(0..KEY_ALPHABET.len())])).collect()
-    })
 }

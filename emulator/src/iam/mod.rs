@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use context::Context;
+pub(crate) use credentials::KEY_ALPHABET;
 pub use credentials::{Credentials, Signer, Validity};
 pub use identity::Reason;
 pub use pattern::{Case, matches};
