@@ -1,11 +1,12 @@
-//! IAM whose GetRole answers with the role's tags and description, as AWS's does: without them every plan would add them
-//! again. And whose descriptions can be taken away.
+//! IAM whose GetRole answers with the role's tags, description and permissions boundary, as AWS's does: without them every plan
+//! would add them again. Whose descriptions can be taken away, and whose roles have their boundary from the start.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use winterbaume_core::StatefulService as _;
 use winterbaume_iam::IamService;
+use winterbaume_iam::views::RoleView;
 
 use super::adapter::Engine;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
@@ -15,6 +16,7 @@ pub(super) const REGION: &str = "us-east-1";
 const ROLE_END: &str = "</Role>";
 const TAGS: (&str, &str) = ("<Tags>", "</Tags>");
 const UPDATE_DESCRIPTION: &str = "Action=UpdateRoleDescription";
+const CREATE: &str = "Action=CreateRole";
 
 /// IAM with tags and description in GetRole, and with empty descriptions.
 pub(super) struct RoleTags {
@@ -28,13 +30,23 @@ impl RoleTags {
         Self { engine, state, account_id: Arc::clone(account_id) }
     }
 
-    async fn description(&self, request: &AwsRequest) -> Option<String> {
+    async fn role(&self, request: &AwsRequest) -> Option<RoleView> {
         let form = form_of(request);
         let name = form.split('&').find_map(|field| field.strip_prefix("RoleName="))?;
         // Names have no character that a form would encode but these.
         let name = name.replace("%2B", "+").replace("%3D", "=").replace("%2C", ",").replace("%40", "@");
-        let roles = self.state.snapshot(&self.account_id, REGION).await.roles;
-        roles.get(&name).map(|role| role.description.clone()).filter(|text| !text.is_empty())
+        self.state.snapshot(&self.account_id, REGION).await.roles.remove(&name)
+    }
+
+    /// The engine makes a role without its boundary.
+    async fn create_role(&self, request: AwsRequest) -> AwsResponse {
+        let bound = form_of(&request).replacen(CREATE, "Action=PutRolePermissionsBoundary", 1);
+        let bound = AwsRequest { body: Bytes::from(bound), ..request.clone() };
+        let answer = self.engine.handle(request).await;
+        if answer.status.is_success() {
+            self.engine.handle(bound).await;
+        }
+        answer
     }
 
     async fn get_role(&self, request: AwsRequest) -> AwsResponse {
@@ -46,8 +58,9 @@ impl RoleTags {
             let listed = self.engine.handle(list).await;
             let listed = String::from_utf8_lossy(&listed.body).into_owned();
             let mut role = String::from_utf8_lossy(&answer.body).into_owned();
-            if let Some(text) = self.description(&described).await {
-                role = with_description(&role, &text);
+            if let Some(found) = self.role(&described).await {
+                role = with_description(&role, &found.description);
+                role = with_boundary(&role, found.permissions_boundary.as_deref());
             }
             answer.body = Bytes::from(with_tags(&role, &listed));
             answer.headers.remove(http::header::CONTENT_LENGTH);
@@ -82,6 +95,8 @@ impl Service for RoleTags {
             let has = |wanted| form.split('&').any(|field| field == wanted);
             if has("Action=GetRole") {
                 self.get_role(request).await
+            } else if has(CREATE) && form.contains("&PermissionsBoundary=") {
+                self.create_role(request).await
             } else if has(UPDATE_DESCRIPTION) && has("Description=") {
                 self.remove_description(request).await
             } else {
@@ -96,11 +111,20 @@ fn form_of(request: &AwsRequest) -> String {
 }
 
 fn with_description(role: &str, text: &str) -> String {
-    if role.contains("<Description>") {
+    if role.contains("<Description>") || text.is_empty() {
         return role.to_owned();
     }
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     role.replacen(ROLE_END, &format!("<Description>{text}</Description>{ROLE_END}"), 1)
+}
+
+fn with_boundary(role: &str, arn: Option<&str>) -> String {
+    let Some(arn) = arn.filter(|_| !role.contains("<PermissionsBoundary>")) else { return role.to_owned() };
+    let boundary = format!(
+        "<PermissionsBoundary><PermissionsBoundaryType>PermissionsBoundaryPolicy</PermissionsBoundaryType>\
+         <PermissionsBoundaryArn>{arn}</PermissionsBoundaryArn></PermissionsBoundary>"
+    );
+    role.replacen(ROLE_END, &format!("{boundary}{ROLE_END}"), 1)
 }
 
 /// The role's XML with the tags of the list's XML as its last member.
@@ -154,6 +178,23 @@ mod tests {
         }
         let unknown = "Action=UpdateRoleDescription&RoleName=nobody&Description=";
         assert_eq!(ask(&iam, unknown).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn a_boundary_is_there_from_the_start_and_is_shown_until_it_is_taken_away() {
+        let state = Arc::new(IamService::new());
+        let engine = Engine::new("iam", Scope::Global, state.clone());
+        let account: Arc<str> = winterbaume_core::default_account_id().into();
+        let iam = RoleTags::new(engine, state, &account);
+        let policy = "arn:aws:iam::123456789012:policy/p";
+        let create = "Action=CreateRole&RoleName=r&AssumeRolePolicyDocument=%7B%7D";
+        assert_eq!(ask(&iam, &format!("{create}&PermissionsBoundary={policy}")).await.0, 200);
+        let (_, role) = ask(&iam, "Action=GetRole&RoleName=r").await;
+        let shown = format!("<PermissionsBoundaryArn>{policy}</PermissionsBoundaryArn>");
+        assert!(role.contains(&shown), "{role}");
+        assert_eq!(ask(&iam, "Action=DeleteRolePermissionsBoundary&RoleName=r").await.0, 200);
+        let (_, role) = ask(&iam, "Action=GetRole&RoleName=r").await;
+        assert!(!role.contains("<PermissionsBoundary>"), "{role}");
     }
 
     #[test]

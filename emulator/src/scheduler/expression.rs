@@ -46,7 +46,8 @@ impl Expression {
         match self {
             Self::Rate { every_ms } => {
                 let passed = (now_ms - due_ms).max(0) / every_ms;
-                Some(due_ms + (passed + 1) * every_ms)
+                // A rate of more than all time there is never comes round.
+                (passed + 1).checked_mul(*every_ms)?.checked_add(due_ms)
             }
             Self::Cron(cron) => cron.next(now_ms.max(due_ms), zone),
             Self::At { .. } => None,
@@ -80,6 +81,8 @@ mod tests {
         assert_eq!(rate.first(1_000, &TimeZone::UTC), Some(1_000));
         assert_eq!(rate.after(1_000, 1_001, &TimeZone::UTC), Some(301_000));
         assert_eq!(rate.after(1_000, 901_500, &TimeZone::UTC), Some(1_201_000), "three runs were missed");
+        let ages = parse("rate(106751991167 days)").unwrap();
+        assert_eq!(ages.after(1_000, 1_001, &TimeZone::UTC), None);
     }
 
     #[test]
