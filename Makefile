@@ -9,6 +9,8 @@ SEED ?=
 ADVERSARY ?=
 WITH_ADVERSARY = $(if $(ADVERSARY),--adversary $(ADVERSARY))
 TASKS ?= 10000000
+# Of arbitrary requests, for all parsers together.
+FUZZ_SECONDS ?= 60
 EXPERIMENTS ?= chaos/experiments/baseline.toml chaos/experiments/worker-error-after-effect.toml chaos/experiments/worker-throttled.toml
 
 FUNCTIONS := authorizer submit-task list-tasks process-task websocket audit-dead-letters
@@ -21,7 +23,7 @@ BUILD_SABOTAGED = $(BUILD_FUNCTIONS) --features sabotage --bin process-task-sabo
 TERRAFORM_MIN := 1.11.0
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo suite adversaries test test-sdks test-provider controls lint up plan down bench bench-capacity bench-peers bench-oracle soak clean
+.PHONY: help tools build demo suite adversaries test test-sdks test-provider fuzz controls lint up plan down bench bench-capacity bench-peers bench-oracle soak clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +59,9 @@ lint: tools ## Formatting, clippy with warnings as errors, and the direction of 
 
 test-provider: build ## The Terraform provider against the emulator: every resource type, changed in place, destroyed
 	@$(STACK) test-provider
+
+fuzz: ## Arbitrary requests to every parser of the emulator for a minute (or FUZZ_SECONDS), from a fixed seed (or FUZZ_SEED)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --workspace --locked --test fuzz -- --test-threads 1
 
 test-sdks: build ## boto3 and the AWS CLI, from the Python registry, against the emulator
 	@$(STACK) test-sdks

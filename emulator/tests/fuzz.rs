@@ -1,19 +1,33 @@
 //! Whatever comes in, a parser answers: with success, or with a typed 4xx. Never a panic, a 5xx or a dropped connection.
 //!
-//! Bounded and seeded: the same cases in every run. `FUZZ_CASES=20000 cargo test --test fuzz` looks longer.
+//! Seeded, and bounded in time: rounds of cases, each from the next seed and on an emulator of its own, until the time is
+//! over. `FUZZ_SECONDS=60 cargo test --test fuzz` looks longer; the message of a failure says how to repeat its round.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 
-use emulator::{Emulator, Options};
+use std::time::{Duration, Instant};
+
+use emulator::{Emulator, Options, Running};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-/// Per parser: the whole suite takes seconds.
-const CASES: u32 = 300;
-const SEED: [u8; 32] = *b"the same cases in every fuzz run";
+/// The time of all parsers together, in seconds; each has its share, and at least one round.
+const SECONDS: &str = "FUZZ_SECONDS";
+const SECONDS_DEFAULT: u64 = 10;
+const PARSERS: u32 = 14;
+/// The seed of the first round.
+const SEED: &str = "FUZZ_SEED";
+const SEED_DEFAULT: u64 = 1;
+/// Of one round.
+const CASES: u32 = 100;
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/fuzzer";
+/// Services that are told apart by method and path.
+const REST: [&str; 5] = ["lambda", "apigateway", "fis", "scheduler", "s3"];
 
 /// One request, as hostile as its parts.
 #[derive(Clone, Debug)]
@@ -153,44 +167,192 @@ fn path(words: &'static [&'static str]) -> impl Strategy<Value = String> {
     prop::collection::vec(segment, 1..6).prop_map(|segments| format!("/{}", segments.join("/")))
 }
 
+/// An action with fields of it and others: some known, some of no meaning, and `more`.
+fn forms(
+    actions: &'static [&'static str],
+    known: &'static [&'static str],
+    more: impl Strategy<Value = String>,
+) -> impl Strategy<Value = Case> {
+    let field = prop_oneof![
+        6 => prop::sample::select(known).prop_map(str::to_owned),
+        1 => "[ -~]{0,24}",
+        2 => more,
+    ];
+    (prop::sample::select(actions), prop::collection::vec(field, 0..10)).prop_map(|(action, fields)| {
+        let body = format!("Action={action}&{}", fields.join("&"));
+        Case { method: "POST", path: "/".to_owned(), target: None, body: body.into_bytes() }
+    })
+}
+
+/// A field with a spoilt document in it.
+fn document(name: &'static str, valid: Value) -> impl Strategy<Value = String> {
+    spoil().prop_map(move |spoil| {
+        let text = String::from_utf8_lossy(&spoilt(valid.clone(), spoil)).into_owned();
+        format!("{name}={}", utf8_percent_encode(&text, NON_ALPHANUMERIC))
+    })
+}
+
 fn methods() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["GET", "POST", "PUT", "PATCH", "DELETE"])
 }
 
-/// Runs the cases against one emulator, whose set-up calls must succeed.
-fn run(service: &'static str, set_up: &[Case], cases: impl Strategy<Value = Case>) {
-    let runtime = Runtime::new().unwrap();
-    let running = runtime.block_on(Emulator::start(Options::default())).unwrap();
-    let client = Client::new();
-    let send = |case: &Case| runtime.block_on(send(&client, running.endpoint(), service, case));
-    for case in set_up {
-        let (status, body) = send(case).unwrap();
-        assert!((200..300).contains(&status), "{case:?}: {status} {body}");
+/// A number from the environment.
+fn variable(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
+}
+
+/// Who signs a case. What a user or a role signs is read once more, for what it asks of their policies.
+#[derive(Clone, Copy, Debug)]
+enum Signer {
+    Administrator,
+    User,
+    Role,
+}
+
+fn signers() -> impl Strategy<Value = Signer> {
+    prop_oneof![2 => Just(Signer::Administrator), 1 => Just(Signer::User), 1 => Just(Signer::Role)]
+}
+
+/// An emulator with a user and a session of a role in it.
+struct Stand<'a> {
+    runtime: &'a Runtime,
+    running: Running,
+    client: Client,
+    user: String,
+    role: String,
+}
+
+impl<'a> Stand<'a> {
+    fn start(runtime: &'a Runtime) -> Self {
+        let running = runtime.block_on(Emulator::start(Options::default())).unwrap();
+        let (client, user, role) = (Client::new(), String::new(), String::new());
+        let stand = Self { runtime, running, client, user, role };
+        let (user, role) = (stand.new_user(), stand.new_session());
+        Self { user, role, ..stand }
     }
-    let number = std::env::var("FUZZ_CASES").ok().map_or(CASES, |text| text.parse().unwrap());
+
+    /// Allowed everything, with two exceptions that have to be looked at each time.
+    fn new_user(&self) -> String {
+        let policy = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "*", "Resource": "*"},
+            {"Effect": "Deny", "Action": "*", "Resource": "arn:aws:*:*:*:${aws:username}*"},
+            {"Effect": "Deny", "Action": "*", "Resource": "*",
+                "Condition": {"StringLike": {"s3:prefix": "secret/*"}, "Bool": {"aws:SecureTransport": "true"}}},
+        ]});
+        let name = ("UserName", "fuzzer");
+        self.iam("CreateUser", &[name]);
+        self.iam("PutUserPolicy", &[name, ("PolicyName", "p"), ("PolicyDocument", &policy.to_string())]);
+        access_key(&self.iam("CreateAccessKey", &[name]))
+    }
+
+    /// Allowed some of what comes.
+    fn new_session(&self) -> String {
+        let actions = ["sqs:*Message*", "dynamodb:*Item", "lambda:Create*", "iam:PassRole", "s3:*Object"];
+        let policy = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": actions, "Resource": ["arn:aws:*:*:*:*", "arn:aws:s3:::bucket/*"]},
+            {"Effect": "Allow", "Action": ["logs:*", "scheduler:*", "ssm:*"], "Resource": "*",
+                "Condition": {"StringNotEquals": {"aws:PrincipalTag/team": "other"}}},
+        ]});
+        let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
+            "Principal": {"AWS": "arn:aws:iam::123456789012:root", "Service": "scheduler.amazonaws.com"}}]});
+        let name = ("RoleName", "fuzzer");
+        self.iam("CreateRole", &[name, ("AssumeRolePolicyDocument", &trust.to_string())]);
+        self.iam("PutRolePolicy", &[name, ("PolicyName", "p"), ("PolicyDocument", &policy.to_string())]);
+        let session = [("RoleArn", ROLE), ("RoleSessionName", "fuzz")];
+        access_key(&self.ask("sts", &form("AssumeRole", "2011-06-15", &session)))
+    }
+
+    fn iam(&self, action: &str, fields: &[(&str, &str)]) -> String {
+        self.ask("iam", &form(action, "2010-05-08", fields))
+    }
+
+    /// A call of the administrator's that must succeed.
+    fn ask(&self, service: &str, case: &Case) -> String {
+        let (status, body) = self.send(service, Signer::Administrator, case).unwrap();
+        assert!((200..300).contains(&status), "{case:?}: {status} {body}");
+        body
+    }
+
+    fn send(&self, service: &str, signer: Signer, case: &Case) -> Result<(u16, String), String> {
+        let key: &str = match signer {
+            Signer::Administrator => "AKID",
+            Signer::User => &self.user,
+            Signer::Role => &self.role,
+        };
+        self.runtime.block_on(send(&self.client, self.running.endpoint(), service, key, case))
+    }
+}
+
+fn form(action: &str, version: &str, fields: &[(&str, &str)]) -> Case {
+    let mut body = format!("Action={action}&Version={version}");
+    for (name, value) in fields {
+        body.push_str(&format!("&{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+    }
+    Case { method: "POST", path: "/".to_owned(), target: None, body: body.into_bytes() }
+}
+
+fn access_key(answer: &str) -> String {
+    let (_, key) = answer.split_once("<AccessKeyId>").unwrap();
+    key.split_once("</AccessKeyId>").unwrap().0.to_owned()
+}
+
+/// Runs rounds of these cases until the time is over. The set-up calls must succeed.
+fn run(service: &'static str, set_up: &[Case], cases: impl Strategy<Value = Case>) {
+    let share = Duration::from_secs(variable(SECONDS, SECONDS_DEFAULT)) / PARSERS;
+    let (runtime, began) = (Runtime::new().unwrap(), Instant::now());
+    let signed = (signers(), cases);
+    let mut seed = variable(SEED, SEED_DEFAULT);
+    loop {
+        round(&runtime, service, set_up, &signed, seed);
+        if began.elapsed() >= share {
+            return;
+        }
+        seed = seed.wrapping_add(1);
+    }
+}
+
+fn round(
+    runtime: &Runtime,
+    service: &'static str,
+    set_up: &[Case],
+    cases: &impl Strategy<Value = (Signer, Case)>,
+    seed: u64,
+) {
+    let stand = Stand::start(runtime);
+    for case in set_up {
+        stand.ask(service, case);
+    }
     let config =
-        Config { cases: number, failure_persistence: None, max_shrink_iters: 500, ..Config::default() };
-    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &SEED);
-    let outcome = TestRunner::new_with_rng(config, random).run(&cases, |case| {
-        let (status, body) = send(&case).map_err(TestCaseError::fail)?;
+        Config { cases: CASES, failure_persistence: None, max_shrink_iters: 500, ..Config::default() };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let outcome = TestRunner::new_with_rng(config, random).run(cases, |(signer, case)| {
+        let (status, body) = stand.send(service, signer, &case).map_err(TestCaseError::fail)?;
         prop_assert!((200..300).contains(&status) || (400..500).contains(&status), "{status}: {body}");
         Ok(())
     });
     if let Err(failure) = outcome {
-        panic!("{service}: {failure}");
+        panic!("{service}: {failure}\n{SEED}={seed} {SECONDS}=0 repeats the round");
     }
-    runtime.block_on(running.shutdown());
+    runtime.block_on(stand.running.shutdown());
 }
 
 /// The status, and the body for the message. An error is a connection that ended, or a refusal that names no type.
-async fn send(client: &Client, endpoint: &str, service: &str, case: &Case) -> Result<(u16, String), String> {
-    let credential = format!("AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/{service}/aws4_request");
+async fn send(
+    client: &Client,
+    endpoint: &str,
+    service: &str,
+    key: &str,
+    case: &Case,
+) -> Result<(u16, String), String> {
+    let credential = format!("AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/{service}/aws4_request");
     let method = Method::from_bytes(case.method.as_bytes()).unwrap();
     let mut request = client.request(method, format!("{endpoint}{}", case.path)).body(case.body.clone());
     request = request.header("authorization", credential);
     request = match case.target {
         Some(target) => request.header("x-amz-target", target),
-        None if service == "lambda" || service == "apigateway" || service == "fis" => request,
+        None if REST.contains(&service) => request,
         None => request.header("content-type", "application/x-www-form-urlencoded"),
     };
     let answer = request.send().await.map_err(|error| format!("no answer: {error}"))?;
@@ -260,43 +422,38 @@ fn sqs_over_json_answers_anything() {
 
 #[test]
 fn sqs_over_the_query_protocol_answers_anything() {
-    let field = prop_oneof![
-        prop::sample::select(vec![
-            "Action=SendMessage",
-            "Action=SendMessageBatch",
-            "Action=CreateQueue",
-            "Action=SetQueueAttributes",
-            "Action=DeleteMessageBatch",
-            "Action=ReceiveMessage",
-            "QueueUrl=http://127.0.0.1/123456789012/queue",
-            "MessageBody=b",
-            "Attribute.1.Name=DelaySeconds",
-            "Attribute.1.Value=1",
-            "Attribute.99999999999.Name=x",
-            "SendMessageBatchRequestEntry.1.Id=a",
-            "SendMessageBatchRequestEntry.1.MessageBody=b",
-            "QueueName=q",
-            "MessageAttribute.1.Name=n",
-            "MessageAttribute.1.Value.DataType=String",
-            "Version=2012-11-05",
-            "a.b.c.d.e=1",
-            "MessageAttribute.1.Value.StringValue=v",
-            "DelaySeconds=x",
-            "MaxNumberOfMessages=-1",
-            "Attribute=1",
-            "=",
-            "%",
-        ])
-        .prop_map(str::to_owned),
-        "[ -~]{0,24}",
+    const ACTIONS: &[&str] = &[
+        "SendMessage",
+        "SendMessageBatch",
+        "CreateQueue",
+        "SetQueueAttributes",
+        "DeleteMessageBatch",
+        "ReceiveMessage",
+        "NoSuchOperation",
+        "",
     ];
-    let cases = prop::collection::vec(field, 0..10).prop_map(|fields| Case {
-        method: "POST",
-        path: "/".to_owned(),
-        target: None,
-        body: fields.join("&").into_bytes(),
-    });
-    run("sqs", &[queue()], cases);
+    const FIELDS: &[&str] = &[
+        "QueueUrl=http://127.0.0.1/123456789012/queue",
+        "MessageBody=b",
+        "Attribute.1.Name=DelaySeconds",
+        "Attribute.1.Value=1",
+        "Attribute.99999999999.Name=x",
+        "SendMessageBatchRequestEntry.1.Id=a",
+        "SendMessageBatchRequestEntry.1.MessageBody=b",
+        "QueueName=q",
+        "MessageAttribute.1.Name=n",
+        "MessageAttribute.1.Value.DataType=String",
+        "Version=2012-11-05",
+        "a.b.c.d.e=1",
+        "MessageAttribute.1.Value.StringValue=v",
+        "DelaySeconds=x",
+        "MaxNumberOfMessages=-1",
+        "Attribute=1",
+        "=",
+        "%",
+    ];
+    let redrive = json!({"deadLetterTargetArn": "arn:aws:sqs:", "maxReceiveCount": 1});
+    run("sqs", &[queue()], forms(ACTIONS, FIELDS, document("Attribute.1.Value", redrive)));
 }
 
 #[test]
@@ -497,4 +654,244 @@ fn logs_and_metrics_answer_anything() {
         ),
     ];
     run("monitoring", &[], spoilt_call(metrics));
+}
+
+#[test]
+fn the_scheduler_answers_any_schedule() {
+    const WORDS: &[&str] = &[
+        "schedules",
+        "schedule-groups",
+        "s",
+        "g",
+        "default",
+        "tags",
+        "arn:aws:scheduler:us-east-1:123456789012:schedule-group/g",
+        "?groupName=g&clientToken=t",
+        "?MaxResults=x&NextToken=y",
+        "?ScheduleGroup=g&State=x",
+    ];
+    let schedule = json!({
+        "ClientToken": "t", "Description": "d", "GroupName": "default", "ScheduleExpression": "cron(0/5 8 ? * MON-FRI *)",
+        "ScheduleExpressionTimezone": "UTC", "StartDate": 4_000_000_000_u64, "EndDate": 4_100_000_000_u64, "State": "ENABLED",
+        "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5}, "ActionAfterCompletion": "NONE",
+        "Target": {"Arn": "arn:aws:lambda:us-east-1:123456789012:function:f", "RoleArn": ROLE, "Input": "{}",
+            "RetryPolicy": {"MaximumEventAgeInSeconds": 60, "MaximumRetryAttempts": 1},
+            "DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:123456789012:queue"}},
+    });
+    let expression = prop_oneof![
+        "[0-9*?/,LW#A-Z -]{0,30}".prop_map(|fields| format!("cron({fields})")),
+        "[0-9]{0,19} (minute|hour|day)s?".prop_map(|rate| format!("rate({rate})")),
+        "[0-9T:.-]{0,24}".prop_map(|time| format!("at({time})")),
+        any::<String>(),
+    ];
+    let known = spoilt_call(vec![
+        ("POST", "/schedules/s", None, schedule.clone()),
+        ("PUT", "/schedules/s", None, schedule.clone()),
+        ("POST", "/schedule-groups/g", None, json!({"Tags": [{"Key": "k", "Value": "v"}]})),
+    ]);
+    let timed = expression.prop_map(move |expression| {
+        let mut schedule = schedule.clone();
+        schedule["ScheduleExpression"] = Value::from(expression);
+        let body = schedule.to_string().into_bytes();
+        Case { method: "POST", path: "/schedules/t".to_owned(), target: None, body }
+    });
+    let any = (methods(), path(WORDS)).prop_map(|(method, path)| Case {
+        method,
+        path,
+        target: None,
+        body: b"{}".to_vec(),
+    });
+    run("scheduler", &[], prop_oneof![2 => known, 2 => timed, 1 => any]);
+}
+
+#[test]
+fn iam_answers_any_form() {
+    const ACTIONS: &[&str] = &[
+        "CreateRole",
+        "GetRole",
+        "UpdateRole",
+        "UpdateRoleDescription",
+        "UpdateAssumeRolePolicy",
+        "DeleteRole",
+        "TagRole",
+        "PutRolePolicy",
+        "GetRolePolicy",
+        "AttachRolePolicy",
+        "PutRolePermissionsBoundary",
+        "CreatePolicy",
+        "CreatePolicyVersion",
+        "GetPolicyVersion",
+        "CreateUser",
+        "PutUserPolicy",
+        "CreateAccessKey",
+        "UpdateAccessKey",
+        "DeleteAccessKey",
+        "CreateGroup",
+        "AddUserToGroup",
+        "ListRoles",
+        "ListPolicies",
+        "GetAccountAuthorizationDetails",
+        "NoSuchOperation",
+        "",
+    ];
+    const FIELDS: &[&str] = &[
+        "RoleName=r",
+        "UserName=u",
+        "GroupName=g",
+        "PolicyName=p",
+        "PolicyArn=arn:aws:iam::123456789012:policy/p",
+        "PolicyArn=arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
+        "PermissionsBoundary=arn:aws:iam::123456789012:policy/p",
+        "VersionId=v1",
+        "SetAsDefault=true",
+        "AccessKeyId=AKIAX",
+        "Status=Inactive",
+        "Path=/a/",
+        "Path=%ff%00",
+        "Description=",
+        "Description=%3Ca%26",
+        "Tags.member.1.Key=k",
+        "Tags.member.1.Value=v",
+        "Tags.member.99999999999.Key=x",
+        "MaxSessionDuration=x",
+        "MaxSessionDuration=7200",
+        "MaxItems=-1",
+        "Marker=x",
+        "Version=2010-05-08",
+        "=",
+        "%",
+    ];
+    let policy = json!({"Version": "2012-10-17", "Statement": [{
+        "Sid": "s", "Effect": "Allow", "Action": ["sqs:*", "s3:Get?bject"], "Resource": ["arn:aws:sqs:*:*:${aws:username}", "*"],
+        "Condition": {"ForAnyValue:StringLike": {"s3:prefix": ["${*}a*", "b"]}, "NumericLessThan": {"s3:max-keys": "10"}},
+    }]});
+    let trust = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"AWS": ["123456789012"], "Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"sts:ExternalId": "e"}, "DateLessThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}},
+    }]});
+    let documents = prop_oneof![
+        document("PolicyDocument", policy),
+        document("PolicyDocument", trust.clone()),
+        document("AssumeRolePolicyDocument", trust),
+    ];
+    run("iam", &[], forms(ACTIONS, FIELDS, documents));
+}
+
+#[test]
+fn sts_answers_any_form() {
+    const ACTIONS: &[&str] = &[
+        "AssumeRole",
+        "AssumeRoleWithWebIdentity",
+        "AssumeRoleWithSAML",
+        "GetSessionToken",
+        "GetFederationToken",
+        "GetCallerIdentity",
+        "GetAccessKeyInfo",
+        "DecodeAuthorizationMessage",
+        "NoSuchOperation",
+        "",
+    ];
+    const FIELDS: &[&str] = &[
+        "RoleArn=arn:aws:iam::123456789012:role/fuzzer",
+        "RoleArn=arn:aws:iam::123456789012:role/none",
+        "RoleSessionName=s1",
+        "RoleSessionName=%00",
+        "DurationSeconds=900",
+        "DurationSeconds=-1",
+        "DurationSeconds=99999999999999999999",
+        "ExternalId=e",
+        "PolicyArns.member.1.arn=arn:aws:iam::aws:policy/ReadOnlyAccess",
+        "WebIdentityToken=a.b.c",
+        "PrincipalArn=arn:aws:iam::123456789012:saml-provider/p",
+        "SAMLAssertion=PA%3D%3D",
+        "Name=n",
+        "AccessKeyId=AKIA",
+        "EncodedMessage=x",
+        "Version=2011-06-15",
+        "=",
+        "%",
+    ];
+    let policy = json!({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    run("sts", &[], forms(ACTIONS, FIELDS, document("Policy", policy)));
+}
+
+#[test]
+fn ssm_answers_any_parameter() {
+    let of = |target, body| ("POST", "/", Some(target), body);
+    let tags = json!([{"Key": "k", "Value": "v"}]);
+    let filters = json!([{"Key": "Name", "Option": "Equals", "Values": ["/p"]}]);
+    let calls = vec![
+        of(
+            "AmazonSSM.PutParameter",
+            json!({"Name": "/p", "Value": "v", "Type": "String", "Overwrite": true, "Tier": "Standard"}),
+        ),
+        of("AmazonSSM.PutParameter", json!({"Name": "/q", "Value": "v", "Type": "StringList", "Tags": tags})),
+        of("AmazonSSM.GetParameter", json!({"Name": "/p:1", "WithDecryption": true})),
+        of("AmazonSSM.GetParameters", json!({"Names": ["/p", "/none"]})),
+        of("AmazonSSM.GetParametersByPath", json!({"Path": "/", "Recursive": true, "MaxResults": 1})),
+        of("AmazonSSM.GetParameterHistory", json!({"Name": "/p", "MaxResults": 1})),
+        of("AmazonSSM.DescribeParameters", json!({"ParameterFilters": filters, "NextToken": "x"})),
+        of("AmazonSSM.LabelParameterVersion", json!({"Name": "/p", "ParameterVersion": 1, "Labels": ["l"]})),
+        of(
+            "AmazonSSM.AddTagsToResource",
+            json!({"ResourceType": "Parameter", "ResourceId": "/p", "Tags": tags}),
+        ),
+        of("AmazonSSM.ListTagsForResource", json!({"ResourceType": "Parameter", "ResourceId": "/p"})),
+        of("AmazonSSM.DeleteParameter", json!({"Name": "/p"})),
+        of("AmazonSSM.NoSuchOperation", json!({})),
+    ];
+    run("ssm", &[], spoilt_call(calls));
+}
+
+#[test]
+fn s3_answers_anything_on_any_path() {
+    const WORDS: &[&str] = &[
+        "bucket",
+        "other",
+        "key",
+        "?acl",
+        "?cors",
+        "?delete",
+        "?encryption",
+        "?lifecycle",
+        "?list-type=2&prefix=secret%2F&max-keys=x",
+        "?location",
+        "?policy",
+        "?publicAccessBlock",
+        "?tagging",
+        "?uploads",
+        "?uploadId=u&partNumber=1",
+        "?versioning",
+        "?versions&max-keys=-1",
+        "?website",
+    ];
+    const DOCUMENTS: &[&str] = &[
+        "<Delete><Object><Key>key</Key></Object><Quiet>true</Quiet></Delete>",
+        "<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>",
+        "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>",
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>\"e\"</ETag></Part></CompleteMultipartUpload>",
+        "<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>",
+        "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>",
+        r#"{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::bucket/*"}]}"#,
+    ];
+    let flipped = (prop::sample::select(DOCUMENTS), any::<prop::sample::Index>(), any::<u8>());
+    let flipped = flipped.prop_map(|(document, index, byte)| {
+        let mut text = document.as_bytes().to_vec();
+        let at = index.index(text.len());
+        text[at] ^= byte;
+        text
+    });
+    let body = prop_oneof![
+        2 => prop::sample::select(DOCUMENTS).prop_map(|document| document.as_bytes().to_vec()),
+        2 => flipped,
+        1 => prop::collection::vec(any::<u8>(), 0..200),
+    ];
+    let any = (methods(), path(WORDS), body).prop_map(|(method, path, body)| Case {
+        method,
+        path,
+        target: None,
+        body,
+    });
+    let bucket = Case { method: "PUT", path: "/bucket".to_owned(), target: None, body: Vec::new() };
+    run("s3", &[bucket], any);
 }

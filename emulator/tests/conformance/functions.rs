@@ -1,4 +1,4 @@
-//! Lambda, its event source mappings, and FIS: what they refuse. What they do needs a role, and is tested elsewhere.
+//! Lambda, its event source mappings, and FIS: what they refuse.
 
 use aws_sdk_fis::types::{
     CreateExperimentTemplateActionInput, CreateExperimentTemplateStopConditionInput,

@@ -8,14 +8,16 @@ use aws_sdk_sqs::types::{
     Message, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
 
-use crate::world::World;
+use crate::world::{Made, World};
 
 async fn queue(world: &World, sqs: &Client, attributes: &[(QueueAttributeName, &str)]) -> String {
     let mut request = sqs.create_queue().queue_name(world.name("queue"));
     for (name, value) in attributes {
         request = request.attributes(name.clone(), *value);
     }
-    world.queue(request.send().await.unwrap().queue_url.unwrap())
+    let url = request.send().await.unwrap().queue_url.unwrap();
+    world.made(Made::QueueUrl(url.clone()));
+    url
 }
 
 fn entry(id: usize, body: &str) -> SendMessageBatchRequestEntry {
@@ -72,9 +74,9 @@ pub(crate) async fn errors_reach_the_caller_typed(world: &World) {
     let name = url.rsplit('/').next().unwrap();
     let again = sqs.create_queue().queue_name(name).attributes(QueueAttributeName::DelaySeconds, "5");
     assert!(again.send().await.unwrap_err().into_service_error().is_queue_name_exists());
-    let fifth = sqs.create_queue().queue_name(world.name("queue")).send().await.unwrap().queue_url.unwrap();
-    sqs.delete_queue().queue_url(&fifth).send().await.unwrap();
-    let error = sqs.create_queue().queue_name(fifth.rsplit('/').next().unwrap()).send().await.unwrap_err();
+    let deleted = queue(world, &sqs, &[]).await;
+    sqs.delete_queue().queue_url(&deleted).send().await.unwrap();
+    let error = sqs.create_queue().queue_name(deleted.rsplit('/').next().unwrap()).send().await.unwrap_err();
     assert!(error.into_service_error().is_queue_deleted_recently());
 }
 

@@ -7,11 +7,12 @@ use aws_sdk_dynamodb::types::{
     TableStatus, TransactWriteItem,
 };
 
-use crate::world::World;
+use crate::world::{Made, World};
 
 /// A table with the key `id`, `n`, ready for use.
 async fn table(world: &World, tables: &Client) -> String {
-    let name = world.table(world.name("table"));
+    let name = world.name("table");
+    world.made(Made::Table(name.clone()));
     let key =
         |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
     let attribute = |name: &str, kind| {

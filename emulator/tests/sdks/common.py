@@ -56,9 +56,9 @@ def name(prefix):
 
 
 def role():
-    """A role that functions and experiments may take, and that may do everything."""
+    """A role that functions, experiments and schedules may take, and that may do everything."""
     iam = client("iam")
-    service = {"Service": ["lambda.amazonaws.com", "fis.amazonaws.com"]}
+    service = {"Service": ["lambda.amazonaws.com", "fis.amazonaws.com", "scheduler.amazonaws.com"]}
     trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": service}
     allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     policy = lambda statement: json.dumps({"Version": "2012-10-17", "Statement": [statement]})

@@ -18,6 +18,11 @@ variable "zip" {
   description = "A deployment package of a function."
 }
 
+variable "other_zip" {
+  type        = string
+  description = "A deployment package with other content."
+}
+
 variable "step" {
   type        = number
   default     = 0
@@ -43,6 +48,7 @@ provider "aws" {
     lambda       = var.endpoint
     logs         = var.endpoint
     s3           = var.endpoint
+    scheduler    = var.endpoint
     sqs          = var.endpoint
     ssm          = var.endpoint
     sts          = var.endpoint

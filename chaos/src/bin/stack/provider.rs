@@ -1,6 +1,9 @@
 //! The real Terraform provider as a judge of the emulator: every resource type that the modules use, changed in place and
 //! taken away again, and a configuration in the style of others.
 
+mod leftovers;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,8 +19,9 @@ const SOURCE: &str = "emulator/tests/terraform";
 /// Provider block and variables, the same for all.
 const COMMON: &str = "provider.tf";
 const DIR: &str = "target/provider";
-/// Any package will do: nothing is invoked.
+/// Any two packages will do: nothing is invoked.
 const PACKAGE: &str = "authorizer.zip";
+const OTHER_PACKAGE: &str = "list-tasks.zip";
 const LIMIT: Duration = Duration::from_secs(600);
 /// Created, every argument changed in place, everything optional taken away.
 const STEPS: [&str; 3] = ["0", "1", "2"];
@@ -32,31 +36,34 @@ struct Judge<'a> {
     steps: &'a Steps,
     workdir: &'a Workdir,
     endpoint: String,
-    zip: PathBuf,
+    /// Where the packages lie.
+    zips: PathBuf,
 }
 
 pub(crate) fn run(steps: &Steps) -> Result<ExitCode, StackError> {
     let workdir = Workdir::at(Path::new(DIR))?.keeping_state();
-    let zip = lifecycle::zips()?.join(PACKAGE);
-    let zip = std::path::absolute(&zip).map_err(StackError::io("resolve", &zip))?;
+    let zips = lifecycle::zips()?;
     let endpoint = lifecycle::start(steps, &workdir)?.endpoint;
-    let judge = Judge { steps, workdir: &workdir, endpoint, zip };
+    let judge = Judge { steps, workdir: &workdir, endpoint, zips };
     let outcome = judge.judge();
     lifecycle::abandon(&workdir);
     outcome?;
-    println!("terraform: every resource created, changed in place, kept over a kill, and destroyed");
+    println!(
+        "terraform: every resource created, changed in place, kept over a kill, and destroyed to nothing"
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 impl Judge<'_> {
     fn judge(&self) -> Result<(), StackError> {
-        self.apply_all("every-resource", true)?;
-        self.apply_all("other-authors", false)?;
+        let mut seen = self.apply_all("every-resource", true)?;
+        seen.extend(self.apply_all("other-authors", false)?);
+        leftovers::check_all_seen(&seen)?;
         self.refused()
     }
 
-    /// Each step is applied, and a plan after it is empty.
-    fn apply_all(&self, name: &str, in_place: bool) -> Result<(), StackError> {
+    /// Each step is applied, and a plan after it is empty. Returns the kinds of resources that were there, and are gone.
+    fn apply_all(&self, name: &str, in_place: bool) -> Result<BTreeSet<&'static str>, StackError> {
         let dir = self.prepare(name)?;
         for step in STEPS {
             self.terraform(&dir, name, "apply", step, &["apply", "-auto-approve"], &[0])?;
@@ -66,13 +73,19 @@ impl Judge<'_> {
                 self.plan_is_empty(&dir, name, step)?;
             }
         }
+        let seen = leftovers::found(&self.endpoint)?;
         self.terraform(&dir, name, "destroy", STEPS[2], &["destroy", "-auto-approve"], &[0])?;
         let log = self.workdir.log(name);
+        let left = leftovers::found(&self.endpoint)?;
+        if !left.is_empty() {
+            let reason = format!("left behind: {}", left.into_iter().collect::<Vec<_>>().join(", "));
+            return Err(StackError::step("destroy to nothing", reason, &log));
+        }
         let text = std::fs::read_to_string(&log).map_err(StackError::io("read", &log))?;
         if in_place && text.contains(REPLACED) {
             return Err(StackError::step("change in place", "a resource was replaced".to_owned(), &log));
         }
-        Ok(())
+        Ok(seen)
     }
 
     fn plan_is_empty(&self, dir: &Path, name: &str, step: &str) -> Result<(), StackError> {
@@ -125,7 +138,9 @@ impl Judge<'_> {
     ) -> Result<(), StackError> {
         let mut command = terraform::command(dir);
         command.args(arguments).args(["-input=false", "-no-color"]);
-        command.env("TF_VAR_endpoint", &self.endpoint).env("TF_VAR_step", step).env("TF_VAR_zip", &self.zip);
+        command.env("TF_VAR_endpoint", &self.endpoint).env("TF_VAR_step", step);
+        command.env("TF_VAR_zip", self.zips.join(PACKAGE));
+        command.env("TF_VAR_other_zip", self.zips.join(OTHER_PACKAGE));
         let title = format!("{name}: {what}, step {step}");
         self.steps.command(&title, &mut command, &self.workdir.log(name), LIMIT, accepted).map(drop)
     }

@@ -5,10 +5,12 @@ locals {
   changed = var.step == 1
   bare    = var.step == 2
   tags    = local.bare ? {} : { step = tostring(var.step) }
+  trusted = ["lambda.amazonaws.com", "scheduler.amazonaws.com"]
   trust = jsonencode({
     Version   = "2012-10-17"
-    Statement = [{ Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = local.first ? ["lambda.amazonaws.com"] : ["lambda.amazonaws.com", "fis.amazonaws.com"] } }]
+    Statement = [{ Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = local.first ? local.trusted : concat(local.trusted, ["fis.amazonaws.com"]) } }]
   })
+  queue_actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:SendMessage"]
 }
 
 resource "aws_iam_role" "this" {
@@ -26,9 +28,33 @@ resource "aws_iam_role_policy" "this" {
     Version = "2012-10-17"
     Statement = [{
       Effect   = "Allow"
-      Action   = concat(["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], local.first ? [] : ["sqs:SendMessage"])
+      Action   = concat(local.queue_actions, local.first ? [] : ["sqs:ChangeMessageVisibility"])
       Resource = "*"
     }]
+  })
+}
+
+resource "aws_iam_policy" "boundary" {
+  for_each = { narrow = ["sqs:*"], wide = ["sqs:*", "logs:*"] }
+  name     = "every-${each.key}"
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Action = each.value, Resource = "*" }]
+  })
+}
+
+resource "aws_iam_role" "other" {
+  name                 = "every-other"
+  assume_role_policy   = local.trust
+  permissions_boundary = local.bare ? null : aws_iam_policy.boundary[local.first ? "narrow" : "wide"].arn
+}
+
+resource "aws_iam_role_policy" "other" {
+  name = "inline"
+  role = aws_iam_role.other.id
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Action = local.queue_actions, Resource = "*" }]
   })
 }
 
@@ -72,38 +98,40 @@ resource "aws_dynamodb_table" "this" {
   billing_mode = "PAY_PER_REQUEST"
   hash_key     = "id"
   range_key    = "sort"
+  table_class  = local.changed ? "STANDARD_INFREQUENT_ACCESS" : "STANDARD"
 
   deletion_protection_enabled = local.changed
 
-  attribute {
-    name = "id"
-    type = "S"
-  }
-  attribute {
-    name = "sort"
-    type = "N"
-  }
-  attribute {
-    name = "owner"
-    type = "S"
-  }
+  stream_enabled   = !local.bare
+  stream_view_type = local.bare ? null : (local.first ? "NEW_IMAGE" : "NEW_AND_OLD_IMAGES")
 
-  global_secondary_index {
-    name            = "by-owner"
-    hash_key        = "owner"
-    projection_type = "ALL"
-  }
-
-  dynamic "ttl" {
-    for_each = local.bare ? [] : ["expires"]
+  # One index is there first, then two, then only the second.
+  dynamic "attribute" {
+    for_each = merge({ id = "S", sort = "N" }, local.bare ? {} : { owner = "S" }, local.first ? {} : { kind = "S" })
     content {
-      attribute_name = ttl.value
-      enabled        = true
+      name = attribute.key
+      type = attribute.value
     }
   }
 
+  dynamic "global_secondary_index" {
+    for_each = concat(local.bare ? [] : ["owner"], local.first ? [] : ["kind"])
+    content {
+      name            = "by-${global_secondary_index.value}"
+      hash_key        = global_secondary_index.value
+      projection_type = "ALL"
+    }
+  }
+
+  # As on AWS, one attribute has to be given up before another is taken.
+  ttl {
+    attribute_name = local.bare ? "until" : "expires"
+    enabled        = !local.changed
+  }
+
   point_in_time_recovery {
-    enabled = !local.bare
+    enabled                 = !local.bare
+    recovery_period_in_days = local.bare ? null : 7 + var.step
   }
 
   tags = local.tags
@@ -115,6 +143,19 @@ resource "aws_dynamodb_table" "provisioned" {
   hash_key       = "id"
   read_capacity  = local.bare ? null : 5 + var.step
   write_capacity = local.bare ? null : 6 + var.step
+
+  attribute {
+    name = "id"
+    type = "S"
+  }
+}
+
+resource "aws_dynamodb_table" "on_demand" {
+  name           = "every-on-demand"
+  billing_mode   = local.changed ? "PROVISIONED" : "PAY_PER_REQUEST"
+  hash_key       = "id"
+  read_capacity  = local.changed ? 3 : null
+  write_capacity = local.changed ? 4 : null
 
   attribute {
     name = "id"
@@ -144,12 +185,18 @@ resource "aws_cloudwatch_log_group" "this" {
   tags              = local.tags
 }
 
+resource "aws_cloudwatch_log_group" "other" {
+  name = "/every/other"
+}
+
 resource "aws_lambda_function" "this" {
   function_name                  = "every"
-  role                           = aws_iam_role.this.arn
-  filename                       = var.zip
-  source_code_hash               = filebase64sha256(var.zip)
-  depends_on                     = [aws_iam_role_policy.this]
+  role                           = local.changed ? aws_iam_role.other.arn : aws_iam_role.this.arn
+  filename                       = local.changed ? var.other_zip : var.zip
+  source_code_hash               = filebase64sha256(local.changed ? var.other_zip : var.zip)
+  architectures                  = [local.changed ? "arm64" : "x86_64"]
+  publish                        = local.changed
+  depends_on                     = [aws_iam_role_policy.this, aws_iam_role_policy.other]
   runtime                        = local.first ? "provided.al2023" : "provided.al2"
   handler                        = local.first ? "bootstrap" : "other"
   description                    = local.bare ? null : "step ${var.step}"
@@ -169,17 +216,41 @@ resource "aws_lambda_function" "this" {
     }
   }
 
+  dynamic "dead_letter_config" {
+    for_each = local.bare ? [] : [local.first ? aws_sqs_queue.dead.arn : aws_sqs_queue.this.arn]
+    content {
+      target_arn = dead_letter_config.value
+    }
+  }
+
   tracing_config {
     mode = local.first ? "PassThrough" : "Active"
   }
 
   logging_config {
     log_format            = local.changed ? "JSON" : "Text"
+    log_group             = local.changed ? aws_cloudwatch_log_group.this.name : aws_cloudwatch_log_group.other.name
     application_log_level = local.changed ? "DEBUG" : null
     system_log_level      = local.changed ? "WARN" : null
   }
 
   tags = local.tags
+}
+
+# What points to a function is pointed to another one.
+resource "aws_lambda_function" "other" {
+  function_name    = "every-other"
+  role             = aws_iam_role.other.arn
+  filename         = var.other_zip
+  source_code_hash = filebase64sha256(var.other_zip)
+  depends_on       = [aws_iam_role_policy.other]
+  runtime          = "provided.al2023"
+  handler          = "bootstrap"
+}
+
+locals {
+  function_arn = local.changed ? aws_lambda_function.other.arn : aws_lambda_function.this.arn
+  invoke_arn   = local.changed ? aws_lambda_function.other.invoke_arn : aws_lambda_function.this.invoke_arn
 }
 
 resource "aws_lambda_permission" "this" {
@@ -192,11 +263,12 @@ resource "aws_lambda_permission" "this" {
 
 resource "aws_lambda_event_source_mapping" "this" {
   event_source_arn                   = aws_sqs_queue.this.arn
-  function_name                      = aws_lambda_function.this.arn
+  function_name                      = local.function_arn
   batch_size                         = local.first ? 10 : 5
   maximum_batching_window_in_seconds = local.first ? 0 : 1
   enabled                            = !local.changed
   function_response_types            = local.bare ? [] : ["ReportBatchItemFailures"]
+  tags                               = local.tags
 
   dynamic "scaling_config" {
     for_each = local.bare ? [] : [2 + var.step]
@@ -210,6 +282,40 @@ resource "aws_lambda_event_source_mapping" "this" {
     content {
       filter {
         pattern = filter_criteria.value
+      }
+    }
+  }
+}
+
+# Never due while the test lasts: nothing is invoked.
+resource "aws_scheduler_schedule" "this" {
+  name                         = "every"
+  description                  = local.bare ? null : "step ${var.step}"
+  schedule_expression          = local.first ? "cron(0 12 1 1 ? 2099)" : (local.changed ? "rate(5 minutes)" : "at(2099-01-01T12:00:00)")
+  schedule_expression_timezone = local.changed ? "Europe/Berlin" : "UTC"
+  start_date                   = local.changed ? "2098-01-01T00:00:00Z" : null
+  end_date                     = local.changed ? "2099-01-01T00:00:00Z" : null
+  state                        = local.changed ? "DISABLED" : "ENABLED"
+
+  flexible_time_window {
+    mode                      = local.changed ? "FLEXIBLE" : "OFF"
+    maximum_window_in_minutes = local.changed ? 5 : null
+  }
+
+  target {
+    arn      = local.bare ? aws_sqs_queue.this.arn : local.function_arn
+    role_arn = local.changed ? aws_iam_role.other.arn : aws_iam_role.this.arn
+    input    = local.bare ? null : jsonencode({ step = var.step })
+
+    retry_policy {
+      maximum_retry_attempts       = 2 + var.step
+      maximum_event_age_in_seconds = 60 + var.step
+    }
+
+    dynamic "dead_letter_config" {
+      for_each = local.bare ? [] : [local.first ? aws_sqs_queue.dead.arn : aws_sqs_queue.this.arn]
+      content {
+        arn = dead_letter_config.value
       }
     }
   }
@@ -234,8 +340,10 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   alarm_description   = local.bare ? null : "step ${var.step}"
   namespace           = "AWS/SQS"
   metric_name         = local.first ? "ApproximateAgeOfOldestMessage" : "NumberOfMessagesSent"
-  dimensions          = { QueueName = aws_sqs_queue.this.name }
-  statistic           = local.first ? "Maximum" : "Sum"
+  dimensions          = { QueueName = local.first ? aws_sqs_queue.this.name : aws_sqs_queue.dead.name }
+  statistic           = local.changed ? null : (local.first ? "Maximum" : "Sum")
+  extended_statistic  = local.changed ? "p99" : null
+  unit                = local.bare ? null : (local.first ? "Seconds" : "Count")
   period              = local.first ? 60 : 120
   evaluation_periods  = 2 + var.step
   datapoints_to_alarm = 1 + var.step
@@ -244,7 +352,10 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   treat_missing_data  = local.first ? "notBreaching" : "breaching"
   actions_enabled     = local.first
   alarm_actions       = local.changed ? ["arn:aws:sns:us-east-1:123456789012:topic"] : []
+  ok_actions          = local.bare ? [] : ["arn:aws:sns:us-east-1:123456789012:ok-${var.step}"]
   tags                = local.tags
+
+  insufficient_data_actions = local.bare ? [] : ["arn:aws:sns:us-east-1:123456789012:unknown-${var.step}"]
 }
 
 resource "aws_cloudwatch_metric_alarm" "math" {
@@ -282,13 +393,17 @@ resource "aws_apigatewayv2_api" "http" {
   version       = local.bare ? null : "v${var.step}"
   tags          = local.tags
 
+  disable_execute_api_endpoint = local.changed
+
   dynamic "cors_configuration" {
     for_each = local.bare ? [] : [10 + var.step]
     content {
-      allow_origins = ["https://app.example"]
-      allow_methods = local.first ? ["GET"] : ["GET", "POST"]
-      allow_headers = ["authorization"]
-      max_age       = cors_configuration.value
+      allow_origins     = local.first ? ["https://app.example"] : ["https://app.example", "https://other.example"]
+      allow_methods     = local.first ? ["GET"] : ["GET", "POST"]
+      allow_headers     = local.first ? ["authorization"] : ["authorization", "content-type"]
+      expose_headers    = local.first ? ["date"] : ["date", "etag"]
+      allow_credentials = local.changed
+      max_age           = cors_configuration.value
     }
   }
 }
@@ -297,28 +412,58 @@ resource "aws_apigatewayv2_authorizer" "http" {
   api_id                            = aws_apigatewayv2_api.http.id
   name                              = "token-${var.step}"
   authorizer_type                   = "REQUEST"
-  authorizer_uri                    = aws_lambda_function.this.invoke_arn
+  authorizer_uri                    = local.invoke_arn
   authorizer_payload_format_version = local.first ? "2.0" : "1.0"
   enable_simple_responses           = local.first
-  identity_sources                  = ["$request.header.Authorization"]
+  identity_sources                  = local.first ? ["$request.header.Authorization"] : ["$request.header.Authorization", "$request.querystring.tenant"]
   authorizer_result_ttl_in_seconds  = 60 + var.step
+}
+
+# Nothing asks the issuer: no token comes. The emulator takes one of this machine only.
+resource "aws_apigatewayv2_authorizer" "jwt" {
+  api_id           = aws_apigatewayv2_api.http.id
+  name             = "jwt-${var.step}"
+  authorizer_type  = "JWT"
+  identity_sources = [local.first ? "$request.header.Authorization" : "$request.querystring.token"]
+
+  jwt_configuration {
+    audience = local.first ? ["tasks"] : ["tasks", "others"]
+    issuer   = "http://127.0.0.1:${1 + var.step}"
+  }
 }
 
 resource "aws_apigatewayv2_integration" "http" {
   api_id                 = aws_apigatewayv2_api.http.id
   integration_type       = "AWS_PROXY"
-  integration_uri        = aws_lambda_function.this.invoke_arn
+  integration_uri        = local.invoke_arn
   payload_format_version = local.first ? "2.0" : "1.0"
   timeout_milliseconds   = 5000 + var.step
   description            = "step ${var.step}"
 }
 
+resource "aws_apigatewayv2_integration" "other" {
+  api_id                 = aws_apigatewayv2_api.http.id
+  integration_type       = "AWS_PROXY"
+  integration_uri        = aws_lambda_function.other.invoke_arn
+  payload_format_version = "2.0"
+}
+
 resource "aws_apigatewayv2_route" "http" {
   api_id             = aws_apigatewayv2_api.http.id
   route_key          = local.first ? "POST /tasks" : "GET /tasks"
-  target             = "integrations/${aws_apigatewayv2_integration.http.id}"
+  target             = "integrations/${local.changed ? aws_apigatewayv2_integration.other.id : aws_apigatewayv2_integration.http.id}"
+  operation_name     = local.bare ? null : "Step${var.step}"
   authorization_type = local.bare ? "NONE" : "CUSTOM"
   authorizer_id      = local.bare ? null : aws_apigatewayv2_authorizer.http.id
+}
+
+resource "aws_apigatewayv2_route" "jwt" {
+  api_id               = aws_apigatewayv2_api.http.id
+  route_key            = "GET /tokens"
+  target               = "integrations/${aws_apigatewayv2_integration.http.id}"
+  authorization_type   = local.bare ? "NONE" : "JWT"
+  authorizer_id        = local.bare ? null : aws_apigatewayv2_authorizer.jwt.id
+  authorization_scopes = local.bare ? [] : (local.first ? ["read"] : ["read", "write"])
 }
 
 resource "aws_apigatewayv2_stage" "http" {
@@ -328,23 +473,25 @@ resource "aws_apigatewayv2_stage" "http" {
   description = local.bare ? null : "step ${var.step}"
 
   default_route_settings {
-    throttling_burst_limit = 100 + var.step
-    throttling_rate_limit  = 50 + var.step
+    detailed_metrics_enabled = local.changed
+    throttling_burst_limit   = 100 + var.step
+    throttling_rate_limit    = 50 + var.step
   }
 
   dynamic "route_settings" {
     for_each = local.bare ? [] : [10 + var.step]
     content {
-      route_key              = aws_apigatewayv2_route.http.route_key
-      throttling_burst_limit = route_settings.value
-      throttling_rate_limit  = route_settings.value
+      route_key                = aws_apigatewayv2_route.http.route_key
+      detailed_metrics_enabled = local.changed
+      throttling_burst_limit   = route_settings.value
+      throttling_rate_limit    = route_settings.value
     }
   }
 
   dynamic "access_log_settings" {
     for_each = local.bare ? [] : ["$context.requestId ${var.step}"]
     content {
-      destination_arn = aws_cloudwatch_log_group.this.arn
+      destination_arn = local.first ? aws_cloudwatch_log_group.this.arn : aws_cloudwatch_log_group.other.arn
       format          = access_log_settings.value
     }
   }
@@ -363,14 +510,15 @@ resource "aws_apigatewayv2_authorizer" "websocket" {
   api_id           = aws_apigatewayv2_api.websocket.id
   name             = "token-${var.step}"
   authorizer_type  = "REQUEST"
-  authorizer_uri   = aws_lambda_function.this.invoke_arn
+  authorizer_uri   = local.invoke_arn
   identity_sources = [local.first ? "route.request.querystring.token" : "route.request.header.token"]
 }
 
 resource "aws_apigatewayv2_integration" "websocket" {
-  api_id           = aws_apigatewayv2_api.websocket.id
-  integration_type = "AWS_PROXY"
-  integration_uri  = aws_lambda_function.this.invoke_arn
+  api_id               = aws_apigatewayv2_api.websocket.id
+  integration_type     = "AWS_PROXY"
+  integration_uri      = local.invoke_arn
+  timeout_milliseconds = 4000 + var.step
 }
 
 resource "aws_apigatewayv2_route" "connect" {
@@ -405,4 +553,12 @@ resource "aws_apigatewayv2_stage" "websocket" {
   name            = "live"
   deployment_id   = aws_apigatewayv2_deployment.websocket.id
   stage_variables = { step = tostring(var.step) }
+
+  default_route_settings {
+    data_trace_enabled       = local.changed
+    detailed_metrics_enabled = local.changed
+    logging_level            = local.changed ? "INFO" : "OFF"
+    throttling_burst_limit   = 200 + var.step
+    throttling_rate_limit    = 100 + var.step
+  }
 }
