@@ -1,4 +1,4 @@
-//! Message move tasks. Codes, texts and reasons are those of LocalStack's recordings of AWS (`test_sqs_move_task`).
+//! Message move tasks. Codes, texts and reasons are as they were recorded on AWS.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
