@@ -10,7 +10,7 @@ mod decode;
 mod items;
 mod names;
 mod past;
-mod statement;
+pub(crate) mod statement;
 mod throttle;
 mod turns;
 mod warm;

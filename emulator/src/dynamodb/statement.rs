@@ -15,10 +15,11 @@ pub(super) fn access<'a>(mut statements: impl Iterator<Item = &'a str>) -> Acces
 /// `SELECT … FROM "table"."index"`, `INSERT INTO "table"`, `UPDATE "table"`, `DELETE FROM "table"`. A table without a name
 /// for anything else: no throughput is asked about, and the engine says what is wrong.
 pub(super) fn target(statement: &str) -> Target<'_> {
-    named(statement).unwrap_or(Target::table(""))
+    named(statement).map_or(Target::table(""), |(table, index)| Target { table, index })
 }
 
-fn named(statement: &str) -> Option<Target<'_>> {
+/// The table, and the index if it names one.
+pub(crate) fn named(statement: &str) -> Option<(&str, Option<&str>)> {
     let (verb, rest) = word(statement);
     let rest = match verb.to_ascii_uppercase().as_str() {
         "SELECT" | "DELETE" => after("FROM", rest)?,
@@ -28,7 +29,7 @@ fn named(statement: &str) -> Option<Target<'_>> {
     };
     let (table, rest) = name(rest.trim_start())?;
     let index = rest.strip_prefix('.').and_then(name).map(|(index, _)| index);
-    Some(Target { table, index })
+    Some((table, index))
 }
 
 /// The first word and what follows it.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Need, Place, body, target};
+use crate::dynamodb::statement;
 use crate::wire::AwsRequest;
 
 /// The members that decide, read without the items between them.
@@ -130,23 +131,18 @@ fn of_item(item: &Item, place: Place<'_>) -> Option<Need> {
     Some(Need::new(action, table_arn(place, &table.table_name)))
 }
 
-/// `SELECT … FROM "table"."index"`, `INSERT INTO "table"`, `UPDATE "table"`, `DELETE FROM "table"`.
+/// None for what is no statement: the engine says so.
 fn of_statement(text: &str, place: Place<'_>) -> Option<Need> {
-    let mut words = text.split_whitespace();
-    let verb = words.next()?.to_ascii_uppercase();
-    let (action, before) = match verb.as_str() {
-        "SELECT" => ("dynamodb:PartiQLSelect", "FROM"),
-        "INSERT" => ("dynamodb:PartiQLInsert", "INTO"),
-        "UPDATE" => ("dynamodb:PartiQLUpdate", ""),
-        "DELETE" => ("dynamodb:PartiQLDelete", "FROM"),
+    let verb = text.split_whitespace().next()?.to_ascii_uppercase();
+    let action = match verb.as_str() {
+        "SELECT" => "dynamodb:PartiQLSelect",
+        "INSERT" => "dynamodb:PartiQLInsert",
+        "UPDATE" => "dynamodb:PartiQLUpdate",
+        "DELETE" => "dynamodb:PartiQLDelete",
         _ => return None,
     };
-    let named = if before.is_empty() {
-        words.next()
-    } else {
-        words.skip_while(|word| !word.eq_ignore_ascii_case(before)).nth(1)
-    };
-    let mut names = named?.split('.').map(|part| part.trim_matches('"'));
-    let table = table_arn(place, names.next()?);
-    Some(Need::new(action, names.next().map_or(table.clone(), |index| format!("{table}/index/{index}"))))
+    // Whatever the engine may make of it: only who may do that on every table.
+    let (table, index) = statement::named(text).unwrap_or(("*", None));
+    let table = table_arn(place, table);
+    Some(Need::new(action, index.map_or(table.clone(), |index| format!("{table}/index/{index}"))))
 }

@@ -72,6 +72,11 @@ fn a_query_of_an_index_needs_the_index_and_not_the_table() {
         shown(&json_request("dynamodb", "DynamoDB_20120810.ExecuteStatement", statement)),
         [format!("dynamodb:PartiQLSelect {TABLES}/tasks/index/owner-index")]
     );
+    for (statement, table) in [(r#"DELETE FROM \"a.b\""#, "a.b"), (r#"SELECT * FROM\"a\""#, "*")] {
+        let body = format!(r#"{{"Statement":"{statement}"}}"#);
+        let asked = shown(&json_request("dynamodb", "DynamoDB_20120810.ExecuteStatement", &body));
+        assert!(asked[0].ends_with(&format!(":table/{table}")), "{statement}: {asked:?}");
+    }
 }
 
 #[test]
