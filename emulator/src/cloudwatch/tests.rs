@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::*;
-use crate::clock::{Clock, ManualClock};
-use crate::metrics::{Metrics, Unit};
-use crate::settings::Random;
+use crate::clock::ManualClock;
+use crate::metrics::Unit;
 
 const MINUTE_MS: i64 = 60_000;
 /// A whole minute.
@@ -22,19 +21,7 @@ fn account() -> Account {
 
 /// The hand moves the clock.
 fn account_and_hand() -> (Account, Arc<ManualClock>) {
-    let (clock, hand) = Clock::manual(START_MS);
-    let settings = Settings {
-        account_id: "123456789012".into(),
-        region: "us-east-1".into(),
-        endpoint: "http://127.0.0.1:4566".into(),
-        clock,
-        metrics: Metrics::default(),
-        logs: crate::logs::Logs::default(),
-        random: Random::from_seed(7),
-        adversary: crate::adversary::Adversary::default(),
-        store: crate::store::Store::default(),
-        iam: crate::iam::Iam::new(false),
-    };
+    let (settings, hand) = Settings::by_hand(START_MS);
     (Account { settings, alarms: Arc::default(), dashboards: Arc::default() }, hand)
 }
 

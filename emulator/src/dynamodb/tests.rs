@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::metrics::{MetricId, Metrics};
-use crate::settings::Random;
+use crate::metrics::MetricId;
 
 const START_MS: i64 = 1_700_000_000_000;
 /// Waiting for what must happen is bounded; nothing here takes longer unless it is broken.
@@ -21,19 +20,7 @@ struct Stand {
 
 impl Stand {
     fn start() -> Self {
-        let (clock, hand) = Clock::manual(START_MS);
-        let settings = Settings {
-            account_id: "123456789012".into(),
-            region: "us-east-1".into(),
-            endpoint: "http://127.0.0.1:4566".into(),
-            clock,
-            metrics: Metrics::default(),
-            logs: crate::logs::Logs::default(),
-            random: Random::from_seed(7),
-            adversary: crate::adversary::Adversary::default(),
-            store: crate::store::Store::default(),
-            iam: crate::iam::Iam::new(false),
-        };
+        let (settings, hand) = Settings::by_hand(START_MS);
         Self { tables: DynamoDb::new(&settings).unwrap(), clock: hand }
     }
 

@@ -6,8 +6,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
-use crate::logs::Logs;
-use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::wire::Service;
 
@@ -29,19 +27,9 @@ pub(super) struct Fixture {
 impl Fixture {
     /// A role `worker` that Lambda may take, and a session of it.
     pub(super) async fn new() -> Self {
-        let (clock, hand) = Clock::manual(0);
-        let settings = Settings {
-            account_id: ACCOUNT.into(),
-            region: "us-east-1".into(),
-            endpoint: "http://127.0.0.1:4566".into(),
-            clock: clock.clone(),
-            metrics: Metrics::default(),
-            logs: Logs::default(),
-            random: Random::from_seed(7),
-            adversary: crate::adversary::Adversary::default(),
-            store: crate::store::Store::default(),
-            iam: Iam::new(true),
-        };
+        let (settings, hand) = Settings::by_hand(0);
+        let settings = Settings { iam: Iam::new(true), ..settings };
+        let clock = settings.clock.clone();
         let (api, sts) = (crate::engines::iam(&settings), crate::engines::sts(&settings));
         let key = settings.iam.issue(&settings.random, ROLE, "worker").access_key_id;
         let fixture = Self { iam: settings.iam, api, sts, key, hand, clock };

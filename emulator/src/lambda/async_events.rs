@@ -15,7 +15,6 @@ use super::names::FunctionRef;
 use super::store::LATEST;
 use crate::iam::{Ask, Context, Denied, Signer};
 use crate::sqs::post::post;
-use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 /// AWS: "1 min before the second attempt, 2 min before the third".
 const RETRY_STEP_MS: i64 = 60_000;
@@ -187,22 +186,6 @@ fn may_send(lambda: &Lambda, targets: &Targets, destination: &str) -> Result<(),
     settings.iam.check(&targets.session, &Ask { action, resource: destination, context })
 }
 
-/// The queues, for messages that carry the trace of the event that they are about.
-struct TracedQueues {
-    sqs: Arc<dyn Service>,
-    trace_id: String,
-}
-
-impl Service for TracedQueues {
-    fn handle(&self, mut request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
-        let mut message: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        message["MessageSystemAttributes"] =
-            json!({"AWSTraceHeader": {"DataType": "String", "StringValue": self.trace_id}});
-        request.body = Bytes::from(message.to_string());
-        self.sqs.handle(request)
-    }
-}
-
 /// To a queue or another function.
 async fn send(
     lambda: &Lambda,
@@ -222,8 +205,8 @@ async fn send(
         ["arn", _, "sqs", ..] => {
             let Some(sqs) = lambda.inner.peers.sqs.get() else { return };
             let settings = &lambda.inner.host.settings;
-            let queues = TracedQueues { sqs: Arc::clone(sqs), trace_id: request.trace_id.clone() };
-            if let Err(error) = post(&queues, settings, arn, &body, attributes).await {
+            let trace_id = Some(request.trace_id.as_str());
+            if let Err(error) = post(&**sqs, settings, arn, &body, attributes, trace_id).await {
                 tracing::warn!(%error, destination = arn, "a failed event could not be sent to its queue");
             }
         }

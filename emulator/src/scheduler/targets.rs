@@ -43,7 +43,7 @@ impl Targets for AccountTargets {
         attributes: Option<Value>,
     ) -> BoxFuture<'a, Result<(), Refused>> {
         Box::pin(async move {
-            let sent = post(&*self.sqs, &self.settings, queue_arn, body, attributes).await;
+            let sent = post(&*self.sqs, &self.settings, queue_arn, body, attributes, None).await;
             sent.map_err(|refused| Refused { code: refused.code, message: refused.message })
         })
     }

@@ -15,7 +15,7 @@ pub struct NotPosted {
     pub message: String,
 }
 
-/// Sends one message to the queue of this ARN. Permissions are the caller's matter.
+/// Sends one message to the queue of this ARN, with the trace of what it is about if it has one. Permissions are the caller's matter.
 ///
 /// # Errors
 /// When the ARN names no queue, or the queue refuses.
@@ -25,6 +25,7 @@ pub async fn post(
     queue_arn: &str,
     body: &str,
     attributes: Option<Value>,
+    trace_id: Option<&str>,
 ) -> Result<(), NotPosted> {
     let parts: Vec<&str> = queue_arn.split(':').collect();
     let ["arn", _, "sqs", _, account, queue] = parts.as_slice() else {
@@ -35,6 +36,10 @@ pub async fn post(
         json!({"QueueUrl": format!("{}/{account}/{queue}", settings.endpoint), "MessageBody": body});
     if let Some(attributes) = attributes {
         message["MessageAttributes"] = attributes;
+    }
+    if let Some(trace_id) = trace_id {
+        message["MessageSystemAttributes"] =
+            json!({"AWSTraceHeader": {"DataType": "String", "StringValue": trace_id}});
     }
     let mut headers = HeaderMap::new();
     headers.insert("x-amz-target", HeaderValue::from_static("AmazonSQS.SendMessage"));

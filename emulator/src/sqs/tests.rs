@@ -7,13 +7,8 @@ use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
 use super::Sqs;
-use crate::adversary::Adversary;
-use crate::clock::{Clock, ManualClock};
-use crate::iam::Iam;
-use crate::logs::Logs;
-use crate::metrics::Metrics;
-use crate::settings::{Random, Settings};
-use crate::store::Store;
+use crate::clock::ManualClock;
+use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, Service as _};
 
 mod batches;
@@ -23,20 +18,7 @@ mod polls;
 const START_MS: i64 = 1_800_000_000_000;
 
 pub(crate) fn settings() -> (Settings, Arc<ManualClock>) {
-    let (clock, hand) = Clock::manual(START_MS);
-    let settings = Settings {
-        account_id: "123456789012".into(),
-        region: "us-east-1".into(),
-        endpoint: "http://127.0.0.1:4566".into(),
-        clock,
-        metrics: Metrics::default(),
-        logs: Logs::default(),
-        random: Random::from_seed(7),
-        iam: Iam::new(false),
-        adversary: Adversary::default(),
-        store: Store::default(),
-    };
-    (settings, hand)
+    Settings::by_hand(START_MS)
 }
 
 fn request(headers: HeaderMap, path: &str, body: String) -> AwsRequest {
