@@ -10,6 +10,7 @@ use base64::Engine;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use crate::calls;
 use crate::emulator::Ready;
 use crate::error::StackError;
 use crate::steps::LOOK_INTERVAL;
@@ -39,10 +40,9 @@ impl Functions {
             .endpoint_url(&ready.endpoint)
             .credentials_provider(Credentials::new("test", "test", None, None, "static"))
             .build();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Self {
             client: aws_sdk_lambda::Client::from_conf(config),
-            runtime: runtime.map_err(StackError::unreadable("functions"))?,
+            runtime: calls::runtime("functions")?,
             cold_function: text(&stack["functions"][COLD_FUNCTION]["name"]),
             mapping_id: text(&stack["event_source_mapping_id"]),
         })

@@ -9,6 +9,7 @@ use chaos::iam::RolePolicy;
 use chaos::plan::plan;
 use loadtest::stack::Stack;
 
+use crate::calls;
 use crate::error::StackError;
 use crate::workdir::Workdir;
 
@@ -24,9 +25,7 @@ pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<Experiment>, StackError> {
 pub(crate) fn role(workdir: &Workdir, experiments: &[Experiment]) -> Result<String, StackError> {
     let stack = Stack::load(workdir.stack_file()).map_err(StackError::unreadable("the stack"))?;
     let planned = plan(experiments, &stack).map_err(StackError::unreadable("the plan"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(StackError::unreadable("the answers of IAM"))?;
-    let created = runtime.block_on(create(&stack, &planned.policy.to_string()));
+    let created = calls::runtime("the answers of IAM")?.block_on(create(&stack, &planned.policy.to_string()));
     created.map_err(StackError::unreadable("the answers of IAM"))?;
     Ok(format!("arn:aws:iam::{}:role/{ROLE}", stack.account_id))
 }

@@ -4,6 +4,7 @@
 //! child runs in a process group of its own, so that Ctrl-C is handled here, in order, and leaves nothing behind.
 
 mod bench;
+mod calls;
 mod child;
 mod demo;
 mod emulator;

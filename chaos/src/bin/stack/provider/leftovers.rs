@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 
+use crate::calls;
 use crate::error::StackError;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -83,9 +84,7 @@ const KINDS: [Kind; 14] = [
 
 /// The kinds of which there is at least one.
 pub(super) fn found(endpoint: &str) -> Result<BTreeSet<&'static str>, StackError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(StackError::unreadable(WHAT))?;
-    runtime.block_on(look(endpoint)).map_err(StackError::unreadable(WHAT))
+    calls::runtime(WHAT)?.block_on(look(endpoint)).map_err(StackError::unreadable(WHAT))
 }
 
 /// A list that never showed anything would find nothing left whatever there is.
