@@ -3,6 +3,7 @@
 mod catalogue;
 mod error;
 mod experiment;
+mod log;
 mod operations;
 mod permission;
 mod runner;

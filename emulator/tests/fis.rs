@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 
 mod functions;
+#[path = "functions/logs.rs"]
+mod logs;
 
 use std::time::Duration;
 
@@ -13,11 +15,13 @@ use aws_sdk_fis::config::retry::RetryConfig;
 use aws_sdk_fis::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_fis::error::ProvideErrorMetadata;
 use aws_sdk_fis::operation::create_experiment_template::builders::CreateExperimentTemplateFluentBuilder;
+use aws_sdk_fis::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_fis::types::builders::CreateExperimentTemplateTargetInputBuilder;
 use aws_sdk_fis::types::{
     ActionsMode, CreateExperimentTemplateActionInput, CreateExperimentTemplateExperimentOptionsInput,
-    CreateExperimentTemplateStopConditionInput, CreateExperimentTemplateTargetInput,
-    EmptyTargetResolutionMode, Experiment, ExperimentStatus, ResolvedTarget, SafetyLeverStatusInput,
+    CreateExperimentTemplateLogConfigurationInput, CreateExperimentTemplateStopConditionInput,
+    CreateExperimentTemplateTargetInput, EmptyTargetResolutionMode, Experiment, ExperimentStatus,
+    ExperimentTemplateCloudWatchLogsLogConfigurationInput, ResolvedTarget, SafetyLeverStatusInput,
     StartExperimentExperimentOptionsInput, UpdateExperimentTemplateActionInputItem,
     UpdateSafetyLeverStateInput,
 };
@@ -29,7 +33,7 @@ use emulator::clock::Clock;
 use emulator::metrics::MetricId;
 use emulator::{Emulator, Options};
 use functions::Account;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/experiments";
 const ALARM: &str = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:customers";
@@ -597,5 +601,114 @@ async fn with_the_polling_of_aws_a_fault_ramps_up_and_down() {
     assert!(stand.is_faulted("f", None).await, "nor does it know of the end");
     stand.advance(Duration::from_secs(1));
     assert!(!stand.is_faulted("f", None).await);
+    stand.end().await;
+}
+
+const LOG_GROUP: &str = "/fis";
+
+fn logging(arn: &str, version: i32) -> CreateExperimentTemplateLogConfigurationInput {
+    let group = ExperimentTemplateCloudWatchLogsLogConfigurationInput::builder().log_group_arn(arn);
+    CreateExperimentTemplateLogConfigurationInput::builder()
+        .cloud_watch_logs_configuration(group.build().unwrap())
+        .log_schema_version(version)
+        .build()
+        .unwrap()
+}
+
+/// The records of an experiment, in order: their type and their details.
+async fn logged(stand: &Stand, id: &str) -> Vec<(String, Value)> {
+    let stream = format!("/aws/fis/{id}");
+    let call = json!({"logGroupName": LOG_GROUP, "logStreamNames": [stream]});
+    let found = logs::call(&stand.account, "FilterLogEvents", call).await;
+    let events = found["events"].as_array().cloned().unwrap_or_default();
+    let record = |event: &Value| {
+        let record: Value = serde_json::from_str(event["message"].as_str().unwrap()).unwrap();
+        assert_eq!(record["id"], id);
+        (record["log_type"].as_str().unwrap().to_owned(), record["details"].clone())
+    };
+    events.iter().map(record).collect()
+}
+
+/// To the second, as logs write times.
+fn second(at: Option<&DateTime>) -> String {
+    DateTime::from_secs(at.unwrap().secs()).fmt(DateTimeFormat::DateTime).unwrap()
+}
+
+fn types(log: &[(String, Value)]) -> Vec<&str> {
+    log.iter().map(|(log_type, _)| log_type.as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_experiment_is_logged_from_its_start_to_its_end_where_its_template_says() {
+    let stand = Stand::start(false).await;
+    stand.wired("f", &[]).await;
+    logs::call(&stand.account, "CreateLogGroup", json!({"logGroupName": LOG_GROUP})).await;
+    let group = format!("arn:aws:logs:us-east-1:123456789012:log-group:{LOG_GROUP}:*");
+    let run = async |target: CreateExperimentTemplateTargetInput, version: i32| {
+        let actions = vec![("fault", error()), ("wait", wait_a_minute())];
+        let call = stand.targeting(target, actions).log_configuration(logging(&group, version));
+        let template = call.send().await.unwrap().experiment_template.unwrap().id.unwrap();
+        stand.run(&template).await.unwrap()
+    };
+    let function = format!("{FUNCTION}:f");
+    let id = run(by_arn(&function), 2).await;
+    stand.until_action(&id, "wait", "running").await;
+    stand.advance(Duration::from_secs(60));
+    stand.until_action(&id, "wait", "completed").await;
+    stand.fis.stop_experiment().id(&id).send().await.unwrap();
+    let stopped = stand.until(&id, ExperimentStatus::Stopped).await;
+    let log = logged(&stand, &id).await;
+    let expected = [
+        "experiment-start",
+        "target-resolution-start",
+        "target-resolution-detail",
+        "target-resolution-end",
+        "action-start",
+        "action-start",
+        "action-end",
+        "action-end",
+        "experiment-end",
+    ];
+    assert_eq!(types(&log), expected);
+    assert_eq!(log[0].1["experiment_start_time"], second(stopped.start_time()));
+    assert_eq!((&log[2].1["status"], &log[2].1["resolved_targets_count"]), (&json!("completed"), &json!(1)));
+    assert_eq!(log[3].1["resolved_targets"], json!([{"arn": function}]));
+    assert_eq!(log[4].1["action_targets"], json!({"Functions": "functions"}));
+    assert_eq!(log[5].1["parameters"], json!({"duration": "PT1M"}));
+    let ended = &log[6].1;
+    let state = json!({"status": "completed", "reason": "Action was completed."});
+    assert_eq!((&ended["action_name"], &ended["action_state"]), (&json!("wait"), &state));
+    assert_eq!(ended["action_end_time"], second(stopped.actions().unwrap()["wait"].end_time()));
+    assert_eq!(log[7].1["action_state"]["status"], "stopped");
+    assert_eq!(log[8].1["experiment_state"]["status"], "stopped");
+
+    // The first version says less.
+    let id = run(by_arn(&format!("{FUNCTION}:none")), 1).await;
+    stand.until(&id, ExperimentStatus::Failed).await;
+    let log = logged(&stand, &id).await;
+    let expected = ["experiment-start", "target-resolution-start", "target-resolution-end", "experiment-end"];
+    assert_eq!(types(&log), expected);
+    assert!(log[2].1["error_information"].as_str().unwrap().contains("was not found"), "{log:?}");
+    stand.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_be_is_refused_with_the_template_or_fails_the_experiment() {
+    let stand = Stand::start(false).await;
+    let template = |arn: &str, version: i32| {
+        let none = CreateExperimentTemplateStopConditionInput::builder().source("none").build().unwrap();
+        let call = stand.fis.create_experiment_template().client_token(token()).description("test");
+        let call = call.role_arn(ROLE).stop_conditions(none).actions("wait", wait_a_minute());
+        call.log_configuration(logging(arn, version)).send()
+    };
+    let group = format!("arn:aws:logs:us-east-1:123456789012:log-group:{LOG_GROUP}:*");
+    let unfinished = group.trim_end_matches(":*");
+    for (arn, version) in [(group.as_str(), 3), (unfinished, 2), ("a queue with twenty characters", 2)] {
+        let refused = template(arn, version).await.unwrap_err().into_service_error();
+        assert!(refused.is_validation_exception(), "{arn} {version}: {refused:?}");
+    }
+    let made = template(&group, 2).await.unwrap().experiment_template.unwrap();
+    let id = stand.run(&made.id.unwrap()).await.unwrap();
+    assert_eq!(stand.failure(&id).await, "ConfigurationFailure", "there is no such group");
     stand.end().await;
 }

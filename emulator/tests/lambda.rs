@@ -14,6 +14,8 @@ mod events;
 mod functions;
 #[path = "functions/limits.rs"]
 mod limits;
+#[path = "functions/logs.rs"]
+mod logs;
 
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::primitives::Blob;

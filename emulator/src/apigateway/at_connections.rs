@@ -12,11 +12,11 @@ use super::connections::{Cause, Connection, Refused};
 use super::measure::Meter;
 use super::names;
 use super::plane::Plane;
-use super::record::iso8601;
 use super::reply::Reply;
 use super::router::decode;
 use super::ws_session::MESSAGE_BYTES_MAX;
 use crate::adversary::Act;
+use crate::clock::iso8601;
 use crate::iam::{Ask, Context, Denied};
 use crate::server::{access_key, is_signed};
 

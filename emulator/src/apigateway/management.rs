@@ -7,8 +7,9 @@ use super::error::ApiError;
 use super::model::{
     Api, Authorizer, Deployment, Integration, IntegrationResponse, Model, Route, RouteResponse, Stage,
 };
-use super::record::{self, ApiRecord, Document, Stored, iso8601, members, parse, patched, present};
+use super::record::{self, ApiRecord, Document, Stored, members, parse, patched, present};
 use super::state::{CHILD_ID_LEN, State};
+use crate::clock::iso8601;
 use crate::wire::{AwsRequest, AwsResponse};
 
 /// A status and, for all but 204, a body.

@@ -13,6 +13,7 @@ use super::model::{
     Api, Authorizer, Deployment, Integration, IntegrationResponse, Model, Protocol, Route, RouteResponse,
     Stage,
 };
+use crate::clock::iso8601;
 
 /// What the caller set, and when.
 #[derive(Clone, Debug)]
@@ -157,8 +158,4 @@ pub(super) fn view<D: Document>(id: &str, stored: &Stored<D>) -> Value {
     }
     D::complete(stored, &mut view);
     Value::Object(view)
-}
-
-pub(super) fn iso8601(at_ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -9,9 +9,10 @@ use super::model::{
     Api, AuthorizationType, Authorizer, CorsConfiguration, Deployment, Integration, IntegrationResponse,
     Model, Protocol, Route, RouteResponse, RouteSettings, Stage,
 };
-use super::record::{ApiRecord, Collection, Document, Stored, iso8601};
+use super::record::{ApiRecord, Collection, Document, Stored};
 use super::router::RouteKey;
 use super::target::lambda_function;
+use crate::clock::iso8601;
 
 /// Quotas per API (API Gateway quotas for HTTP and WebSocket APIs).
 const ROUTES_MAX: usize = 300;

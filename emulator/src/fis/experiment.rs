@@ -159,7 +159,7 @@ impl Experiment {
             out["actions"][name] = shown;
         }
         if let Some(configuration) = &self.template.log_configuration {
-            out["logConfiguration"] = configuration.clone();
+            out["logConfiguration"] = json!(configuration);
         }
         time(&mut out, "startTime", self.started_ms);
         time(&mut out, "endTime", self.ended_ms);

@@ -7,7 +7,8 @@ use tokio::sync::Notify;
 use super::Fis;
 use super::catalogue::{self, duration_ms};
 use super::experiment::{Experiment, Failure, Resolved, Status};
-use super::template::Action;
+use super::log::ExperimentLog;
+use super::template::{Action, Template};
 use super::{State, permission, targets};
 use crate::lambda::{Fault, FaultKind};
 
@@ -18,8 +19,8 @@ const DELAY_DEFAULT_MS: i64 = 1_000;
 
 /// Runs until the experiment is over; every fault is withdrawn on the way out.
 pub(crate) async fn run(fis: Fis, id: String, stop: Arc<Notify>) {
-    begin(&fis, &id);
-    while let Some(wake_ms) = step(&fis, &id) {
+    let mut log = begin(&fis, &id);
+    while let Some(wake_ms) = step(&fis, &id, &mut log) {
         tokio::select! {
             () = fis.inner.settings.clock.sleep_until(wake_ms) => {}
             () = stop.notified() => {}
@@ -28,13 +29,13 @@ pub(crate) async fn run(fis: Fis, id: String, stop: Arc<Notify>) {
 }
 
 /// Resolves the targets and starts, or ends at once.
-fn begin(fis: &Fis, id: &str) {
+fn begin(fis: &Fis, id: &str) -> ExperimentLog {
     let now_ms = fis.now_ms();
+    let mut log = ExperimentLog::default();
     let Some(template) = fis.state().experiments.get(id).map(|experiment| experiment.template.clone()) else {
-        return;
+        return log;
     };
-    let resolved =
-        permission::check_start(fis, &template, id).and_then(|()| targets::resolve(fis, &template));
+    let resolved = resolve(fis, &template, id, &mut log);
     let alarm = alarm_that_stops(fis, &template);
     with(fis, id, |experiment| {
         if experiment.status.is_final() {
@@ -59,10 +60,38 @@ fn begin(fis: &Fis, id: &str) {
             }
         }
     });
+    log
+}
+
+/// The resources of all targets, or the first reason why not.
+fn resolve(
+    fis: &Fis,
+    template: &Template,
+    id: &str,
+    log: &mut ExperimentLog,
+) -> Result<Vec<Resolved>, Failure> {
+    permission::check_start(fis, template, id)?;
+    *log = ExperimentLog::open(fis, template, id)?;
+    log.experiment_started(template, fis.now_ms());
+    let mut all = Vec::new();
+    for (name, target) in &template.targets {
+        let found = targets::resolve(fis, template, name, target);
+        log.target_resolved(name, target, &found, fis.now_ms());
+        all.extend(found?);
+    }
+    Ok(all)
 }
 
 /// One look at everything. None when the experiment is over, else when to look again.
-fn step(fis: &Fis, id: &str) -> Option<i64> {
+fn step(fis: &Fis, id: &str, log: &mut ExperimentLog) -> Option<i64> {
+    let wake_ms = advance(fis, id, log);
+    if let Some(experiment) = fis.state().experiments.get(id) {
+        log.catch_up(experiment);
+    }
+    wake_ms
+}
+
+fn advance(fis: &Fis, id: &str, log: &mut ExperimentLog) -> Option<i64> {
     let now_ms = fis.now_ms();
     let template = fis.state().experiments.get(id)?.template.clone();
     let alarm = alarm_that_stops(fis, &template);
@@ -79,6 +108,7 @@ fn step(fis: &Fis, id: &str) -> Option<i64> {
     // An action that ends lets others start in the same step; each pass ends or starts at least one.
     loop {
         let ended = end_due(fis, experiment, now_ms, &mut wake_ms);
+        log.catch_up(experiment);
         let started = match start_ready(fis, experiment, now_ms) {
             Ok(started) => started,
             Err(failure) => {
@@ -87,6 +117,7 @@ fn step(fis: &Fis, id: &str) -> Option<i64> {
                 return None;
             }
         };
+        log.catch_up(experiment);
         if !ended && !started {
             break;
         }
@@ -268,7 +299,7 @@ fn fail(experiment: &mut Experiment, failure: Failure, now_ms: i64) {
 }
 
 /// A stop condition in ALARM, or one whose alarm does not exist: on AWS the experiment could not have started with it.
-fn alarm_that_stops(fis: &Fis, template: &super::template::Template) -> Option<String> {
+fn alarm_that_stops(fis: &Fis, template: &Template) -> Option<String> {
     template.stop_conditions.iter().filter_map(|condition| condition.value.as_ref()).find_map(|arn| match fis
         .alarm_state(arn)
         .as_deref()

@@ -7,18 +7,19 @@ use super::experiment::{Failure, Resolved};
 use super::permission;
 use super::template::{Selection, Target, Template, selection};
 
-/// All resources of all targets, or the first reason why not. "ARN-defined targets can never be skipped."
-pub(crate) fn resolve(fis: &Fis, template: &Template) -> Result<Vec<Resolved>, Failure> {
-    let mut all = Vec::new();
-    for (name, target) in &template.targets {
-        let found = find(fis, &template.role_arn, name, target)?;
-        let chosen = choose(fis, found, &target.selection_mode);
-        if chosen.is_empty() && !(template.skip_empty_targets && target.resource_arns.is_empty()) {
-            return Err(invalid(name, "Target resolution returned empty set"));
-        }
-        all.extend(chosen);
+/// The resources of a target. "ARN-defined targets can never be skipped."
+pub(crate) fn resolve(
+    fis: &Fis,
+    template: &Template,
+    name: &str,
+    target: &Target,
+) -> Result<Vec<Resolved>, Failure> {
+    let found = find(fis, &template.role_arn, name, target)?;
+    let chosen = choose(fis, found, &target.selection_mode);
+    if chosen.is_empty() && !(template.skip_empty_targets && target.resource_arns.is_empty()) {
+        return Err(invalid(name, "Target resolution returned empty set"));
     }
-    Ok(all)
+    Ok(chosen)
 }
 
 /// All of them, before any are chosen.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::catalogue::{self, RESOURCE_TYPES, fault_of};
 use super::error::FisError;
+use super::log::LogConfiguration;
 
 /// AWS quotas.
 const ACTIONS_MAX: usize = 20;
@@ -62,7 +63,7 @@ pub(crate) struct Input {
     pub(crate) stop_conditions: Option<Vec<StopCondition>>,
     pub(crate) targets: Option<BTreeMap<String, Target>>,
     pub(crate) actions: Option<BTreeMap<String, Action>>,
-    pub(crate) log_configuration: Option<Value>,
+    pub(crate) log_configuration: Option<LogConfiguration>,
     pub(crate) experiment_options: Option<Options>,
     pub(crate) experiment_report_configuration: Option<Value>,
     pub(crate) tags: Option<BTreeMap<String, String>>,
@@ -84,7 +85,7 @@ pub(crate) struct Template {
     pub(crate) stop_conditions: Vec<StopCondition>,
     pub(crate) targets: BTreeMap<String, Target>,
     pub(crate) actions: BTreeMap<String, Action>,
-    pub(crate) log_configuration: Option<Value>,
+    pub(crate) log_configuration: Option<LogConfiguration>,
     pub(crate) report_configuration: Option<Value>,
     pub(crate) skip_empty_targets: bool,
     pub(crate) tags: BTreeMap<String, String>,
@@ -125,7 +126,8 @@ impl Template {
         next.stop_conditions = input.stop_conditions.unwrap_or(next.stop_conditions);
         next.targets = input.targets.unwrap_or(next.targets);
         next.actions = input.actions.unwrap_or(next.actions);
-        next.log_configuration = input.log_configuration.or(next.log_configuration);
+        let log_configuration = input.log_configuration.or(next.log_configuration);
+        next.log_configuration = log_configuration.filter(|configuration| !configuration.is_off());
         next.report_configuration = input.experiment_report_configuration.or(next.report_configuration);
         if let Some(options) = input.experiment_options {
             next.take_options(&options)?;
@@ -167,6 +169,9 @@ impl Template {
             )));
         }
         self.check_stop_conditions()?;
+        if let Some(configuration) = &self.log_configuration {
+            configuration.check()?;
+        }
         for (name, target) in &self.targets {
             check_target(name, target)?;
         }
@@ -276,7 +281,7 @@ impl Template {
         out["experimentOptions"] = self.options();
         out["targetAccountConfigurationsCount"] = json!(0);
         if let Some(configuration) = &self.log_configuration {
-            out["logConfiguration"] = configuration.clone();
+            out["logConfiguration"] = json!(configuration);
         }
         if let Some(configuration) = &self.report_configuration {
             out["experimentReportConfiguration"] = configuration.clone();

@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use serde_json::{Value, json};
 
 use crate::functions::Account;
-use crate::{MEETING_WITHIN, by_hand};
+use crate::{MEETING_WITHIN, by_hand, logs};
 
 fn queues(account: &Account) -> aws_sdk_sqs::Client {
     let config = aws_sdk_sqs::Config::builder()
@@ -92,17 +92,7 @@ fn assert_never_ran(failed: &Message, dead: &Message, condition: &str) {
 
 /// When the lines of the function's log were written that begin so.
 async fn logged(account: &Account, beginning: &str) -> Vec<i64> {
-    let credential = "AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/us-east-1/logs/aws4_request";
-    let answer = reqwest::Client::new()
-        .post(account.running.endpoint())
-        .header("authorization", credential)
-        .header("content-type", "application/x-amz-json-1.1")
-        .header("x-amz-target", "Logs_20140328.FilterLogEvents")
-        .body(json!({"logGroupName": "/aws/lambda/f"}).to_string())
-        .send()
-        .await
-        .unwrap();
-    let found: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let found = logs::call(account, "FilterLogEvents", json!({"logGroupName": "/aws/lambda/f"})).await;
     let events = found["events"].as_array().cloned().unwrap_or_default();
     let begins = |event: &&Value| event["message"].as_str().unwrap().starts_with(beginning);
     events.iter().filter(begins).map(|event| event["timestamp"].as_i64().unwrap()).collect()
