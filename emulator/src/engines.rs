@@ -3,9 +3,9 @@
 mod access_keys;
 mod adapter;
 mod bucket_policies;
+mod identities;
 mod object_tags;
 mod public_parameters;
-mod role_tags;
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ use winterbaume_sts::StsService;
 use self::access_keys::AccessKeys;
 use self::adapter::{Engine, Scope};
 use self::bucket_policies::BucketPolicies;
+use self::identities::Identities;
 use self::object_tags::ObjectTags;
 use self::public_parameters::PublicParameters;
-use self::role_tags::RoleTags;
 use crate::iam::{IamApi, StsApi};
 use crate::settings::Settings;
 use crate::wire::Service;
@@ -35,7 +35,7 @@ pub fn iam(settings: &Settings) -> Arc<dyn Service> {
     let engine = Arc::new(IamService::new());
     let stored = Arc::clone(&engine);
     let front = Engine::new("iam", Scope::Global, stored);
-    let front = RoleTags::new(front, Arc::clone(&engine), &settings.account_id);
+    let front = Identities::new(front, Arc::clone(&engine), &settings.account_id);
     let front = AccessKeys::new(front, Arc::clone(&engine), settings);
     Arc::new(IamApi::new(settings.iam.clone(), engine, Arc::new(front)))
 }

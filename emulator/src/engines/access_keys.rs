@@ -10,7 +10,7 @@ use winterbaume_core::StatefulService as _;
 use winterbaume_iam::views::AccessKeyView;
 use winterbaume_iam::{IamService, IamStateView};
 
-use super::role_tags::{REGION, RoleTags};
+use super::identities::{Identities, REGION};
 use crate::iam::KEY_ALPHABET;
 use crate::settings::{Random, Settings};
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
@@ -21,14 +21,14 @@ const SECRET_CHARS: usize = 40;
 
 /// IAM with access keys of ours.
 pub(super) struct AccessKeys {
-    engine: RoleTags,
+    engine: Identities,
     state: Arc<IamService>,
     random: Random,
     account_id: Arc<str>,
 }
 
 impl AccessKeys {
-    pub(super) fn new(engine: RoleTags, state: Arc<IamService>, settings: &Settings) -> Self {
+    pub(super) fn new(engine: Identities, state: Arc<IamService>, settings: &Settings) -> Self {
         let (random, account_id) = (settings.random.clone(), Arc::clone(&settings.account_id));
         Self { engine, state, random, account_id }
     }
