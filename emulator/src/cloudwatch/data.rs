@@ -88,9 +88,9 @@ impl Datum {
 fn check_exclusive(input: &Value, place: &str) -> Result<(), Failure> {
     let nothing = [Value::Null, json!([])];
     let is_given = |member: &str| input.get(member).is_some_and(|value| !nothing.contains(value));
-    for other in ["Values", "StatisticValues"] {
-        if is_given("Value") && is_given(other) {
-            return Err(Failure::combination(exclusive(place, "Value", other)));
+    for (one, other) in [("Value", "Values"), ("Value", "StatisticValues"), ("Values", "StatisticValues")] {
+        if is_given(one) && is_given(other) {
+            return Err(Failure::combination(exclusive(place, one, other)));
         }
     }
     Ok(())

@@ -167,6 +167,36 @@ async fn a_table_beyond_its_throughput_is_refused_with_the_reason_of_its_mode() 
 }
 
 #[tokio::test]
+async fn a_change_of_the_table_gives_nothing_back_of_what_was_used() {
+    let stand = Stand::start();
+    stand.table("tasks", capped(2)).await;
+    let update = |more: Value| {
+        let mut update = json!({"TableName": "tasks"});
+        update.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        update
+    };
+    stand.put("tasks", "a").await;
+    stand.put("tasks", "b").await;
+    stand.done("UpdateTable", update(json!({"DeletionProtectionEnabled": true}))).await;
+    assert_eq!(stand.refused("PutItem", putting("tasks", "c")).await.0, "ThrottlingException");
+
+    stand.clock.advance(Duration::from_millis(500));
+    stand.done("UpdateTable", update(capped(10))).await;
+    stand.put("tasks", "c").await;
+    assert_eq!(stand.refused("PutItem", putting("tasks", "d")).await.0, "ThrottlingException");
+    stand.clock.advance(Duration::from_secs(1));
+    stand.done("UpdateTable", update(capped(1))).await;
+    stand.put("tasks", "d").await;
+    assert_eq!(stand.refused("PutItem", putting("tasks", "e")).await.0, "ThrottlingException");
+
+    // The capacity of another mode is another's.
+    let mut other = provisioned(1);
+    other["BillingMode"] = json!("PROVISIONED");
+    stand.done("UpdateTable", update(other)).await;
+    stand.put("tasks", "e").await;
+}
+
+#[tokio::test]
 async fn an_index_uses_neither_the_throughput_nor_the_metrics_of_its_table() {
     let stand = Stand::start();
     stand.table("tasks", indexed(capped(3), json!({}))).await;

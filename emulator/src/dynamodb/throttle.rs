@@ -114,6 +114,12 @@ impl Bucket {
         self.tokens = (self.tokens + self.units_per_second * passed_ms / 1e3).min(self.burst);
         self.filled_at_ms = now_ms;
     }
+
+    /// What was left under the rate before: a change of the rate is no gift.
+    fn carry_over(&mut self, mut before: Self) {
+        before.refill(self.filled_at_ms);
+        self.tokens = before.tokens.min(self.burst);
+    }
 }
 
 #[derive(Debug)]
@@ -130,6 +136,18 @@ impl TableBuckets {
         match access {
             Access::Read => self.read.as_mut(),
             Access::Write => self.write.as_mut(),
+        }
+    }
+
+    /// Another mode begins anew.
+    fn carry_over(&mut self, before: Self) {
+        if self.mode != before.mode {
+            return;
+        }
+        for (bucket, before) in [(&mut self.read, before.read), (&mut self.write, before.write)] {
+            if let (Some(bucket), Some(before)) = (bucket, before) {
+                bucket.carry_over(before);
+            }
         }
     }
 }
@@ -151,10 +169,11 @@ impl Throttle {
         let now_ms = self.settings.clock.now_ms();
         let buckets = buckets_of(table, now_ms);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        match buckets {
-            Some(buckets) => tables.insert(table.table_name.clone(), buckets),
-            None => tables.remove(&table.table_name),
-        };
+        let before = tables.remove(&table.table_name);
+        if let Some(mut buckets) = buckets {
+            before.into_iter().for_each(|before| buckets.carry_over(before));
+            tables.insert(table.table_name.clone(), buckets);
+        }
     }
 
     pub(super) fn forget(&self, table: &str) {

@@ -64,9 +64,9 @@ fn a_query_without_a_unit_reads_one_and_names_all() {
 #[test]
 fn a_datum_that_cannot_be_is_refused_and_none_is_kept() {
     let account = account();
-    let exclusive = |other: &str| {
+    let exclusive = |one: &str, other: &str| {
         let message = format!(
-            "The parameters MetricData.member.2.Value and MetricData.member.2.{other} are mutually exclusive and you \
+            "The parameters MetricData.member.2.{one} and MetricData.member.2.{other} are mutually exclusive and you \
              have specified both."
         );
         ("InvalidParameterCombination", message)
@@ -74,8 +74,9 @@ fn a_datum_that_cannot_be_is_refused_and_none_is_kept() {
     let invalid = |message: &str| ("InvalidParameterValue", message.to_owned());
     let set = json!({"SampleCount": 1, "Sum": 1, "Minimum": 1, "Maximum": 1});
     for (datum, refused) in [
-        (json!({"Value": 1, "Values": [1]}), exclusive("Values")),
-        (json!({"Value": 1, "StatisticValues": set}), exclusive("StatisticValues")),
+        (json!({"Value": 1, "Values": [1]}), exclusive("Value", "Values")),
+        (json!({"Value": 1, "StatisticValues": set}), exclusive("Value", "StatisticValues")),
+        (json!({"Values": [1], "StatisticValues": set}), exclusive("Values", "StatisticValues")),
         (
             json!({"Values": [1, 2], "Counts": [1]}),
             invalid(
