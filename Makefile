@@ -8,6 +8,9 @@ SEED ?=
 # The seed of an adversary in the emulator, for `make up` and `make demo`; none without it.
 ADVERSARY ?=
 WITH_ADVERSARY = $(if $(ADVERSARY),--adversary $(ADVERSARY))
+# 1: faults of FIS begin and end as on AWS, after up to a minute, for `make up`, `make demo` and `make suite`.
+FIS_RAMPS ?=
+WITH_FIS_RAMPS = $(if $(FIS_RAMPS),--fis-ramps)
 TASKS ?= 10000000
 # Of arbitrary requests, for all parsers together.
 FUZZ_SECONDS ?= 60
@@ -29,10 +32,10 @@ help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## Emulator, terraform apply, load, faults, verdict, report, destroy: all of it, on this machine
-	@$(STACK) $(WITH_ADVERSARY) demo $(if $(SEED),--seed $(SEED)) $(EXPERIMENTS)
+	@$(STACK) $(WITH_ADVERSARY) $(WITH_FIS_RAMPS) demo $(if $(SEED),--seed $(SEED)) $(EXPERIMENTS)
 
 suite: build ## Every experiment of chaos/experiments on a stack of its own, in some nine minutes beside apply and destroy
-	@$(STACK) $(WITH_ADVERSARY) demo $(if $(SEED),--seed $(SEED)) $(sort $(wildcard chaos/experiments/*.toml))
+	@$(STACK) $(WITH_ADVERSARY) $(WITH_FIS_RAMPS) demo $(if $(SEED),--seed $(SEED)) $(sort $(wildcard chaos/experiments/*.toml))
 
 adversaries: build ## The demo under ten legal adversaries, one after the other; ends at the first that does not pass
 	@for seed in 1 2 3 4 5 6 7 8 9 10; do \
@@ -67,7 +70,7 @@ test-sdks: build ## boto3 and the AWS CLI, from the Python registry, against the
 	@$(STACK) test-sdks
 
 up: build ## Leave the emulator and the applied stack running; described in target/stack.json
-	@$(STACK) $(WITH_ADVERSARY) up
+	@$(STACK) $(WITH_ADVERSARY) $(WITH_FIS_RAMPS) up
 
 plan: build ## Plan against the running stack: exit 0 when nothing would change, 2 when something would
 	@$(STACK) plan
@@ -90,7 +93,7 @@ bench-oracle: ## Ten million generated tasks, judged: seconds and peak memory
 	@$(BIN)/chaos bench-oracle --tasks $(TASKS)
 
 soak: build ## 300 tasks per second (or RATE) for an hour (or MINUTES): the emulator's memory must stay within 5 %
-	@$(STACK) soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE))
+	@$(STACK) soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) $(if $(PLACE),--place $(PLACE))
 
 build: tools ## Compile the tools and the functions
 	@$(BUILD_TOOLS)

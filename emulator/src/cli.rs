@@ -93,9 +93,9 @@ struct Up {
     /// Whether each function may do only what the policies of its role allow.
     #[arg(long, value_enum, default_value_t = Enforcement::On)]
     iam: Enforcement,
-    /// Whether the FIS extension in a function knows of faults at once, or polls for them in AWS's rhythm: up to a minute to
-    /// begin and 20 s to end.
-    #[arg(long, value_enum, default_value_t = FisPolling::AtOnce)]
+    /// Whether the FIS extension in a function polls for faults in AWS's rhythm, up to a minute to begin and 20 s to end, or
+    /// knows of them at once.
+    #[arg(long, value_enum, default_value_t = FisPolling::Aws)]
     fis_polling: FisPolling,
     /// Does, by this seed, what AWS documents that it may do: duplicates, reordering, late deletes, stale answers, cold
     /// starts, connections just gone.

@@ -81,6 +81,7 @@ pub(crate) fn start(steps: &Steps, workdir: &Workdir) -> Result<Ready, StackErro
     if let Some(seed) = workdir.adversary() {
         command.args(["--adversary", &seed.to_string()]);
     }
+    command.args(["--fis-polling", if workdir.fis_ramps() { "aws" } else { "at-once" }]);
     if let Some(dir) = workdir.data_dir() {
         command.arg("--data-dir").arg(dir);
     }

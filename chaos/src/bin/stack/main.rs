@@ -57,6 +57,9 @@ struct Arguments {
     /// Gives the emulator a legal adversary with this seed (see docs/emulator.md).
     #[arg(long, global = true, value_name = "SEED")]
     adversary: Option<u64>,
+    /// Lets faults of FIS begin and end as on AWS, after up to a minute; without it they do at once.
+    #[arg(long, global = true)]
+    fis_ramps: bool,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -91,6 +94,10 @@ enum Verb {
         /// Tasks per second.
         #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         rate: u32,
+        /// Where the stack's files lie, its tables among them: 3 KiB a task. A disk that stalls does not hold the rate; on Linux
+        /// /dev/shm takes it out of the figure.
+        #[arg(long, value_name = "DIR")]
+        place: Option<PathBuf>,
     },
     /// `terraform fmt -check`, `validate` and `test` of every module and environment.
     Verify,
@@ -102,7 +109,10 @@ enum Verb {
 
 fn run(arguments: Arguments) -> Result<ExitCode, StackError> {
     let steps = Steps::new(Interrupts::listen()?);
-    let at = |dir: &Path| Workdir::at(dir).map(|workdir| workdir.with_adversary(arguments.adversary));
+    let at = |dir: &Path| -> Result<Workdir, StackError> {
+        let workdir = Workdir::at(dir)?;
+        Ok(workdir.with_adversary(arguments.adversary).with_fis_ramps(arguments.fis_ramps))
+    };
     match arguments.verb {
         Verb::Package => lifecycle::zips().map(|_| ExitCode::SUCCESS),
         Verb::Up => lifecycle::up_and_stay(&steps, &at(&arguments.dir)?),
@@ -111,7 +121,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, StackError> {
         Verb::Demo { seed, experiments } => demo::run(&steps, &at(&demo::directory())?, seed, &experiments),
         Verb::Bench => bench::run(&steps),
         Verb::BenchPeers => peers::run(&steps),
-        Verb::Soak { minutes, rate } => soak::run(&steps, minutes, rate),
+        Verb::Soak { minutes, rate, place } => soak::run(&steps, minutes, rate, place.as_deref()),
         Verb::Verify => verify::run(&steps),
         Verb::TestSdks => sdks::run(&steps),
         Verb::TestProvider => provider::run(&steps),

@@ -21,6 +21,8 @@ pub(crate) struct Workdir {
     dir: PathBuf,
     /// The seed of the adversary of the emulator that is started here.
     adversary: Option<u64>,
+    /// Whether faults of FIS begin and end there as slowly as on AWS.
+    fis_ramps: bool,
     /// Whether that emulator keeps its state on disk.
     keeps_state: bool,
     /// Whether the FIS extension is wired into the functions.
@@ -33,11 +35,22 @@ impl Workdir {
     /// Absolute, because Terraform runs elsewhere.
     pub(crate) fn at(dir: &Path) -> Result<Self, StackError> {
         let dir = std::path::absolute(dir).map_err(StackError::io("resolve", dir))?;
-        Ok(Self { dir, adversary: None, keeps_state: false, fault_injection: true, retention: None })
+        Ok(Self {
+            dir,
+            adversary: None,
+            fis_ramps: false,
+            keeps_state: false,
+            fault_injection: true,
+            retention: None,
+        })
     }
 
     pub(crate) fn with_adversary(self, adversary: Option<u64>) -> Self {
         Self { adversary, ..self }
+    }
+
+    pub(crate) fn with_fis_ramps(self, fis_ramps: bool) -> Self {
+        Self { fis_ramps, ..self }
     }
 
     pub(crate) fn keeping_state(self) -> Self {
@@ -69,6 +82,10 @@ impl Workdir {
         self.adversary
     }
 
+    pub(crate) fn fis_ramps(&self) -> bool {
+        self.fis_ramps
+    }
+
     pub(crate) fn create(&self) -> Result<(), StackError> {
         let logs = self.dir.join("logs");
         std::fs::create_dir_all(&logs).map_err(StackError::io("create", &logs))
@@ -76,17 +93,12 @@ impl Workdir {
 
     /// Removes the stack's files and its description; what is gone already is fine.
     pub(crate) fn remove(&self) -> Result<(), StackError> {
-        for path in [&self.dir, &self.stack_file()] {
-            let removed =
-                if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
-            match removed {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StackError::io("remove", path)(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        [&self.dir, &self.stack_file()].into_iter().try_for_each(|path| remove(path))
+    }
+
+    /// Removes what its emulator kept, which must have ended.
+    pub(crate) fn remove_data(&self) -> Result<(), StackError> {
+        self.data_dir().map_or(Ok(()), |data| remove(&data))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -112,6 +124,16 @@ impl Workdir {
 
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.dir.join("logs").join(format!("{name}.log"))
+    }
+}
+
+fn remove(path: &Path) -> Result<(), StackError> {
+    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StackError::io("remove", path)(error))
+        }
+        _ => Ok(()),
     }
 }
 
