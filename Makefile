@@ -8,7 +8,7 @@ SEED ?=
 # The seed of an adversary in the emulator, for `make up` and `make demo`; none without it.
 ADVERSARY ?=
 WITH_ADVERSARY = $(if $(ADVERSARY),--adversary $(ADVERSARY))
-# 1: faults of FIS begin and end as on AWS, after up to a minute, for `make up`, `make demo` and `make suite`.
+# 1: faults of FIS begin and end as on AWS, after up to a minute, for `make up`.
 FIS_RAMPS ?=
 WITH_FIS_RAMPS = $(if $(FIS_RAMPS),--fis-ramps)
 TASKS ?= 10000000
@@ -32,10 +32,10 @@ help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## Emulator, terraform apply, load, faults, verdict, report, destroy: all of it, on this machine
-	@$(STACK) $(WITH_ADVERSARY) $(WITH_FIS_RAMPS) demo $(if $(SEED),--seed $(SEED)) $(EXPERIMENTS)
+	@$(STACK) $(WITH_ADVERSARY) demo $(if $(SEED),--seed $(SEED)) $(EXPERIMENTS)
 
 suite: build ## Every experiment of chaos/experiments on a stack of its own, in some nine minutes beside apply and destroy
-	@$(STACK) $(WITH_ADVERSARY) $(WITH_FIS_RAMPS) demo $(if $(SEED),--seed $(SEED)) $(sort $(wildcard chaos/experiments/*.toml))
+	@$(STACK) $(WITH_ADVERSARY) demo $(if $(SEED),--seed $(SEED)) $(sort $(wildcard chaos/experiments/*.toml))
 
 adversaries: build ## The demo under ten legal adversaries, one after the other; ends at the first that does not pass
 	@for seed in 1 2 3 4 5 6 7 8 9 10; do \

@@ -57,7 +57,8 @@ struct Arguments {
     /// Gives the emulator a legal adversary with this seed (see docs/emulator.md).
     #[arg(long, global = true, value_name = "SEED")]
     adversary: Option<u64>,
-    /// Lets faults of FIS begin and end as on AWS, after up to a minute; without it they do at once.
+    /// Lets faults of FIS begin and end as on AWS, after up to a minute; without it they do at once. Experiments whose faults
+    /// last for seconds are INCONCLUSIVE with it.
     #[arg(long, global = true)]
     fis_ramps: bool,
     #[command(subcommand)]
