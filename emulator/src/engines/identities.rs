@@ -194,18 +194,9 @@ mod tests {
     }
 
     async fn ask(iam: &Identities, form: &str) -> (u16, String) {
-        let mut headers = http::HeaderMap::new();
-        headers.insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
-        let request = AwsRequest {
-            method: http::Method::POST,
-            path: "/".to_owned(),
-            query: String::new(),
-            headers,
-            body: Bytes::from(form.to_owned()),
-            service: "iam".to_owned(),
-            region: REGION.to_owned(),
-            access_key_id: "AKID".to_owned(),
-        };
+        let mut request = AwsRequest::unsigned("iam", http::Method::POST, "/", form);
+        let form = "application/x-www-form-urlencoded".parse().unwrap();
+        request.headers.insert(http::header::CONTENT_TYPE, form);
         let answer = iam.handle(request).await;
         (answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned())
     }

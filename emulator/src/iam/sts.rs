@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::context::Context;
@@ -12,6 +11,7 @@ use super::needs::form_value;
 use super::policy::Ask;
 use super::principal::Caller;
 use super::{Credentials, Signer, Validity, refusal};
+use crate::clock::iso8601;
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
@@ -205,7 +205,7 @@ impl Service for StsApi {
 
 fn assumed(credentials: &Credentials, ends_ms: i64, arn: &str, id: &str) -> AwsResponse {
     let Credentials { access_key_id, secret_access_key, session_token } = credentials;
-    let ends = Timestamp::from_millisecond(ends_ms).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%SZ");
+    let ends = iso8601(ends_ms);
     succeeded(
         "AssumeRole",
         &format!(

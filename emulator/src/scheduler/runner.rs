@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::operations::{SERVICE, source};
 use super::schedule::Schedule;
 use super::{Inner, Refused, Scheduler};
+use crate::clock::iso8601;
 use crate::iam::{Ask, Context};
 use crate::metrics::Unit;
 
@@ -141,7 +142,7 @@ fn check(scheduler: &Scheduler, schedule: &Schedule, action: &str, resource: &st
 /// The input with its context attributes, or "a default notification".
 fn payload(scheduler: &Scheduler, due: &Due, execution: Uuid, number: i64) -> String {
     let settings = &scheduler.inner.settings;
-    let time = time(due.due_ms);
+    let time = iso8601(due.due_ms);
     match &due.schedule.target.input {
         Some(input) => input
             .replace("<aws.scheduler.schedule-arn>", &due.schedule.arn)
@@ -163,11 +164,6 @@ fn payload(scheduler: &Scheduler, due: &Due, execution: Uuid, number: i64) -> St
     }
 }
 
-fn time(at_ms: i64) -> String {
-    let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
 async fn give_up(scheduler: &Scheduler, due: &Due, execution: Uuid, exhausted: &Exhausted) {
     count(scheduler, &due.schedule, "InvocationDroppedCount");
     let Refused { code, message } = &exhausted.refused;
@@ -181,7 +177,7 @@ async fn give_up(scheduler: &Scheduler, due: &Due, execution: Uuid, exhausted: &
         "EXHAUSTED_RETRY_CONDITION": attribute(exhausted.condition),
         "IS_PAYLOAD_TRUNCATED": attribute("false"),
         "RETRY_ATTEMPTS": attribute(&exhausted.retries.to_string()),
-        "SCHEDULED_TIME": attribute(&time(due.due_ms)),
+        "SCHEDULED_TIME": attribute(&iso8601(due.due_ms)),
         "SCHEDULE_ARN": attribute(&due.schedule.arn),
         "TARGET_ARN": attribute(&due.schedule.target.arn),
     });
