@@ -24,5 +24,6 @@ pub mod settings;
 pub mod sqs;
 pub mod store;
 pub mod wire;
+mod xml;
 
 pub use server::{Emulator, Options, Running, StartError};

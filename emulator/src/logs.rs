@@ -13,6 +13,12 @@ pub use self::store::BYTES_MAX;
 use self::store::{Event, Store};
 use crate::metrics::Metrics;
 
+/// The name in the ARN of a log group, with or without the trailing `:*`.
+pub(crate) fn group_in_arn(arn: &str) -> Option<&str> {
+    let (_, group) = arn.split_once(":log-group:")?;
+    Some(group.strip_suffix(":*").unwrap_or(group))
+}
+
 /// A handle to the log store. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Logs {

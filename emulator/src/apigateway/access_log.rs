@@ -1,6 +1,7 @@
 //! Access logs: the stage's format with `$context.*` filled in, one line per request.
 
 use super::model::AccessLogSettings;
+use crate::logs::group_in_arn;
 
 #[derive(Debug)]
 pub(super) struct AccessLog {
@@ -17,8 +18,7 @@ enum Part {
 impl AccessLog {
     /// None when the destination is not a log group.
     pub(super) fn compile(settings: &AccessLogSettings) -> Option<Self> {
-        let (_, group) = settings.destination_arn.as_deref()?.split_once(":log-group:")?;
-        let group = group.strip_suffix(":*").unwrap_or(group);
+        let group = group_in_arn(settings.destination_arn.as_deref()?)?;
         Some(Self { group: group.to_owned(), parts: parts(settings.format.as_deref().unwrap_or_default()) })
     }
 

@@ -9,6 +9,7 @@ use winterbaume_iam::IamService;
 
 use super::adapter::Engine;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
+use crate::xml::escape;
 
 /// Where the engine keeps a service without regions.
 pub(super) const REGION: &str = "us-east-1";
@@ -158,8 +159,7 @@ fn with_description(kind: Kind, xml: &str, text: &str) -> String {
     if xml.contains("<Description>") || text.is_empty() {
         return xml.to_owned();
     }
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    kind.with_member(xml, &format!("<Description>{text}</Description>"))
+    kind.with_member(xml, &format!("<Description>{}</Description>", escape(text)))
 }
 
 fn with_boundary(kind: Kind, xml: &str, arn: Option<&str>) -> String {

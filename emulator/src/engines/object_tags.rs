@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use super::adapter::Engine;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
+use crate::xml::escape;
 
 const TAGS: &str = "x-amz-tagging";
 
@@ -51,8 +52,7 @@ fn tagging_of(request: &AwsRequest) -> Option<AwsRequest> {
 fn document(tags: &str) -> String {
     let decoded = |text: &str| {
         let text = text.replace('+', " ");
-        let text = percent_decode_str(&text).decode_utf8_lossy().into_owned();
-        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+        escape(&percent_decode_str(&text).decode_utf8_lossy())
     };
     let tags = tags.split('&').map(|tag| {
         let (key, value) = tag.split_once('=').unwrap_or((tag, ""));

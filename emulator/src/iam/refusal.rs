@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Denied, Validity};
 use crate::cloudwatch::{self, Bar};
 use crate::wire::{AwsRequest, AwsResponse};
+use crate::xml::escape;
 
 pub(super) fn response(request: &AwsRequest, denied: &Denied) -> AwsResponse {
     match request.service.as_str() {
@@ -161,8 +162,4 @@ fn s3_error(status: StatusCode, code: &str, message: &str, request: &AwsRequest)
     );
     let body = if request.method == http::Method::HEAD { String::new() } else { body };
     AwsResponse::new(status, "application/xml", body)
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

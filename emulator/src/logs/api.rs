@@ -6,7 +6,7 @@ mod groups;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::Logs;
+use super::{Logs, group_in_arn};
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
@@ -88,8 +88,7 @@ impl LogsApi {
         let given = text(input, member)
             .or_else(|| text(input, "logGroupIdentifier"))
             .ok_or_else(|| Failure::invalid(format!("{member} is required")))?;
-        let name = given.split_once(":log-group:").map_or(given, |(_, name)| name);
-        Ok(name.strip_suffix(":*").unwrap_or(name))
+        Ok(group_in_arn(given).unwrap_or(given))
     }
 }
 

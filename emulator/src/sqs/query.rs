@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::error::SqsError;
 use crate::wire::AwsResponse;
+use crate::xml::escape;
 
 const XML: &str = "text/xml";
 const NAMESPACE: &str = "http://queue.amazonaws.com/doc/2012-11-05/";
@@ -237,18 +238,7 @@ fn element(xml: &mut String, tag: &str, content: impl FnOnce(&mut String)) {
 }
 
 fn text_element(xml: &mut String, tag: &str, text: &str) {
-    element(xml, tag, |xml| {
-        for c in text.chars() {
-            match c {
-                '&' => xml.push_str("&amp;"),
-                '<' => xml.push_str("&lt;"),
-                '>' => xml.push_str("&gt;"),
-                '"' => xml.push_str("&quot;"),
-                '\r' => xml.push_str("&#xD;"),
-                other => xml.push(other),
-            }
-        }
-    });
+    element(xml, tag, |xml| xml.push_str(&escape(text)));
 }
 
 #[cfg(test)]

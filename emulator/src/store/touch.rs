@@ -5,6 +5,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::kept::operation;
+use crate::logs::group_in_arn;
 use crate::wire::AwsRequest;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,10 +105,7 @@ fn iam(request: &AwsRequest) -> Option<Vec<Touch>> {
 
 fn logs(request: &AwsRequest) -> Option<Vec<Touch>> {
     let fields = Fields::of(request);
-    let tagged = || {
-        let arn = fields.text("resourceArn")?;
-        Some(arn.split_once(":log-group:")?.1.trim_end_matches(":*").to_owned())
-    };
+    let tagged = || Some(group_in_arn(&fields.text("resourceArn")?)?.to_owned());
     let name = fields.text("logGroupName").or_else(tagged)?;
     one("log group", name, effect(&operation(request)?, "CreateLogGroup", "DeleteLogGroup"))
 }

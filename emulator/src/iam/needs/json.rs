@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Need, Place, body, target};
+use crate::logs::group_in_arn;
 use crate::wire::AwsRequest;
 
 /// The resource of an action on a stream names the stream, and of one on a group no stream, as AWS's refusals show them.
@@ -11,7 +12,7 @@ pub(super) fn logs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let body = body(request);
     let group = body["logGroupName"].as_str().map(str::to_owned).or_else(|| {
         let arn = body["logGroupIdentifier"].as_str().or_else(|| body["resourceArn"].as_str())?;
-        Some(arn.split(":log-group:").nth(1).unwrap_or(arn).trim_end_matches(":*").to_owned())
+        Some(group_in_arn(arn).unwrap_or(arn).to_owned())
     });
     let action = format!("logs:{operation}");
     let Some(group) = group else {

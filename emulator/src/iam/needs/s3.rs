@@ -5,6 +5,7 @@ use http::Method;
 use super::rest::query_value;
 use super::{Need, decode};
 use crate::wire::AwsRequest;
+use crate::xml::unescape;
 
 const OF_BUCKETS: [(&str, &str); 22] = [
     ("accelerate", "AccelerateConfiguration"),
@@ -136,11 +137,6 @@ fn of_deleted(request: &AwsRequest, bucket: &str) -> Vec<Need> {
     let need = |key: &str| Need::new("s3:DeleteObject", format!("{bucket}/{key}"));
     let needs: Vec<Need> = keys.map(|key| need(&unescape(key))).collect();
     if needs.is_empty() { vec![need("*")] } else { needs }
-}
-
-fn unescape(text: &str) -> String {
-    let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'");
-    text.replace("&amp;", "&")
 }
 
 /// A subresource that is not known here must not pass for the bucket or the object itself.
