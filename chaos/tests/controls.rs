@@ -20,4 +20,7 @@ async fn every_broken_service_is_caught_by_the_experiment_meant_for_it_and_by_no
     println!("a table whose capacity is cut");
     capacity::a_cut_of_provisioned_capacity_is_survived(&stack).await;
     assert_eq!(stack.planned_changes(), Some(0), "mending must leave no drift");
+    drop(stack);
+    println!("a fault that nobody meets");
+    controls::a_fault_that_nobody_meets_is_no_pass(&Stack::up_with(&["--fis-ramps"])).await;
 }

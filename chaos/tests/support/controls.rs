@@ -127,6 +127,21 @@ pub(crate) async fn a_crashing_worker_is_survived(stack: &Stack) {
     assert_eq!((code, &entry["verdict"]), (0, &json!("PASS")), "{entry:#}");
 }
 
+/// Functions that learn of a fault when it is over are not tried by it, however well everything else looks. The stack's faults
+/// must ramp up and down.
+pub(crate) async fn a_fault_that_nobody_meets_is_no_pass(stack: &Stack) {
+    // Seconds: what has looked for faults once looks again when all of this is over.
+    Worker::of(stack).await.set_variable("AWS_FIS_SLOW_POLL_INTERVAL_SECONDS", Some("3600")).await;
+    let (code, entry) = stack.experiment("baseline", "11");
+    assert_eq!((code, &entry["verdict"]), (0, &json!("PASS")), "{entry:#}");
+    let (code, entry) = stack.experiment("worker-slow", "12");
+    assert_eq!((code, &entry["verdict"]), (3, &json!("INCONCLUSIVE")), "{entry:#}");
+    let checks = entry["checks"].as_array().unwrap().iter();
+    for check in checks.filter(|check| check["outcome"] != "held") {
+        assert!(check["name"].as_str().unwrap().starts_with("dose of fis-invocation-delay"), "{check:#}");
+    }
+}
+
 fn must_be_caught(control: &Control, (code, entry): &(i32, Value)) {
     let name = control.name;
     assert_eq!((*code, &entry["verdict"]), (1, &json!("FAIL")), "{name}: {entry:#}");

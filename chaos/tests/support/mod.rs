@@ -23,10 +23,14 @@ pub(crate) struct Stack {
 
 impl Stack {
     pub(crate) fn up() -> Self {
+        Self::up_with(&[])
+    }
+
+    pub(crate) fn up_with(options: &[&str]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
         let dir = root.join("target/end-to-end").join(std::process::id().to_string());
         let stack = Self { root, dir };
-        let output = stack.tool("stack", &["up"]);
+        let output = stack.tool("stack", &[&["up"], options].concat());
         assert!(output.status.success(), "stack up failed:\n{}", text(&output));
         stack
     }

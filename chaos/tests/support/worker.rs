@@ -22,11 +22,15 @@ impl Worker {
 
     /// Sets or removes the variable that only the sabotaged binary reads.
     pub(crate) async fn sabotage(&self, mode: Option<&str>) {
+        self.set_variable("TASKS_SABOTAGE", mode).await;
+    }
+
+    pub(crate) async fn set_variable(&self, name: &str, value: Option<&str>) {
         let now = self.lambda.get_function_configuration().function_name(&self.name).send().await.unwrap();
         let mut variables = now.environment.and_then(|environment| environment.variables).unwrap_or_default();
-        match mode {
-            Some(mode) => variables.insert("TASKS_SABOTAGE".to_owned(), mode.to_owned()),
-            None => variables.remove("TASKS_SABOTAGE"),
+        match value {
+            Some(value) => variables.insert(name.to_owned(), value.to_owned()),
+            None => variables.remove(name),
         };
         let environment = Environment::builder().set_variables(Some(variables)).build();
         let update = self.lambda.update_function_configuration().function_name(&self.name);
