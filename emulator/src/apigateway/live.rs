@@ -8,7 +8,8 @@ use super::authorizer_cache::AuthorizerCache;
 use super::definition::Definition;
 use super::model::{CorsConfiguration, Protocol, RouteSettings, Stage, Texts};
 use super::record::ApiRecord;
-use super::throttle::{ACCOUNT_BURST, ACCOUNT_RATE_PER_SECOND, TokenBucket};
+use super::throttle::{ACCOUNT_BURST, ACCOUNT_RATE_PER_SECOND};
+use crate::token_bucket::TokenBucket;
 
 #[derive(Debug)]
 pub(super) struct LiveApi {

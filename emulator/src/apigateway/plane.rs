@@ -13,10 +13,11 @@ use super::jwt::KeyCache;
 use super::model::Protocol;
 use super::reply::Reply;
 use super::state::Live;
-use super::throttle::{ACCOUNT_BURST, ACCOUNT_RATE_PER_SECOND, NEW_CONNECTIONS_PER_SECOND, TokenBucket};
+use super::throttle::{ACCOUNT_BURST, ACCOUNT_RATE_PER_SECOND, NEW_CONNECTIONS_PER_SECOND};
 use super::{MOUNT, at_connections, http_plane, websocket};
 use crate::invoke::Invoke;
 use crate::settings::Settings;
+use crate::token_bucket::TokenBucket;
 
 pub(super) struct Plane {
     pub(super) settings: Settings,

@@ -12,7 +12,7 @@ use super::event_config::EventConfig;
 use super::exec::timestamp;
 use super::invocation::{self, Finished, Request};
 use super::names::FunctionRef;
-use super::store::LATEST;
+use super::store::{Kind, LATEST};
 use crate::iam::{Ask, Context, Denied, Signer};
 use crate::sqs::post::post;
 
@@ -86,7 +86,7 @@ async fn deliver(lambda: Lambda, request: Request, _slot: OwnedSemaphorePermit) 
         if targets.reserved == Some(0) {
             return give_up(&lambda, &request, &targets, "ZeroReservedConcurrency", attempts, last).await;
         }
-        let wait_ms = match lambda.admit(request.clone()) {
+        let wait_ms = match lambda.admit(request.clone(), Kind::Asynchronous) {
             Err(_) => {
                 let wait_ms = throttle_wait_ms;
                 throttle_wait_ms = (throttle_wait_ms * 2).min(THROTTLE_MAX_MS);

@@ -16,6 +16,7 @@ use super::exec::{Pool, Spec};
 use super::input::{checked_architectures, created, updated};
 use super::model::{CodeInput, ConfigInput, CreateInput, FunctionConfig, Phase, UpdateCodeInput};
 use super::names::{FunctionRef, is_name};
+use super::rate::InvocationRate;
 use super::router::{Answer, Call, empty, json};
 use super::store::{Function, LATEST, SETTLE_MS, Version};
 use super::{Lambda, publish, tags};
@@ -167,6 +168,7 @@ pub(crate) async fn create(lambda: &Lambda, call: &Call<'_>) -> Answer {
         policies: BTreeMap::new(),
         event_configs: BTreeMap::new(),
         running: Arc::default(),
+        rate: InvocationRate::default(),
     };
     let mut shown = function.describe(now_ms);
     if input.publish == Some(true) {

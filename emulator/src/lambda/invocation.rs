@@ -12,7 +12,7 @@ use super::error::LambdaError;
 use super::exec::{Ending, Idle, InitFailed, InitFailure, Job, Lines, Pool, Report};
 use super::model::Phase;
 use super::names::FunctionRef;
-use super::store::{LATEST, Running, Store};
+use super::store::{Kind, LATEST, Running, Store};
 use crate::metrics::Unit;
 use crate::settings::Settings;
 
@@ -138,12 +138,12 @@ impl Lambda {
     }
 
     /// Finds the version and takes a unit of concurrency, or says why not. Counts throttles.
-    pub(crate) fn admit(&self, request: Request) -> Result<Admitted, LambdaError> {
+    pub(crate) fn admit(&self, request: Request, kind: Kind) -> Result<Admitted, LambdaError> {
         let mut store = self.store();
         let pool = self.invocable(&mut store, &request.function)?;
         let found =
             store.functions.get(&request.function.name).ok_or_else(|| self.unknown(&request.function))?;
-        match store.enter(found, &self.inner.host.options) {
+        match store.enter(found, &self.inner.host.options, kind, self.now_ms()) {
             Ok(running) => {
                 let account_running = store.running.load(Ordering::SeqCst);
                 Ok(Admitted { pool, running, account_running, request })

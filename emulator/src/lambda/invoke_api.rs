@@ -13,6 +13,7 @@ use super::error::LambdaError;
 use super::invocation::{self, Finished, Request, trace_id};
 use super::names::FunctionRef;
 use super::router::{Answer, Call, empty, json};
+use super::store::Kind;
 use crate::invoke::{InvokeOutcome, InvokeRequest};
 use crate::wire::AwsResponse;
 
@@ -28,7 +29,7 @@ pub(crate) async fn handle(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answ
         "RequestResponse" => {
             check_size(&request.payload, "RequestResponse", SYNC_MAX_BYTES)?;
             let (id, trace) = (request.request_id.clone(), request.trace_id.clone());
-            let finished = invocation::run(lambda.admit(request)?).await;
+            let finished = invocation::run(lambda.admit(request, Kind::Synchronous)?).await;
             Ok(answer(finished, &id, &trace))
         }
         "Event" => {
@@ -138,7 +139,7 @@ pub(crate) async fn invoke(lambda: &Lambda, request: InvokeRequest) -> InvokeOut
         tail: false,
     };
     let too_large = check_size(&request.payload, "RequestResponse", SYNC_MAX_BYTES);
-    match permitted.and(too_large).and_then(|()| lambda.admit(request)) {
+    match permitted.and(too_large).and_then(|()| lambda.admit(request, Kind::Synchronous)) {
         Ok(admitted) => match invocation::run(admitted).await.result {
             Ok(payload) => InvokeOutcome::Success(payload),
             Err(error) => InvokeOutcome::FunctionError { payload: error.payload, timed_out: error.timed_out },

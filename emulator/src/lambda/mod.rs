@@ -16,6 +16,7 @@ mod names;
 mod options;
 mod policy;
 mod publish;
+mod rate;
 mod router;
 mod store;
 mod tags;

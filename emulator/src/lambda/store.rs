@@ -14,6 +14,7 @@ use super::model::{Phase, describe};
 use super::names::FunctionRef;
 use super::options::Options;
 use super::policy::Policy;
+use super::rate::InvocationRate;
 
 /// "Pending" and "InProgress" last this long: AWS takes seconds, a laptop need not.
 pub(crate) const SETTLE_MS: i64 = 100;
@@ -73,6 +74,8 @@ pub(crate) struct Function {
     pub(crate) policies: BTreeMap<String, Policy>,
     pub(crate) event_configs: BTreeMap<String, EventConfig>,
     pub(crate) running: Arc<AtomicU32>,
+    /// Of a function with reserved concurrency.
+    pub(crate) rate: InvocationRate,
 }
 
 impl Function {
@@ -152,6 +155,14 @@ pub(crate) struct Store {
     pub(crate) functions: BTreeMap<String, Function>,
     pub(crate) running: Arc<AtomicU32>,
     unreserved_running: Arc<AtomicU32>,
+    unreserved_rate: InvocationRate,
+}
+
+/// Whether the caller waits for the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Synchronous,
+    Asynchronous,
 }
 
 impl Store {
@@ -171,11 +182,22 @@ impl Store {
     }
 
     /// Takes one unit of concurrency or says which limit is reached. A reservation is both a guarantee and a cap.
-    pub(crate) fn enter(&self, function: &Function, options: &Options) -> Result<Running, LambdaError> {
+    pub(crate) fn enter(
+        &self,
+        function: &Function,
+        options: &Options,
+        kind: Kind,
+        now_ms: i64,
+    ) -> Result<Running, LambdaError> {
+        let is_too_often =
+            |rate: &InvocationRate, limit| kind == Kind::Synchronous && !rate.admits(limit, now_ms);
         let unreserved = match function.reserved {
             Some(limit) => {
                 if function.running.load(Ordering::SeqCst) >= limit {
                     return Err(LambdaError::throttled("ReservedFunctionConcurrentInvocationLimitExceeded"));
+                }
+                if is_too_often(&function.rate, limit) {
+                    return Err(LambdaError::throttled("ReservedFunctionInvocationRateLimitExceeded"));
                 }
                 None
             }
@@ -183,6 +205,9 @@ impl Store {
                 let limit = options.account_concurrency.saturating_sub(self.reserved_total());
                 if self.unreserved_running.load(Ordering::SeqCst) >= limit {
                     return Err(LambdaError::throttled("ConcurrentInvocationLimitExceeded"));
+                }
+                if is_too_often(&self.unreserved_rate, limit) {
+                    return Err(LambdaError::throttled("FunctionInvocationRateLimitExceeded"));
                 }
                 self.unreserved_running.fetch_add(1, Ordering::SeqCst);
                 Some(Arc::clone(&self.unreserved_running))

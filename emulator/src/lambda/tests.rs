@@ -12,11 +12,18 @@ use zip::write::SimpleFileOptions;
 
 use super::invocation::{Admitted, Request};
 use super::names::FunctionRef;
+use super::store::Kind;
 use super::*;
+use crate::clock::ManualClock;
 use crate::sqs::tests::settings;
 
 /// An account of so many concurrent executions, with the functions `f` and `g`.
 async fn account(concurrency: u32) -> Lambda {
+    account_by_hand(concurrency).await.0
+}
+
+/// With the hand of its clock.
+async fn account_by_hand(concurrency: u32) -> (Lambda, Arc<ManualClock>) {
     let (settings, hand) = settings();
     let options = Options { account_concurrency: concurrency, unreserved_minimum: 1, ..Options::default() };
     let lambda = Lambda::new(settings, options).unwrap();
@@ -31,7 +38,7 @@ async fn account(concurrency: u32) -> Lambda {
         call(&lambda, Method::POST, "/2015-03-31/functions", &input).await;
     }
     hand.advance(Duration::from_secs(1));
-    lambda
+    (lambda, hand)
 }
 
 async fn call(lambda: &Lambda, method: Method, path: &str, input: &Value) {
@@ -42,9 +49,13 @@ async fn call(lambda: &Lambda, method: Method, path: &str, input: &Value) {
 
 /// What runs, or the reason why not.
 fn admit(lambda: &Lambda, name: &str) -> Result<Admitted, Option<&'static str>> {
+    admit_as(lambda, name, Kind::Synchronous)
+}
+
+fn admit_as(lambda: &Lambda, name: &str, kind: Kind) -> Result<Admitted, Option<&'static str>> {
     let function = FunctionRef::parse(name).unwrap();
     let request = Request::by_service(function, Bytes::new(), lambda.now_ms());
-    lambda.admit(request).map_err(|error| error.reason)
+    lambda.admit(request, kind).map_err(|error| error.reason)
 }
 
 #[tokio::test]
@@ -69,4 +80,27 @@ async fn a_reservation_is_a_cap_for_the_function_and_kept_from_the_others() {
     assert_eq!(admit(&lambda, "g").unwrap_err(), Some("ConcurrentInvocationLimitExceeded"));
     let _own = admit(&lambda, "f").unwrap();
     assert_eq!(admit(&lambda, "f").unwrap_err(), Some("ReservedFunctionConcurrentInvocationLimitExceeded"));
+}
+
+#[tokio::test]
+async fn ten_invocations_a_second_are_admitted_for_each_unit_of_concurrency() {
+    let (lambda, hand) = account_by_hand(4).await;
+    let reserve = json!({"ReservedConcurrentExecutions": 2});
+    call(&lambda, Method::PUT, "/2017-10-31/functions/f/concurrency", &reserve).await;
+    // One after the other, so that it is never concurrency that is wanting.
+    let admitted = |name| (0..100).map_while(|_| admit(&lambda, name).ok()).count();
+    for _ in 0..2 {
+        assert_eq!((admitted("f"), admitted("g")), (20, 20));
+        for (name, reason) in [
+            ("f", "ReservedFunctionInvocationRateLimitExceeded"),
+            ("g", "FunctionInvocationRateLimitExceeded"),
+        ] {
+            assert_eq!(admit(&lambda, name).unwrap_err(), Some(reason));
+            assert!(admit_as(&lambda, name, Kind::Asynchronous).is_ok(), "events are not limited");
+        }
+        hand.advance(Duration::from_secs(1));
+    }
+    let reserve = json!({"ReservedConcurrentExecutions": 1});
+    call(&lambda, Method::PUT, "/2017-10-31/functions/f/concurrency", &reserve).await;
+    assert_eq!((admitted("f"), admitted("g")), (10, 30));
 }
