@@ -3,6 +3,7 @@
 mod assemble;
 mod connection;
 mod identify;
+mod keep_alive;
 mod registry;
 mod start;
 mod unknown;

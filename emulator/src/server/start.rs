@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::assemble::{Assembly, assemble};
 use super::connection::Port;
+use super::keep_alive::{self, PARK_AFTER};
 use crate::adversary::Adversary;
 use crate::clock::Clock;
 use crate::iam::Iam;
@@ -219,14 +217,9 @@ async fn serve(stream: TcpStream, peer: SocketAddr, port: Arc<Port>, mut stopped
         tracing::debug!(%error, "a connection was gone before it began");
         return;
     }
-    let service = service_fn(move |request| Arc::clone(&port).answer(request, peer));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
+    let answer = move |request| Arc::clone(&port).answer(request, peer);
     tokio::select! {
-        ended = connection => {
+        ended = keep_alive::serve(stream, PARK_AFTER, answer) => {
             if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended early");
             }
