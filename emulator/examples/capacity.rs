@@ -41,6 +41,9 @@ const SERVE: &str = "serve";
 const MESSAGES_PER_SECOND_MIN: f64 = 20_000.0;
 const CONNECTIONS_MB_MAX: f64 = 150.0;
 const PUSHES_PER_SECOND_MIN: f64 = 2_000.0;
+const KEPT_ALIVE_MB_MAX: f64 = 20.0;
+/// An idle connection gives its buffers back after a second.
+const IDLE_WITHIN: Duration = Duration::from_secs(10);
 
 type Failed = Box<dyn Error + Send + Sync>;
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -53,7 +56,9 @@ async fn main() -> Result<ExitCode, Failed> {
         return serve().await;
     }
     let server = Server::start()?;
-    let figures = [messages(&server).await?, connections(&server).await?].concat();
+    let mut figures = [messages(&server).await?, connections(&server).await?].concat();
+    // Memory that the others gave back would hide some of what these take.
+    figures.push(kept_alive(&Server::start()?).await?);
     println!("| figure | measured | limit |");
     println!("| --- | --: | --: |");
     for figure in &figures {
@@ -307,6 +312,25 @@ async fn connections(server: &Server) -> Result<Vec<Figure>, Failed> {
     let memory = Figure { name: "memory of 5,000 idle WebSocket connections", measured, unit: "MB", limit };
     let pushes = push_to_all(server, &api, open).await?;
     Ok(vec![memory, pushes])
+}
+
+/// HTTP connections between two requests, of which every idle environment of a function has some.
+async fn kept_alive(server: &Server) -> Result<Figure, Failed> {
+    let before_mb = server.memory_mb()?;
+    let mut open = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut http = Http::connect(&server.address).await?;
+        http.sqs("ListQueues", &json!({})).await?;
+        open.push(http);
+    }
+    let until = Instant::now() + IDLE_WITHIN;
+    let mut measured = server.memory_mb()? - before_mb;
+    while measured > KEPT_ALIVE_MB_MAX && Instant::now() < until {
+        tokio::time::sleep(COME_AGAIN).await;
+        measured = server.memory_mb()? - before_mb;
+    }
+    let limit = Some(Limit::AtMost(KEPT_ALIVE_MB_MAX));
+    Ok(Figure { name: "memory of 5,000 idle HTTP connections", measured, unit: "MB", limit })
 }
 
 /// A WebSocket API without functions: whoever connects stays, and learns its id by an answer that fails.
