@@ -41,7 +41,7 @@ const SERVE: &str = "serve";
 const MESSAGES_PER_SECOND_MIN: f64 = 20_000.0;
 const CONNECTIONS_MB_MAX: f64 = 150.0;
 const PUSHES_PER_SECOND_MIN: f64 = 2_000.0;
-const KEPT_ALIVE_MB_MAX: f64 = 20.0;
+const KEPT_ALIVE_MB_MAX: f64 = 30.0;
 /// An idle connection gives its buffers back after a second.
 const IDLE_WITHIN: Duration = Duration::from_secs(10);
 
