@@ -20,15 +20,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Under load the next request comes sooner, and hyper keeps the connection.
-pub(super) const PARK_AFTER: Duration = Duration::from_secs(1);
+const PARK_AFTER: Duration = Duration::from_secs(1);
 
 /// Serves until the client is gone or the connection has become another protocol's.
 ///
 /// # Errors
 /// When the connection breaks, or what comes is not HTTP.
-pub(super) async fn serve<A, F>(stream: TcpStream, park_after: Duration, answer: A) -> hyper::Result<()>
+pub(super) async fn serve<A, F>(stream: TcpStream, answer: A) -> hyper::Result<()>
 where
-    A: Fn(Request<Incoming>) -> F + Clone,
+    A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
 {
     let mut link = Link::new(stream);
@@ -36,7 +36,7 @@ where
         // An error comes again when the connection is read.
         link.arrival().await.ok();
         // Boxed, so that a parked connection is not as large as a served one.
-        match Box::pin(until_idle(link, park_after, answer.clone())).await? {
+        match Box::pin(until_idle(link, PARK_AFTER, &answer)).await? {
             Some(idle) => link = idle,
             None => return Ok(()),
         }
@@ -44,7 +44,7 @@ where
 }
 
 /// The connection once it is idle; None once it is nobody's any more.
-async fn until_idle<A, F>(link: Link, park_after: Duration, answer: A) -> hyper::Result<Option<Link>>
+async fn until_idle<A, F>(link: Link, park_after: Duration, answer: &A) -> hyper::Result<Option<Link>>
 where
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
@@ -209,7 +209,7 @@ mod tests {
     async fn until_idle_answering(link: Link, body: &'static [u8]) -> Option<Link> {
         link.arrival().await.unwrap();
         let answer = move |_| async move { Ok(Response::new(Full::new(Bytes::from_static(body)))) };
-        until_idle(link, PARK_AFTER, answer).await.unwrap()
+        until_idle(link, PARK_AFTER, &answer).await.unwrap()
     }
 
     /// The body of the answer that ends with these bytes.
@@ -262,7 +262,7 @@ mod tests {
             release.notify_one();
             read_until(&mut client, b"late").await
         };
-        let (idle, _) = tokio::join!(until_idle(link, PARK_AFTER, answer), late);
+        let (idle, _) = tokio::join!(until_idle(link, PARK_AFTER, &answer), late);
         assert!(idle.unwrap().is_some());
     }
 

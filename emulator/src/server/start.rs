@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::assemble::{Assembly, assemble};
 use super::connection::Port;
-use super::keep_alive::{self, PARK_AFTER};
+use super::keep_alive;
 use crate::adversary::Adversary;
 use crate::clock::Clock;
 use crate::iam::Iam;
@@ -219,7 +219,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, port: Arc<Port>, mut stopped
     }
     let answer = move |request| Arc::clone(&port).answer(request, peer);
     tokio::select! {
-        ended = keep_alive::serve(stream, PARK_AFTER, answer) => {
+        ended = keep_alive::serve(stream, answer) => {
             if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended early");
             }
