@@ -45,15 +45,7 @@ pub struct Parcel {
     /// The ARN of the queue that gave the message up.
     pub dead_letter_source: Option<Arc<str>>,
     /// Its place in the queue that it is leaving, until [`Queue::departed`] says that it has arrived elsewhere.
-    pub left: Option<Left>,
-}
-
-/// Where a parcel lay in a queue, so that it can be put back as if it had never left.
-#[derive(Clone, Copy, Debug)]
-pub struct Left {
-    key: Key,
-    arrived_ms: i64,
-    received_ms: i64,
+    pub left: Option<Key>,
 }
 
 impl Parcel {
@@ -151,6 +143,8 @@ enum Afterlife {
 #[derive(Debug, Default)]
 pub struct Queue {
     messages: BTreeMap<Key, Box<Message>>,
+    /// On their way to another queue: no longer here for any caller, and not yet safe there.
+    leaving: BTreeMap<Key, Box<Message>>,
     ready: BTreeMap<u64, Key>,
     hidden: BTreeSet<(i64, Key)>,
     delayed: usize,
@@ -205,7 +199,7 @@ impl Queue {
             if self.is_over(key, rules.receives_max) {
                 self.messages.remove(&key);
             } else if self.has_used_up(key, rules.receives_max) {
-                outcome.dead_letters.extend(self.messages.remove(&key).map(|message| message.leave(key)));
+                outcome.dead_letters.extend(self.leave(key));
             } else {
                 outcome.received.extend(self.hand_out(key, now_ms, rules.visibility_ms));
             }
@@ -328,33 +322,43 @@ impl Queue {
         let mut parcels = Vec::with_capacity(keys.len());
         for (rank, key) in keys {
             self.ready.remove(&rank);
-            let message = self.messages.remove(&key);
-            let living = message.filter(|message| message.afterlife == Afterlife::Living);
-            parcels.extend(living.map(|message| message.leave(key)));
+            parcels.extend(self.leave(key));
         }
         parcels
     }
 
-    /// Parcels that left this queue are safe in another one. Said only then: a crash between the two must find the
-    /// message in at least one of them.
-    pub fn departed<'a>(&self, parcels: impl IntoIterator<Item = &'a Parcel>) {
-        let left = parcels.into_iter().filter_map(|parcel| parcel.left);
-        left.for_each(|left| self.trail.removed(left.key));
+    /// Takes a message that is in no line out, as a parcel. None for one that was deleted.
+    fn leave(&mut self, key: Key) -> Option<Parcel> {
+        let message = self.messages.remove(&key).filter(|message| message.afterlife == Afterlife::Living)?;
+        let parcel = Parcel { left: Some(key), ..message.parcel.clone() };
+        self.leaving.insert(key, message);
+        Some(parcel)
     }
 
-    /// Parcels that left this queue have nowhere to go: they are visible here again, known by the same handles as before.
-    pub fn put_back(&mut self, parcels: impl IntoIterator<Item = Parcel>) {
-        for mut parcel in parcels {
-            let Some(Left { key, arrived_ms, received_ms }) = parcel.left.take() else { continue };
-            let place = self.enlist(key);
-            let message = Message { parcel, place, arrived_ms, received_ms, afterlife: Afterlife::Living };
-            // A checkpoint may have passed over it meanwhile.
-            self.trail.put(|| message.kept(key));
-            self.messages.insert(key, Box::new(message));
+    /// Parcels that left this queue are safe in another one. Said only then: a crash between the two must find the
+    /// message in at least one of them.
+    pub fn departed<'a>(&mut self, parcels: impl IntoIterator<Item = &'a Parcel>) {
+        for key in parcels.into_iter().filter_map(|parcel| parcel.left) {
+            self.leaving.remove(&key);
+            self.trail.removed(key);
         }
     }
 
-    /// Messages after `after` in the order of keys, as the trail keeps them: for a checkpoint, bit by bit.
+    /// Parcels that left this queue have nowhere to go: they are visible here again, known by the same handles as before.
+    /// Those that were purged on their way stay gone.
+    pub fn put_back(&mut self, parcels: impl IntoIterator<Item = Parcel>) {
+        for key in parcels.into_iter().filter_map(|parcel| parcel.left) {
+            let Some(mut message) = self.leaving.remove(&key) else { continue };
+            message.place = self.enlist(key);
+            // A checkpoint may have passed over its place meanwhile.
+            self.trail.put(|| message.kept(key));
+            self.messages.insert(key, message);
+        }
+    }
+
+    /// Messages after `after` in the order of keys, as the trail keeps them: for a checkpoint, bit by bit. None once there
+    /// are no more, and then those on their way to another queue are kept as well: one that arrives there later is told of
+    /// after them.
     pub fn keep_again(&self, after: Option<Key>, messages_max: usize) -> Option<Key> {
         let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let mut last = None;
@@ -363,6 +367,9 @@ impl Queue {
                 self.trail.put(|| message.kept(*key));
             }
             last = Some(*key);
+        }
+        if last.is_none() {
+            self.leaving.iter().for_each(|(key, message)| self.trail.put(|| message.kept(*key)));
         }
         last
     }
@@ -496,7 +503,8 @@ impl Queue {
     /// Whether nothing is left of any message that was in the queue.
     #[cfg(test)]
     pub(super) fn holds_nothing(&self) -> bool {
-        self.messages.is_empty() && self.ready.is_empty() && self.hidden.is_empty() && self.echoes.is_empty()
+        let lines = self.ready.is_empty() && self.hidden.is_empty() && self.echoes.is_empty();
+        self.messages.is_empty() && self.leaving.is_empty() && lines
     }
 }
 
@@ -516,11 +524,6 @@ impl Message {
             visible_at_ms,
             is_copy: false,
         }
-    }
-
-    fn leave(self, key: Key) -> Parcel {
-        let left = Left { key, arrived_ms: self.arrived_ms, received_ms: self.received_ms };
-        Parcel { left: Some(left), ..self.parcel }
     }
 
     const fn hidden(&self, key: Key, until_ms: i64) -> Hidden {

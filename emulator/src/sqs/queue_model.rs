@@ -174,6 +174,7 @@ impl Model {
         let expected = self.counts().visible.min(messages_max);
         let taken = queue.take(self.now_ms, messages_max);
         assert_eq!(taken.len(), expected);
+        queue.departed(&taken);
         for parcel in taken {
             assert!(self.visible(&parcel.id));
             self.alive.remove(&parcel.id);

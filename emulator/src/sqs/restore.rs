@@ -77,3 +77,42 @@ pub(super) async fn keep_small(account: Weak<Account>) {
         size_bytes = journal.file_bytes();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::settings::Settings;
+    use crate::sqs::queue::{Parcel, ReceiveRules};
+    use crate::sqs::queue_model::content;
+    use crate::sqs::tests::settings;
+    use crate::store::Store;
+
+    /// How many messages of each queue a restart would find.
+    fn found(dir: &Path, incarnations: [u64; 2]) -> [usize; 2] {
+        let mut recovered = Store::open(dir).unwrap().take_recovered().unwrap();
+        incarnations.map(|queue| recovered.take(queue).map_or(0, |queue| queue.messages.len()))
+    }
+
+    #[tokio::test]
+    async fn a_message_on_its_way_to_its_dead_letter_queue_is_kept_by_a_checkpoint() {
+        let directory = tempfile::tempdir().unwrap();
+        let account =
+            Account::new(Settings { store: Store::open(directory.path()).unwrap(), ..settings().0 });
+        let queue = |name: &str| account.create(name, &BTreeMap::new(), BTreeMap::new()).unwrap();
+        let (work, dead) = (queue("work"), queue("dead"));
+        let now_ms = account.now_ms();
+        work.put(now_ms, [(Parcel::new(account.new_id(), content(), now_ms), 0)]);
+        let rules = ReceiveRules { messages_max: 1, visibility_ms: 0, receives_max: Some(1) };
+        work.receive(now_ms, rules).unwrap();
+        let letters = work.receive(now_ms, rules).unwrap().dead_letters;
+        assert_eq!(letters.len(), 1);
+        // Whoever received it has come no further, and what was written of it before goes.
+        account.checkpoint().await.unwrap();
+        let incarnations = [work.incarnation, dead.incarnation];
+        drop((account, work, dead));
+        assert_eq!(found(directory.path(), incarnations), [1, 0]);
+    }
+}
