@@ -112,7 +112,7 @@ impl RouteLimits {
     }
 }
 
-/// One limit alone leaves the other at the account's. A bucket with the same limits goes on as it is.
+/// One limit alone leaves the other at the account's. What was taken stays taken when the limits change.
 fn bucket(
     settings: &RouteSettings,
     before: Option<&Arc<TokenBucket>>,
@@ -123,6 +123,7 @@ fn bucket(
     }
     let rate = settings.throttling_rate_limit.unwrap_or(ACCOUNT_RATE_PER_SECOND);
     let burst = settings.throttling_burst_limit.map_or(ACCOUNT_BURST, f64::from);
-    let same = before.filter(|bucket| bucket.has_limits(rate, burst));
-    Some(same.cloned().unwrap_or_else(|| Arc::new(TokenBucket::new(rate, burst, now_ms))))
+    let bucket = before.cloned().unwrap_or_else(|| Arc::new(TokenBucket::new(rate, burst, now_ms)));
+    bucket.limit_to(rate, burst, now_ms);
+    Some(bucket)
 }
