@@ -7,6 +7,8 @@ mod answer;
 mod capacity;
 mod control;
 mod decode;
+mod described;
+mod index_caps;
 mod items;
 mod names;
 mod past;

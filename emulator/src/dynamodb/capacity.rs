@@ -23,6 +23,12 @@ impl<'a> Target<'a> {
     pub(super) const fn table(table: &'a str) -> Self {
         Self { table, index: None }
     }
+
+    /// Of its metrics.
+    pub(super) fn dimensions(self) -> Vec<(&'static str, &'a str)> {
+        let index = self.index.map(|index| ("GlobalSecondaryIndexName", index));
+        index.into_iter().chain([("TableName", self.table)]).collect()
+    }
 }
 
 /// A request that consumes capacity.

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dynoxide::actions::describe_table::DescribeTableRequest;
 use dynoxide::actions::list_tables::ListTablesRequest;
-use dynoxide::actions::update_table::UpdateTableResponse;
 use dynoxide::actions::update_time_to_live::{UpdateTimeToLiveRequest, UpdateTimeToLiveResponse};
 use dynoxide::{Database, DynoxideError};
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,9 @@ use uuid::Uuid;
 use super::Account;
 use super::answer::Failure;
 use super::decode::{decode, table_of};
-use super::warm::{self, Warm};
+use super::described::Beside;
+use super::index_caps::IndexCaps;
+use super::warm::Warm;
 use crate::iam::{Kind, Policy, PolicySource};
 use crate::store::{StoreError, write_whole};
 
@@ -37,6 +38,8 @@ pub(super) struct Control {
     /// By table: files of older versions have none.
     #[serde(default)]
     warm: HashMap<String, Warm>,
+    #[serde(default)]
+    index_caps: HashMap<String, IndexCaps>,
     #[serde(skip)]
     file: Option<PathBuf>,
 }
@@ -65,13 +68,17 @@ impl Control {
         })
     }
 
-    /// The warm throughput that was asked for of a table, as it is described, with what is asked for now.
-    pub(super) fn keep_warm(&mut self, asked: Warm, table: &Map<String, Value>) -> Result<Warm, Failure> {
+    /// What is known of a table, as it is described, with what is asked for now.
+    pub(super) fn keep(&mut self, asked: Beside, table: &Map<String, Value>) -> Result<Beside, Failure> {
         let name = table.get("TableName").and_then(Value::as_str).unwrap_or_default();
-        let before = self.warm.get(name).cloned().unwrap_or_default();
+        let before = Beside {
+            warm: self.warm.get(name).cloned().unwrap_or_default(),
+            caps: self.index_caps.get(name).cloned().unwrap_or_default(),
+        };
         let kept = before.clone().changed(asked, table);
         if kept != before {
-            self.warm.insert(name.to_owned(), kept.clone());
+            self.warm.insert(name.to_owned(), kept.warm.clone());
+            self.index_caps.insert(name.to_owned(), kept.caps.clone());
             self.save()?;
         }
         Ok(kept)
@@ -178,17 +185,11 @@ impl Account {
 
     fn call_engine(&self, operation: &str, body: &str) -> Outcome {
         match operation {
-            "CreateTable" => self.warmed(operation, body, "TableDescription", Database::create_table),
-            "DescribeTable" => self.warmed(operation, body, "Table", Database::describe_table),
+            "CreateTable" => self.described(operation, body, "TableDescription", Database::create_table),
+            "DescribeTable" => self.described(operation, body, "Table", Database::describe_table),
             "DeleteTable" => self.plain(operation, body, Database::delete_table),
             "ListTables" => self.plain(operation, body, Database::list_tables),
-            "UpdateTable" if warm::is_all_of(body) => {
-                self.warmed(operation, body, "TableDescription", |database, request| {
-                    let table_description = database.describe_table(request)?.table;
-                    Ok(UpdateTableResponse { table_description })
-                })
-            }
-            "UpdateTable" => self.warmed(operation, body, "TableDescription", Database::update_table),
+            "UpdateTable" => self.update_table(body),
             "UpdateTimeToLive" => self.plain(operation, body, update_time_to_live),
             "DescribeTimeToLive" => self.plain(operation, body, Database::describe_time_to_live),
             "TagResource" => {
@@ -218,6 +219,7 @@ impl Account {
                 control.recovery.remove(table);
                 control.policies.remove(&self.names.table_arn(table));
                 control.warm.remove(table);
+                control.index_caps.remove(table);
                 control.save()?;
             }
             _ => {}
@@ -227,7 +229,10 @@ impl Account {
 
     fn configure_throttle(&self, table_name: String) -> dynoxide::Result<()> {
         let described = self.database.describe_table(DescribeTableRequest { table_name })?;
-        self.throttle.configure(&described.table);
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let caps = control.index_caps.get(&described.table.table_name).cloned().unwrap_or_default();
+        drop(control);
+        self.throttle.configure(&described.table, &caps);
         Ok(())
     }
 

@@ -212,7 +212,7 @@ impl Account {
                 // "If a ConditionExpression evaluates to false during a conditional write, DynamoDB still consumes
                 // write capacity from the table": at least one unit for each item.
                 if is_failed_condition(&error) {
-                    tables.iter().for_each(|table| self.charge(table, access, 1.0));
+                    tables.iter().for_each(|table| self.charge(Target::table(table), access, 1.0));
                 }
                 Err(error.into())
             }
@@ -225,25 +225,20 @@ impl Account {
         let mut own = bill.capacity_units;
         for (index, used) in bill.global_secondary_indexes.iter().flatten() {
             own -= used.capacity_units;
-            let dimensions = [("GlobalSecondaryIndexName", index.as_str()), ("TableName", table)];
-            self.measure_consumed(&dimensions, access, used.capacity_units);
+            self.charge(Target { table, index: Some(index) }, access, used.capacity_units);
         }
         if own > 0.0 {
-            self.charge(table, access, own);
+            self.charge(Target::table(table), access, own);
         }
     }
 
-    fn charge(&self, table: &str, access: Access, units: f64) {
-        self.throttle.charge(table, access, units);
-        self.measure_consumed(&[("TableName", table)], access, units);
-    }
-
-    fn measure_consumed(&self, dimensions: &[(&str, &str)], access: Access, units: f64) {
+    fn charge(&self, target: Target<'_>, access: Access, units: f64) {
+        self.throttle.charge(target, access, units);
         let name = match access {
             Access::Read => "ConsumedReadCapacityUnits",
             Access::Write => "ConsumedWriteCapacityUnits",
         };
-        self.count(name, dimensions, units);
+        self.count(name, &target.dimensions(), units);
     }
 
     fn count(&self, name: &str, dimensions: &[(&str, &str)], value: f64) {

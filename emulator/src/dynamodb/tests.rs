@@ -234,6 +234,94 @@ async fn an_index_uses_neither_the_throughput_nor_the_metrics_of_its_table() {
 }
 
 #[tokio::test]
+async fn a_write_waits_for_the_slowest_index_and_a_read_for_the_index_that_it_reads() {
+    let stand = Stand::start();
+    let caps = json!({"MaxReadRequestUnits": 1, "MaxWriteRequestUnits": 1});
+    stand.table("on-demand", indexed(on_demand(), json!({ "OnDemandThroughput": caps }))).await;
+    stand.table("provisioned", indexed(provisioned(1_000), provisioned(1))).await;
+    stand.put("on-demand", "a").await;
+    // Five minutes of provisioned capacity may be used at once: one item uses all of the index's.
+    let mut large = putting("provisioned", "a");
+    large["Item"]["v"] = json!({"S": "x".repeat(300 * 1024)});
+    stand.done("PutItem", large).await;
+
+    for (table, exception, reasons, reason, message) in [
+        (
+            "on-demand",
+            "ThrottlingException",
+            "throttlingReasons",
+            "IndexWriteMaxOnDemandThroughputExceeded",
+            "Throughput exceeds the maximum OnDemandThroughput configured on table or index",
+        ),
+        (
+            "provisioned",
+            "ProvisionedThroughputExceededException",
+            "ThrottlingReasons",
+            "IndexWriteProvisionedThroughputExceeded",
+            "The level of configured provisioned throughput for one or more global secondary indexes of the table was \
+             exceeded. Consider increasing your provisioning level for the under-provisioned global secondary indexes \
+             with the UpdateTable API",
+        ),
+    ] {
+        let (name, refused) = stand.refused("PutItem", putting(table, "b")).await;
+        assert_eq!((name.as_str(), &refused["message"]), (exception, &json!(message)));
+        let arn = format!("arn:aws:dynamodb:us-east-1:123456789012:table/{table}/index/by-owner");
+        assert_eq!(refused[reasons], json!([{"reason": reason, "resource": arn}]), "{refused}");
+        let by_index = [("GlobalSecondaryIndexName", "by-owner"), ("TableName", table)];
+        assert_eq!(stand.sum("WriteThrottleEvents", &by_index), Some(1.0));
+        assert_eq!(stand.sum("WriteThrottleEvents", &[("TableName", table)]), None);
+        let dimensions = [("Operation", "PutItem"), ("TableName", table)];
+        assert_eq!(stand.sum("ThrottledRequests", &dimensions), Some(1.0));
+        stand.done("GetItem", getting(table, "a")).await;
+    }
+    let scan = json!({"TableName": "on-demand", "IndexName": "by-owner"});
+    stand.done("Scan", scan.clone()).await;
+    let (_, refused) = stand.refused("Scan", scan).await;
+    assert_eq!(refused["throttlingReasons"][0]["reason"], "IndexReadMaxOnDemandThroughputExceeded");
+    assert_eq!(stand.done("Scan", json!({"TableName": "on-demand"})).await["Count"], 1);
+
+    stand.clock.advance(Duration::from_secs(2));
+    stand.put("on-demand", "b").await;
+    stand.put("provisioned", "b").await;
+}
+
+#[tokio::test]
+async fn the_caps_of_an_index_are_shown_and_can_be_changed_and_taken_away() {
+    let stand = Stand::start();
+    let caps = |read: i64, write: i64| json!({"MaxReadRequestUnits": read, "MaxWriteRequestUnits": write});
+    let with = |read, write| json!({ "OnDemandThroughput": caps(read, write) });
+    let shown = |table: &Value| table["GlobalSecondaryIndexes"][0].get("OnDemandThroughput").cloned();
+    let created = stand.table("tasks", indexed(on_demand(), with(7, 1))).await;
+    assert_eq!(shown(&created["TableDescription"]), Some(caps(7, 1)));
+    let update = |index: &str, caps: Value| {
+        let update = json!({"Update": {"IndexName": index, "OnDemandThroughput": caps}});
+        json!({"TableName": "tasks", "GlobalSecondaryIndexUpdates": [update]})
+    };
+    stand.put("tasks", "a").await;
+    assert_eq!(stand.refused("PutItem", putting("tasks", "b")).await.0, "ThrottlingException");
+    // What is not named stays, and what was used stays used.
+    stand.done("UpdateTable", update("by-owner", json!({"MaxWriteRequestUnits": 2}))).await;
+    assert_eq!(shown(&stand.description("tasks").await), Some(caps(7, 2)));
+    assert_eq!(stand.refused("PutItem", putting("tasks", "b")).await.0, "ThrottlingException");
+    stand.done("UpdateTable", update("by-owner", caps(-1, -1))).await;
+    assert_eq!(shown(&stand.description("tasks").await), None);
+    stand.put("tasks", "b").await;
+
+    for (refused, name) in [
+        (update("by-nobody", caps(1, 1)), "ResourceNotFoundException"),
+        (update("by-owner", caps(0, 1)), "ValidationException"),
+        (update("by-owner", json!({"MaxReadRequestUnits": "many"})), "SerializationException"),
+        (json!({"TableName": "tasks"}), "ValidationException"),
+    ] {
+        assert_eq!(stand.refused("UpdateTable", refused).await.0, name);
+    }
+    for more in [indexed(on_demand(), with(-1, 1)), indexed(provisioned(1), with(1, 1))] {
+        let (name, _) = stand.refused("CreateTable", definition("other", more)).await;
+        assert_eq!(name, "ValidationException");
+    }
+}
+
+#[tokio::test]
 async fn what_a_batch_asks_of_a_throttled_table_is_unprocessed() {
     let stand = Stand::start();
     stand.table("spent", capped(1)).await;
@@ -492,7 +580,7 @@ async fn backups_are_kept_for_at_most_35_days_of_a_table_that_is_there() {
 #[tokio::test]
 async fn errors_are_counted_by_whose_they_are_and_provisioned_units_without_a_call() {
     let stand = Stand::start();
-    stand.table("tasks", provisioned(5)).await;
+    stand.table("tasks", indexed(provisioned(5), provisioned(3))).await;
     let account = &stand.tables.account;
     let body = putting("tasks", "a").to_string();
     account.measure("PutItem", &body, &Err(Failure::internal()), Duration::ZERO);
@@ -503,5 +591,7 @@ async fn errors_are_counted_by_whose_they_are_and_provisioned_units_without_a_ca
     account.throttle.measure_provisioned();
     for name in ["ProvisionedReadCapacityUnits", "ProvisionedWriteCapacityUnits"] {
         assert_eq!(stand.sum(name, &[("TableName", "tasks")]), Some(5.0));
+        let by_index = [("GlobalSecondaryIndexName", "by-owner"), ("TableName", "tasks")];
+        assert_eq!(stand.sum(name, &by_index), Some(3.0));
     }
 }

@@ -1,13 +1,18 @@
 //! Throughput caps as token buckets.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dynoxide::actions::TableDescription;
+use dynoxide::actions::{
+    GlobalSecondaryIndexDescription, TableDescription, TableProvisionedThroughputDescription,
+};
+use dynoxide::types::OnDemandThroughput;
 use serde_json::{Value, json};
 
 use super::NAMESPACE;
 use super::capacity::Target;
+use super::described::ON_DEMAND;
+use super::index_caps::IndexCaps;
 use crate::metrics::Unit;
 use crate::settings::Settings;
 
@@ -44,7 +49,17 @@ enum Mode {
 pub(super) struct Throttled {
     mode: Mode,
     access: Access,
+    whose: Whose,
+    /// The ARN of the table or index.
     resource: String,
+}
+
+/// The throughput that was exceeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Whose {
+    Table,
+    /// A global secondary index, by name.
+    Index(String),
 }
 
 impl Throttled {
@@ -57,7 +72,11 @@ impl Throttled {
 
     /// The name of the list of reasons differs in case between the two shapes, and SDKs match it exactly.
     pub(super) fn body(&self, namespace: &str) -> Value {
-        let reason = format!("Table{}{}Exceeded", self.access.word(), self.limit());
+        let whose = match self.whose {
+            Whose::Table => "Table",
+            Whose::Index(_) => "Index",
+        };
+        let reason = format!("{whose}{}{}Exceeded", self.access.word(), self.limit());
         let reasons = json!([{"reason": reason, "resource": self.resource}]);
         match self.mode {
             Mode::OnDemand => json!({
@@ -74,13 +93,18 @@ impl Throttled {
     }
 
     pub(super) const fn message(&self) -> &'static str {
-        match self.mode {
-            Mode::OnDemand => {
+        match (self.mode, &self.whose) {
+            (Mode::OnDemand, _) => {
                 "Throughput exceeds the maximum OnDemandThroughput configured on table or index"
             }
-            Mode::Provisioned => {
+            (Mode::Provisioned, Whose::Table) => {
                 "The level of configured provisioned throughput for the table was exceeded. \
                  Consider increasing your provisioning level with the UpdateTable API."
+            }
+            (Mode::Provisioned, Whose::Index(_)) => {
+                "The level of configured provisioned throughput for one or more global secondary indexes of the table \
+                 was exceeded. Consider increasing your provisioning level for the under-provisioned global secondary \
+                 indexes with the UpdateTable API"
             }
         }
     }
@@ -122,16 +146,34 @@ impl Bucket {
     }
 }
 
-#[derive(Debug)]
-struct TableBuckets {
-    mode: Mode,
+/// Of a table or of a global secondary index; None where there is no cap.
+#[derive(Debug, Default)]
+struct Buckets {
     read: Option<Bucket>,
     write: Option<Bucket>,
-    /// Global secondary indexes: each has a throughput of its own, and none of them uses the table's.
-    indexes: Vec<String>,
 }
 
-impl TableBuckets {
+impl Buckets {
+    #[expect(clippy::cast_precision_loss, reason = "caps are far below 2^53 units")]
+    fn on_demand(caps: Option<&OnDemandThroughput>, now_ms: i64) -> Self {
+        let bucket = |cap: Option<i64>| {
+            cap.filter(|cap| *cap > 0).map(|cap| Bucket::full(cap as f64, ON_DEMAND_BURST_SECONDS, now_ms))
+        };
+        Self {
+            read: bucket(caps.and_then(|caps| caps.max_read_request_units)),
+            write: bucket(caps.and_then(|caps| caps.max_write_request_units)),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "capacities are far below 2^53 units")]
+    fn provisioned(units: Option<&TableProvisionedThroughputDescription>, now_ms: i64) -> Self {
+        let bucket = |units: u64| Bucket::full(units as f64, PROVISIONED_BURST_SECONDS, now_ms);
+        Self {
+            read: units.map(|units| bucket(units.read_capacity_units)),
+            write: units.map(|units| bucket(units.write_capacity_units)),
+        }
+    }
+
     fn of(&mut self, access: Access) -> Option<&mut Bucket> {
         match access {
             Access::Read => self.read.as_mut(),
@@ -139,11 +181,14 @@ impl TableBuckets {
         }
     }
 
-    /// Another mode begins anew.
+    fn is_exhausted(&mut self, access: Access, now_ms: i64) -> bool {
+        self.of(access).is_some_and(|bucket| {
+            bucket.refill(now_ms);
+            bucket.tokens < REQUEST_UNITS_MIN
+        })
+    }
+
     fn carry_over(&mut self, before: Self) {
-        if self.mode != before.mode {
-            return;
-        }
         for (bucket, before) in [(&mut self.read, before.read), (&mut self.write, before.write)] {
             if let (Some(bucket), Some(before)) = (bucket, before) {
                 bucket.carry_over(before);
@@ -152,7 +197,72 @@ impl TableBuckets {
     }
 }
 
-/// The buckets of all tables that have a cap.
+#[derive(Debug)]
+struct TableBuckets {
+    mode: Mode,
+    own: Buckets,
+    /// Of global secondary indexes, by name: each has a throughput of its own, and none of them uses the table's.
+    indexes: BTreeMap<String, Buckets>,
+}
+
+impl TableBuckets {
+    fn new(table: &TableDescription, caps: &IndexCaps, now_ms: i64) -> Self {
+        let is_on_demand =
+            table.billing_mode_summary.as_ref().is_some_and(|summary| summary.billing_mode == ON_DEMAND);
+        let of_index = |index: &GlobalSecondaryIndexDescription| {
+            if is_on_demand {
+                Buckets::on_demand(caps.of(&index.index_name), now_ms)
+            } else {
+                Buckets::provisioned(index.provisioned_throughput.as_ref(), now_ms)
+            }
+        };
+        let indexes = table.global_secondary_indexes.iter().flatten();
+        let indexes = indexes.map(|index| (index.index_name.clone(), of_index(index))).collect();
+        if is_on_demand {
+            let own = Buckets::on_demand(table.on_demand_throughput.as_ref(), now_ms);
+            Self { mode: Mode::OnDemand, own, indexes }
+        } else {
+            let own = Buckets::provisioned(table.provisioned_throughput.as_ref(), now_ms);
+            Self { mode: Mode::Provisioned, own, indexes }
+        }
+    }
+
+    /// Whose throughput refuses: that of the index which is read; else the table's own, and for a write that of any index.
+    /// AWS asks only the indexes that the write changes, which nobody knows before.
+    fn exhausted(&mut self, target: Target<'_>, access: Access, now_ms: i64) -> Option<Whose> {
+        if let Some((name, buckets)) = target.index.and_then(|name| Some((name, self.indexes.get_mut(name)?))) {
+            return buckets.is_exhausted(access, now_ms).then(|| Whose::Index(name.to_owned()));
+        }
+        if self.own.is_exhausted(access, now_ms) {
+            return Some(Whose::Table);
+        }
+        let mut written = self.indexes.iter_mut().filter(|_| access == Access::Write);
+        let full = written.find(|(_, buckets)| buckets.is_exhausted(access, now_ms));
+        full.map(|(name, _)| Whose::Index(name.clone()))
+    }
+
+    fn of(&mut self, index: Option<&str>, access: Access) -> Option<&mut Bucket> {
+        match index {
+            Some(index) => self.indexes.get_mut(index)?.of(access),
+            None => self.own.of(access),
+        }
+    }
+
+    /// Another mode begins anew.
+    fn carry_over(&mut self, before: Self) {
+        if self.mode != before.mode {
+            return;
+        }
+        self.own.carry_over(before.own);
+        for (name, before) in before.indexes {
+            if let Some(buckets) = self.indexes.get_mut(&name) {
+                buckets.carry_over(before);
+            }
+        }
+    }
+}
+
+/// The buckets of all tables.
 #[derive(Clone, Debug)]
 pub(super) struct Throttle {
     tables: Arc<Mutex<HashMap<String, TableBuckets>>>,
@@ -164,103 +274,87 @@ impl Throttle {
         Self { tables: Arc::default(), settings: settings.clone() }
     }
 
-    /// Takes the caps of a table as it is described; a table without caps is never refused.
-    pub(super) fn configure(&self, table: &TableDescription) {
-        let now_ms = self.settings.clock.now_ms();
-        let buckets = buckets_of(table, now_ms);
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = tables.remove(&table.table_name);
-        if let Some(mut buckets) = buckets {
-            before.into_iter().for_each(|before| buckets.carry_over(before));
-            tables.insert(table.table_name.clone(), buckets);
-        }
+    fn tables(&self) -> MutexGuard<'_, HashMap<String, TableBuckets>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the caps of a table as it is described, and those of its indexes.
+    pub(super) fn configure(&self, table: &TableDescription, caps: &IndexCaps) {
+        let mut buckets = TableBuckets::new(table, caps, self.settings.clock.now_ms());
+        let mut tables = self.tables();
+        tables.remove(&table.table_name).into_iter().for_each(|before| buckets.carry_over(before));
+        tables.insert(table.table_name.clone(), buckets);
     }
 
     pub(super) fn forget(&self, table: &str) {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).remove(table);
+        self.tables().remove(table);
     }
 
-    /// Refuses while the table's bucket holds less than one request.
+    /// Refuses while the bucket of the table, or of an index, holds less than one request.
     pub(super) fn admit(&self, target: Target<'_>, access: Access, operation: &str) -> Result<(), Throttled> {
-        let Some(mode) = self.exhausted(target, access) else { return Ok(()) };
+        let now_ms = self.settings.clock.now_ms();
+        let exhausted = self.tables().get_mut(target.table).and_then(|buckets| {
+            let whose = buckets.exhausted(target, access, now_ms)?;
+            Some((buckets.mode, whose))
+        });
+        let Some((mode, whose)) = exhausted else { return Ok(()) };
         let table = target.table;
-        let resource =
+        let mut resource =
             format!("arn:aws:dynamodb:{}:{}:table/{table}", self.settings.region, self.settings.account_id);
-        let throttled = Throttled { mode, access, resource };
+        if let Whose::Index(index) = &whose {
+            resource.push_str("/index/");
+            resource.push_str(index);
+        }
+        let throttled = Throttled { mode, access, whose, resource };
         self.measure(table, operation, &throttled);
         Err(throttled)
     }
 
-    fn exhausted(&self, target: Target<'_>, access: Access) -> Option<Mode> {
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let buckets = tables.get_mut(target.table)?;
-        if target.index.is_some_and(|index| buckets.indexes.iter().any(|own| own == index)) {
-            return None;
-        }
-        let mode = buckets.mode;
-        let bucket = buckets.of(access)?;
-        bucket.refill(self.settings.clock.now_ms());
-        (bucket.tokens < REQUEST_UNITS_MIN).then_some(mode)
-    }
-
-    /// What a request cost is known after it ran: the bucket may fall below zero, and refuses until it is paid.
-    pub(super) fn charge(&self, table: &str, access: Access, units: f64) {
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bucket) = tables.get_mut(table).and_then(|buckets| buckets.of(access)) {
+    /// What a request cost is known after it ran: the bucket may fall below zero, and refuses until it is paid. `target`
+    /// is a table, or a global secondary index.
+    pub(super) fn charge(&self, target: Target<'_>, access: Access, units: f64) {
+        let mut tables = self.tables();
+        let buckets = tables.get_mut(target.table);
+        if let Some(bucket) = buckets.and_then(|buckets| buckets.of(target.index, access)) {
             bucket.tokens -= units;
         }
     }
 
-    /// What provisioned tables have, whether or not anything uses it.
+    /// What provisioned tables and indexes have, whether or not anything uses it.
     pub(super) fn measure_provisioned(&self) {
-        let now_ms = self.settings.clock.now_ms();
-        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let tables = self.tables();
         for (table, buckets) in tables.iter().filter(|(_, buckets)| buckets.mode == Mode::Provisioned) {
-            let dimensions = [("TableName", table.as_str())];
-            for (name, bucket) in [
-                ("ProvisionedReadCapacityUnits", &buckets.read),
-                ("ProvisionedWriteCapacityUnits", &buckets.write),
-            ] {
-                let units = bucket.as_ref().map_or(0.0, |bucket| bucket.units_per_second);
-                self.settings.metrics.record(now_ms, NAMESPACE, name, &dimensions, units, Unit::Count);
+            self.measure_provisioned_of(Target::table(table), &buckets.own);
+            for (index, buckets) in &buckets.indexes {
+                self.measure_provisioned_of(Target { table, index: Some(index) }, buckets);
             }
         }
     }
 
-    fn measure(&self, table: &str, operation: &str, throttled: &Throttled) {
-        let now_ms = self.settings.clock.now_ms();
-        let word = throttled.access.word();
-        let by_table = [("TableName", table)];
-        for name in [format!("{word}ThrottleEvents"), format!("{word}{}ThrottleEvents", throttled.limit())] {
-            self.settings.metrics.record(now_ms, NAMESPACE, &name, &by_table, 1.0, Unit::Count);
+    fn measure_provisioned_of(&self, target: Target<'_>, buckets: &Buckets) {
+        for (name, bucket) in [
+            ("ProvisionedReadCapacityUnits", &buckets.read),
+            ("ProvisionedWriteCapacityUnits", &buckets.write),
+        ] {
+            let units = bucket.as_ref().map_or(0.0, |bucket| bucket.units_per_second);
+            self.count(name, &target.dimensions(), units);
         }
-        let dimensions = [("Operation", operation), ("TableName", table)];
-        self.settings.metrics.record(now_ms, NAMESPACE, "ThrottledRequests", &dimensions, 1.0, Unit::Count);
     }
-}
 
-#[expect(clippy::cast_precision_loss, reason = "caps are far below 2^53 units")]
-fn buckets_of(table: &TableDescription, now_ms: i64) -> Option<TableBuckets> {
-    if let Some(caps) = &table.on_demand_throughput {
-        let bucket = |cap: Option<i64>| {
-            cap.filter(|cap| *cap > 0).map(|cap| Bucket::full(cap as f64, ON_DEMAND_BURST_SECONDS, now_ms))
+    fn measure(&self, table: &str, operation: &str, throttled: &Throttled) {
+        let index = match &throttled.whose {
+            Whose::Table => None,
+            Whose::Index(index) => Some(index.as_str()),
         };
-        let (read, write) = (bucket(caps.max_read_request_units), bucket(caps.max_write_request_units));
-        return Some(TableBuckets { mode: Mode::OnDemand, read, write, indexes: global_indexes(table) });
+        let dimensions = Target { table, index }.dimensions();
+        let word = throttled.access.word();
+        self.count(&format!("{word}ThrottleEvents"), &dimensions, 1.0);
+        self.count(&format!("{word}{}ThrottleEvents", throttled.limit()), &dimensions, 1.0);
+        self.count("ThrottledRequests", &[("Operation", operation), ("TableName", table)], 1.0);
     }
-    let on_demand =
-        table.billing_mode_summary.as_ref().is_some_and(|mode| mode.billing_mode == "PAY_PER_REQUEST");
-    let provisioned = table.provisioned_throughput.as_ref().filter(|_| !on_demand)?;
-    let bucket = |units: u64| Some(Bucket::full(units as f64, PROVISIONED_BURST_SECONDS, now_ms));
-    Some(TableBuckets {
-        mode: Mode::Provisioned,
-        read: bucket(provisioned.read_capacity_units),
-        write: bucket(provisioned.write_capacity_units),
-        indexes: global_indexes(table),
-    })
-}
 
-fn global_indexes(table: &TableDescription) -> Vec<String> {
-    let indexes = table.global_secondary_indexes.iter().flatten();
-    indexes.map(|index| index.index_name.clone()).collect()
+    fn count(&self, name: &str, dimensions: &[(&str, &str)], value: f64) {
+        let now_ms = self.settings.clock.now_ms();
+        self.settings.metrics.record(now_ms, NAMESPACE, name, dimensions, value, Unit::Count);
+    }
 }

@@ -1,16 +1,13 @@
 //! Warm throughput: what a table or an index serves at once. It limits nothing here: it is kept and shown.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
 
-use dynoxide::{Database, DynoxideError};
-use serde::de::DeserializeOwned;
+use dynoxide::DynoxideError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::Account;
 use super::answer::Failure;
-use super::decode::decode;
+use super::described::{index_requests, indexes_of, is_on_demand};
 
 /// What AWS gives an on-demand table or index that asks for nothing else.
 const ON_DEMAND: Units = Units { read: Some(12_000), write: Some(4_000) };
@@ -49,15 +46,11 @@ impl Units {
 }
 
 impl Warm {
-    /// What a request asks for. What else is wrong with it is for the engine to say.
-    fn asked(body: &str) -> Result<Self, Failure> {
-        let request: Value = serde_json::from_str(body).unwrap_or_default();
-        let changes = items(request.get("GlobalSecondaryIndexUpdates"));
-        let changed = changes.flat_map(|change| [change.get("Create"), change.get("Update")]).flatten();
+    /// What a request asks for.
+    pub(super) fn asked(request: &Value) -> Result<Self, Failure> {
         let mut indexes = HashMap::new();
-        for index in items(request.get("GlobalSecondaryIndexes")).chain(changed) {
-            let name = index.get("IndexName").and_then(Value::as_str);
-            if let (Some(name), Some(units)) = (name, Units::asked(index.get("WarmThroughput"))?) {
+        for (name, index) in index_requests(request) {
+            if let Some(units) = Units::asked(index.get("WarmThroughput"))? {
                 indexes.insert(name.to_owned(), units);
             }
         }
@@ -73,19 +66,15 @@ impl Warm {
             let before = self.indexes.get(&name).copied().unwrap_or_default();
             self.indexes.insert(name, units.or(before));
         }
-        self.indexes.retain(|name, _| {
-            items(table.get("GlobalSecondaryIndexes")).any(|index| index["IndexName"] == name.as_str())
-        });
+        self.indexes
+            .retain(|name, _| indexes_of(table).any(|index| index["IndexName"] == name.as_str()));
         self
     }
 
     /// Writes `WarmThroughput` into the description of a table. The answer to CreateTable has only what was asked for,
     /// which is still on its way.
-    fn show(&self, table: &mut Map<String, Value>, is_new: bool) {
-        let on_demand = table
-            .get("BillingModeSummary")
-            .and_then(|summary| summary.get("BillingMode"))
-            .is_some_and(|mode| mode == "PAY_PER_REQUEST");
+    pub(super) fn show(&self, table: &mut Map<String, Value>, is_new: bool) {
+        let on_demand = is_on_demand(table);
         let indexes = table.get_mut("GlobalSecondaryIndexes").and_then(Value::as_array_mut);
         for index in indexes.into_iter().flatten().filter_map(Value::as_object_mut) {
             let name = index.get("IndexName").and_then(Value::as_str).unwrap_or_default();
@@ -114,36 +103,4 @@ fn describe(place: &mut Map<String, Value>, asked: Option<Units>, on_demand: boo
         "Status": if is_new { "UPDATING" } else { "ACTIVE" },
     });
     place.insert("WarmThroughput".to_owned(), warm);
-}
-
-fn items(list: Option<&Value>) -> impl Iterator<Item = &Value> {
-    list.and_then(Value::as_array).into_iter().flatten()
-}
-
-/// Whether an UpdateTable changes nothing else: to the engine, that is no change at all.
-pub(super) fn is_all_of(body: &str) -> bool {
-    let request: Value = serde_json::from_str(body).unwrap_or_default();
-    let Some(members) = request.as_object() else { return false };
-    members.contains_key("WarmThroughput")
-        && members.keys().all(|name| matches!(name.as_str(), "TableName" | "WarmThroughput"))
-}
-
-impl Account {
-    /// Runs a call that describes a table under `member`, keeps what it asks for, and shows what the table has.
-    pub(super) fn warmed<Q: DeserializeOwned, R: Serialize>(
-        &self,
-        operation: &str,
-        body: &str,
-        member: &str,
-        run: impl FnOnce(&Database, Q) -> dynoxide::Result<R>,
-    ) -> Result<String, Failure> {
-        let asked = Warm::asked(body)?;
-        let answer = run(&self.database, decode(operation, body)?)?;
-        let mut answer = serde_json::to_value(answer).map_err(|_| Failure::internal())?;
-        if let Some(table) = answer.get_mut(member).and_then(Value::as_object_mut) {
-            let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-            control.keep_warm(asked, table)?.show(table, operation == "CreateTable");
-        }
-        Ok(answer.to_string())
-    }
 }

@@ -1,0 +1,183 @@
+//! Calls that describe a table. What they ask for that the engine does not keep is kept here, and shown.
+
+use std::sync::PoisonError;
+
+use dynoxide::Database;
+use dynoxide::actions::TableDescription;
+use dynoxide::actions::describe_table::DescribeTableRequest;
+use dynoxide::actions::update_table::UpdateTableResponse;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::Account;
+use super::answer::Failure;
+use super::decode::decode;
+use super::index_caps::IndexCaps;
+use super::warm::Warm;
+
+/// The billing mode of tables without provisioned throughput.
+pub(super) const ON_DEMAND: &str = "PAY_PER_REQUEST";
+
+/// Members of an index's update that the engine does not know.
+const BESIDE_ENGINE: [&str; 2] = ["WarmThroughput", "OnDemandThroughput"];
+
+/// What is known of a table beside the engine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Beside {
+    pub(super) warm: Warm,
+    pub(super) caps: IndexCaps,
+}
+
+impl Beside {
+    /// With what is asked for now, and without what the table no longer has.
+    pub(super) fn changed(self, asked: Self, table: &Map<String, Value>) -> Self {
+        Self { warm: self.warm.changed(asked.warm, table), caps: self.caps.changed(asked.caps, table) }
+    }
+
+    fn show(&self, table: &mut Map<String, Value>, is_new: bool) {
+        self.warm.show(table, is_new);
+        self.caps.show(table);
+    }
+}
+
+impl Account {
+    /// Runs a call that describes a table under `member`, keeps what it asks for, and shows what the table has.
+    pub(super) fn described<Q: DeserializeOwned, R: Serialize>(
+        &self,
+        operation: &str,
+        body: &str,
+        member: &str,
+        run: impl FnOnce(&Database, Q) -> dynoxide::Result<R>,
+    ) -> Result<String, Failure> {
+        let asked = self.asked(operation, &serde_json::from_str(body).unwrap_or_default())?;
+        let answer = run(&self.database, decode(operation, body)?)?;
+        self.kept_and_shown(asked, answer, member, operation == "CreateTable")
+    }
+
+    /// The engine's, for what it knows of; to it an update of the rest alone would be none at all.
+    pub(super) fn update_table(&self, body: &str) -> Result<String, Failure> {
+        const OPERATION: &str = "UpdateTable";
+        const MEMBER: &str = "TableDescription";
+        let request: Value = serde_json::from_str(body).unwrap_or_default();
+        let asked = self.asked(OPERATION, &request)?;
+        self.check_indexes(&request)?;
+        let answer = match for_engine(&request) {
+            Some(rest) => self.database.update_table(decode(OPERATION, &rest.to_string())?)?,
+            None => {
+                let DescribeTableRequest { table_name } = decode(OPERATION, body)?;
+                UpdateTableResponse { table_description: self.describe(table_name)? }
+            }
+        };
+        self.kept_and_shown(asked, answer, MEMBER, false)
+    }
+
+    fn kept_and_shown(
+        &self,
+        asked: Beside,
+        answer: impl Serialize,
+        member: &str,
+        is_new: bool,
+    ) -> Result<String, Failure> {
+        let mut answer = serde_json::to_value(answer).map_err(|_| Failure::internal())?;
+        if let Some(table) = answer.get_mut(member).and_then(Value::as_object_mut) {
+            let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+            control.keep(asked, table)?.show(table, is_new);
+        }
+        Ok(answer.to_string())
+    }
+
+    fn describe(&self, table_name: String) -> dynoxide::Result<TableDescription> {
+        self.database.describe_table(DescribeTableRequest { table_name }).map(|described| described.table)
+    }
+
+    /// What a request asks for, refused before the engine changes anything. What else is wrong with it is for the engine to
+    /// say.
+    fn asked(&self, operation: &str, request: &Value) -> Result<Beside, Failure> {
+        let asked = Beside { warm: Warm::asked(request)?, caps: IndexCaps::asked(request)? };
+        if asked.caps.is_empty() {
+            return Ok(asked);
+        }
+        let is_new = operation == "CreateTable";
+        let will_be_on_demand = match request["BillingMode"].as_str() {
+            Some(mode) => mode == ON_DEMAND,
+            None if is_new => false,
+            None => {
+                let table = self.describe(request["TableName"].as_str().unwrap_or_default().to_owned())?;
+                table.billing_mode_summary.is_some_and(|summary| summary.billing_mode == ON_DEMAND)
+            }
+        };
+        asked.caps.check(will_be_on_demand, is_new)?;
+        Ok(asked)
+    }
+
+    /// The engine does not see the updates that are not for it.
+    fn check_indexes(&self, request: &Value) -> Result<(), Failure> {
+        let mut updated = updates(request).filter(|update| is_beside_engine(update)).peekable();
+        if updated.peek().is_none() {
+            return Ok(());
+        }
+        let table_name = request["TableName"].as_str().unwrap_or_default();
+        let table = self.describe(table_name.to_owned())?;
+        let known = table.global_secondary_indexes.unwrap_or_default();
+        for update in updated {
+            let name = update["Update"]["IndexName"].as_str().unwrap_or_default();
+            if !known.iter().any(|index| index.index_name == name) {
+                return Err(Failure::Own {
+                    shape: "ResourceNotFoundException",
+                    message: format!("Requested resource not found: Index {name} for table {table_name}"),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a table, as it is described, is.
+pub(super) fn is_on_demand(table: &Map<String, Value>) -> bool {
+    let mode = table.get("BillingModeSummary").and_then(|summary| summary.get("BillingMode"));
+    mode.is_some_and(|mode| mode == ON_DEMAND)
+}
+
+/// The global secondary indexes of a table, as it is described or asked for.
+pub(super) fn indexes_of(table: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    items(table.get("GlobalSecondaryIndexes"))
+}
+
+/// What a request says about global secondary indexes that it makes or changes, by name.
+pub(super) fn index_requests(request: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let changed = updates(request).flat_map(|update| [update.get("Create"), update.get("Update")]).flatten();
+    let all = items(request.get("GlobalSecondaryIndexes")).chain(changed);
+    all.filter_map(|index| Some((index.get("IndexName")?.as_str()?, index)))
+}
+
+fn updates(request: &Value) -> impl Iterator<Item = &Value> {
+    items(request.get("GlobalSecondaryIndexUpdates"))
+}
+
+fn items(list: Option<&Value>) -> impl Iterator<Item = &Value> {
+    list.and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Whether an update of an index changes nothing that the engine knows.
+fn is_beside_engine(update: &Value) -> bool {
+    let Some(update) = update.get("Update") else { return false };
+    BESIDE_ENGINE.iter().any(|member| update.get(member).is_some())
+        && update.get("ProvisionedThroughput").is_none_or(Value::is_null)
+}
+
+/// An UpdateTable without what the engine does not know; None when nothing else was asked for.
+fn for_engine(request: &Value) -> Option<Value> {
+    let mut rest = request.clone();
+    let Some(members) = rest.as_object_mut() else { return Some(rest) };
+    members.remove("WarmThroughput");
+    if let Some(updates) = members.get_mut("GlobalSecondaryIndexUpdates").and_then(Value::as_array_mut) {
+        let asked = updates.len();
+        updates.retain(|update| !is_beside_engine(update));
+        if updates.is_empty() && asked > 0 {
+            members.remove("GlobalSecondaryIndexUpdates");
+        }
+    }
+    let is_left = members.keys().any(|name| !matches!(name.as_str(), "TableName" | "AttributeDefinitions"));
+    (is_left || rest == *request).then_some(rest)
+}
