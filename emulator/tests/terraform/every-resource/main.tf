@@ -173,6 +173,22 @@ resource "aws_dynamodb_table" "capped" {
     type = "S"
   }
 
+  attribute {
+    name = "owner"
+    type = "S"
+  }
+
+  global_secondary_index {
+    name            = "by-owner"
+    hash_key        = "owner"
+    projection_type = "ALL"
+
+    on_demand_throughput {
+      max_read_request_units  = 30 + var.step
+      max_write_request_units = 40 + var.step
+    }
+  }
+
   on_demand_throughput {
     max_read_request_units  = 10 + var.step
     max_write_request_units = 20 + var.step
