@@ -67,6 +67,10 @@ fn take_lines(partial: &mut Vec<u8>, each: &mut impl FnMut(&str)) {
         start += end + 1;
     }
     partial.drain(..start);
+    if partial.is_empty() {
+        // Each environment has one of these, and most are idle: what a long line needed is not kept for them.
+        *partial = Vec::new();
+    }
     if partial.len() >= LINE_MAX_BYTES {
         each(&String::from_utf8_lossy(&std::mem::take(partial)));
     }
