@@ -236,9 +236,13 @@ impl TableBuckets {
         if self.own.is_exhausted(access, now_ms) {
             return Some(Whose::Table);
         }
-        let mut written = self.indexes.iter_mut().filter(|_| access == Access::Write);
-        let full = written.find(|(_, buckets)| buckets.is_exhausted(access, now_ms));
-        full.map(|(name, _)| Whose::Index(name.clone()))
+        if access == Access::Read {
+            return None;
+        }
+        let mut indexes = self.indexes.iter_mut();
+        indexes.find_map(|(name, buckets)| {
+            buckets.is_exhausted(access, now_ms).then(|| Whose::Index(name.clone()))
+        })
     }
 
     fn of(&mut self, index: Option<&str>, access: Access) -> Option<&mut Bucket> {
