@@ -230,7 +230,8 @@ impl TableBuckets {
     /// Whose throughput refuses: that of the index which is read; else the table's own, and for a write that of any index.
     /// AWS asks only the indexes that the write changes, which nobody knows before.
     fn exhausted(&mut self, target: Target<'_>, access: Access, now_ms: i64) -> Option<Whose> {
-        if let Some((name, buckets)) = target.index.and_then(|name| Some((name, self.indexes.get_mut(name)?))) {
+        if let Some((name, buckets)) = target.index.and_then(|name| Some((name, self.indexes.get_mut(name)?)))
+        {
             return buckets.is_exhausted(access, now_ms).then(|| Whose::Index(name.to_owned()));
         }
         if self.own.is_exhausted(access, now_ms) {

@@ -66,8 +66,7 @@ impl Warm {
             let before = self.indexes.get(&name).copied().unwrap_or_default();
             self.indexes.insert(name, units.or(before));
         }
-        self.indexes
-            .retain(|name, _| indexes_of(table).any(|index| index["IndexName"] == name.as_str()));
+        self.indexes.retain(|name, _| indexes_of(table).any(|index| index["IndexName"] == name.as_str()));
         self
     }
 

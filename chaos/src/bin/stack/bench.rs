@@ -122,11 +122,12 @@ fn worker_running(steps: &Steps, workdir: &Workdir) -> Result<[Figure; 5], Stack
 /// Each owner with a WebSocket session, so that final states are pushed.
 fn with_sessions(steps: &Steps, workdir: &Workdir) -> Result<[Figure; 2], StackError> {
     let steady = generator::at_rate(steps, workdir, &Open { rate: 300, seconds: 20, owners: OWNERS })?;
-    let most = generator::overload(steps, workdir, &Open { rate: 1_000, seconds: 10, owners: OWNERS })?;
+    // More than the goal: of what arrives last the final state comes after the end, however fast everything is.
+    let most = generator::overload(steps, workdir, &Open { rate: 1_050, seconds: 20, owners: OWNERS })?;
     Ok([
         Figure::at_most("POST /tasks p99, 300 tasks per second", steady.post_p99_ms, "ms", 50.0),
         Figure::at_least(
-            "from POST to pushed final state, 1,000 offered",
+            "from POST to pushed final state, 1,050 offered",
             most.finals_per_second,
             "/s",
             1_000.0,
