@@ -194,6 +194,11 @@ impl Account {
     }
 }
 
+/// Adds to a metric that counts.
+fn count(settings: &Settings, name: &str, dimensions: &[(&str, &str)], value: f64) {
+    settings.metrics.record(settings.clock.now_ms(), NAMESPACE, name, dimensions, value, Unit::Count);
+}
+
 /// On disk, or in memory.
 ///
 /// SQLite's `:memory:` keeps every page in its page cache and, after most commits that split or merge pages, walks that whole

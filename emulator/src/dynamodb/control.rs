@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dynoxide::actions::describe_table::DescribeTableRequest;
 use dynoxide::actions::list_tables::ListTablesRequest;
 use dynoxide::actions::update_time_to_live::{UpdateTimeToLiveRequest, UpdateTimeToLiveResponse};
 use dynoxide::{Database, DynoxideError};
@@ -228,11 +227,11 @@ impl Account {
     }
 
     fn configure_throttle(&self, table_name: String) -> dynoxide::Result<()> {
-        let described = self.database.describe_table(DescribeTableRequest { table_name })?;
+        let table = self.describe(table_name)?;
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-        let caps = control.index_caps.get(&described.table.table_name).cloned().unwrap_or_default();
+        let caps = control.index_caps.get(&table.table_name).cloned().unwrap_or_default();
         drop(control);
-        self.throttle.configure(&described.table, &caps);
+        self.throttle.configure(&table, &caps);
         Ok(())
     }
 

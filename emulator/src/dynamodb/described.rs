@@ -87,7 +87,7 @@ impl Account {
         Ok(answer.to_string())
     }
 
-    fn describe(&self, table_name: String) -> dynoxide::Result<TableDescription> {
+    pub(super) fn describe(&self, table_name: String) -> dynoxide::Result<TableDescription> {
         self.database.describe_table(DescribeTableRequest { table_name }).map(|described| described.table)
     }
 
@@ -139,9 +139,15 @@ pub(super) fn is_on_demand(table: &Map<String, Value>) -> bool {
     mode.is_some_and(|mode| mode == ON_DEMAND)
 }
 
-/// The global secondary indexes of a table, as it is described or asked for.
-pub(super) fn indexes_of(table: &Map<String, Value>) -> impl Iterator<Item = &Value> {
-    items(table.get("GlobalSecondaryIndexes"))
+/// Whether a table, as it is described, has a global secondary index of that name.
+pub(super) fn has_index(table: &Map<String, Value>, name: &str) -> bool {
+    items(table.get("GlobalSecondaryIndexes")).any(|index| index["IndexName"] == name)
+}
+
+/// The global secondary indexes of a table, as it is described.
+pub(super) fn indexes_mut(table: &mut Map<String, Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
+    let indexes = table.get_mut("GlobalSecondaryIndexes").and_then(Value::as_array_mut);
+    indexes.into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
 /// What a request says about global secondary indexes that it makes or changes, by name.

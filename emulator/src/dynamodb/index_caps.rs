@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::answer::Failure;
-use super::described::{index_requests, indexes_of, is_on_demand};
+use super::described::{has_index, index_requests, indexes_mut, is_on_demand};
 
 /// "To remove the specified OnDemandThroughput maximum from your index, set the value to -1."
 const NO_CAP: i64 = -1;
@@ -72,17 +72,14 @@ impl IndexCaps {
         }
         let on_demand = is_on_demand(table);
         self.0.retain(|name, caps| {
-            on_demand
-                && *caps != OnDemandThroughput::default()
-                && indexes_of(table).any(|index| index["IndexName"] == name.as_str())
+            on_demand && *caps != OnDemandThroughput::default() && has_index(table, name)
         });
         self
     }
 
     /// Writes `OnDemandThroughput` into the indexes of a table's description.
     pub(super) fn show(&self, table: &mut Map<String, Value>) {
-        let indexes = table.get_mut("GlobalSecondaryIndexes").and_then(Value::as_array_mut);
-        for index in indexes.into_iter().flatten().filter_map(Value::as_object_mut) {
+        for index in indexes_mut(table) {
             let name = index.get("IndexName").and_then(Value::as_str).unwrap_or_default();
             if let Some(caps) = self.of(name).and_then(|caps| serde_json::to_value(caps).ok()) {
                 index.insert("OnDemandThroughput".to_owned(), caps);

@@ -16,8 +16,7 @@ use super::answer::Failure;
 use super::capacity::{Billed, Metered, Target, meter};
 use super::decode::decode;
 use super::throttle::{Access, Throttled};
-use super::{Account, NAMESPACE};
-use crate::metrics::Unit;
+use super::{Account, count};
 
 type Outcome = Result<String, Failure>;
 
@@ -242,8 +241,7 @@ impl Account {
     }
 
     fn count(&self, name: &str, dimensions: &[(&str, &str)], value: f64) {
-        let now_ms = self.settings.clock.now_ms();
-        self.settings.metrics.record(now_ms, NAMESPACE, name, dimensions, value, Unit::Count);
+        count(&self.settings, name, dimensions, value);
     }
 }
 

@@ -6,7 +6,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dynoxide::actions::describe_table::DescribeTableRequest;
 use serde_json::{Map, Value, json};
 
 use super::Account;
@@ -63,8 +62,7 @@ impl Account {
         let table = self.names.bare(table);
         let mut keys = self.past.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if !keys.contains_key(table) {
-            let request = DescribeTableRequest { table_name: table.to_owned() };
-            let schema = self.database.describe_table(request).ok()?.table.key_schema;
+            let schema = self.describe(table.to_owned()).ok()?.key_schema;
             let names = schema.into_iter().map(|element| element.attribute_name).collect();
             keys.insert(table.to_owned(), names);
         }

@@ -59,6 +59,20 @@ impl Stand {
         self.done("DescribeTable", json!({ "TableName": table })).await["Table"].clone()
     }
 
+    /// A write to the table is refused in the words of its mode, for the throughput of what `resource` names, and measured
+    /// there. Reading goes on.
+    async fn refuses_a_write(&self, table: &str, resource: &str, dimensions: &[(&str, &str)], words: Words) {
+        let Words { exception, reasons, reason, message } = words;
+        let (name, refused) = self.refused("PutItem", putting(table, "b")).await;
+        assert_eq!((name.as_str(), &refused["message"]), (exception, &json!(message)));
+        let arn = format!("arn:aws:dynamodb:us-east-1:123456789012:{resource}");
+        assert_eq!(refused[reasons], json!([{"reason": reason, "resource": arn}]), "{refused}");
+        assert_eq!(self.sum("WriteThrottleEvents", dimensions), Some(1.0));
+        let of_operation = [("Operation", "PutItem"), ("TableName", table)];
+        assert_eq!(self.sum("ThrottledRequests", &of_operation), Some(1.0));
+        self.done("GetItem", getting(table, "a")).await;
+    }
+
     /// The sum of a metric since the start.
     fn sum(&self, name: &str, dimensions: &[(&str, &str)]) -> Option<f64> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -66,6 +80,24 @@ impl Stand {
         let metrics = &self.tables.account.settings.metrics;
         metrics.statistics(&id, Unit::Count.name(), START_MS, START_MS + 60_000).map(|set| set.sum)
     }
+}
+
+/// What a throttle says. The name of the list of reasons differs in case between the two exceptions.
+struct Words {
+    exception: &'static str,
+    reasons: &'static str,
+    reason: &'static str,
+    message: &'static str,
+}
+
+const fn of_on_demand(reason: &'static str) -> Words {
+    let message = "Throughput exceeds the maximum OnDemandThroughput configured on table or index";
+    Words { exception: "ThrottlingException", reasons: "throttlingReasons", reason, message }
+}
+
+const fn of_provisioned(reason: &'static str, message: &'static str) -> Words {
+    let exception = "ProvisionedThroughputExceededException";
+    Words { exception, reasons: "ThrottlingReasons", reason, message }
 }
 
 fn definition(name: &str, more: Value) -> Value {
@@ -134,31 +166,18 @@ async fn a_table_beyond_its_throughput_is_refused_with_the_reason_of_its_mode() 
     large["Item"]["v"] = json!({"S": "x".repeat(300 * 1024)});
     stand.done("PutItem", large).await;
 
-    for (table, exception, reasons, reason, message) in [
-        (
-            "on-demand",
-            "ThrottlingException",
-            "throttlingReasons",
-            "TableWriteMaxOnDemandThroughputExceeded",
-            "Throughput exceeds the maximum OnDemandThroughput configured on table or index",
-        ),
+    for (table, words) in [
+        ("on-demand", of_on_demand("TableWriteMaxOnDemandThroughputExceeded")),
         (
             "provisioned",
-            "ProvisionedThroughputExceededException",
-            "ThrottlingReasons",
-            "TableWriteProvisionedThroughputExceeded",
-            "The level of configured provisioned throughput for the table was exceeded. \
-             Consider increasing your provisioning level with the UpdateTable API.",
+            of_provisioned(
+                "TableWriteProvisionedThroughputExceeded",
+                "The level of configured provisioned throughput for the table was exceeded. \
+                 Consider increasing your provisioning level with the UpdateTable API.",
+            ),
         ),
     ] {
-        let (name, refused) = stand.refused("PutItem", putting(table, "b")).await;
-        assert_eq!((name.as_str(), &refused["message"]), (exception, &json!(message)));
-        let arn = format!("arn:aws:dynamodb:us-east-1:123456789012:table/{table}");
-        assert_eq!(refused[reasons], json!([{"reason": reason, "resource": arn}]), "{refused}");
-        assert_eq!(stand.sum("WriteThrottleEvents", &[("TableName", table)]), Some(1.0));
-        let dimensions = [("Operation", "PutItem"), ("TableName", table)];
-        assert_eq!(stand.sum("ThrottledRequests", &dimensions), Some(1.0));
-        stand.done("GetItem", getting(table, "a")).await;
+        stand.refuses_a_write(table, &format!("table/{table}"), &[("TableName", table)], words).await;
     }
     stand.clock.advance(Duration::from_secs(2));
     stand.put("on-demand", "b").await;
@@ -245,34 +264,21 @@ async fn a_write_waits_for_the_slowest_index_and_a_read_for_the_index_that_it_re
     large["Item"]["v"] = json!({"S": "x".repeat(300 * 1024)});
     stand.done("PutItem", large).await;
 
-    for (table, exception, reasons, reason, message) in [
-        (
-            "on-demand",
-            "ThrottlingException",
-            "throttlingReasons",
-            "IndexWriteMaxOnDemandThroughputExceeded",
-            "Throughput exceeds the maximum OnDemandThroughput configured on table or index",
-        ),
+    for (table, words) in [
+        ("on-demand", of_on_demand("IndexWriteMaxOnDemandThroughputExceeded")),
         (
             "provisioned",
-            "ProvisionedThroughputExceededException",
-            "ThrottlingReasons",
-            "IndexWriteProvisionedThroughputExceeded",
-            "The level of configured provisioned throughput for one or more global secondary indexes of the table was \
-             exceeded. Consider increasing your provisioning level for the under-provisioned global secondary indexes \
-             with the UpdateTable API",
+            of_provisioned(
+                "IndexWriteProvisionedThroughputExceeded",
+                "The level of configured provisioned throughput for one or more global secondary indexes of the table \
+                 was exceeded. Consider increasing your provisioning level for the under-provisioned global secondary \
+                 indexes with the UpdateTable API",
+            ),
         ),
     ] {
-        let (name, refused) = stand.refused("PutItem", putting(table, "b")).await;
-        assert_eq!((name.as_str(), &refused["message"]), (exception, &json!(message)));
-        let arn = format!("arn:aws:dynamodb:us-east-1:123456789012:table/{table}/index/by-owner");
-        assert_eq!(refused[reasons], json!([{"reason": reason, "resource": arn}]), "{refused}");
         let by_index = [("GlobalSecondaryIndexName", "by-owner"), ("TableName", table)];
-        assert_eq!(stand.sum("WriteThrottleEvents", &by_index), Some(1.0));
+        stand.refuses_a_write(table, &format!("table/{table}/index/by-owner"), &by_index, words).await;
         assert_eq!(stand.sum("WriteThrottleEvents", &[("TableName", table)]), None);
-        let dimensions = [("Operation", "PutItem"), ("TableName", table)];
-        assert_eq!(stand.sum("ThrottledRequests", &dimensions), Some(1.0));
-        stand.done("GetItem", getting(table, "a")).await;
     }
     let scan = json!({"TableName": "on-demand", "IndexName": "by-owner"});
     stand.done("Scan", scan.clone()).await;

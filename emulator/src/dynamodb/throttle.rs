@@ -9,11 +9,10 @@ use dynoxide::actions::{
 use dynoxide::types::OnDemandThroughput;
 use serde_json::{Value, json};
 
-use super::NAMESPACE;
 use super::capacity::Target;
+use super::count;
 use super::described::ON_DEMAND;
 use super::index_caps::IndexCaps;
-use crate::metrics::Unit;
 use crate::settings::Settings;
 
 /// An on-demand cap holds one second of its rate: nobody documents more, and the stricter is chosen.
@@ -359,7 +358,6 @@ impl Throttle {
     }
 
     fn count(&self, name: &str, dimensions: &[(&str, &str)], value: f64) {
-        let now_ms = self.settings.clock.now_ms();
-        self.settings.metrics.record(now_ms, NAMESPACE, name, dimensions, value, Unit::Count);
+        count(&self.settings, name, dimensions, value);
     }
 }

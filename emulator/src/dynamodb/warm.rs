@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::answer::Failure;
-use super::described::{index_requests, indexes_of, is_on_demand};
+use super::described::{has_index, index_requests, indexes_mut, is_on_demand};
 
 /// What AWS gives an on-demand table or index that asks for nothing else.
 const ON_DEMAND: Units = Units { read: Some(12_000), write: Some(4_000) };
@@ -66,7 +66,7 @@ impl Warm {
             let before = self.indexes.get(&name).copied().unwrap_or_default();
             self.indexes.insert(name, units.or(before));
         }
-        self.indexes.retain(|name, _| indexes_of(table).any(|index| index["IndexName"] == name.as_str()));
+        self.indexes.retain(|name, _| has_index(table, name));
         self
     }
 
@@ -74,8 +74,7 @@ impl Warm {
     /// which is still on its way.
     pub(super) fn show(&self, table: &mut Map<String, Value>, is_new: bool) {
         let on_demand = is_on_demand(table);
-        let indexes = table.get_mut("GlobalSecondaryIndexes").and_then(Value::as_array_mut);
-        for index in indexes.into_iter().flatten().filter_map(Value::as_object_mut) {
+        for index in indexes_mut(table) {
             let name = index.get("IndexName").and_then(Value::as_str).unwrap_or_default();
             let asked = self.indexes.get(name).copied();
             describe(index, asked, on_demand, is_new);
