@@ -80,6 +80,10 @@ pub const PUSHES_IN_FLIGHT_MAX: usize = 16 * PUSHES_IN_FLIGHT_PER_OWNER_MAX;
 /// read must not cost the others their time. It catches up with `watch`.
 pub const PUSH_FAILURES_PER_CONNECTION_MAX: u32 = 2;
 
+/// How long the news that a task has begun is held back: a task that has ended by then costs one push and not two. AWS: every
+/// `PostToConnection` is billed, and all of an account share a rate.
+pub const BEGUN_HELD: DurationMs = DurationMs(100);
+
 /// How long pushes may go on when the work of a batch is done: until then the batch is not answered.
 pub const PUSH_GRACE: DurationMs = DurationMs(600);
 

@@ -2,8 +2,9 @@
 //!
 //! Each connection has its own outbox and at most one push under way, and each owner its share of the pushes, so that clients
 //! that do not read hold up nobody but themselves. What waits in an outbox is overtaken by what is newer: a client drops a push whose version is not above
-//! what it has.
+//! what it has. That a task has begun waits a moment before it goes there: most tasks have ended by then.
 
+mod held;
 mod outbox;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +20,8 @@ use crate::id::{ConnectionId, Owner, TaskId};
 use crate::limits;
 use crate::ports::{Change, Clock, Connections, Pushed, Pusher};
 use crate::time::EpochMs;
-use crate::wire::{ServerMessage, Task};
+use crate::wire::{ServerMessage, Status, Task};
+use held::Held;
 use outbox::{Message, Outboxes, Parcel};
 
 /// What became of the pushes.
@@ -49,6 +51,8 @@ enum Step {
 enum Next {
     Step(Step),
     Change(Change),
+    /// Has been held back for long enough.
+    Due(Change),
     /// No further change will come.
     Closed,
     /// And nothing is left to be done.
@@ -67,6 +71,7 @@ struct Round<'a, N, P, C> {
     notifier: &'a Notifier<N, P, C>,
     under_way: FuturesUnordered<BoxFuture<'a, Step>>,
     audiences: HashMap<Owner, Audience>,
+    held: Held<'a>,
     outboxes: Outboxes,
     report: PushReport,
     is_open: bool,
@@ -84,6 +89,7 @@ impl<N: Connections, P: Pusher, C: Clock> Notifier<N, P, C> {
             notifier: self,
             under_way: FuturesUnordered::new(),
             audiences: HashMap::new(),
+            held: Held::default(),
             outboxes: Outboxes::default(),
             report: PushReport::default(),
             is_open: true,
@@ -120,6 +126,9 @@ impl<N: Connections, P: Pusher, C: Clock> Round<'_, N, P, C> {
             {
                 return Poll::Ready(change.map_or(Next::Closed, Next::Change));
             }
+            if let Poll::Ready(change) = self.held.poll_due(context, &self.notifier.clock) {
+                return Poll::Ready(Next::Due(change));
+            }
             match self.under_way.poll_next_unpin(context) {
                 Poll::Ready(Some(step)) => Poll::Ready(Next::Step(step)),
                 Poll::Ready(None) if !self.is_open => Poll::Ready(Next::Done),
@@ -133,14 +142,50 @@ impl<N: Connections, P: Pusher, C: Clock> Round<'_, N, P, C> {
     fn take(&mut self, next: Next) {
         match next {
             Next::Change(change) => self.changed(change),
+            Next::Due(change) => self.announce(change),
             Next::Step(Step::Found { owner, connections }) => self.found(owner, connections),
             Next::Step(Step::Pushed { parcel, outcome }) => self.pushed(parcel, outcome),
-            Next::Closed | Next::Done => self.is_open = false,
+            Next::Closed => self.closed(),
+            Next::Done => {}
         }
         self.start_pushes();
     }
 
     fn changed(&mut self, change: Change) {
+        self.ask(&change.owner);
+        if change.task.status == Status::Running {
+            self.held.put(change, self.notifier.clock.now());
+        } else {
+            self.held.overtake(change.task.id);
+            self.announce(change);
+        }
+    }
+
+    /// What is held back now will not be overtaken any more.
+    fn closed(&mut self) {
+        self.is_open = false;
+        while let Some(change) = self.held.take() {
+            self.announce(change);
+        }
+    }
+
+    /// Asks for the connections of an owner whose connections are neither known nor asked for.
+    fn ask(&mut self, owner: &Owner) {
+        if self.audiences.contains_key(owner) {
+            return;
+        }
+        self.audiences.insert(owner.clone(), Audience::Asked(BTreeMap::new()));
+        let (connections, owner) = (&self.notifier.connections, owner.clone());
+        let ask = async move {
+            let connections = connections.of_owner(&owner).await;
+            Step::Found { owner, connections }
+        };
+        self.under_way.push(ask.boxed());
+    }
+
+    fn announce(&mut self, change: Change) {
+        // Once more, because the answer to the first time may have been an error.
+        self.ask(&change.owner);
         let Some(message) = message(change.task) else {
             self.report.failed += 1;
             return;
@@ -152,16 +197,7 @@ impl<N: Connections, P: Pusher, C: Clock> Round<'_, N, P, C> {
                 }
             }
             Some(Audience::Asked(waiting)) => outbox::put_newest(waiting, message),
-            None => {
-                let waiting = BTreeMap::from([(message.task_id, message)]);
-                self.audiences.insert(change.owner.clone(), Audience::Asked(waiting));
-                let connections = &self.notifier.connections;
-                let ask = async move {
-                    let connections = connections.of_owner(&change.owner).await;
-                    Step::Found { owner: change.owner, connections }
-                };
-                self.under_way.push(ask.boxed());
-            }
+            None => {}
         }
     }
 
@@ -209,7 +245,7 @@ impl<N: Connections, P: Pusher, C: Clock> Round<'_, N, P, C> {
             Audience::Asked(waiting) => waiting.len(),
             Audience::Known(_) => 0,
         });
-        let left = self.outboxes.left() + asked.sum::<usize>();
+        let left = self.outboxes.left() + self.held.len() + asked.sum::<usize>();
         PushReport { failed: self.report.failed + count(left), ..self.report }
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,7 +16,7 @@ use task_core::notify::{Notifier, PushReport};
 use task_core::ports::{Change, Clock as _, Connections as _, Pushed, Pusher};
 use task_core::record::TaskRecord;
 use task_core::testing::{ManualClock, Memory, SeededRandom};
-use task_core::wire::{ServerMessage, Task};
+use task_core::wire::{ServerMessage, Status, Task};
 use task_core::{ConnectionId, DurationMs, EpochMs, Owner, Version, limits};
 
 /// What a push to a connection is like.
@@ -232,4 +233,67 @@ fn pushing_ends_at_its_deadline_and_counts_what_it_gave_up() {
     let report = notify(&lines, &Memory::default(), changes, DurationMs(100));
     assert_eq!(report, PushReport { sent: 0, gone: 0, failed: 2 });
     assert_eq!((&lines.clock).now(), EpochMs(100));
+}
+
+/// A task of Alice's in one state after another, each at its time in milliseconds.
+fn life(states: &[(u64, Status)]) -> Vec<(EpochMs, Change)> {
+    let first = change(&SeededRandom::new(1));
+    let change = |(version, (at, status)): (u64, &(u64, Status))| {
+        let mut change = first.clone();
+        (change.task.version, change.task.status) = (Version(version), *status);
+        (EpochMs(*at), change)
+    };
+    (2..).zip(states).map(change).collect()
+}
+
+/// What Alice hears of such a life, and when. The work ends at `end`.
+fn heard(life: Vec<(EpochMs, Change)>, end: u64) -> Vec<(Status, u64)> {
+    let lines = Lines::new([("quick".to_owned(), Line::Quick)]);
+    let memory = &Memory::default();
+    let clock = &lines.clock;
+    let notifier = Notifier { connections: memory, pusher: &lines, clock };
+    let changes = stream::unfold(life.into_iter(), |mut left| async move {
+        let next = left.next();
+        let at = next.as_ref().map_or(EpochMs(end), |(at, _)| *at);
+        clock.sleep(at.since(clock.now())).await;
+        next.map(|(_, change)| (change, left))
+    });
+    clock.block_on(async {
+        memory.add(&alice(), lines.lines.keys().next().unwrap(), clock.now()).await.unwrap();
+        notifier.notify(pin!(changes), EpochMs(MINUTE.0)).await
+    });
+    lines.got("quick").into_iter().map(|(task, at)| (task.status, at.0)).collect()
+}
+
+/// Of every push of these tests.
+const PUSH_MS: u64 = 1;
+const HELD_MS: u64 = limits::BEGUN_HELD.0;
+
+#[test]
+fn the_beginning_of_short_work_is_not_told_and_its_end_is_told_at_once() {
+    let life = life(&[(10, Status::Running), (10 + HELD_MS - 1, Status::Succeeded)]);
+    assert_eq!(heard(life, 500), [(Status::Succeeded, 10 + HELD_MS - 1 + PUSH_MS)]);
+}
+
+#[test]
+fn the_beginning_of_long_work_is_told_while_it_goes_on() {
+    let life = life(&[(10, Status::Running), (400, Status::Succeeded)]);
+    let expected = [(Status::Running, 10 + HELD_MS + PUSH_MS), (Status::Succeeded, 400 + PUSH_MS)];
+    assert_eq!(heard(life, 500), expected);
+}
+
+#[test]
+fn a_beginning_whose_end_was_not_written_is_told_with_the_end_of_the_batch() {
+    assert_eq!(heard(life(&[(10, Status::Running)]), 20), [(Status::Running, 20 + PUSH_MS)]);
+}
+
+/// The one that is overtaken was the next to be due.
+#[test]
+fn a_beginning_is_held_back_for_its_own_time_whatever_becomes_of_others() {
+    let mut both = life(&[(10, Status::Running), (30, Status::Succeeded)]);
+    let other = change(&SeededRandom::new(2));
+    let other = Change { task: Task { status: Status::Running, version: Version(2), ..other.task }, ..other };
+    both.insert(1, (EpochMs(20), other));
+    let expected = [(Status::Succeeded, 30 + PUSH_MS), (Status::Running, 20 + HELD_MS + PUSH_MS)];
+    assert_eq!(heard(both, 500), expected);
 }
