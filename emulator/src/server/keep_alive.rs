@@ -72,7 +72,7 @@ where
         }
         if activity.is_idle_since(begun) {
             let parts = connection.into_parts();
-            return Ok(parts.map(|parts| parts.io.into_inner().with_unread(parts.read_buf)));
+            return Ok(parts.map(|parts| parts.io.into_inner().with_unread(&parts.read_buf)));
         }
     }
 }
@@ -124,8 +124,9 @@ impl Link {
         Self { stream, unread: Bytes::new(), activity: Arc::default() }
     }
 
-    fn with_unread(self, unread: Bytes) -> Self {
-        Self { unread, ..self }
+    /// Copied: even if nothing is left of them, hyper's bytes would keep its whole buffer.
+    fn with_unread(self, unread: &[u8]) -> Self {
+        Self { unread: Bytes::copy_from_slice(unread), ..self }
     }
 
     /// Until there is something to read, be it the end.
@@ -243,6 +244,18 @@ mod tests {
         client.write_all(rest).await.unwrap();
         until_idle_answering(link, b"whole").await.unwrap();
         read_until(&mut client, b"whole").await;
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_keeps_no_buffer() {
+        for (sent, unread) in [(REQUEST, 0), (&REQUEST[..9], 9)] {
+            let (mut client, link) = connected().await;
+            client.write_all(sent).await.unwrap();
+            let link = until_idle_answering(link, b"").await.unwrap();
+            // What is static has no buffer and cannot become one's own.
+            let kept = link.unread.try_into_mut().map_or(0, |buffer| buffer.capacity());
+            assert_eq!(kept, unread);
+        }
     }
 
     #[tokio::test]
