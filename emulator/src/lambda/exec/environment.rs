@@ -283,18 +283,15 @@ async fn live_once(
         // It polls from now on. What it finds is told at the first invocation; whether it may look, already here.
         proxy::may_read_faults(spec);
     }
-    let variables = process::variables(
-        spec,
-        &Place {
-            runtime_api: &runtime_api,
-            log_stream: &sandbox.stream,
-            scratch: &sandbox.scratch,
-            wrapper: proxy.as_ref().map(|proxy| proxy.wrapper.as_path()),
-        },
-    );
+    let place = Place {
+        runtime_api: &runtime_api,
+        log_stream: &sandbox.stream,
+        scratch: &sandbox.scratch,
+        wrapper: proxy.as_ref().map(|proxy| proxy.wrapper.as_path()),
+    };
     let (output, writer) = Output::new().map_err(InitFailure::machine)?;
     let born = Instant::now();
-    let child = process::spawn(spec, &variables, &writer).await?;
+    let child = process::spawn(spec, &place, &writer).await?;
     drop(writer);
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
     host.guardian.started(pid);

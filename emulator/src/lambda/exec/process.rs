@@ -16,6 +16,10 @@ use super::pool::InitFailure;
 const BUSY_TRIES: usize = 500;
 const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
+/// By how much functions stand behind the emulator when there is more to do than processors: it serves them all, so that
+/// what it does next is what most of them wait for.
+const NICENESS: i32 = 5;
+
 /// The parts of the environment variables that differ between environments of one version.
 pub(crate) struct Place<'a> {
     pub(crate) runtime_api: &'a str,
@@ -39,7 +43,7 @@ fn defaults(spec: &Spec) -> BTreeMap<String, String> {
     values.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-pub(crate) fn variables(spec: &Spec, place: &Place<'_>) -> BTreeMap<String, String> {
+fn variables(spec: &Spec, place: &Place<'_>) -> BTreeMap<String, String> {
     let host = &spec.host;
     let root = spec.code.directory.display();
     let region = host.settings.region.to_string();
@@ -81,18 +85,16 @@ pub(crate) fn variables(spec: &Spec, place: &Place<'_>) -> BTreeMap<String, Stri
 }
 
 /// Starts the process in a group of its own, so that whatever it starts can be stopped and killed with it.
-pub(crate) async fn spawn(
-    spec: &Spec,
-    variables: &BTreeMap<String, String>,
-    output: &PipeWriter,
-) -> Result<Child, InitFailure> {
+pub(crate) async fn spawn(spec: &Spec, place: &Place<'_>, output: &PipeWriter) -> Result<Child, InitFailure> {
+    // Gone with the start: each environment would keep its own for as long as it lives.
+    let variables = variables(spec, place);
     let executable = spec.code.directory.join("bootstrap");
     for _ in 0..BUSY_TRIES {
         let stdout = output.try_clone().map_err(InitFailure::machine)?;
         let stderr = output.try_clone().map_err(InitFailure::machine)?;
         let started = Command::new(&executable)
             .env_clear()
-            .envs(variables)
+            .envs(&variables)
             .current_dir(&spec.code.directory)
             .process_group(0)
             .stdin(Stdio::null())
@@ -101,7 +103,10 @@ pub(crate) async fn spawn(
             .kill_on_drop(true)
             .spawn();
         match started {
-            Ok(child) => return Ok(child),
+            Ok(child) => {
+                step_back(&child);
+                return Ok(child);
+            }
             Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
                 tokio::time::sleep(BUSY_PAUSE).await;
             }
@@ -116,6 +121,14 @@ pub(crate) async fn spawn(
         }
     }
     Err(InitFailure::machine(ErrorKind::ExecutableFileBusy.into()))
+}
+
+/// Where this fails the function runs like any other process.
+fn step_back(child: &Child) {
+    let pid = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.try_into().ok()?));
+    if let (Some(pid), Ok(own)) = (pid, rustix::process::getpriority_process(None)) {
+        rustix::process::setpriority_process(Some(pid), own.saturating_add(NICENESS)).ok();
+    }
 }
 
 /// The words in which Lambda reports how a runtime ended.
