@@ -212,6 +212,7 @@ impl Account {
         let table = self.names.bare(&table);
         match operation {
             "CreateTable" | "UpdateTable" => self.configure_throttle(table.to_owned())?,
+            "UpdateTimeToLive" => self.expiry.suspect_all(),
             "DeleteTable" => {
                 self.throttle.forget(table);
                 let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
