@@ -52,6 +52,14 @@ impl Stream {
         self.first_number += u64::from(dropped > 0);
         dropped
     }
+
+    /// Gives back what most of is empty. Every environment that ever was has a stream, and each would keep the room that it
+    /// once needed.
+    fn trim(&mut self) {
+        if self.events.len() < self.events.capacity() / 2 {
+            self.events.shrink_to_fit();
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +137,7 @@ impl Store {
             while freed <= wanted && !fullest.events.is_empty() {
                 freed += fullest.drop_oldest();
             }
+            fullest.trim();
             self.bytes -= freed;
         }
     }
@@ -142,6 +151,7 @@ impl Store {
                 while stream.events.front().is_some_and(|event| event.at_ms < oldest_ms) {
                     self.bytes -= stream.drop_oldest();
                 }
+                stream.trim();
             }
         }
     }
@@ -166,6 +176,26 @@ mod tests {
         let stream = &store.groups["g"].streams["s"];
         assert_eq!(stream.events.back().unwrap().at_ms, 199);
         assert_eq!(stream.first_number + stream.events.len() as u64, 200);
+    }
+
+    #[test]
+    fn what_was_dropped_leaves_no_room_behind() {
+        let mut store = Store::new(1024 * 1024);
+        for stream in ["a", "b", "c"] {
+            for number in 0..100_000 {
+                store.append("g", stream, event(number, 10), number);
+            }
+        }
+        let group = store.groups.get_mut("g").unwrap();
+        group.retention_days = Some(1);
+        let is_tight = |store: &Store| {
+            let streams = store.groups["g"].streams.values();
+            streams.map(|stream| &stream.events).all(|kept| kept.capacity() <= 2 * kept.len() + 4)
+        };
+        assert!(is_tight(&store));
+        store.expire(2 * 24 * 3600 * 1000);
+        assert!(store.groups["g"].streams.values().all(|stream| stream.events.is_empty()));
+        assert!(is_tight(&store));
     }
 
     #[test]
