@@ -5,7 +5,7 @@
 //! another way, by arithmetic or in the text of a statement, or was there before the start, waits for the sweep of the hour.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Expired items go within two days on AWS; here within a minute, so that a test sees it.
 const MINUTE_SECONDS: i64 = 60;
@@ -67,7 +67,7 @@ impl Expiry {
         is_due
     }
 
-    fn noted(&self) -> std::sync::MutexGuard<'_, Noted> {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

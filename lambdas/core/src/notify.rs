@@ -152,8 +152,9 @@ impl<N: Connections, P: Pusher, C: Clock> Round<'_, N, P, C> {
     }
 
     fn changed(&mut self, change: Change) {
-        self.ask(&change.owner);
         if change.task.status == Status::Running {
+            // Meanwhile, so that the end of the work need not wait for the answer.
+            self.ask(&change.owner);
             self.held.put(change, self.notifier.clock.now());
         } else {
             self.held.overtake(change.task.id);
@@ -184,7 +185,7 @@ impl<N: Connections, P: Pusher, C: Clock> Round<'_, N, P, C> {
     }
 
     fn announce(&mut self, change: Change) {
-        // Once more, because the answer to the first time may have been an error.
+        // Perhaps once more: an answer that was an error is forgotten.
         self.ask(&change.owner);
         let Some(message) = message(change.task) else {
             self.report.failed += 1;
