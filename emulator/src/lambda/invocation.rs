@@ -172,7 +172,7 @@ async fn run_here(admitted: Admitted) -> Finished {
     let settings = &pool.spec.host.settings;
     let measure = Measure::new(settings, &request.function);
     measure.concurrency(running.function.load(Ordering::SeqCst), account_running);
-    let Outcome { result, tail, duration_ms } = lend(&pool, &request).await;
+    let Outcome { result, tail, duration_ms } = pool.spec.host.turns.run(lend(&pool, &request)).await;
     measure.invocation(duration_ms, result.is_err());
     drop(running);
     Finished { result, version: pool.spec.version.clone(), tail }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::guardian::Guardian;
+use super::turns::Turns;
 use crate::iam::Credentials;
 use crate::lambda::code::{Code, private_directory};
 use crate::lambda::faults::Faults;
@@ -18,6 +19,7 @@ pub(crate) struct Host {
     pub(crate) options: Options,
     pub(crate) faults: Faults,
     pub(crate) guardian: Guardian,
+    pub(crate) turns: Turns,
     /// Unpacked code and scratch directories; private to this process, removed at its end.
     pub(crate) root: PathBuf,
 }
@@ -27,7 +29,14 @@ impl Host {
         let root = std::env::temp_dir().join(format!("emulator-lambda-{}", uuid::Uuid::new_v4().simple()));
         private_directory(&root)?;
         let guardian = Guardian::start(&root)?;
-        Ok(Self { settings, options, faults: Faults::default(), guardian, root })
+        Ok(Self {
+            settings,
+            options,
+            faults: Faults::default(),
+            guardian,
+            turns: Turns::of_this_machine(),
+            root,
+        })
     }
 }
 

@@ -10,6 +10,7 @@ mod pool;
 mod process;
 mod proxy;
 mod runtime_api;
+mod turns;
 
 pub(crate) use environment::{Ending, Job};
 pub(crate) use host::{Host, Spec};
