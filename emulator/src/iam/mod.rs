@@ -79,6 +79,11 @@ pub trait PolicySource: Send + Sync + 'static {
     fn is_empty(&self) -> bool {
         false
     }
+
+    /// ARNs of the queues whose dead letters go to this one.
+    fn dead_letter_sources(&self, _arn: &str) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A call that the policies do not allow, in AWS's words.
@@ -227,16 +232,24 @@ impl Iam {
         Some(refusal::response(request, &denied))
     }
 
-    /// With the paths in the ARNs of what IAM has, which no call names.
+    /// With what no call names: the paths in the ARNs of what IAM has, and where dead letters came from.
     fn needs(&self, request: &AwsRequest, account_id: &str) -> Vec<Need> {
         let mut needs = needs::of(request, account_id);
-        if request.service == "iam" {
-            let identities = self.identities();
-            for need in &mut needs {
-                if let Some(arn) = identities.with_path(&need.resource) {
-                    need.resource = arn.to_owned();
+        match request.service.as_str() {
+            "iam" => {
+                let identities = self.identities();
+                for need in &mut needs {
+                    if let Some(arn) = identities.with_path(&need.resource) {
+                        need.resource = arn.to_owned();
+                    }
                 }
             }
+            "sqs" => {
+                if let Some((dead_letters, queues)) = needs::moved_back(&needs).zip(self.source("sqs")) {
+                    needs.extend(queues.dead_letter_sources(dead_letters).into_iter().map(needs::sending_to));
+                }
+            }
+            _ => {}
         }
         needs
     }
@@ -251,7 +264,7 @@ impl Iam {
                 let action = needs::form_value(request, "Action");
                 action.is_some_and(|action| WITHOUT_SIGNATURE.contains(&action.as_str()))
             }
-            "s3" | "sqs" => needs::of(request, account_id).iter().all(|need| {
+            "s3" | "sqs" => self.needs(request, account_id).iter().all(|need| {
                 need.put(now_ms, |ask| {
                     let policy = self.resource_policy(ask.resource);
                     policy.is_some_and(|policy| policy.allows(ask, &Caller::Anonymous))

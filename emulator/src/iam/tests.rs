@@ -243,6 +243,42 @@ async fn the_policy_of_a_resource_allows_the_role_it_names_and_denies_whom_it_de
     assert!(message(&receive).ends_with("with an explicit deny in a resource-based policy"));
 }
 
+/// Two queues whose dead letters go to one.
+struct TwoSources;
+
+const DEAD_LETTERS: &str = "arn:aws:sqs:us-east-1:123456789012:dead";
+
+impl PolicySource for TwoSources {
+    fn policy(&self, _arn: &str) -> Option<Arc<Policy>> {
+        None
+    }
+
+    fn dead_letter_sources(&self, arn: &str) -> Vec<String> {
+        let sources = [QUEUE.to_owned(), format!("{QUEUE}-2")];
+        if arn == DEAD_LETTERS { sources.into() } else { Vec::new() }
+    }
+}
+
+#[tokio::test]
+async fn moving_dead_letters_back_needs_to_send_to_each_queue_that_they_may_come_from() {
+    let fixture = Fixture::new().await;
+    fixture.iam.set_policy_source("sqs", Arc::new(TwoSources));
+    let back = json!({"SourceArn": DEAD_LETTERS});
+    let elsewhere = json!({"SourceArn": DEAD_LETTERS, "DestinationArn": QUEUE});
+    let start = |body: &Value| fixture.judge("sqs", "AmazonSQS.StartMessageMoveTask", body);
+    fixture.allow("dead-letters", json!([statement("Allow", "sqs:*", DEAD_LETTERS)])).await;
+    for body in [&back, &elsewhere] {
+        let denied = start(body).unwrap();
+        let words = format!("sqs:sendmessage on resource: {QUEUE} because");
+        assert!(message(&denied).contains(&words), "{}", message(&denied));
+    }
+    fixture.allow("one-source", json!([statement("Allow", "sqs:SendMessage", QUEUE)])).await;
+    assert!(start(&elsewhere).is_none());
+    assert!(message(&start(&back).unwrap()).contains(&format!("{QUEUE}-2 because")));
+    fixture.allow("both", json!([statement("Allow", "sqs:SendMessage", &format!("{QUEUE}*"))])).await;
+    assert!(start(&back).is_none());
+}
+
 #[tokio::test]
 async fn other_callers_are_the_administrator_and_an_enforcement_that_is_off_judges_nobody() {
     let fixture = Fixture::new().await;

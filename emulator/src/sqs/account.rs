@@ -43,6 +43,10 @@ impl PolicySource for Account {
     fn policy(&self, arn: &str) -> Option<Arc<iam::Policy>> {
         self.by_arn(arn)?.attributes().policy.as_ref().map(|policy| Arc::clone(policy.rules()))
     }
+
+    fn dead_letter_sources(&self, arn: &str) -> Vec<String> {
+        self.sources_of(arn).iter().map(|queue| queue.arn.to_string()).collect()
+    }
 }
 
 impl Account {

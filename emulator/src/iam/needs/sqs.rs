@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::{Need, Place, form_value, target};
 use crate::wire::AwsRequest;
 
+const SEND: &str = "sqs:SendMessage";
+const START_MOVE: &str = "sqs:StartMessageMoveTask";
+
 /// The members that name a queue, borrowed where they can be: a batch of a megabyte is not copied to find them.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -26,7 +29,7 @@ pub(super) fn needs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         place.arn("sqs", by_url.or(names.queue_name.as_deref()).unwrap_or_default())
     };
     let action = match operation.as_str() {
-        "SendMessage" | "SendMessageBatch" => "sqs:SendMessage",
+        "SendMessage" | "SendMessageBatch" => SEND,
         "ReceiveMessage" => "sqs:ReceiveMessage",
         "DeleteMessage" | "DeleteMessageBatch" => "sqs:DeleteMessage",
         "ChangeMessageVisibility" | "ChangeMessageVisibilityBatch" => "sqs:ChangeMessageVisibility",
@@ -72,11 +75,19 @@ fn source_of(task_handle: &str) -> Option<String> {
 /// sqs:SendMessage of the destination queue".
 fn moving(names: &Names) -> Vec<Need> {
     let source = names.source_arn.clone().unwrap_or_default();
-    let of_source =
-        ["sqs:StartMessageMoveTask", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+    let of_source = [START_MOVE, "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
     let mut all: Vec<Need> = of_source.into_iter().map(|action| Need::new(action, source.clone())).collect();
-    if let Some(destination) = &names.destination_arn {
-        all.push(Need::new("sqs:SendMessage", destination.clone()));
-    }
+    all.extend(names.destination_arn.clone().map(sending_to));
     all
+}
+
+/// The queue whose messages are to go back to where they came from: a move task without a destination.
+pub(in crate::iam) fn moved_back(needs: &[Need]) -> Option<&str> {
+    let start = needs.iter().find(|need| need.action == START_MOVE)?;
+    let has_destination = needs.iter().any(|need| need.action == SEND);
+    (!has_destination).then_some(start.resource.as_str())
+}
+
+pub(in crate::iam) fn sending_to(queue_arn: String) -> Need {
+    Need::new(SEND, queue_arn)
 }
