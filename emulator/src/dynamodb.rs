@@ -12,6 +12,7 @@ mod expiry;
 mod index_caps;
 mod items;
 mod names;
+mod pages;
 mod past;
 pub(crate) mod statement;
 mod throttle;

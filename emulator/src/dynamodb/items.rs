@@ -16,7 +16,7 @@ use super::answer::Failure;
 use super::capacity::{Billed, Metered, Target, meter};
 use super::decode::decode;
 use super::throttle::{Access, Throttled};
-use super::{Account, count};
+use super::{Account, count, pages};
 
 type Outcome = Result<String, Failure>;
 
@@ -28,8 +28,8 @@ impl Account {
             "UpdateItem" => self.single(operation, body, Database::update_item),
             "DeleteItem" => self.single(operation, body, Database::delete_item),
             "GetItem" => self.single(operation, body, Database::get_item),
-            "Query" => self.single(operation, body, Database::query),
-            "Scan" => self.single(operation, body, Database::scan),
+            "Query" => self.single(operation, body, pages::query),
+            "Scan" => self.single(operation, body, pages::scan),
             "BatchGetItem" => self.batch(operation, body, "UnprocessedKeys", Database::batch_get_item),
             "BatchWriteItem" => self.batch(operation, body, "UnprocessedItems", Database::batch_write_item),
             "TransactWriteItems" => self.transaction(operation, body, Database::transact_write_items),

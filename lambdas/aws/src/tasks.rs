@@ -320,6 +320,7 @@ impl DynamoTasks {
             .expression_attribute_values(":queued", string(Status::Queued))
             .expression_attribute_values(":running", string(Status::Running))
             .scan_index_forward(false)
+            .limit(i32::from(limits::COUNT_ITEMS_EXAMINED_MAX))
             .send()
             .await
             .map_err(|error| port_error("Query open tasks", &error))?;

@@ -42,6 +42,10 @@ pub const ADMISSION_OWNERS_MAX: usize = 10_000;
 /// is about 600 bytes, and 64 shards are the most.
 pub const TASKS_IN_FLIGHT_PER_OWNER_MAX: u32 = 100_000;
 
+/// Items that one count may examine per shard: all that a page of 1 MB can hold, so that on AWS it ends no count sooner. Who
+/// reads a history whole before cutting the page, as emulators do, is kept from that.
+pub const COUNT_ITEMS_EXAMINED_MAX: u16 = 2_000;
+
 /// Tasks of one page. AWS: a DynamoDB query page is at most 1 MB, and a Lambda response 6 MB.
 pub const PAGE_TASKS_MAX: u16 = 100;
 

@@ -1,0 +1,178 @@
+//! Pages of Query and Scan, read not much further than they go.
+//!
+//! The engine cuts a page at 1 MB, and reads everything that matches before it does: of an owner with a hundred thousand items
+//! that is tens of megabytes, for hundreds of milliseconds, in which no other call is answered. With a `Limit` it reads no
+//! more than that. So it is asked with one, and asked again with a larger one when that, and not the size, ended the page:
+//! what comes out is what it would have answered at once.
+
+use dynoxide::Database;
+use dynoxide::actions::query::{QueryRequest, QueryResponse};
+use dynoxide::actions::scan::{ScanRequest, ScanResponse};
+
+/// Items of half a kilobyte fill a page.
+const FIRST_READ_ITEMS: usize = 2_000;
+const READ_GROWTH: usize = 8;
+/// No page holds more items than bytes.
+const PAGE_ITEMS_MAX: usize = 1_048_576;
+
+pub(super) fn query(database: &Database, request: QueryRequest) -> dynoxide::Result<QueryResponse> {
+    read(
+        request.limit,
+        |limit| database.query(limited_query(&request, limit)),
+        |page, limit| page.last_evaluated_key.is_some() && page.scanned_count >= limit,
+    )
+}
+
+pub(super) fn scan(database: &Database, request: ScanRequest) -> dynoxide::Result<ScanResponse> {
+    read(
+        request.limit,
+        |limit| database.scan(limited_scan(&request, limit)),
+        |page, limit| page.last_evaluated_key.is_some() && page.scanned_count >= limit,
+    )
+}
+
+/// `is_cut` tells whether the limit may have ended the page.
+fn read<R>(
+    wanted: Option<usize>,
+    mut page: impl FnMut(Option<usize>) -> dynoxide::Result<R>,
+    is_cut: impl Fn(&R, usize) -> bool,
+) -> dynoxide::Result<R> {
+    let mut limit = FIRST_READ_ITEMS;
+    while limit < wanted.unwrap_or(PAGE_ITEMS_MAX) {
+        let response = page(Some(limit))?;
+        if !is_cut(&response, limit) {
+            return Ok(response);
+        }
+        limit *= READ_GROWTH;
+    }
+    page(wanted)
+}
+
+fn limited_query(request: &QueryRequest, limit: Option<usize>) -> QueryRequest {
+    QueryRequest {
+        table_name: request.table_name.clone(),
+        key_condition_expression: request.key_condition_expression.clone(),
+        filter_expression: request.filter_expression.clone(),
+        projection_expression: request.projection_expression.clone(),
+        expression_attribute_names: request.expression_attribute_names.clone(),
+        expression_attribute_values: request.expression_attribute_values.clone(),
+        scan_index_forward: request.scan_index_forward,
+        limit,
+        exclusive_start_key: request.exclusive_start_key.clone(),
+        select: request.select.clone(),
+        consistent_read: request.consistent_read,
+        index_name: request.index_name.clone(),
+        return_consumed_capacity: request.return_consumed_capacity.clone(),
+        key_conditions: request.key_conditions.clone(),
+        attributes_to_get: request.attributes_to_get.clone(),
+        query_filter: request.query_filter.clone(),
+        conditional_operator: request.conditional_operator.clone(),
+        exclusive_start_key_raw: request.exclusive_start_key_raw.clone(),
+    }
+}
+
+fn limited_scan(request: &ScanRequest, limit: Option<usize>) -> ScanRequest {
+    ScanRequest {
+        table_name: request.table_name.clone(),
+        filter_expression: request.filter_expression.clone(),
+        projection_expression: request.projection_expression.clone(),
+        expression_attribute_names: request.expression_attribute_names.clone(),
+        expression_attribute_values: request.expression_attribute_values.clone(),
+        limit,
+        exclusive_start_key: request.exclusive_start_key.clone(),
+        select: request.select.clone(),
+        consistent_read: request.consistent_read,
+        index_name: request.index_name.clone(),
+        segment: request.segment,
+        total_segments: request.total_segments,
+        return_consumed_capacity: request.return_consumed_capacity.clone(),
+        attributes_to_get: request.attributes_to_get.clone(),
+        scan_filter: request.scan_filter.clone(),
+        conditional_operator: request.conditional_operator.clone(),
+        exclusive_start_key_raw: request.exclusive_start_key_raw.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What is asked for, of so many items of which a page holds so many.
+    fn asked(wanted: Option<usize>, items: usize, page_items: usize) -> Vec<Option<usize>> {
+        let mut asked = Vec::new();
+        let page = |limit: Option<usize>| {
+            asked.push(limit);
+            Ok(items.min(page_items).min(limit.unwrap_or(usize::MAX)))
+        };
+        read(wanted, page, |read, limit| *read >= limit).unwrap();
+        asked
+    }
+
+    #[test]
+    fn no_more_is_read_than_a_page_of_small_items_needs() {
+        assert_eq!(asked(None, 100, 1_500), [Some(2_000)]);
+        assert_eq!(asked(None, 1_000_000, 1_500), [Some(2_000)]);
+        assert_eq!(asked(None, 1_000_000, 5_000), [Some(2_000), Some(16_000)]);
+        assert_eq!(asked(Some(20), 1_000_000, 1_500), [Some(20)]);
+        assert_eq!(asked(Some(1_000_000), 1_000_000, 1_500), [Some(2_000)]);
+        assert_eq!(asked(Some(3_000), 1_000_000, 5_000), [Some(2_000), Some(3_000)]);
+        let all = [Some(2_000), Some(16_000), Some(128_000), Some(1_024_000), None];
+        assert_eq!(asked(None, usize::MAX, usize::MAX), all, "and it ends");
+    }
+
+    const ITEMS: usize = FIRST_READ_ITEMS + 50;
+
+    /// One partition of items of about this size.
+    fn filled(bytes: usize) -> Database {
+        let database = Database::memory().unwrap();
+        let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
+        let typed = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
+        let table = json!({
+            "TableName": "tasks", "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [key("p", "HASH"), key("s", "RANGE")], "AttributeDefinitions": [typed("p"), typed("s")],
+        });
+        database.create_table(serde_json::from_value(table).unwrap()).unwrap();
+        for number in 0..ITEMS {
+            let text = "x".repeat(bytes);
+            let item = json!({"p": {"S": "p"}, "s": {"S": format!("{number:05}")}, "text": {"S": text}});
+            let put = json!({"TableName": "tasks", "Item": item});
+            database.put_item(serde_json::from_value(put).unwrap()).unwrap();
+        }
+        database
+    }
+
+    fn same(database: &Database, more: Value) -> Value {
+        let with = |extra: Value| {
+            let mut body = json!({"TableName": "tasks", "ReturnConsumedCapacity": "TOTAL"});
+            for part in [extra, more.clone()] {
+                body.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+            }
+            body
+        };
+        let scan = || serde_json::from_value(with(json!({}))).unwrap();
+        let scanned = serde_json::to_value(super::scan(database, scan()).unwrap()).unwrap();
+        assert_eq!(scanned, serde_json::to_value(database.scan(scan()).unwrap()).unwrap());
+        let key =
+            json!({"KeyConditionExpression": "p = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}});
+        let query = || serde_json::from_value(with(key.clone())).unwrap();
+        let queried = serde_json::to_value(super::query(database, query()).unwrap()).unwrap();
+        assert_eq!(queried, serde_json::to_value(database.query(query()).unwrap()).unwrap());
+        queried
+    }
+
+    #[test]
+    fn a_page_is_what_the_engine_would_have_answered_at_once() {
+        let small = filled(1);
+        let whole = same(&small, json!({}));
+        assert_eq!((whole["Count"].as_u64(), whole.get("LastEvaluatedKey")), (Some(ITEMS as u64), None));
+        let limited = same(&small, json!({"Limit": FIRST_READ_ITEMS + 1}));
+        assert_eq!(limited["LastEvaluatedKey"]["s"]["S"], format!("{FIRST_READ_ITEMS:05}"));
+        let resumed = json!({"ExclusiveStartKey": limited["LastEvaluatedKey"]});
+        assert_eq!(same(&small, resumed)["Count"], ITEMS - FIRST_READ_ITEMS - 1);
+        let large = same(&filled(1_000), json!({}));
+        assert!(large["Count"].as_u64().unwrap() < 1_050, "1 MB");
+        assert!(large["LastEvaluatedKey"].is_object());
+    }
+}
