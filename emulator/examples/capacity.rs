@@ -1,4 +1,5 @@
-//! What the emulator can take, beside what it must: messages a second, memory of idle connections, pushes a second.
+//! What the emulator can take, beside what it must: messages a second, memory of idle connections, pushes a second, and how
+//! long a page of a long history takes.
 //!
 //! `cargo run --release -p emulator --example capacity`. The emulator runs in a process of its own, so that its memory is its
 //! own; the load comes from this one, on the same machine. Exits with 1 when a limit is missed.
@@ -42,6 +43,12 @@ const MESSAGES_PER_SECOND_MIN: f64 = 20_000.0;
 const CONNECTIONS_MB_MAX: f64 = 150.0;
 const PUSHES_PER_SECOND_MIN: f64 = 2_000.0;
 const KEPT_ALIVE_MB_MAX: f64 = 30.0;
+/// Of one partition, half a kilobyte each: 1 MB, where a page ends, are some 1,700 of them.
+const HISTORY_ITEMS: usize = 60_000;
+/// The most that one BatchWriteItem takes.
+const PUTS: usize = 25;
+const COUNTS: usize = 5;
+const COUNT_MS_MAX: f64 = 20.0;
 /// An idle connection gives its buffers back after a second.
 const IDLE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -59,6 +66,7 @@ async fn main() -> Result<ExitCode, Failed> {
     let mut figures = [messages(&server).await?, connections(&server).await?].concat();
     // Memory that the others gave back would hide some of what these take.
     figures.push(kept_alive(&Server::start()?).await?);
+    figures.push(page_of_a_history(&Server::start()?).await?);
     println!("| figure | measured | limit |");
     println!("| --- | --: | --: |");
     for figure in &figures {
@@ -206,9 +214,56 @@ impl Http {
         }
     }
 
+    async fn dynamodb(&mut self, operation: &str, body: &Value) -> Result<Value, Failed> {
+        self.call("dynamodb", "/", &format!("DynamoDB_20120810.{operation}"), &body.to_string()).await
+    }
+
     async fn sqs(&mut self, operation: &str, body: &Value) -> Result<Value, Failed> {
         self.call("sqs", "/", &format!("AmazonSQS.{operation}"), &body.to_string()).await
     }
+}
+
+/// A page without a `Limit`, of a partition that is far larger: nobody is answered meanwhile.
+async fn page_of_a_history(server: &Server) -> Result<Figure, Failed> {
+    let mut http = Http::connect(&server.address).await?;
+    let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
+    let typed = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
+    let table = json!({
+        "TableName": "history", "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": [key("owner", "HASH"), key("moment", "RANGE")],
+        "AttributeDefinitions": [typed("owner"), typed("moment")],
+    });
+    http.dynamodb("CreateTable", &table).await?;
+    for first in (0..HISTORY_ITEMS).step_by(PUTS) {
+        let put = |number: usize| {
+            let item = json!({
+                "owner": {"S": "alice"}, "moment": {"S": format!("{number:013}")}, "status": {"S": "succeeded"},
+                "text": {"S": "x".repeat(550)},
+            });
+            json!({"PutRequest": {"Item": item}})
+        };
+        let puts: Vec<Value> = (first..first + PUTS).map(put).collect();
+        http.dynamodb("BatchWriteItem", &json!({"RequestItems": {"history": puts}})).await?;
+    }
+    let count = json!({
+        "TableName": "history", "Select": "COUNT", "ScanIndexForward": false,
+        "KeyConditionExpression": "#owner = :owner", "FilterExpression": "#status = :status",
+        "ExpressionAttributeNames": {"#owner": "owner", "#status": "status"},
+        "ExpressionAttributeValues": {":owner": {"S": "alice"}, ":status": {"S": "queued"}},
+    });
+    let mut took_ms = Vec::new();
+    for _ in 0..COUNTS {
+        let since = Instant::now();
+        http.dynamodb("Query", &count).await?;
+        took_ms.push(since.elapsed().as_secs_f64() * 1_000.0);
+    }
+    took_ms.sort_by(f64::total_cmp);
+    Ok(Figure {
+        name: "DynamoDB: a page of a partition of 60,000 items, counted",
+        measured: took_ms[COUNTS / 2],
+        unit: "ms",
+        limit: Some(Limit::AtMost(COUNT_MS_MAX)),
+    })
 }
 
 /// Eight clients on one queue, first ten messages a call, then one. A message counts once, when it is deleted.
