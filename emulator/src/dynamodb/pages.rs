@@ -16,6 +16,9 @@ const READ_GROWTH: usize = 8;
 const PAGE_ITEMS_MAX: usize = 1_048_576;
 
 pub(super) fn query(database: &Database, request: QueryRequest) -> dynoxide::Result<QueryResponse> {
+    if is_short(request.limit) {
+        return database.query(request);
+    }
     read(
         request.limit,
         |limit| database.query(limited_query(&request, limit)),
@@ -24,11 +27,19 @@ pub(super) fn query(database: &Database, request: QueryRequest) -> dynoxide::Res
 }
 
 pub(super) fn scan(database: &Database, request: ScanRequest) -> dynoxide::Result<ScanResponse> {
+    if is_short(request.limit) {
+        return database.scan(request);
+    }
     read(
         request.limit,
         |limit| database.scan(limited_scan(&request, limit)),
         |page, limit| page.last_evaluated_key.is_some() && page.scanned_count >= limit,
     )
+}
+
+/// Then there is nothing to try first, and no request to copy: most queries name a small limit.
+fn is_short(limit: Option<usize>) -> bool {
+    limit.is_some_and(|limit| limit <= FIRST_READ_ITEMS)
 }
 
 /// `is_cut` tells whether the limit may have ended the page.

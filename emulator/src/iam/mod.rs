@@ -245,7 +245,9 @@ impl Iam {
                 }
             }
             "sqs" => {
-                if let Some((dead_letters, queues)) = needs::moved_back(&needs).zip(self.source("sqs")) {
+                if let Some(dead_letters) = needs::moved_back(&needs)
+                    && let Some(queues) = self.source("sqs")
+                {
                     needs.extend(queues.dead_letter_sources(dead_letters).into_iter().map(needs::sending_to));
                 }
             }
