@@ -13,6 +13,7 @@ mod index_caps;
 mod items;
 mod names;
 mod pages;
+mod partitions;
 mod past;
 pub(crate) mod statement;
 mod throttle;

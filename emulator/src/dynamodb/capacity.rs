@@ -1,7 +1,5 @@
 //! What a call consumed: always asked of the engine, shown only to callers that asked.
 
-use std::collections::HashMap;
-
 use dynoxide::actions::{
     batch_execute_statement, batch_get_item, batch_write_item, delete_item, execute_statement,
     execute_transaction, get_item, put_item, query, scan, transact_get_items, transact_write_items,
@@ -9,19 +7,33 @@ use dynoxide::actions::{
 };
 use dynoxide::types::ConsumedCapacity;
 
+use super::partitions::{At, Attributes, KeyCondition};
 use super::statement;
 use super::throttle::Access;
 
 /// What a call reads or writes: a table, or one of its indexes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Target<'a> {
     pub(super) table: &'a str,
     pub(super) index: Option<&'a str>,
+    pub(super) at: At<'a>,
 }
 
 impl<'a> Target<'a> {
     pub(super) const fn table(table: &'a str) -> Self {
-        Self { table, index: None }
+        Self { table, index: None, at: At::Anywhere }
+    }
+
+    pub(super) const fn index(table: &'a str, index: &'a str) -> Self {
+        Self { index: Some(index), ..Self::table(table) }
+    }
+
+    const fn item(table: &'a str, item: &'a Attributes) -> Self {
+        Self { at: At::Item(item), ..Self::table(table) }
+    }
+
+    const fn key(table: &'a str, key: &'a Attributes) -> Self {
+        Self { at: At::Key(key), ..Self::table(table) }
     }
 
     /// Of its metrics.
@@ -35,14 +47,23 @@ impl<'a> Target<'a> {
 pub(super) trait Metered {
     fn access(&self) -> Access;
     fn mode(&mut self) -> &mut Option<String>;
-    /// One per item: a transaction says for each item why it was cancelled.
+    /// One per item, of each table in the order of the request: a transaction says for each item why it was cancelled, a batch
+    /// gives back those that were refused.
     fn targets(&self) -> Vec<Target<'_>>;
+    /// Lets the answer show the whole item that was written, where the engine can, and says whether the caller sees it.
+    fn show_item(&mut self) -> ShownItem {
+        ShownItem::Never
+    }
 }
 
 /// The answer to one.
 pub(super) trait Billed {
     fn each(&mut self, visit: &mut dyn FnMut(&mut ConsumedCapacity));
     fn hide(&mut self);
+    /// The item that was written, if it is shown.
+    fn item(&mut self) -> Option<&mut Option<Attributes>> {
+        None
+    }
     /// How many items a read found, of the kinds of reads that this is measured of.
     fn returned_items(&self) -> Option<usize> {
         None
@@ -50,7 +71,7 @@ pub(super) trait Billed {
 }
 
 macro_rules! metered {
-    ($access:ident, $module:ident, $request:ident, |$this:ident| $targets:expr) => {
+    ($access:ident, $module:ident, $request:ident, |$this:ident| $targets:expr $(, shows $image:literal)?) => {
         impl Metered for $module::$request {
             fn access(&self) -> Access {
                 Access::$access
@@ -62,6 +83,11 @@ macro_rules! metered {
                 let $this = self;
                 $targets
             }
+            $(
+                fn show_item(&mut self) -> ShownItem {
+                    ShownItem::ask(&mut self.return_values, $image)
+                }
+            )?
         }
     };
 }
@@ -87,14 +113,25 @@ macro_rules! stated {
 }
 
 macro_rules! billed {
+    (@capacity) => {
+        fn each(&mut self, visit: &mut dyn FnMut(&mut ConsumedCapacity)) {
+            self.consumed_capacity.iter_mut().flatten_capacity(visit);
+        }
+        fn hide(&mut self) {
+            self.consumed_capacity = None;
+        }
+    };
+    ($module:ident, $response:ident, shows item) => {
+        impl Billed for $module::$response {
+            billed!(@capacity);
+            fn item(&mut self) -> Option<&mut Option<Attributes>> {
+                Some(&mut self.attributes)
+            }
+        }
+    };
     ($module:ident, $response:ident $(, |$this:ident| $returned:expr)?) => {
         impl Billed for $module::$response {
-            fn each(&mut self, visit: &mut dyn FnMut(&mut ConsumedCapacity)) {
-                self.consumed_capacity.iter_mut().flatten_capacity(visit);
-            }
-            fn hide(&mut self) {
-                self.consumed_capacity = None;
-            }
+            billed!(@capacity);
             $(
                 fn returned_items(&self) -> Option<usize> {
                     let $this = self;
@@ -134,21 +171,34 @@ impl Bills for Vec<ConsumedCapacity> {
     }
 }
 
-metered!(Write, put_item, PutItemRequest, |r| vec![Target::table(&r.table_name)]);
-metered!(Write, update_item, UpdateItemRequest, |r| vec![Target::table(&r.table_name)]);
-metered!(Write, delete_item, DeleteItemRequest, |r| vec![Target::table(&r.table_name)]);
-metered!(Read, get_item, GetItemRequest, |r| vec![Target::table(&r.table_name)]);
+metered!(Write, put_item, PutItemRequest, |r| vec![Target::item(&r.table_name, &r.item)]);
+metered!(Write, update_item, UpdateItemRequest, |r| vec![Target::key(&r.table_name, &r.key)], shows "ALL_NEW");
+metered!(Write, delete_item, DeleteItemRequest, |r| vec![Target::key(&r.table_name, &r.key)], shows "ALL_OLD");
+metered!(Read, get_item, GetItemRequest, |r| vec![Target::key(&r.table_name, &r.key)]);
 metered!(Read, query, QueryRequest, |r| {
-    vec![Target { table: &r.table_name, index: r.index_name.as_deref() }]
+    let condition = KeyCondition {
+        expression: r.key_condition_expression.as_deref(),
+        names: r.expression_attribute_names.as_ref(),
+        values: r.expression_attribute_values.as_ref(),
+    };
+    vec![Target { table: &r.table_name, index: r.index_name.as_deref(), at: At::Condition(condition) }]
 });
-metered!(Read, scan, ScanRequest, |r| vec![Target { table: &r.table_name, index: r.index_name.as_deref() }]);
-metered!(Read, batch_get_item, BatchGetItemRequest, |r| tables(&r.request_items));
-metered!(Write, batch_write_item, BatchWriteItemRequest, |r| tables(&r.request_items));
+metered!(Read, scan, ScanRequest, |r| {
+    vec![Target { index: r.index_name.as_deref(), ..Target::table(&r.table_name) }]
+});
+metered!(Read, batch_get_item, BatchGetItemRequest, |r| {
+    let tables = r.request_items.iter();
+    tables.flat_map(|(table, asked)| asked.keys.iter().map(|key| Target::key(table, key))).collect()
+});
+metered!(Write, batch_write_item, BatchWriteItemRequest, |r| {
+    let tables = r.request_items.iter();
+    tables.flat_map(|(table, asked)| asked.iter().map(|one| written(table, one))).collect()
+});
 metered!(Read, transact_get_items, TransactGetItemsRequest, |r| {
-    r.transact_items.iter().map(|item| Target::table(&item.get.table_name)).collect()
+    r.transact_items.iter().map(|item| Target::key(&item.get.table_name, &item.get.key)).collect()
 });
 metered!(Write, transact_write_items, TransactWriteItemsRequest, |r| {
-    r.transact_items.iter().map(|item| Target::table(written_table(item))).collect()
+    r.transact_items.iter().map(written_together).collect()
 });
 stated!(execute_statement, ExecuteStatementRequest, |r| std::iter::once(r.statement.as_str()));
 stated!(execute_transaction, ExecuteTransactionRequest, |r| {
@@ -159,8 +209,8 @@ stated!(batch_execute_statement, BatchExecuteStatementRequest, |r| {
 });
 
 billed!(put_item, PutItemResponse);
-billed!(update_item, UpdateItemResponse);
-billed!(delete_item, DeleteItemResponse);
+billed!(update_item, UpdateItemResponse, shows item);
+billed!(delete_item, DeleteItemResponse, shows item);
 billed!(get_item, GetItemResponse);
 billed!(query, QueryResponse, |r| Some(r.count));
 billed!(scan, ScanResponse, |r| Some(r.count));
@@ -172,16 +222,42 @@ billed!(execute_statement, ExecuteStatementResponse, |r| r.items.as_ref().map(Ve
 billed!(execute_transaction, ExecuteTransactionResponse);
 billed!(batch_execute_statement, BatchExecuteStatementResponse);
 
-fn tables<V>(items: &HashMap<String, V>) -> Vec<Target<'_>> {
-    items.keys().map(|table| Target::table(table)).collect()
+/// A request that is neither a put nor a deletion is none: the engine refuses it.
+fn written<'a>(table: &'a str, one: &'a batch_write_item::WriteRequest) -> Target<'a> {
+    let put = one.put_request.as_ref().map(|put| Target::item(table, &put.item));
+    let delete = || one.delete_request.as_ref().map(|delete| Target::key(table, &delete.key));
+    put.or_else(delete).unwrap_or(Target::table(table))
 }
 
-fn written_table(item: &transact_write_items::TransactWriteItem) -> &str {
-    let put = item.put.as_ref().map(|put| &put.table_name);
-    let update = || item.update.as_ref().map(|update| &update.table_name);
-    let delete = || item.delete.as_ref().map(|delete| &delete.table_name);
-    let check = || item.condition_check.as_ref().map(|check| &check.table_name);
-    put.or_else(update).or_else(delete).or_else(check).map_or("", String::as_str)
+fn written_together(item: &transact_write_items::TransactWriteItem) -> Target<'_> {
+    let put = item.put.as_ref().map(|put| Target::item(&put.table_name, &put.item));
+    let update = || item.update.as_ref().map(|update| Target::key(&update.table_name, &update.key));
+    let delete = || item.delete.as_ref().map(|delete| Target::key(&delete.table_name, &delete.key));
+    let check = || item.condition_check.as_ref().map(|check| Target::key(&check.table_name, &check.key));
+    put.or_else(update).or_else(delete).or_else(check).unwrap_or(Target::table(""))
+}
+
+/// Whether the answer to a write shows the whole item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ShownItem {
+    Never,
+    /// The caller asked for something else, or for nothing that there is.
+    InPart,
+    ToUs,
+    ToTheCaller,
+}
+
+impl ShownItem {
+    fn ask(return_values: &mut Option<String>, image: &'static str) -> Self {
+        match return_values.as_deref() {
+            None | Some("NONE") => {
+                *return_values = Some(image.to_owned());
+                Self::ToUs
+            }
+            Some("ALL_NEW" | "ALL_OLD") => Self::ToTheCaller,
+            Some(_) => Self::InPart,
+        }
+    }
 }
 
 /// Makes the engine account for the call, and says what the caller had asked for. A value that is no mode stays, so

@@ -1,10 +1,11 @@
 //! Item operations: admitted by the table's caps, run by the engine, billed and measured.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use dynoxide::actions::batch_execute_statement::{
     BatchExecuteStatementRequest, BatchExecuteStatementResponse, BatchStatementError, BatchStatementResponse,
 };
+use dynoxide::actions::get_item::GetItemRequest;
 use dynoxide::errors::CancellationReason;
 use dynoxide::types::ConsumedCapacity;
 use dynoxide::{Database, DynoxideError};
@@ -13,12 +14,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::answer::Failure;
-use super::capacity::{Billed, Metered, Target, meter};
+use super::capacity::{Billed, Metered, ShownItem, Target, meter};
 use super::decode::decode;
-use super::throttle::{Access, Throttled};
+use super::partitions::{At, Attributes};
+use super::throttle::{Access, Places, Throttled};
 use super::{Account, count, pages};
 
 type Outcome = Result<String, Failure>;
+/// Of each item of a request.
+type Admission = Result<Places, Throttled>;
 
 impl Account {
     /// None when the operation is not one on items.
@@ -62,19 +66,56 @@ impl Account {
         Q: DeserializeOwned + Metered,
         R: Serialize + Billed,
     {
-        let request: Q = decode(operation, body)?;
-        for target in request.targets() {
-            self.admit(target, request.access(), operation).map_err(Failure::Throttled)?;
+        let mut request: Q = decode(operation, body)?;
+        let item = self.show_item(&mut request);
+        let places = self.admissions(&request, item).into_iter().collect::<Result<_, _>>();
+        let places = places.map_err(|throttled| self.refused(operation, throttled))?;
+        encode(&self.run_billed(operation, request, places, item, run)?)
+    }
+
+    /// Only the item itself says where it is in the indexes of its table.
+    fn show_item(&self, request: &mut impl Metered) -> ShownItem {
+        let is_indexed = |target: &Target<'_>| self.throttle.has_indexes(self.names.bare(target.table));
+        let is_indexed = request.access() == Access::Write && request.targets().iter().any(is_indexed);
+        if is_indexed { request.show_item() } else { ShownItem::Never }
+    }
+
+    fn admissions(&self, request: &impl Metered, item: ShownItem) -> Vec<Admission> {
+        let (targets, access) = (request.targets(), request.access());
+        targets.into_iter().map(|target| self.admit(target, access, item)).collect()
+    }
+
+    fn admit(&self, target: Target<'_>, access: Access, item: ShownItem) -> Admission {
+        let target = Target { table: self.names.bare(target.table), ..target };
+        match target.at {
+            At::Item(item) if access == Access::Write => self.throttle.admit(target, Some(item), access),
+            At::Key(key) if access == Access::Write && self.must_look_before(target.table, item) => {
+                self.throttle.admit(target, self.stored(target.table, key).as_ref(), access)
+            }
+            _ => self.throttle.admit(target, None, access),
         }
-        encode(&self.run_billed(operation, request, run)?)
     }
 
-    fn admit(&self, target: Target<'_>, access: Access, operation: &str) -> Result<(), Throttled> {
-        let table = self.names.bare(target.table);
-        self.throttle.admit(Target { table, ..target }, access, operation)
+    /// An answer that shows the item is soon enough, unless some partition of an index takes nothing more.
+    fn must_look_before(&self, table: &str, item: ShownItem) -> bool {
+        match item {
+            ShownItem::ToUs | ShownItem::ToTheCaller => self.throttle.has_hot_index(table),
+            ShownItem::InPart | ShownItem::Never => self.throttle.has_indexes(table),
+        }
     }
 
-    /// Tables that are refused go back as unprocessed; only when all are is the call refused.
+    fn stored(&self, table: &str, key: &Attributes) -> Option<Attributes> {
+        let request =
+            GetItemRequest { table_name: table.to_owned(), key: key.clone(), ..GetItemRequest::default() };
+        self.database.get_item(request).ok()?.item
+    }
+
+    fn refused(&self, operation: &str, throttled: Throttled) -> Failure {
+        self.throttle.measure_refused(&throttled.table, operation);
+        Failure::Throttled(throttled)
+    }
+
+    /// Items that are refused go back as unprocessed; only when all are is the call refused.
     fn batch<Q, R>(
         &self,
         operation: &str,
@@ -87,54 +128,24 @@ impl Account {
         R: Serialize + Billed,
     {
         let request: Q = decode(operation, body)?;
-        let targets = request.targets();
-        let refusals: Vec<(String, Throttled)> = targets
-            .iter()
-            .filter_map(|target| {
-                let refused = self.admit(*target, request.access(), operation).err()?;
-                Some((target.table.to_owned(), refused))
-            })
-            .collect();
-        if refusals.is_empty() {
-            return encode(&self.run_billed(operation, request, run)?);
+        let mut admissions = self.admissions(&request, ShownItem::Never);
+        if !admissions.is_empty() && admissions.iter().all(Result::is_err) {
+            let refused = admissions
+                .swap_remove(0)
+                .map_or_else(|refused| self.refused(operation, refused), |_| Failure::internal());
+            return Err(refused);
         }
-        if refusals.len() == targets.len() {
-            let (_, throttled) = refusals.into_iter().next().ok_or_else(Failure::internal)?;
-            return Err(Failure::Throttled(throttled));
+        let refused = refused_items(&request.targets(), &admissions);
+        let places = admissions.into_iter().flatten().collect();
+        if refused.is_empty() {
+            return encode(&self.run_billed(operation, request, places, ShownItem::Never, run)?);
         }
-        let refused: HashSet<String> = refusals.into_iter().map(|(table, _)| table).collect();
-        self.run_partly(operation, body, unprocessed, &refused, run)
-    }
-
-    fn run_partly<Q, R>(
-        &self,
-        operation: &str,
-        body: &str,
-        unprocessed: &str,
-        refused: &HashSet<String>,
-        run: impl FnOnce(&Database, Q) -> dynoxide::Result<R>,
-    ) -> Outcome
-    where
-        Q: DeserializeOwned + Metered,
-        R: Serialize + Billed,
-    {
-        let mut request: Value = decode(operation, body)?;
-        let mut left = Map::new();
-        if let Some(items) = request.get_mut("RequestItems").and_then(Value::as_object_mut) {
-            for table in refused {
-                if let Some(requests) = items.remove(table) {
-                    left.insert(table.clone(), requests);
-                }
-            }
-        }
-        let response = self.run_billed(operation, decode(operation, &request.to_string())?, run)?;
+        let mut asked: Value = decode(operation, body)?;
+        let left = take_out(&mut asked, &refused);
+        let request = decode(operation, &asked.to_string())?;
+        let response = self.run_billed(operation, request, places, ShownItem::Never, run)?;
         let mut response = serde_json::to_value(&response).map_err(|_| Failure::internal())?;
-        if let Some(members) = response.as_object_mut() {
-            let all = members.entry(unprocessed).or_insert_with(|| json!({}));
-            if let Some(all) = all.as_object_mut() {
-                all.extend(left);
-            }
-        }
+        give_back(&mut response, unprocessed, left);
         Ok(response.to_string())
     }
 
@@ -149,58 +160,63 @@ impl Account {
         R: Serialize + Billed,
     {
         let request: Q = decode(operation, body)?;
-        let refusals = self.refusals(operation, &request);
-        if refusals.iter().any(Option::is_some) {
+        let admissions = self.admissions(&request, ShownItem::Never);
+        if admissions.iter().any(Result::is_err) {
+            let refusals: Vec<Option<Throttled>> = admissions.into_iter().map(Result::err).collect();
+            let tables: BTreeSet<&str> =
+                refusals.iter().flatten().map(|refused| refused.table.as_str()).collect();
+            tables.into_iter().for_each(|table| self.throttle.measure_refused(table, operation));
             return Err(cancelled(refusals).into());
         }
-        encode(&self.run_billed(operation, request, run)?)
+        let places = admissions.into_iter().flatten().collect();
+        encode(&self.run_billed(operation, request, places, ShownItem::Never, run)?)
     }
 
     /// Statements on tables that are refused fail by themselves, each in its place.
     fn statements(&self, operation: &str, body: &str) -> Outcome {
         let mut request: BatchExecuteStatementRequest = decode(operation, body)?;
-        let refusals = self.refusals(operation, &request);
-        if refusals.iter().all(Option::is_none) {
-            return encode(&self.run_billed(operation, request, Database::batch_execute_statement)?);
-        }
-        let mut places = refusals.iter();
-        request.statements.retain(|_| places.next().is_some_and(Option::is_none));
-        let mut response = if request.statements.is_empty() {
+        let admissions = self.admissions(&request, ShownItem::Never);
+        let mut each = admissions.iter();
+        request.statements.retain(|_| each.next().is_some_and(Result::is_ok));
+        let refusals: Vec<Option<Throttled>> =
+            admissions.iter().map(|admission| admission.clone().err()).collect();
+        let places = admissions.into_iter().flatten().collect();
+        let mut response = if request.statements.is_empty() && !refusals.is_empty() {
             BatchExecuteStatementResponse::default()
         } else {
-            self.run_billed(operation, request, Database::batch_execute_statement)?
+            let run = Database::batch_execute_statement;
+            self.run_billed(operation, request, places, ShownItem::Never, run)?
         };
         let mut answers = response.responses.into_iter();
         let in_place = |refusal: Option<Throttled>| match refusal {
-            Some(refusal) => Some(failed_statement(&refusal)),
+            Some(refusal) => {
+                self.throttle.measure_refused(&refusal.table, operation);
+                Some(failed_statement(&refusal))
+            }
             None => answers.next(),
         };
         response.responses = refusals.into_iter().filter_map(in_place).collect();
         encode(&response)
     }
 
-    fn refusals(&self, operation: &str, request: &impl Metered) -> Vec<Option<Throttled>> {
-        let targets = request.targets().into_iter();
-        targets.map(|target| self.admit(target, request.access(), operation).err()).collect()
-    }
-
     fn run_billed<Q: Metered, R: Billed>(
         &self,
         operation: &str,
         mut request: Q,
+        mut places: Vec<Places>,
+        item: ShownItem,
         run: impl FnOnce(&Database, Q) -> dynoxide::Result<R>,
     ) -> Result<R, Failure> {
         let access = request.access();
-        let targets = request.targets().into_iter();
-        let tables: Vec<String> = targets.map(|target| self.names.bare(target.table).to_owned()).collect();
         let shown = meter(request.mode());
         match run(&self.database, request) {
             Ok(mut response) => {
-                response.each(&mut |bill| self.bill(bill, access));
-                if let (Access::Read, Some(items), [table]) =
-                    (access, response.returned_items(), tables.as_slice())
+                self.locate(&mut places, &mut response, item);
+                response.each(&mut |bill| self.bill(bill, &places, access));
+                if let (Access::Read, Some(items), [place]) =
+                    (access, response.returned_items(), places.as_slice())
                 {
-                    let dimensions = [("Operation", operation), ("TableName", table.as_str())];
+                    let dimensions = [("Operation", operation), ("TableName", place.table.as_str())];
                     let items = u32::try_from(items).map_or(f64::MAX, f64::from);
                     self.count("ReturnedItemCount", &dimensions, items);
                 }
@@ -211,28 +227,45 @@ impl Account {
                 // "If a ConditionExpression evaluates to false during a conditional write, DynamoDB still consumes
                 // write capacity from the table": at least one unit for each item.
                 if is_failed_condition(&error) {
-                    tables.iter().for_each(|table| self.charge(Target::table(table), access, 1.0));
+                    for place in &places {
+                        self.charge(Target::table(&place.table), std::slice::from_ref(place), access, 1.0);
+                    }
                 }
                 Err(error.into())
             }
         }
     }
 
+    /// Takes from the answer in which partitions of the indexes the item is.
+    fn locate(&self, places: &mut [Places], response: &mut impl Billed, item: ShownItem) {
+        if !matches!(item, ShownItem::ToUs | ShownItem::ToTheCaller) {
+            return;
+        }
+        if let ([place], Some(shown)) = (places, response.item()) {
+            if let Some(item) = shown {
+                self.throttle.locate(place, item);
+            }
+            if item == ShownItem::ToUs {
+                *shown = None;
+            }
+        }
+    }
+
     /// A global secondary index has a throughput and a dimension of its own. All else is the table's, local indexes too.
-    fn bill(&self, bill: &ConsumedCapacity, access: Access) {
+    fn bill(&self, bill: &ConsumedCapacity, places: &[Places], access: Access) {
         let table = self.names.bare(&bill.table_name);
         let mut own = bill.capacity_units;
         for (index, used) in bill.global_secondary_indexes.iter().flatten() {
             own -= used.capacity_units;
-            self.charge(Target { table, index: Some(index) }, access, used.capacity_units);
+            self.charge(Target::index(table, index), places, access, used.capacity_units);
         }
         if own > 0.0 {
-            self.charge(Target::table(table), access, own);
+            self.charge(Target::table(table), places, access, own);
         }
     }
 
-    fn charge(&self, target: Target<'_>, access: Access, units: f64) {
-        self.throttle.charge(target, access, units);
+    fn charge(&self, target: Target<'_>, places: &[Places], access: Access, units: f64) {
+        self.throttle.charge(target, places, access, units);
         let name = match access {
             Access::Read => "ConsumedReadCapacityUnits",
             Access::Write => "ConsumedWriteCapacityUnits",
@@ -242,6 +275,66 @@ impl Account {
 
     fn count(&self, name: &str, dimensions: &[(&str, &str)], value: f64) {
         count(&self.settings, name, dimensions, value);
+    }
+}
+
+/// By table, as the request names it, which of its items are refused.
+fn refused_items(targets: &[Target<'_>], admissions: &[Admission]) -> HashMap<String, HashSet<usize>> {
+    let mut refused: HashMap<String, HashSet<usize>> = HashMap::new();
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for (target, admission) in targets.iter().zip(admissions) {
+        let number = seen.entry(target.table).or_default();
+        if admission.is_err() {
+            refused.entry(target.table.to_owned()).or_default().insert(*number);
+        }
+        *number += 1;
+    }
+    refused
+}
+
+/// What is left of a batch without the refused items, and those.
+fn take_out(asked: &mut Value, refused: &HashMap<String, HashSet<usize>>) -> Map<String, Value> {
+    let mut left = Map::new();
+    let Some(tables) = asked.get_mut("RequestItems").and_then(Value::as_object_mut) else { return left };
+    for (table, refused) in refused {
+        let Some(mut of_table) = tables.remove(table) else { continue };
+        let mut unprocessed = of_table.clone();
+        retain(&mut unprocessed, |number| refused.contains(&number));
+        left.insert(table.clone(), unprocessed);
+        retain(&mut of_table, |number| !refused.contains(&number));
+        if entries(&mut of_table).is_some_and(|kept| !kept.is_empty()) {
+            tables.insert(table.clone(), of_table);
+        }
+    }
+    left
+}
+
+/// What the engine has left unprocessed by itself stays so.
+fn give_back(response: &mut Value, unprocessed: &str, left: Map<String, Value>) {
+    let Some(members) = response.as_object_mut() else { return };
+    let Some(all) = members.entry(unprocessed).or_insert_with(|| json!({})).as_object_mut() else { return };
+    for (table, mut of_table) in left {
+        match (all.get_mut(&table).and_then(entries), entries(&mut of_table)) {
+            (Some(there), Some(more)) => there.append(more),
+            _ => {
+                all.insert(table, of_table);
+            }
+        }
+    }
+}
+
+/// Of one table in a batch: a list of writes, or of keys among what else is said about reading them.
+fn entries(of_table: &mut Value) -> Option<&mut Vec<Value>> {
+    match of_table {
+        Value::Array(writes) => Some(writes),
+        reads => reads.get_mut("Keys")?.as_array_mut(),
+    }
+}
+
+fn retain(of_table: &mut Value, is_kept: impl Fn(usize) -> bool) {
+    let mut numbers = 0..;
+    if let Some(entries) = entries(of_table) {
+        entries.retain(|_| numbers.next().is_some_and(&is_kept));
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn access<'a>(mut statements: impl Iterator<Item = &'a str>) -> Acces
 /// `SELECT … FROM "table"."index"`, `INSERT INTO "table"`, `UPDATE "table"`, `DELETE FROM "table"`. A table without a name
 /// for anything else: no throughput is asked about, and the engine says what is wrong.
 pub(super) fn target(statement: &str) -> Target<'_> {
-    named(statement).map_or(Target::table(""), |(table, index)| Target { table, index })
+    named(statement).map_or(Target::table(""), |(table, index)| Target { index, ..Target::table(table) })
 }
 
 /// The table, and the index if it names one.
@@ -74,7 +74,7 @@ mod tests {
             ("  UPDATE \"tasks\"\n SET a = 1 WHERE id = 'x'", "tasks", None),
             ("DELETE FROM tasks WHERE id = 'x'", "tasks", None),
         ] {
-            assert_eq!(target(statement), Target { table, index }, "{statement}");
+            assert_eq!(target(statement), Target { index, ..Target::table(table) }, "{statement}");
         }
         for nonsense in ["", "SELECT *", "DROP TABLE tasks", "UPDATE", "INSERT INTO \"tasks"] {
             assert_eq!(target(nonsense), Target::table(""), "{nonsense}");

@@ -1,5 +1,7 @@
 //! What stands around the engine, as a caller meets it, on a clock that is moved by hand.
 
+mod hot;
+
 use std::time::Duration;
 
 use http::Method;

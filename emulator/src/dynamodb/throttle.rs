@@ -1,4 +1,4 @@
-//! Throughput caps as token buckets.
+//! What tables and their indexes can take: throughput caps as token buckets, and that of each partition.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,7 @@ use super::capacity::Target;
 use super::count;
 use super::described::ON_DEMAND;
 use super::index_caps::IndexCaps;
+use super::partitions::{Attributes, Partition, Partitions};
 use crate::settings::Settings;
 
 /// An on-demand cap holds one second of its rate: nobody documents more, and the stricter is chosen.
@@ -20,7 +21,7 @@ const ON_DEMAND_BURST_SECONDS: f64 = 1.0;
 /// "DynamoDB currently retains up to 5 minutes (300 seconds) of unused read and write capacity."
 const PROVISIONED_BURST_SECONDS: f64 = 300.0;
 /// The least that a request costs; less than that in the bucket refuses it.
-const REQUEST_UNITS_MIN: f64 = 1.0;
+pub(super) const REQUEST_UNITS_MIN: f64 = 1.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
@@ -43,17 +44,28 @@ enum Mode {
     Provisioned,
 }
 
+/// Which throughput was exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    /// What the table or index has, by its mode.
+    Configured,
+    /// That of a partition key value.
+    KeyRange,
+}
+
 /// A refused request.
 #[derive(Clone, Debug)]
 pub(super) struct Throttled {
     mode: Mode,
+    limit: Limit,
     access: Access,
+    pub(super) table: String,
     whose: Whose,
     /// The ARN of the table or index.
     resource: String,
 }
 
-/// The throughput that was exceeded.
+/// Whose throughput was exceeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Whose {
     Table,
@@ -62,10 +74,11 @@ enum Whose {
 }
 
 impl Throttled {
-    const fn limit(&self) -> &'static str {
-        match self.mode {
-            Mode::OnDemand => "MaxOnDemandThroughput",
-            Mode::Provisioned => "ProvisionedThroughput",
+    const fn limit_name(&self) -> &'static str {
+        match (self.limit, self.mode) {
+            (Limit::KeyRange, _) => "KeyRangeThroughput",
+            (Limit::Configured, Mode::OnDemand) => "MaxOnDemandThroughput",
+            (Limit::Configured, Mode::Provisioned) => "ProvisionedThroughput",
         }
     }
 
@@ -75,7 +88,7 @@ impl Throttled {
             Whose::Table => "Table",
             Whose::Index(_) => "Index",
         };
-        let reason = format!("{whose}{}{}Exceeded", self.access.word(), self.limit());
+        let reason = format!("{whose}{}{}Exceeded", self.access.word(), self.limit_name());
         let reasons = json!([{"reason": reason, "resource": self.resource}]);
         match self.mode {
             Mode::OnDemand => json!({
@@ -92,15 +105,20 @@ impl Throttled {
     }
 
     pub(super) const fn message(&self) -> &'static str {
-        match (self.mode, &self.whose) {
-            (Mode::OnDemand, _) => {
+        match (self.mode, self.limit, &self.whose) {
+            (Mode::OnDemand, Limit::Configured, _) => {
                 "Throughput exceeds the maximum OnDemandThroughput configured on table or index"
             }
-            (Mode::Provisioned, Whose::Table) => {
+            (Mode::OnDemand, Limit::KeyRange, _) => {
+                "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling your table \
+                 or index so please try again shortly. If exceptions persist, check if you have a hot key: \
+                 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html"
+            }
+            (Mode::Provisioned, _, Whose::Table) => {
                 "The level of configured provisioned throughput for the table was exceeded. \
                  Consider increasing your provisioning level with the UpdateTable API."
             }
-            (Mode::Provisioned, Whose::Index(_)) => {
+            (Mode::Provisioned, _, Whose::Index(_)) => {
                 "The level of configured provisioned throughput for one or more global secondary indexes of the table \
                  was exceeded. Consider increasing your provisioning level for the under-provisioned global secondary \
                  indexes with the UpdateTable API"
@@ -145,7 +163,7 @@ impl Bucket {
     }
 }
 
-/// Of a table or of a global secondary index; None where there is no cap.
+/// The caps of a table or of a global secondary index; None where there is none.
 #[derive(Debug, Default)]
 struct Buckets {
     read: Option<Bucket>,
@@ -196,80 +214,137 @@ impl Buckets {
     }
 }
 
+/// What a table or a global secondary index can take.
 #[derive(Debug)]
-struct TableBuckets {
-    mode: Mode,
-    own: Buckets,
-    /// Of global secondary indexes, by name: each has a throughput of its own, and none of them uses the table's.
-    indexes: BTreeMap<String, Buckets>,
+struct Throughput {
+    caps: Buckets,
+    partitions: Partitions,
 }
 
-impl TableBuckets {
+impl Throughput {
+    /// Which of the two refuses. `partition` is that of the request.
+    fn exhausted(&mut self, partition: Option<Partition>, access: Access, now_ms: i64) -> Option<Limit> {
+        if self.caps.is_exhausted(access, now_ms) {
+            return Some(Limit::Configured);
+        }
+        let is_hot = partition.is_some_and(|one| self.partitions.is_exhausted(one, access, now_ms));
+        is_hot.then_some(Limit::KeyRange)
+    }
+}
+
+/// The throughput of a table.
+#[derive(Debug)]
+struct OfTable {
+    mode: Mode,
+    own: Throughput,
+    /// Of global secondary indexes, by name: each has a throughput of its own, and none of them uses the table's.
+    indexes: BTreeMap<String, Throughput>,
+}
+
+impl OfTable {
     fn new(table: &TableDescription, caps: &IndexCaps, now_ms: i64) -> Self {
         let is_on_demand =
             table.billing_mode_summary.as_ref().is_some_and(|summary| summary.billing_mode == ON_DEMAND);
         let of_index = |index: &GlobalSecondaryIndexDescription| {
-            if is_on_demand {
+            let caps = if is_on_demand {
                 Buckets::on_demand(caps.of(&index.index_name), now_ms)
             } else {
                 Buckets::provisioned(index.provisioned_throughput.as_ref(), now_ms)
-            }
+            };
+            Throughput { caps, partitions: Partitions::new(&index.key_schema) }
         };
         let indexes = table.global_secondary_indexes.iter().flatten();
         let indexes = indexes.map(|index| (index.index_name.clone(), of_index(index))).collect();
-        if is_on_demand {
-            let own = Buckets::on_demand(table.on_demand_throughput.as_ref(), now_ms);
-            Self { mode: Mode::OnDemand, own, indexes }
+        let (mode, caps) = if is_on_demand {
+            (Mode::OnDemand, Buckets::on_demand(table.on_demand_throughput.as_ref(), now_ms))
         } else {
-            let own = Buckets::provisioned(table.provisioned_throughput.as_ref(), now_ms);
-            Self { mode: Mode::Provisioned, own, indexes }
+            (Mode::Provisioned, Buckets::provisioned(table.provisioned_throughput.as_ref(), now_ms))
+        };
+        Self { mode, own: Throughput { caps, partitions: Partitions::new(&table.key_schema) }, indexes }
+    }
+
+    /// That of the index which is read, if it has one of its own; else the table's.
+    fn read_or_written(&mut self, index: Option<&str>) -> (&mut Throughput, Whose) {
+        match index.and_then(|name| Some((name, self.indexes.get_mut(name)?))) {
+            Some((name, throughput)) => (throughput, Whose::Index(name.to_owned())),
+            None => (&mut self.own, Whose::Table),
         }
     }
 
-    /// Whose throughput refuses: that of the index which is read; else the table's own, and for a write that of any index.
-    /// AWS asks only the indexes that the write changes, which nobody knows before.
-    fn exhausted(&mut self, target: Target<'_>, access: Access, now_ms: i64) -> Option<Whose> {
-        if let Some((name, buckets)) = target.index.and_then(|name| Some((name, self.indexes.get_mut(name)?)))
-        {
-            return buckets.is_exhausted(access, now_ms).then(|| Whose::Index(name.to_owned()));
-        }
-        if self.own.is_exhausted(access, now_ms) {
-            return Some(Whose::Table);
+    /// Whose throughput refuses, and which: that of what is read or written, and for a write that of any index. AWS asks
+    /// only the indexes that the write changes, which nobody knows before.
+    fn exhausted(&mut self, places: &Places, access: Access, now_ms: i64) -> Option<(Whose, Limit)> {
+        let (throughput, whose) = self.read_or_written(places.index.as_deref());
+        if let Some(limit) = throughput.exhausted(places.own, access, now_ms) {
+            return Some((whose, limit));
         }
         if access == Access::Read {
             return None;
         }
-        let mut indexes = self.indexes.iter_mut();
-        indexes.find_map(|(name, buckets)| {
-            buckets.is_exhausted(access, now_ms).then(|| Whose::Index(name.clone()))
+        self.indexes.iter_mut().find_map(|(name, throughput)| {
+            let limit = throughput.exhausted(places.in_index(name), access, now_ms)?;
+            Some((Whose::Index(name.clone()), limit))
         })
     }
 
-    fn of(&mut self, index: Option<&str>, access: Access) -> Option<&mut Bucket> {
-        match index {
-            Some(index) => self.indexes.get_mut(index)?.of(access),
-            None => self.own.of(access),
-        }
+    fn partitions_of(&self, item: &Attributes) -> Vec<(String, Partition)> {
+        let indexes = self.indexes.iter();
+        indexes.filter_map(|(name, of)| Some((name.clone(), of.partitions.of_item(item)?))).collect()
     }
 
-    /// Another mode begins anew.
+    /// Another mode begins anew; of partitions it is the same limit.
     fn carry_over(&mut self, before: Self) {
-        if self.mode != before.mode {
-            return;
-        }
-        self.own.carry_over(before.own);
+        let is_same_mode = self.mode == before.mode;
+        let carry_over = |throughput: &mut Throughput, before: Throughput| {
+            throughput.partitions.carry_over(before.partitions);
+            if is_same_mode {
+                throughput.caps.carry_over(before.caps);
+            }
+        };
+        carry_over(&mut self.own, before.own);
         for (name, before) in before.indexes {
-            if let Some(buckets) = self.indexes.get_mut(&name) {
-                buckets.carry_over(before);
+            if let Some(throughput) = self.indexes.get_mut(&name) {
+                carry_over(throughput, before);
             }
         }
     }
 }
 
-/// The buckets of all tables.
+/// Where an admitted request reads or writes: what it uses is charged there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    pub(super) table: String,
+    /// The index that is read, if it is a global one.
+    index: Option<String>,
+    /// The partition of the table, or of that index.
+    own: Option<Partition>,
+    /// Of global secondary indexes, by name, as far as the item is known.
+    indexes: Vec<(String, Partition)>,
+}
+
+impl Places {
+    fn in_index(&self, index: &str) -> Option<Partition> {
+        if self.index.as_deref() == Some(index) {
+            return self.own;
+        }
+        self.indexes.iter().find(|(name, _)| name == index).map(|(_, partition)| *partition)
+    }
+
+    /// The partition in what is charged: the table, or one of its indexes.
+    fn of(&self, target: Target<'_>) -> Option<Partition> {
+        match target.index {
+            _ if target.table != self.table => None,
+            Some(index) => self.in_index(index),
+            None if self.index.is_some() => None,
+            None => self.own,
+        }
+    }
+}
+
+/// The throughput of all tables.
 #[derive(Clone, Debug)]
 pub(super) struct Throttle {
-    tables: Arc<Mutex<HashMap<String, TableBuckets>>>,
+    tables: Arc<Mutex<HashMap<String, OfTable>>>,
     settings: Settings,
 }
 
@@ -278,59 +353,107 @@ impl Throttle {
         Self { tables: Arc::default(), settings: settings.clone() }
     }
 
-    fn tables(&self) -> MutexGuard<'_, HashMap<String, TableBuckets>> {
+    fn tables(&self) -> MutexGuard<'_, HashMap<String, OfTable>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the caps of a table as it is described, and those of its indexes.
     pub(super) fn configure(&self, table: &TableDescription, caps: &IndexCaps) {
-        let mut buckets = TableBuckets::new(table, caps, self.settings.clock.now_ms());
+        let mut throughput = OfTable::new(table, caps, self.settings.clock.now_ms());
         let mut tables = self.tables();
-        tables.remove(&table.table_name).into_iter().for_each(|before| buckets.carry_over(before));
-        tables.insert(table.table_name.clone(), buckets);
+        tables.remove(&table.table_name).into_iter().for_each(|before| throughput.carry_over(before));
+        tables.insert(table.table_name.clone(), throughput);
     }
 
     pub(super) fn forget(&self, table: &str) {
         self.tables().remove(table);
     }
 
-    /// Refuses while the bucket of the table, or of an index, holds less than one request.
-    pub(super) fn admit(&self, target: Target<'_>, access: Access, operation: &str) -> Result<(), Throttled> {
+    pub(super) fn has_indexes(&self, table: &str) -> bool {
+        self.tables().get(table).is_some_and(|of| !of.indexes.is_empty())
+    }
+
+    /// Whether a write to some item must be refused for its partition in an index.
+    pub(super) fn has_hot_index(&self, table: &str) -> bool {
         let now_ms = self.settings.clock.now_ms();
-        let exhausted = self.tables().get_mut(target.table).and_then(|buckets| {
-            let whose = buckets.exhausted(target, access, now_ms)?;
-            Some((buckets.mode, whose))
-        });
-        let Some((mode, whose)) = exhausted else { return Ok(()) };
-        let table = target.table;
-        let mut resource =
-            format!("arn:aws:dynamodb:{}:{}:table/{table}", self.settings.region, self.settings.account_id);
-        if let Whose::Index(index) = &whose {
-            resource.push_str("/index/");
-            resource.push_str(index);
+        let is_hot =
+            |of: &OfTable| of.indexes.values().any(|index| index.partitions.is_any_write_exhausted(now_ms));
+        self.tables().get(table).is_some_and(is_hot)
+    }
+
+    /// Refuses while what the request reads or writes can take no more. `written` is the whole item of a write, as far as it is
+    /// known: its partitions in the indexes are asked as well.
+    pub(super) fn admit(
+        &self,
+        target: Target<'_>,
+        written: Option<&Attributes>,
+        access: Access,
+    ) -> Result<Places, Throttled> {
+        let now_ms = self.settings.clock.now_ms();
+        let mut places = Places { table: target.table.to_owned(), ..Places::default() };
+        let mut tables = self.tables();
+        let Some(of_table) = tables.get_mut(target.table) else { return Ok(places) };
+        let mode = of_table.mode;
+        let (throughput, whose) = of_table.read_or_written(target.index);
+        places.own = throughput.partitions.of(target.at);
+        if let Whose::Index(index) = whose {
+            places.index = Some(index);
         }
-        let throttled = Throttled { mode, access, whose, resource };
-        self.measure(table, operation, &throttled);
+        places.indexes = written.map(|item| of_table.partitions_of(item)).unwrap_or_default();
+        let exhausted = of_table.exhausted(&places, access, now_ms);
+        drop(tables);
+        let Some((whose, limit)) = exhausted else { return Ok(places) };
+        let resource = self.arn(target.table, &whose);
+        let table = target.table.to_owned();
+        let throttled = Throttled { mode, limit, access, table, whose, resource };
+        self.measure(&throttled);
         Err(throttled)
     }
 
+    fn arn(&self, table: &str, whose: &Whose) -> String {
+        let Settings { region, account_id, .. } = &self.settings;
+        let table = format!("arn:aws:dynamodb:{region}:{account_id}:table/{table}");
+        match whose {
+            Whose::Table => table,
+            Whose::Index(index) => format!("{table}/index/{index}"),
+        }
+    }
+
+    /// Where the item of a write turned out to be.
+    pub(super) fn locate(&self, places: &mut Places, item: &Attributes) {
+        if let Some(of_table) = self.tables().get(&places.table) {
+            places.indexes = of_table.partitions_of(item);
+        }
+    }
+
     /// What a request cost is known after it ran: the bucket may fall below zero, and refuses until it is paid. `target`
-    /// is a table, or a global secondary index.
-    pub(super) fn charge(&self, target: Target<'_>, access: Access, units: f64) {
+    /// is a table, or a global secondary index. Of many items each one pays as much as the others.
+    pub(super) fn charge(&self, target: Target<'_>, places: &[Places], access: Access, units: f64) {
+        let now_ms = self.settings.clock.now_ms();
         let mut tables = self.tables();
-        let buckets = tables.get_mut(target.table);
-        if let Some(bucket) = buckets.and_then(|buckets| buckets.of(target.index, access)) {
+        let Some(of_table) = tables.get_mut(target.table) else { return };
+        let throughput = match target.index {
+            Some(index) => of_table.indexes.get_mut(index),
+            None => Some(&mut of_table.own),
+        };
+        let Some(throughput) = throughput else { return };
+        if let Some(bucket) = throughput.caps.of(access) {
             bucket.tokens -= units;
+        }
+        let touched = || places.iter().filter_map(|places| places.of(target));
+        let share = units / f64::from(u32::try_from(touched().count()).unwrap_or(u32::MAX).max(1));
+        for partition in touched() {
+            throughput.partitions.charge(partition, access, share, now_ms);
         }
     }
 
     /// What provisioned tables and indexes have, whether or not anything uses it.
     pub(super) fn measure_provisioned(&self) {
         let tables = self.tables();
-        for (table, buckets) in tables.iter().filter(|(_, buckets)| buckets.mode == Mode::Provisioned) {
-            self.measure_provisioned_of(Target::table(table), &buckets.own);
-            for (index, buckets) in &buckets.indexes {
-                self.measure_provisioned_of(Target { table, index: Some(index) }, buckets);
+        for (table, of_table) in tables.iter().filter(|(_, of_table)| of_table.mode == Mode::Provisioned) {
+            self.measure_provisioned_of(Target::table(table), &of_table.own.caps);
+            for (index, throughput) in &of_table.indexes {
+                self.measure_provisioned_of(Target::index(table, index), &throughput.caps);
             }
         }
     }
@@ -345,15 +468,21 @@ impl Throttle {
         }
     }
 
-    fn measure(&self, table: &str, operation: &str, throttled: &Throttled) {
-        let index = match &throttled.whose {
-            Whose::Table => None,
-            Whose::Index(index) => Some(index.as_str()),
+    fn measure(&self, throttled: &Throttled) {
+        let table = throttled.table.as_str();
+        let target = match &throttled.whose {
+            Whose::Table => Target::table(table),
+            Whose::Index(index) => Target::index(table, index),
         };
-        let dimensions = Target { table, index }.dimensions();
+        let dimensions = target.dimensions();
         let word = throttled.access.word();
         self.count(&format!("{word}ThrottleEvents"), &dimensions, 1.0);
-        self.count(&format!("{word}{}ThrottleEvents", throttled.limit()), &dimensions, 1.0);
+        self.count(&format!("{word}{}ThrottleEvents", throttled.limit_name()), &dimensions, 1.0);
+    }
+
+    /// A refused call, however many of its items were. Of a batch, only when all of it was: see "ThrottledRequests" in AWS's
+    /// list of metrics.
+    pub(super) fn measure_refused(&self, table: &str, operation: &str) {
         self.count("ThrottledRequests", &[("Operation", operation), ("TableName", table)], 1.0);
     }
 
