@@ -365,7 +365,7 @@ impl Book {
     }
 
     /// Up to `limit` acknowledged tasks without a final state that were neither answered nor read in the last
-    /// `quiet_us`, longest unread first. They count as read from now on.
+    /// `quiet_us`, longest unread first, and of the same moment those that never were read. They count as read from now on.
     pub(crate) fn take_unfinished(&self, owner: Option<usize>, quiet_us: u64, limit: usize) -> Vec<Readable> {
         let now_us = self.timeline.now_us();
         let mut inner = self.lock();
@@ -374,13 +374,15 @@ impl Book {
             .iter()
             .enumerate()
             .filter(|(_, record)| record.is_unfinished() && owner.is_none_or(|owner| record.owner == owner))
-            .map(|(position, record)| (record.read_us.max(record.answered_us.unwrap_or(0)), position))
-            .filter(|(touched_us, _)| touched_us + quiet_us <= now_us)
+            .map(|(position, record)| {
+                (record.read_us.max(record.answered_us.unwrap_or(0)), record.read_us, position)
+            })
+            .filter(|(touched_us, ..)| touched_us + quiet_us <= now_us)
             .collect();
         due.sort_unstable();
         due.truncate(limit);
         due.into_iter()
-            .filter_map(|(_, position)| {
+            .filter_map(|(.., position)| {
                 let record = &mut inner.records[position];
                 record.read_us = now_us;
                 record.acknowledged()

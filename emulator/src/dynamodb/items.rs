@@ -17,7 +17,7 @@ use super::answer::Failure;
 use super::capacity::{Billed, Metered, ShownItem, Target, meter};
 use super::decode::decode;
 use super::partitions::{At, Attributes};
-use super::throttle::{Access, Places, Throttled};
+use super::throttle::{Access, Indexes, Places, Throttled};
 use super::{Account, count, pages};
 
 type Outcome = Result<String, Failure>;
@@ -75,7 +75,8 @@ impl Account {
 
     /// Only the item itself says where it is in the indexes of its table.
     fn show_item(&self, request: &mut impl Metered) -> ShownItem {
-        let is_indexed = |target: &Target<'_>| self.throttle.has_indexes(self.names.bare(target.table));
+        let is_indexed =
+            |target: &Target<'_>| self.throttle.indexes(self.names.bare(target.table)) != Indexes::None;
         let is_indexed = request.access() == Access::Write && request.targets().iter().any(is_indexed);
         if is_indexed { request.show_item() } else { ShownItem::Never }
     }
@@ -98,9 +99,9 @@ impl Account {
 
     /// An answer that shows the item is soon enough, unless some partition of an index takes nothing more.
     fn must_look_before(&self, table: &str, item: ShownItem) -> bool {
-        match item {
-            ShownItem::ToUs | ShownItem::ToTheCaller => self.throttle.has_hot_index(table),
-            ShownItem::InPart | ShownItem::Never => self.throttle.has_indexes(table),
+        match (self.throttle.indexes(table), item) {
+            (Indexes::None, _) | (Indexes::Cool, ShownItem::ToUs | ShownItem::ToTheCaller) => false,
+            (Indexes::Cool, ShownItem::InPart | ShownItem::Never) | (Indexes::Hot, _) => true,
         }
     }
 
@@ -228,7 +229,8 @@ impl Account {
                 // write capacity from the table": at least one unit for each item.
                 if is_failed_condition(&error) {
                     for place in &places {
-                        self.charge(Target::table(&place.table), std::slice::from_ref(place), access, 1.0);
+                        let cost = std::iter::once((None, 1.0));
+                        self.charge(&place.table, cost, std::slice::from_ref(place), access);
                     }
                 }
                 Err(error.into())
@@ -253,24 +255,28 @@ impl Account {
 
     /// A global secondary index has a throughput and a dimension of its own. All else is the table's, local indexes too.
     fn bill(&self, bill: &ConsumedCapacity, places: &[Places], access: Access) {
-        let table = self.names.bare(&bill.table_name);
-        let mut own = bill.capacity_units;
-        for (index, used) in bill.global_secondary_indexes.iter().flatten() {
-            own -= used.capacity_units;
-            self.charge(Target::index(table, index), places, access, used.capacity_units);
-        }
-        if own > 0.0 {
-            self.charge(Target::table(table), places, access, own);
-        }
+        let indexes = bill.global_secondary_indexes.iter().flatten();
+        let indexes = indexes.map(|(index, used)| (Some(index.as_str()), used.capacity_units));
+        let own = bill.capacity_units - indexes.clone().map(|(_, units)| units).sum::<f64>();
+        let own = (own > 0.0).then_some((None, own));
+        self.charge(self.names.bare(&bill.table_name), indexes.chain(own), places, access);
     }
 
-    fn charge(&self, target: Target<'_>, places: &[Places], access: Access, units: f64) {
-        self.throttle.charge(target, places, access, units);
+    fn charge<'a>(
+        &self,
+        table: &str,
+        costs: impl Iterator<Item = (Option<&'a str>, f64)> + Clone,
+        places: &[Places],
+        access: Access,
+    ) {
+        self.throttle.charge(table, costs.clone(), places, access);
         let name = match access {
             Access::Read => "ConsumedReadCapacityUnits",
             Access::Write => "ConsumedWriteCapacityUnits",
         };
-        self.count(name, &target.dimensions(), units);
+        for (index, units) in costs {
+            self.count(name, &Target { index, ..Target::table(table) }.dimensions(), units);
+        }
     }
 
     fn count(&self, name: &str, dimensions: &[(&str, &str)], value: f64) {

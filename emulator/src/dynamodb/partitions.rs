@@ -13,7 +13,7 @@ use super::throttle::{Access, REQUEST_UNITS_MIN};
 const READ_UNITS_PER_SECOND: f64 = 3_000.0;
 const WRITE_UNITS_PER_SECOND: f64 = 1_000.0;
 /// What is kept of a key is dropped when it owes nothing more, looked at when so many are kept and at each doubling.
-const KEPT_MIN: usize = 1_024;
+const KEPT_MIN: usize = 64;
 
 pub(super) type Attributes = HashMap<String, AttributeValue>;
 
@@ -71,7 +71,11 @@ impl PartitionKey {
     fn value<'a>(&self, of: impl Fn(&str) -> Option<&'a AttributeValue>) -> Option<Partition> {
         let mut hasher = DefaultHasher::new();
         for name in &self.0 {
-            of(name)?.to_key_string()?.hash(&mut hasher);
+            match of(name)? {
+                // Nearly every key is one, and needs no copy.
+                AttributeValue::S(text) => text.hash(&mut hasher),
+                other => other.to_key_string()?.hash(&mut hasher),
+            }
         }
         Some(Partition(hasher.finish()))
     }

@@ -310,6 +310,15 @@ impl OfTable {
     }
 }
 
+/// The global secondary indexes of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Indexes {
+    None,
+    Cool,
+    /// A write to some item must be refused for its partition in one of them.
+    Hot,
+}
+
 /// Where an admitted request reads or writes: what it uses is charged there.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
@@ -331,9 +340,9 @@ impl Places {
     }
 
     /// The partition in what is charged: the table, or one of its indexes.
-    fn of(&self, target: Target<'_>) -> Option<Partition> {
-        match target.index {
-            _ if target.table != self.table => None,
+    fn of(&self, table: &str, index: Option<&str>) -> Option<Partition> {
+        match index {
+            _ if table != self.table => None,
             Some(index) => self.in_index(index),
             None if self.index.is_some() => None,
             None => self.own,
@@ -369,16 +378,16 @@ impl Throttle {
         self.tables().remove(table);
     }
 
-    pub(super) fn has_indexes(&self, table: &str) -> bool {
-        self.tables().get(table).is_some_and(|of| !of.indexes.is_empty())
-    }
-
-    /// Whether a write to some item must be refused for its partition in an index.
-    pub(super) fn has_hot_index(&self, table: &str) -> bool {
+    pub(super) fn indexes(&self, table: &str) -> Indexes {
         let now_ms = self.settings.clock.now_ms();
-        let is_hot =
-            |of: &OfTable| of.indexes.values().any(|index| index.partitions.is_any_write_exhausted(now_ms));
-        self.tables().get(table).is_some_and(is_hot)
+        match self.tables().get(table) {
+            Some(of_table) if !of_table.indexes.is_empty() => {
+                let mut indexes = of_table.indexes.values();
+                let is_hot = indexes.any(|index| index.partitions.is_any_write_exhausted(now_ms));
+                if is_hot { Indexes::Hot } else { Indexes::Cool }
+            }
+            _ => Indexes::None,
+        }
     }
 
     /// Refuses while what the request reads or writes can take no more. `written` is the whole item of a write, as far as it is
@@ -426,24 +435,32 @@ impl Throttle {
         }
     }
 
-    /// What a request cost is known after it ran: the bucket may fall below zero, and refuses until it is paid. `target`
-    /// is a table, or a global secondary index. Of many items each one pays as much as the others.
-    pub(super) fn charge(&self, target: Target<'_>, places: &[Places], access: Access, units: f64) {
+    /// What a request cost is known after it ran: the bucket may fall below zero, and refuses until it is paid. Of many items each
+    /// one pays as much as the others.
+    pub(super) fn charge<'a>(
+        &self,
+        table: &str,
+        costs: impl Iterator<Item = (Option<&'a str>, f64)>,
+        places: &[Places],
+        access: Access,
+    ) {
         let now_ms = self.settings.clock.now_ms();
         let mut tables = self.tables();
-        let Some(of_table) = tables.get_mut(target.table) else { return };
-        let throughput = match target.index {
-            Some(index) => of_table.indexes.get_mut(index),
-            None => Some(&mut of_table.own),
-        };
-        let Some(throughput) = throughput else { return };
-        if let Some(bucket) = throughput.caps.of(access) {
-            bucket.tokens -= units;
-        }
-        let touched = || places.iter().filter_map(|places| places.of(target));
-        let share = units / f64::from(u32::try_from(touched().count()).unwrap_or(u32::MAX).max(1));
-        for partition in touched() {
-            throughput.partitions.charge(partition, access, share, now_ms);
+        let Some(of_table) = tables.get_mut(table) else { return };
+        for (index, units) in costs {
+            let throughput = match index {
+                Some(index) => of_table.indexes.get_mut(index),
+                None => Some(&mut of_table.own),
+            };
+            let Some(throughput) = throughput else { continue };
+            if let Some(bucket) = throughput.caps.of(access) {
+                bucket.tokens -= units;
+            }
+            let touched = || places.iter().filter_map(|places| places.of(table, index));
+            let share = units / f64::from(u32::try_from(touched().count()).unwrap_or(u32::MAX).max(1));
+            for partition in touched() {
+                throughput.partitions.charge(partition, access, share, now_ms);
+            }
         }
     }
 
