@@ -10,6 +10,7 @@ mod decode;
 mod described;
 mod expiry;
 mod index_caps;
+mod index_units;
 mod items;
 mod names;
 mod pages;

@@ -16,6 +16,7 @@ use super::answer::Failure;
 use super::decode::{decode, table_of};
 use super::described::Beside;
 use super::index_caps::IndexCaps;
+use super::index_units::IndexUnits;
 use super::warm::Warm;
 use crate::iam::{Kind, Policy, PolicySource};
 use crate::store::{StoreError, write_whole};
@@ -39,6 +40,8 @@ pub(super) struct Control {
     warm: HashMap<String, Warm>,
     #[serde(default)]
     index_caps: HashMap<String, IndexCaps>,
+    #[serde(default)]
+    index_units: HashMap<String, IndexUnits>,
     #[serde(skip)]
     file: Option<PathBuf>,
 }
@@ -73,11 +76,13 @@ impl Control {
         let before = Beside {
             warm: self.warm.get(name).cloned().unwrap_or_default(),
             caps: self.index_caps.get(name).cloned().unwrap_or_default(),
+            units: self.index_units.get(name).cloned().unwrap_or_default(),
         };
         let kept = before.clone().changed(asked, table);
         if kept != before {
             self.warm.insert(name.to_owned(), kept.warm.clone());
             self.index_caps.insert(name.to_owned(), kept.caps.clone());
+            self.index_units.insert(name.to_owned(), kept.units.clone());
             self.save()?;
         }
         Ok(kept)
@@ -220,6 +225,7 @@ impl Account {
                 control.policies.remove(&self.names.table_arn(table));
                 control.warm.remove(table);
                 control.index_caps.remove(table);
+                control.index_units.remove(table);
                 control.save()?;
             }
             _ => {}
@@ -228,9 +234,12 @@ impl Account {
     }
 
     fn configure_throttle(&self, table_name: String) -> dynoxide::Result<()> {
-        let table = self.describe(table_name)?;
+        let mut table = self.describe(table_name)?;
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let caps = control.index_caps.get(&table.table_name).cloned().unwrap_or_default();
+        if let Some(units) = control.index_units.get(&table.table_name) {
+            units.describe(&mut table);
+        }
         drop(control);
         self.throttle.configure(&table, &caps);
         Ok(())

@@ -14,10 +14,12 @@ use super::Account;
 use super::answer::Failure;
 use super::decode::decode;
 use super::index_caps::IndexCaps;
+use super::index_units::IndexUnits;
 use super::warm::Warm;
 
 /// The billing mode of tables without provisioned throughput.
 pub(super) const ON_DEMAND: &str = "PAY_PER_REQUEST";
+const PROVISIONED: &str = "PROVISIONED";
 
 /// Members of an index's update that the engine does not know.
 const BESIDE_ENGINE: [&str; 2] = ["WarmThroughput", "OnDemandThroughput"];
@@ -27,15 +29,21 @@ const BESIDE_ENGINE: [&str; 2] = ["WarmThroughput", "OnDemandThroughput"];
 pub(super) struct Beside {
     pub(super) warm: Warm,
     pub(super) caps: IndexCaps,
+    pub(super) units: IndexUnits,
 }
 
 impl Beside {
     /// With what is asked for now, and without what the table no longer has.
     pub(super) fn changed(self, asked: Self, table: &Map<String, Value>) -> Self {
-        Self { warm: self.warm.changed(asked.warm, table), caps: self.caps.changed(asked.caps, table) }
+        Self {
+            warm: self.warm.changed(asked.warm, table),
+            caps: self.caps.changed(asked.caps, table),
+            units: self.units.changed(asked.units, table),
+        }
     }
 
     fn show(&self, table: &mut Map<String, Value>, is_new: bool) {
+        self.units.show(table);
         self.warm.show(table, is_new);
         self.caps.show(table);
     }
@@ -62,6 +70,7 @@ impl Account {
         let request: Value = serde_json::from_str(body).unwrap_or_default();
         let asked = self.asked(OPERATION, &request)?;
         self.check_indexes(&request)?;
+        self.check_units(&request, &asked.units)?;
         let answer = match for_engine(&request) {
             Some(rest) => self.database.update_table(decode(OPERATION, &rest.to_string())?)?,
             None => {
@@ -94,7 +103,8 @@ impl Account {
     /// What a request asks for, refused before the engine changes anything. What else is wrong with it is for the engine to
     /// say.
     fn asked(&self, operation: &str, request: &Value) -> Result<Beside, Failure> {
-        let asked = Beside { warm: Warm::asked(request)?, caps: IndexCaps::asked(request)? };
+        let units = IndexUnits::asked(request);
+        let asked = Beside { warm: Warm::asked(request)?, caps: IndexCaps::asked(request)?, units };
         if asked.caps.is_empty() {
             return Ok(asked);
         }
@@ -104,11 +114,24 @@ impl Account {
             None if is_new => false,
             None => {
                 let table = self.describe(request["TableName"].as_str().unwrap_or_default().to_owned())?;
-                table.billing_mode_summary.is_some_and(|summary| summary.billing_mode == ON_DEMAND)
+                mode_of(&table) == Some(ON_DEMAND)
             }
         };
         asked.caps.check(will_be_on_demand, is_new)?;
         Ok(asked)
+    }
+
+    /// To the engine an index may be left without throughput when its table gets some.
+    fn check_units(&self, request: &Value, asked: &IndexUnits) -> Result<(), Failure> {
+        if request["BillingMode"] != PROVISIONED {
+            return Ok(());
+        }
+        // What is wrong with the name is for the engine to say.
+        let table = self.describe(request["TableName"].as_str().unwrap_or_default().to_owned());
+        match table {
+            Ok(table) if mode_of(&table) == Some(ON_DEMAND) => asked.check_all_of(&table),
+            _ => Ok(()),
+        }
     }
 
     /// The engine does not see the updates that are not for it.
@@ -131,6 +154,10 @@ impl Account {
         }
         Ok(())
     }
+}
+
+fn mode_of(table: &TableDescription) -> Option<&str> {
+    table.billing_mode_summary.as_ref().map(|summary| summary.billing_mode.as_str())
 }
 
 /// Whether a table, as it is described, is.

@@ -330,6 +330,48 @@ async fn the_caps_of_an_index_are_shown_and_can_be_changed_and_taken_away() {
 }
 
 #[tokio::test]
+async fn the_provisioned_throughput_of_an_index_is_changed_shown_and_kept_to() {
+    let stand = Stand::start();
+    stand.table("tasks", indexed(on_demand(), json!({}))).await;
+    let shown = |table: &Value| {
+        let units = &table["GlobalSecondaryIndexes"][0]["ProvisionedThroughput"];
+        (units["ReadCapacityUnits"].as_u64(), units["WriteCapacityUnits"].as_u64())
+    };
+    let update = |of_table: Value, of_index: Option<Value>| {
+        let mut update = json!({"TableName": "tasks"});
+        update.as_object_mut().unwrap().extend(of_table.as_object().unwrap().clone());
+        if let Some(mut index) = of_index {
+            index["IndexName"] = json!("by-owner");
+            update["GlobalSecondaryIndexUpdates"] = json!([{ "Update": index }]);
+        }
+        update
+    };
+    let mut to_provisioned = provisioned(1_000);
+    to_provisioned["BillingMode"] = json!("PROVISIONED");
+    let (name, _) = stand.refused("UpdateTable", update(to_provisioned.clone(), None)).await;
+    assert_eq!(name, "ValidationException", "the index would have none");
+    let changed = stand.done("UpdateTable", update(to_provisioned, Some(provisioned(2)))).await;
+    assert_eq!(shown(&changed["TableDescription"]), (Some(2), Some(2)));
+
+    // Two units for 300 seconds are 600.
+    let mut large = putting("tasks", "a");
+    large["Item"]["v"] = json!({"S": "x".repeat(300 * 1024)});
+    for id in ["a", "c"] {
+        large["Item"]["id"] = json!({"S": id});
+        stand.done("PutItem", large.clone()).await;
+    }
+    let (_, refused) = stand.refused("PutItem", putting("tasks", "b")).await;
+    assert_eq!(refused["ThrottlingReasons"][0]["reason"], "IndexWriteProvisionedThroughputExceeded");
+
+    stand.done("UpdateTable", update(json!({}), Some(provisioned(50)))).await;
+    assert_eq!(shown(&stand.description("tasks").await), (Some(50), Some(50)));
+    stand.clock.advance(Duration::from_secs(1));
+    stand.put("tasks", "b").await;
+    stand.done("UpdateTable", update(on_demand(), None)).await;
+    assert_ne!(shown(&stand.description("tasks").await), (Some(50), Some(50)));
+}
+
+#[tokio::test]
 async fn what_a_batch_asks_of_a_throttled_table_is_unprocessed() {
     let stand = Stand::start();
     stand.table("spent", capped(1)).await;

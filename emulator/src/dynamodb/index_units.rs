@@ -1,0 +1,78 @@
+//! Provisioned throughput of global secondary indexes. The engine keeps only what a table was made with.
+
+use std::collections::HashMap;
+
+use dynoxide::DynoxideError;
+use dynoxide::actions::TableDescription;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::answer::Failure;
+use super::described::{has_index, index_requests, indexes_mut, is_on_demand};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Units {
+    read_capacity_units: u64,
+    write_capacity_units: u64,
+}
+
+/// By name of the index.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct IndexUnits(HashMap<String, Units>);
+
+impl IndexUnits {
+    /// What a request asks for. What cannot be read the engine refuses.
+    pub(super) fn asked(request: &Value) -> Self {
+        let units = |index: &Value| Units::deserialize(index.get("ProvisionedThroughput")?).ok();
+        Self(
+            index_requests(request)
+                .filter_map(|(name, index)| Some((name.to_owned(), units(index)?)))
+                .collect(),
+        )
+    }
+
+    /// # Errors
+    /// When a table that is on demand gets provisioned throughput and one of its indexes none.
+    pub(super) fn check_all_of(&self, table: &TableDescription) -> Result<(), Failure> {
+        let mut indexes = table.global_secondary_indexes.iter().flatten();
+        match indexes.find(|index| !self.0.contains_key(&index.index_name)) {
+            None => Ok(()),
+            Some(index) => Err(DynoxideError::ValidationException(format!(
+                "One or more parameter values were invalid: ProvisionedThroughput must be specified for index: {}",
+                index.index_name
+            ))
+            .into()),
+        }
+    }
+
+    /// With what is asked for now, and without what the table no longer has.
+    pub(super) fn changed(mut self, asked: Self, table: &Map<String, Value>) -> Self {
+        self.0.extend(asked.0);
+        let on_demand = is_on_demand(table);
+        self.0.retain(|name, _| !on_demand && has_index(table, name));
+        self
+    }
+
+    /// Writes the units into the indexes of a table's description.
+    pub(super) fn show(&self, table: &mut Map<String, Value>) {
+        for index in indexes_mut(table) {
+            let name = index.get("IndexName").and_then(Value::as_str).unwrap_or_default();
+            let Some(units) = self.0.get(name) else { continue };
+            let shown = index.entry("ProvisionedThroughput").or_insert_with(|| Value::Object(Map::new()));
+            shown["ReadCapacityUnits"] = units.read_capacity_units.into();
+            shown["WriteCapacityUnits"] = units.write_capacity_units.into();
+        }
+    }
+
+    /// The same, in the engine's description.
+    pub(super) fn describe(&self, table: &mut TableDescription) {
+        for index in table.global_secondary_indexes.iter_mut().flatten() {
+            if let Some(units) = self.0.get(&index.index_name) {
+                let described = index.provisioned_throughput.get_or_insert_default();
+                described.read_capacity_units = units.read_capacity_units;
+                described.write_capacity_units = units.write_capacity_units;
+            }
+        }
+    }
+}
