@@ -240,9 +240,8 @@ fn written_together(item: &transact_write_items::TransactWriteItem) -> Target<'_
 /// Whether the answer to a write shows the whole item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ShownItem {
+    /// Also where the caller asked for a part of it, or for nothing that there is.
     Never,
-    /// The caller asked for something else, or for nothing that there is.
-    InPart,
     ToUs,
     ToTheCaller,
 }
@@ -255,7 +254,7 @@ impl ShownItem {
                 Self::ToUs
             }
             Some("ALL_NEW" | "ALL_OLD") => Self::ToTheCaller,
-            Some(_) => Self::InPart,
+            Some(_) => Self::Never,
         }
     }
 }

@@ -18,7 +18,7 @@ use super::index_units::IndexUnits;
 use super::warm::Warm;
 
 /// The billing mode of tables without provisioned throughput.
-pub(super) const ON_DEMAND: &str = "PAY_PER_REQUEST";
+const ON_DEMAND: &str = "PAY_PER_REQUEST";
 const PROVISIONED: &str = "PROVISIONED";
 
 /// Members of an index's update that the engine does not know.
@@ -114,7 +114,7 @@ impl Account {
             None if is_new => false,
             None => {
                 let table = self.describe(request["TableName"].as_str().unwrap_or_default().to_owned())?;
-                mode_of(&table) == Some(ON_DEMAND)
+                is_table_on_demand(&table)
             }
         };
         asked.caps.check(will_be_on_demand, is_new)?;
@@ -129,7 +129,7 @@ impl Account {
         // What is wrong with the name is for the engine to say.
         let table = self.describe(request["TableName"].as_str().unwrap_or_default().to_owned());
         match table {
-            Ok(table) if mode_of(&table) == Some(ON_DEMAND) => asked.check_all_of(&table),
+            Ok(table) if is_table_on_demand(&table) => asked.check_all_of(&table),
             _ => Ok(()),
         }
     }
@@ -156,11 +156,12 @@ impl Account {
     }
 }
 
-fn mode_of(table: &TableDescription) -> Option<&str> {
-    table.billing_mode_summary.as_ref().map(|summary| summary.billing_mode.as_str())
+/// Whether a table is, as the engine describes it.
+pub(super) fn is_table_on_demand(table: &TableDescription) -> bool {
+    table.billing_mode_summary.as_ref().is_some_and(|summary| summary.billing_mode == ON_DEMAND)
 }
 
-/// Whether a table, as it is described, is.
+/// The same, of a description on its way to the caller.
 pub(super) fn is_on_demand(table: &Map<String, Value>) -> bool {
     let mode = table.get("BillingModeSummary").and_then(|summary| summary.get("BillingMode"));
     mode.is_some_and(|mode| mode == ON_DEMAND)

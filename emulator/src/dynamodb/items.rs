@@ -101,7 +101,7 @@ impl Account {
     fn must_look_before(&self, table: &str, item: ShownItem) -> bool {
         match (self.throttle.indexes(table), item) {
             (Indexes::None, _) | (Indexes::Cool, ShownItem::ToUs | ShownItem::ToTheCaller) => false,
-            (Indexes::Cool, ShownItem::InPart | ShownItem::Never) | (Indexes::Hot, _) => true,
+            (Indexes::Cool, ShownItem::Never) | (Indexes::Hot, _) => true,
         }
     }
 
@@ -129,12 +129,11 @@ impl Account {
         R: Serialize + Billed,
     {
         let request: Q = decode(operation, body)?;
-        let mut admissions = self.admissions(&request, ShownItem::Never);
-        if !admissions.is_empty() && admissions.iter().all(Result::is_err) {
-            let refused = admissions
-                .swap_remove(0)
-                .map_or_else(|refused| self.refused(operation, refused), |_| Failure::internal());
-            return Err(refused);
+        let admissions = self.admissions(&request, ShownItem::Never);
+        if admissions.iter().all(Result::is_err)
+            && let Some(Err(throttled)) = admissions.first()
+        {
+            return Err(self.refused(operation, throttled.clone()));
         }
         let refused = refused_items(&request.targets(), &admissions);
         let places = admissions.into_iter().flatten().collect();

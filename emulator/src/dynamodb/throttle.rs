@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::capacity::Target;
 use super::count;
-use super::described::ON_DEMAND;
+use super::described::is_table_on_demand;
 use super::index_caps::IndexCaps;
 use super::partitions::{Attributes, Partition, Partitions};
 use crate::settings::Settings;
@@ -243,8 +243,7 @@ struct OfTable {
 
 impl OfTable {
     fn new(table: &TableDescription, caps: &IndexCaps, now_ms: i64) -> Self {
-        let is_on_demand =
-            table.billing_mode_summary.as_ref().is_some_and(|summary| summary.billing_mode == ON_DEMAND);
+        let is_on_demand = is_table_on_demand(table);
         let of_index = |index: &GlobalSecondaryIndexDescription| {
             let caps = if is_on_demand {
                 Buckets::on_demand(caps.of(&index.index_name), now_ms)
