@@ -71,10 +71,10 @@ impl Update {
         }
     }
 
-    fn append(&mut self, name: &str, entry: String) {
+    fn append(&mut self, name: &str, entries: Vec<AttributeValue>) {
         let placeholder = self.name(name);
         self.set.push(format!("{placeholder} = list_append({placeholder}, :{name})"));
-        self.values.insert(format!(":{name}"), AttributeValue::L(vec![AttributeValue::S(entry)]));
+        self.values.insert(format!(":{name}"), AttributeValue::L(entries));
     }
 
     fn only_if(&mut self, name: &str, value: AttributeValue) {
@@ -117,7 +117,9 @@ fn update_of(before: &TaskRecord, after: &TaskRecord) -> Update {
         Some(lease) => update.only_if("lease_token", string(lease.token)),
         None => update.only_if_absent("lease_token"),
     }
-    if let (Some(taken_over), Some(_)) = (before.state.lease(), after.state.lease()) {
+    if let Some(taken_over) = before.state.lease()
+        && after.attempts > before.attempts
+    {
         update.only_if("lease_until_ms", number(taken_over.until.0));
     }
     update.set("status", string(after.state.status()));
@@ -135,8 +137,8 @@ fn update_of(before: &TaskRecord, after: &TaskRecord) -> Update {
     update.set_or_remove("result", result_text(&after.state).map(AttributeValue::S));
     update.set_or_remove("error_type", after.error.as_ref().map(|error| string(&error.kind)));
     update.set_or_remove("error_message", after.error.as_ref().map(|error| string(&error.message)));
-    if let Some(entry) = after.history.get(before.history.len()) {
-        update.append("history", entry.to_string());
+    if let Some(entries @ [_, ..]) = after.history.get(before.history.len()..) {
+        update.append("history", entries.iter().map(string).collect());
     }
     update
 }

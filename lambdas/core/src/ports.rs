@@ -61,7 +61,7 @@ pub trait TaskStore: Sync {
     fn create(&self, record: &TaskRecord) -> impl Future<Output = Result<Created, PortError>> + Send;
 
     /// Replaces `before` by `after` if the stored record still is `before`, by version, request and lease token; where
-    /// one lease takes over another, by the lease's end too, so that a heartbeat in between is not overlooked.
+    /// another worker's lease is taken over, by the lease's end too, so that a heartbeat in between is not overlooked.
     fn swap(
         &self,
         before: &TaskRecord,

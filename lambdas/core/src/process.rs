@@ -18,7 +18,7 @@ use crate::retry::{backoff, outage_backoff};
 use crate::state::Refused;
 use crate::time::{DurationMs, EpochMs};
 
-use claim::NotClaimed;
+use claim::{Begun, NotClaimed};
 
 /// One message as the event source mapping hands it over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,12 +146,17 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
         deadline: EpochMs,
         attempts: &mut u32,
     ) -> Handled {
-        match self.claim(message, delivery.receive_count, deadline).await {
-            Ok(claimed) => {
-                *attempts = claimed.record.attempts;
-                self.attempt(delivery, claimed, deadline).await
+        let begun = match self.begin(message, delivery.receive_count, deadline).await {
+            Ok(begun) => begun,
+            Err(refusal) => return self.not_claimed(message, delivery, refusal).await,
+        };
+        *attempts = begun.attempts();
+        match begun {
+            Begun::Claimed(claimed) => self.attempt(delivery, claimed, deadline).await,
+            Begun::Succeeded(record) => {
+                self.tell(&record);
+                Handled::Done(Done::Succeeded)
             }
-            Err(refusal) => self.not_claimed(message, delivery, refusal).await,
         }
     }
 

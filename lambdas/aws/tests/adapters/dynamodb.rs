@@ -46,6 +46,12 @@ fn running() -> TaskRecord {
     queued().advance(&Event::Claim(lease(1, 5_000)), EpochMs(2_000)).unwrap()
 }
 
+/// `claimed` at its end, by the holder of the lease of this number.
+fn succeeded(claimed: &TaskRecord, holder: u8, at: u64) -> TaskRecord {
+    let end = Event::Succeed { token: lease(holder, 0).token, result: json!({"sha256": "0"}) };
+    claimed.advance(&end, EpochMs(at)).unwrap()
+}
+
 /// The item of [`running`], as the table has it.
 fn item() -> Value {
     json!({
@@ -88,16 +94,49 @@ async fn a_claim_is_one_update_under_a_condition_on_what_the_record_was() {
     assert_eq!(body["ExpressionAttributeValues"][":history"]["L"][0]["S"], "2 running 2000");
 }
 
+/// Also when the work needed no lease and is over.
 #[tokio::test]
 async fn a_takeover_also_asks_for_the_end_of_the_lease_that_it_takes_over() {
-    let replay = Replay::start([ok(json!({}))]).await;
     let taken_over = running().advance(&Event::Claim(lease(2, 9_000)), EpochMs(6_000)).unwrap();
-    assert_eq!(tasks(&replay).swap(&running(), &taken_over).await, Ok(Swapped::Done));
+    for after in [taken_over.clone(), succeeded(&taken_over, 2, 6_000)] {
+        let replay = Replay::start([ok(json!({}))]).await;
+        assert_eq!(tasks(&replay).swap(&running(), &after).await, Ok(Swapped::Done));
+        let condition = replay.only_body()["ConditionExpression"].as_str().unwrap().to_owned();
+        assert!(
+            condition.ends_with("#lease_token = :if_lease_token AND #lease_until_ms = :if_lease_until_ms"),
+            "{condition}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_an_attempt_asks_for_the_token_alone_since_a_heartbeat_may_have_moved_the_end() {
+    let replay = Replay::start([ok(json!({}))]).await;
+    let after = succeeded(&running(), 1, 3_000);
+    assert_eq!(tasks(&replay).swap(&running(), &after).await, Ok(Swapped::Done));
     let condition = replay.only_body()["ConditionExpression"].as_str().unwrap().to_owned();
-    assert!(
-        condition.ends_with("#lease_token = :if_lease_token AND #lease_until_ms = :if_lease_until_ms"),
-        "{condition}"
+    assert!(condition.ends_with("#lease_token = :if_lease_token"), "{condition}");
+}
+
+#[tokio::test]
+async fn work_without_a_lease_is_claimed_and_ended_by_one_update_that_notes_both() {
+    let replay = Replay::start([ok(json!({}))]).await;
+    let after = succeeded(&running(), 1, 2_000);
+    assert_eq!(tasks(&replay).swap(&queued(), &after).await, Ok(Swapped::Done));
+    let body = replay.only_body();
+    let values = &body["ExpressionAttributeValues"];
+    assert_eq!(
+        values[":history"],
+        json!({"L": [{"S": "2 running 2000"}, {"S": "3 succeeded 2000"}]}),
+        "no version is missing"
     );
+    let numbers = [":version", ":attempts", ":completions"].map(|name| values[name]["N"].as_str().unwrap());
+    assert_eq!(numbers, ["3", "1", "1"]);
+    let expression = body["UpdateExpression"].as_str().unwrap();
+    let (_, removed) = expression.split_once("REMOVE").unwrap();
+    assert!(removed.contains("#lease_token") && removed.contains("#lease_until_ms"), "{expression}");
+    let condition = body["ConditionExpression"].as_str().unwrap();
+    assert!(condition.ends_with("attribute_not_exists(#lease_token)"), "{condition}");
 }
 
 #[tokio::test]

@@ -16,6 +16,9 @@ pub struct Digest {
 impl Work for Digest {
     const NAME: &'static str = "digest";
 
+    /// The largest message takes some milliseconds.
+    const NEEDS_LEASE: bool = false;
+
     async fn run<C: Clock>(&self, _attempt: u32, _clock: &C) -> Result<Value, AttemptError> {
         Ok(json!({"sha256": hex(&Sha256::digest(&self.text))}))
     }

@@ -35,6 +35,10 @@ impl AttemptError {
 pub trait Work: DeserializeOwned {
     const NAME: &'static str;
 
+    /// Whether a lease is to keep other workers away. Not where the payload alone decides the result and it is found in
+    /// moments: two workers find the same, and it costs them less than the lease would.
+    const NEEDS_LEASE: bool = true;
+
     /// Beyond what the type already says.
     fn check(&self) -> Result<(), String> {
         Ok(())
@@ -86,6 +90,15 @@ impl Job {
             Flaky::NAME => parse_work(payload).map(Self::Flaky),
             Sleep::NAME => parse_work(payload).map(Self::Sleep),
             _ => Err(KindError::Unknown),
+        }
+    }
+
+    pub const fn needs_lease(&self) -> bool {
+        match self {
+            Self::Digest(_) => Digest::NEEDS_LEASE,
+            Self::Poison(_) => Poison::NEEDS_LEASE,
+            Self::Flaky(_) => Flaky::NEEDS_LEASE,
+            Self::Sleep(_) => Sleep::NEEDS_LEASE,
         }
     }
 

@@ -1,13 +1,17 @@
-//! Winning the right to work on a task.
+//! Winning the right to work on a task, or doing without: work that needs no lease is claimed and ended by one write.
+
+use futures_util::FutureExt as _;
+use serde_json::Value;
 
 use super::{Worker, is_same_move};
 use crate::error::PortError;
 use crate::idempotency::fresh_lease_token;
+use crate::kind::Job;
 use crate::limits;
 use crate::message::QueueMessage;
 use crate::ports::{Changes, Clock, Created, Random, Swapped, TaskStore, Visibility};
 use crate::record::TaskRecord;
-use crate::state::{Event, Lease, Refused};
+use crate::state::{Event, Lease, Refused, TaskState};
 use crate::time::EpochMs;
 
 /// What is known of the record before the claim.
@@ -32,6 +36,29 @@ impl From<PortError> for NotClaimed {
     }
 }
 
+/// What the first write of a delivery made of the task.
+pub(super) enum Begun {
+    Claimed(Claimed),
+    /// It is done.
+    Succeeded(TaskRecord),
+}
+
+impl Begun {
+    fn new(record: TaskRecord, lease: Lease) -> Self {
+        if matches!(record.state, TaskState::Succeeded { .. }) {
+            Self::Succeeded(record)
+        } else {
+            Self::Claimed(Claimed { record, lease })
+        }
+    }
+
+    pub(super) const fn attempts(&self) -> u32 {
+        match self {
+            Self::Claimed(Claimed { record, .. }) | Self::Succeeded(record) => record.attempts,
+        }
+    }
+}
+
 /// A won claim.
 pub(super) struct Claimed {
     pub(super) record: TaskRecord,
@@ -39,12 +66,12 @@ pub(super) struct Claimed {
 }
 
 impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, C, R, N> {
-    pub(super) async fn claim(
+    pub(super) async fn begin(
         &self,
         message: &QueueMessage,
         receive_count: u32,
         deadline: EpochMs,
-    ) -> Result<Claimed, NotClaimed> {
+    ) -> Result<Begun, NotClaimed> {
         let lease = Lease { token: fresh_lease_token(&self.random), until: self.lease_end(deadline) };
         let mut known = if receive_count <= 1 {
             Known::Assumed(Box::new(TaskRecord::queued(message)))
@@ -52,7 +79,7 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
             self.stored(message).await?
         };
         for _ in 0..limits::SWAP_ROUNDS_MAX {
-            let after = self.claimed(message, &known, lease, receive_count)?;
+            let after = self.begun(message, &known, lease, receive_count)?;
             let found = match &known {
                 Known::Assumed(before) | Known::Stored(before) => self.store.swap(before, &after).await?,
                 Known::Absent => match self.store.create(&after).await? {
@@ -61,10 +88,10 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
                 },
             };
             known = match found {
-                Swapped::Done => return Ok(Claimed { record: after, lease }),
+                Swapped::Done => return Ok(Begun::new(after, lease)),
                 // The write was retried below us and met itself.
                 Swapped::Conflict(Some(stored)) if is_same_move(&stored, &after) => {
-                    return Ok(Claimed { record: *stored, lease });
+                    return Ok(Begun::new(*stored, lease));
                 }
                 Swapped::Conflict(Some(stored)) => Known::Stored(stored),
                 Swapped::Conflict(None) => Known::Absent,
@@ -85,7 +112,7 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
         })
     }
 
-    fn claimed(
+    fn begun(
         &self,
         message: &QueueMessage,
         known: &Known,
@@ -103,9 +130,19 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
         if before.request_hash != message.request_hash || before.owner != message.owner {
             return Err(NotClaimed::Superseded);
         }
-        let mut after =
-            before.advance(&Event::Claim(lease), self.clock.now()).map_err(NotClaimed::Refused)?;
+        let now = self.clock.now();
+        let mut after = before.advance(&Event::Claim(lease), now).map_err(NotClaimed::Refused)?;
         after.deliveries = before.deliveries.max(receive_count);
-        Ok(after)
+        let Some(result) = self.result_at_once(&after) else { return Ok(after) };
+        after.advance(&Event::Succeed { token: lease.token, result }, now).map_err(NotClaimed::Refused)
+    }
+
+    /// The result, of work that needs no lease. Whatever else becomes of it is for an attempt under a lease.
+    fn result_at_once(&self, claimed: &TaskRecord) -> Option<Value> {
+        let job = Job::parse(&claimed.kind, &claimed.payload, self.policy.kinds).ok()?;
+        if job.needs_lease() {
+            return None;
+        }
+        job.run(claimed.attempts, &self.clock).now_or_never()?.ok()
     }
 }

@@ -235,7 +235,7 @@ impl TaskStore for &Memory {
 /// As the condition of the DynamoDB adapter.
 fn is_as_thought(stored: &TaskRecord, before: &TaskRecord, after: &TaskRecord) -> bool {
     let token = |record: &TaskRecord| record.state.lease().map(|lease| lease.token);
-    let is_takeover = token(before).is_some() && token(after).is_some();
+    let is_takeover = token(before).is_some() && after.attempts > before.attempts;
     stored.version == before.version
         && stored.request_hash == before.request_hash
         && stored.created_at == before.created_at

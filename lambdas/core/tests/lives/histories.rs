@@ -95,8 +95,13 @@ fn an_outage_of_seven_visibility_timeouts_dead_letters_no_healthy_task() {
         let world = World::new(seed);
         world.clock.block_on(async {
             for number in 0..4 {
-                let digest = NewTask { kind: "digest".into(), payload: json!({"text": number.to_string()}) };
-                world.submit(&world.owner(), None, &digest, &world.no_faults()).await;
+                let (kind, payload) = if number % 2 == 0 {
+                    ("digest", json!({"text": number.to_string()}))
+                } else {
+                    ("flaky", json!({"failures": 0}))
+                };
+                let healthy = NewTask { kind: kind.into(), payload };
+                world.submit(&world.owner(), None, &healthy, &world.no_faults()).await;
             }
             world.work(&Faults::store_down_from(seed, calls_before)).await;
             let ends_at = world.now().plus(DurationMs(7 * world.visibility().0));

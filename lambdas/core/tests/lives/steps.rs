@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use task_core::error::ErrorClass;
 use task_core::list;
 use task_core::process::{Failed, Handled};
+use task_core::state::{Event, Lease};
 use task_core::testing::{Fault, Faults};
 use task_core::wire::{NewTask, Status};
 use task_core::{DurationMs, Owner, limits};
@@ -38,6 +39,22 @@ fn work(world: &World, faults: &Faults) {
 fn connected(world: &World) {
     world.add_clients();
     world.clock.block_on(world.reconnect_all());
+}
+
+/// Of a `flaky` task that succeeds at once, and under a lease.
+fn leased() -> Value {
+    json!({"failures": 0})
+}
+
+/// Every record, as a worker leaves it that takes a lease for all work, and dies.
+fn claimed_by_a_dead_worker(world: &World) {
+    let lease = Lease {
+        token: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
+        until: world.now().plus(world.function_time),
+    };
+    for record in world.memory.records.lock().unwrap().values_mut() {
+        *record = record.advance(&Event::Claim(lease), world.now()).unwrap();
+    }
 }
 
 /// Receives until the next one is the last.
@@ -77,6 +94,7 @@ fn scenarios() -> Vec<Scenario> {
             |world, faults| submit(world, Some("k"), "digest", json!({"text": "a"}), faults),
         ),
         short("a first delivery", |world| submitted(world, "digest", json!({"text": "a"})), work),
+        short("a first delivery under a lease", |world| submitted(world, "flaky", leased()), work),
         short(
             "a first delivery, with clients that listen",
             |world| {
@@ -110,8 +128,18 @@ fn scenarios() -> Vec<Scenario> {
         short(
             "a delivery after the worker died",
             |world| {
-                submitted(world, "digest", json!({"text": "a"}));
+                submitted(world, "flaky", leased());
                 work(world, &Faults::at(0, [(0, Fault::CrashAfter)]));
+                world.clock.advance(world.visibility());
+            },
+            work,
+        ),
+        short(
+            "a delivery without a lease of what a dead worker had claimed",
+            |world| {
+                submitted(world, "digest", json!({"text": "a"}));
+                claimed_by_a_dead_worker(world);
+                work(world, &Faults::none(0));
                 world.clock.advance(world.visibility());
             },
             work,
@@ -119,8 +147,17 @@ fn scenarios() -> Vec<Scenario> {
         short(
             "a delivery of what has succeeded",
             |world| {
-                submitted(world, "digest", json!({"text": "a"}));
+                submitted(world, "flaky", leased());
                 work(world, &Faults::at(0, [(1, Fault::CrashAfter)]));
+                world.clock.advance(world.visibility());
+            },
+            work,
+        ),
+        short(
+            "a delivery of what has succeeded without a lease",
+            |world| {
+                submitted(world, "digest", json!({"text": "a"}));
+                work(world, &Faults::at(0, [(0, Fault::CrashAfter)]));
                 world.clock.advance(world.visibility());
             },
             work,
@@ -252,6 +289,33 @@ fn one_delivery_makes_a_bounded_number_of_calls() {
     }
 }
 
+/// A third of the writes, and a wait for the table, that short work would pay for a lease that it has no use for.
+#[test]
+fn a_task_without_a_lease_is_one_write_and_shows_the_same_life() {
+    for (kind, payload, writes) in [("digest", json!({"text": "a"}), 1), ("flaky", leased(), 2)] {
+        for is_late in [false, true] {
+            let world = World::new(0);
+            submitted(&world, kind, payload.clone());
+            if is_late {
+                // The message was there before the record.
+                world.memory.records.lock().unwrap().clear();
+            }
+            let faults = Faults::none(0);
+            work(&world, &faults);
+            let connections = 1;
+            // The guess that a record is there, and the record.
+            let calls = writes + connections + u64::from(is_late);
+            assert_eq!(faults.calls(), calls, "{kind}");
+            let records = world.memory.records.lock().unwrap();
+            let record = records.values().next().unwrap();
+            let statuses: Vec<_> = record.history.iter().map(|entry| entry.status).collect();
+            assert_eq!(statuses, [Status::Queued, Status::Running, Status::Succeeded], "{kind}");
+            let counts = (record.version.0, record.attempts, record.deliveries, record.completions);
+            assert_eq!(counts, (3, 1, 1, 1), "{kind}");
+        }
+    }
+}
+
 /// And every audit that follows sees the same letters: what it counts there is how many there are, not how many came.
 #[test]
 fn a_message_that_is_not_ours_goes_to_the_dead_letter_queue_as_it_is_and_is_counted() {
@@ -312,21 +376,21 @@ fn a_connected_client_hears_what_an_audit_marked() {
 /// What cannot be written down comes back like what cannot be read: after a pause that outlasts outages.
 #[test]
 fn an_attempt_whose_end_cannot_be_recorded_waits_as_in_an_outage() {
-    for (kind, payload) in [("digest", json!({"text": "a"})), ("flaky", json!({"failures": 9}))] {
+    for failures in [0, 9] {
         for seed in 0..16 {
             let world = World::new(seed);
-            submitted(&world, kind, payload.clone());
+            submitted(&world, "flaky", json!({"failures": failures}));
             // The claim, and then the end of the attempt.
             let faults = Faults::store_down_from(seed, 1);
             let ended = world.clock.block_on(world.work(&faults));
             assert_eq!(
                 ended[0].handled,
                 Handled::Failed(Failed::Dependency(ErrorClass::Transient)),
-                "{kind}"
+                "{failures}"
             );
             let shown_at = world.queue.lock().unwrap().messages.values().next().unwrap().visible_at;
             let pause = shown_at.since(world.now()).0;
-            assert!(pause >= world.visibility().0 / 2, "{kind} came back after {pause} ms");
+            assert!(pause >= world.visibility().0 / 2, "{failures}: came back after {pause} ms");
         }
     }
 }

@@ -37,34 +37,45 @@ impl<S> SabotagedStore<S> {
     }
 }
 
+impl<S: TaskStore> SabotagedStore<S> {
+    /// The write of `after`, with what is wrong about the end of an attempt.
+    async fn end<T>(
+        &self,
+        after: &TaskRecord,
+        write: impl Future<Output = Result<T, PortError>> + Send,
+        is_written: impl FnOnce(&T) -> bool + Send,
+    ) -> Result<T, PortError> {
+        let crashes = after.state.status() != Status::Running && self.crashes_now();
+        // Half of them before the effect is recorded, half of them after it and before it is acknowledged.
+        let is_early = hash(after.id).is_multiple_of(2);
+        if crashes && is_early {
+            (self.crash)();
+        }
+        let written = write.await?;
+        if crashes {
+            (self.crash)();
+        }
+        if self.mode == Some(Sabotage::DoubleEffect)
+            && is_written(&written)
+            && after.state.status() == Status::Succeeded
+        {
+            self.inner.swap(after, &completed_again(after)).await?;
+        }
+        Ok(written)
+    }
+}
+
 impl<S: TaskStore> TaskStore for SabotagedStore<S> {
     async fn get(&self, id: TaskId) -> Result<Option<TaskRecord>, PortError> {
         self.inner.get(id).await
     }
 
     async fn create(&self, record: &TaskRecord) -> Result<Created, PortError> {
-        self.inner.create(record).await
+        self.end(record, self.inner.create(record), |created| *created == Created::New).await
     }
 
     async fn swap(&self, before: &TaskRecord, after: &TaskRecord) -> Result<Swapped, PortError> {
-        let is_end_of_attempt = before.state.status() == Status::Running;
-        let crashes = is_end_of_attempt && self.crashes_now();
-        // Half of them before the effect is recorded, half of them after it and before it is acknowledged.
-        let is_early = hash(before.id).is_multiple_of(2);
-        if crashes && is_early {
-            (self.crash)();
-        }
-        let swapped = self.inner.swap(before, after).await?;
-        if crashes {
-            (self.crash)();
-        }
-        if self.mode == Some(Sabotage::DoubleEffect)
-            && swapped == Swapped::Done
-            && after.state.status() == Status::Succeeded
-        {
-            self.inner.swap(after, &completed_again(after)).await?;
-        }
-        Ok(swapped)
+        self.end(after, self.inner.swap(before, after), |swapped| *swapped == Swapped::Done).await
     }
 
     async fn extend(&self, id: TaskId, lease: Lease) -> Result<Extended, PortError> {
