@@ -148,6 +148,19 @@ resource "aws_dynamodb_table" "provisioned" {
     name = "id"
     type = "S"
   }
+
+  attribute {
+    name = "owner"
+    type = "S"
+  }
+
+  global_secondary_index {
+    name            = "by-owner"
+    hash_key        = "owner"
+    projection_type = "ALL"
+    read_capacity   = local.bare ? null : 7 + var.step
+    write_capacity  = local.bare ? null : 8 + var.step
+  }
 }
 
 resource "aws_dynamodb_table" "on_demand" {
@@ -160,6 +173,19 @@ resource "aws_dynamodb_table" "on_demand" {
   attribute {
     name = "id"
     type = "S"
+  }
+
+  attribute {
+    name = "owner"
+    type = "S"
+  }
+
+  global_secondary_index {
+    name            = "by-owner"
+    hash_key        = "owner"
+    projection_type = "ALL"
+    read_capacity   = local.changed ? 5 : null
+    write_capacity  = local.changed ? 6 : null
   }
 }
 
