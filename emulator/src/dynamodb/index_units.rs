@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::answer::Failure;
-use super::described::{has_index, index_requests, indexes_mut, is_on_demand};
+use super::described::{has_index, index_requests, indexes_mut, is_on_demand, is_table_on_demand};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Units {
     read_capacity_units: u64,
@@ -54,11 +54,17 @@ impl IndexUnits {
         self
     }
 
+    /// None of a table that is on demand, which the engine shows with what its indexes were made with.
+    fn of(&self, index: &str, on_demand: bool) -> Option<Units> {
+        if on_demand { Some(Units::default()) } else { self.0.get(index).copied() }
+    }
+
     /// Writes the units into the indexes of a table's description.
     pub(super) fn show(&self, table: &mut Map<String, Value>) {
+        let on_demand = is_on_demand(table);
         for index in indexes_mut(table) {
             let name = index.get("IndexName").and_then(Value::as_str).unwrap_or_default();
-            let Some(units) = self.0.get(name) else { continue };
+            let Some(units) = self.of(name, on_demand) else { continue };
             let shown = index.entry("ProvisionedThroughput").or_insert_with(|| Value::Object(Map::new()));
             shown["ReadCapacityUnits"] = units.read_capacity_units.into();
             shown["WriteCapacityUnits"] = units.write_capacity_units.into();
@@ -67,8 +73,9 @@ impl IndexUnits {
 
     /// The same, in the engine's description.
     pub(super) fn describe(&self, table: &mut TableDescription) {
+        let on_demand = is_table_on_demand(table);
         for index in table.global_secondary_indexes.iter_mut().flatten() {
-            if let Some(units) = self.0.get(&index.index_name) {
+            if let Some(units) = self.of(&index.index_name, on_demand) {
                 let described = index.provisioned_throughput.get_or_insert_default();
                 described.read_capacity_units = units.read_capacity_units;
                 described.write_capacity_units = units.write_capacity_units;

@@ -368,7 +368,26 @@ async fn the_provisioned_throughput_of_an_index_is_changed_shown_and_kept_to() {
     stand.clock.advance(Duration::from_secs(1));
     stand.put("tasks", "b").await;
     stand.done("UpdateTable", update(on_demand(), None)).await;
-    assert_ne!(shown(&stand.description("tasks").await), (Some(50), Some(50)));
+    assert_eq!(shown(&stand.description("tasks").await), (Some(0), Some(0)));
+}
+
+/// As of the table itself, whose units are shown as nought as well.
+#[tokio::test]
+async fn an_index_of_a_table_on_demand_has_no_provisioned_throughput() {
+    let stand = Stand::start();
+    let of_index = |table: &Value| table["GlobalSecondaryIndexes"][0]["ProvisionedThroughput"].clone();
+    let units = |table: &Value| of_index(table)["ReadCapacityUnits"].as_u64();
+    stand.table("tasks", indexed(provisioned(5), provisioned(7))).await;
+    assert_eq!(units(&stand.description("tasks").await), Some(7));
+    stand.table("other", indexed(on_demand(), json!({}))).await;
+    let mut update = on_demand();
+    update["TableName"] = json!("tasks");
+    let updated = stand.done("UpdateTable", update).await;
+    let shown = [updated["TableDescription"].clone(), stand.description("tasks").await];
+    for table in shown.iter().chain([&stand.description("other").await]) {
+        let of_table = table["ProvisionedThroughput"]["ReadCapacityUnits"].as_u64();
+        assert_eq!((of_table, units(table)), (Some(0), Some(0)), "{table:#}");
+    }
 }
 
 #[tokio::test]
