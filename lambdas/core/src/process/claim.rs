@@ -79,7 +79,7 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
             self.stored(message).await?
         };
         for _ in 0..limits::SWAP_ROUNDS_MAX {
-            let after = self.begun(message, &known, lease, receive_count)?;
+            let after = self.moved(message, &known, lease, receive_count)?;
             let found = match &known {
                 Known::Assumed(before) | Known::Stored(before) => self.store.swap(before, &after).await?,
                 Known::Absent => match self.store.create(&after).await? {
@@ -112,7 +112,8 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
         })
     }
 
-    fn begun(
+    /// The record after the claim, or after the end of work that needs no lease.
+    fn moved(
         &self,
         message: &QueueMessage,
         known: &Known,
