@@ -117,9 +117,7 @@ fn update_of(before: &TaskRecord, after: &TaskRecord) -> Update {
         Some(lease) => update.only_if("lease_token", string(lease.token)),
         None => update.only_if_absent("lease_token"),
     }
-    if let Some(taken_over) = before.state.lease()
-        && after.attempts > before.attempts
-    {
+    if let Some(taken_over) = before.lease_taken_over_by(after) {
         update.only_if("lease_until_ms", number(taken_over.until.0));
     }
     update.set("status", string(after.state.status()));

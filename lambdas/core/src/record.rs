@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::id::{Owner, RequestHash, TaskId, Version};
 use crate::limits;
 use crate::message::QueueMessage;
-use crate::state::{Event, Refused, TaskState, apply};
+use crate::state::{Event, Lease, Refused, TaskState, apply};
 use crate::time::EpochMs;
 use crate::wire::{Status, Task, TaskError};
 
@@ -112,6 +112,11 @@ impl TaskRecord {
         Ok(next)
     }
 
+    /// The lease that the move to `after` takes from its holder: only a claim raises `attempts`, also one that is over at once.
+    pub fn lease_taken_over_by(&self, after: &Self) -> Option<&Lease> {
+        self.state.lease().filter(|_| after.attempts > self.attempts)
+    }
+
     pub fn expires_at(&self) -> EpochMs {
         self.updated_at.plus(limits::RECORD_TTL)
     }
@@ -142,7 +147,6 @@ mod tests {
     use super::*;
     use crate::idempotency::request_hash;
     use crate::message::SCHEMA;
-    use crate::state::Lease;
 
     #[test]
     fn a_history_grows_to_its_limit_and_the_record_goes_on_without_it() {

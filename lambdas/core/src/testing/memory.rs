@@ -235,12 +235,11 @@ impl TaskStore for &Memory {
 /// As the condition of the DynamoDB adapter.
 fn is_as_thought(stored: &TaskRecord, before: &TaskRecord, after: &TaskRecord) -> bool {
     let token = |record: &TaskRecord| record.state.lease().map(|lease| lease.token);
-    let is_takeover = token(before).is_some() && after.attempts > before.attempts;
     stored.version == before.version
         && stored.request_hash == before.request_hash
         && stored.created_at == before.created_at
         && token(stored) == token(before)
-        && (!is_takeover || stored.state.lease() == before.state.lease())
+        && before.lease_taken_over_by(after).is_none_or(|lease| stored.state.lease() == Some(lease))
 }
 
 impl OwnerIndex for (&Memory, u16) {

@@ -36,6 +36,12 @@ fn work(world: &World, faults: &Faults) {
     world.clock.block_on(world.work(faults));
 }
 
+/// A delivery whose worker dies after the call of this number, until the message is shown again.
+fn dies_after(world: &World, call: u64) {
+    work(world, &Faults::at(0, [(call, Fault::CrashAfter)]));
+    world.clock.advance(world.visibility());
+}
+
 fn connected(world: &World) {
     world.add_clients();
     world.clock.block_on(world.reconnect_all());
@@ -129,8 +135,7 @@ fn scenarios() -> Vec<Scenario> {
             "a delivery after the worker died",
             |world| {
                 submitted(world, "flaky", leased());
-                work(world, &Faults::at(0, [(0, Fault::CrashAfter)]));
-                world.clock.advance(world.visibility());
+                dies_after(world, 0);
             },
             work,
         ),
@@ -148,8 +153,7 @@ fn scenarios() -> Vec<Scenario> {
             "a delivery of what has succeeded",
             |world| {
                 submitted(world, "flaky", leased());
-                work(world, &Faults::at(0, [(1, Fault::CrashAfter)]));
-                world.clock.advance(world.visibility());
+                dies_after(world, 1);
             },
             work,
         ),
@@ -157,8 +161,7 @@ fn scenarios() -> Vec<Scenario> {
             "a delivery of what has succeeded without a lease",
             |world| {
                 submitted(world, "digest", json!({"text": "a"}));
-                work(world, &Faults::at(0, [(0, Fault::CrashAfter)]));
-                world.clock.advance(world.visibility());
+                dies_after(world, 0);
             },
             work,
         ),
