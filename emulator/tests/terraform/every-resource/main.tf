@@ -137,12 +137,14 @@ resource "aws_dynamodb_table" "this" {
   tags = local.tags
 }
 
+# One that gives its provisioned throughput up in the end, one that has some for a while.
 resource "aws_dynamodb_table" "provisioned" {
-  name           = "every-provisioned"
-  billing_mode   = local.bare ? "PAY_PER_REQUEST" : "PROVISIONED"
+  for_each       = { provisioned = !local.bare, on-demand = local.changed }
+  name           = "every-${each.key}"
+  billing_mode   = each.value ? "PROVISIONED" : "PAY_PER_REQUEST"
   hash_key       = "id"
-  read_capacity  = local.bare ? null : 5 + var.step
-  write_capacity = local.bare ? null : 6 + var.step
+  read_capacity  = each.value ? 5 + var.step : null
+  write_capacity = each.value ? 6 + var.step : null
 
   attribute {
     name = "id"
@@ -158,34 +160,8 @@ resource "aws_dynamodb_table" "provisioned" {
     name            = "by-owner"
     hash_key        = "owner"
     projection_type = "ALL"
-    read_capacity   = local.bare ? null : 7 + var.step
-    write_capacity  = local.bare ? null : 8 + var.step
-  }
-}
-
-resource "aws_dynamodb_table" "on_demand" {
-  name           = "every-on-demand"
-  billing_mode   = local.changed ? "PROVISIONED" : "PAY_PER_REQUEST"
-  hash_key       = "id"
-  read_capacity  = local.changed ? 3 : null
-  write_capacity = local.changed ? 4 : null
-
-  attribute {
-    name = "id"
-    type = "S"
-  }
-
-  attribute {
-    name = "owner"
-    type = "S"
-  }
-
-  global_secondary_index {
-    name            = "by-owner"
-    hash_key        = "owner"
-    projection_type = "ALL"
-    read_capacity   = local.changed ? 5 : null
-    write_capacity  = local.changed ? 6 : null
+    read_capacity   = each.value ? 7 + var.step : null
+    write_capacity  = each.value ? 8 + var.step : null
   }
 }
 
