@@ -4,6 +4,7 @@
 //! that really throttle, backups and policies that Terraform reads back, expiry, and metrics.
 
 mod answer;
+mod bucket;
 mod capacity;
 mod control;
 mod decode;
@@ -16,6 +17,7 @@ mod names;
 mod pages;
 mod partitions;
 mod past;
+mod scaled;
 pub(crate) mod statement;
 mod throttle;
 mod turns;

@@ -70,14 +70,18 @@ impl Control {
         })
     }
 
+    fn beside(&self, table: &str) -> Beside {
+        Beside {
+            warm: self.warm.get(table).cloned().unwrap_or_default(),
+            caps: self.index_caps.get(table).cloned().unwrap_or_default(),
+            units: self.index_units.get(table).cloned().unwrap_or_default(),
+        }
+    }
+
     /// What is known of a table, as it is described, with what is asked for now.
     pub(super) fn keep(&mut self, asked: Beside, table: &Map<String, Value>) -> Result<Beside, Failure> {
         let name = table.get("TableName").and_then(Value::as_str).unwrap_or_default();
-        let before = Beside {
-            warm: self.warm.get(name).cloned().unwrap_or_default(),
-            caps: self.index_caps.get(name).cloned().unwrap_or_default(),
-            units: self.index_units.get(name).cloned().unwrap_or_default(),
-        };
+        let before = self.beside(name);
         let kept = before.clone().changed(asked, table);
         if kept != before {
             self.warm.insert(name.to_owned(), kept.warm.clone());
@@ -236,12 +240,10 @@ impl Account {
     fn configure_throttle(&self, table_name: String) -> dynoxide::Result<()> {
         let mut table = self.describe(table_name)?;
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-        let caps = control.index_caps.get(&table.table_name).cloned().unwrap_or_default();
-        if let Some(units) = control.index_units.get(&table.table_name) {
-            units.describe(&mut table);
-        }
+        let beside = control.beside(&table.table_name);
         drop(control);
-        self.throttle.configure(&table, &caps);
+        beside.units.describe(&mut table);
+        self.throttle.configure(&table, &beside);
         Ok(())
     }
 

@@ -6,7 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use dynoxide::AttributeValue;
 use dynoxide::types::{KeySchemaElement, KeyType};
 
-use super::throttle::{Access, REQUEST_UNITS_MIN};
+use super::bucket::REQUEST_UNITS_MIN;
+use super::throttle::Access;
 
 /// "Each partition on a DynamoDB table is designed to deliver a maximum capacity of 3,000 read units per second and 1,000 write
 /// units per second." One second of it may be used at once: nobody documents more.

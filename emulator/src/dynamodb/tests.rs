@@ -1,6 +1,7 @@
 //! What stands around the engine, as a caller meets it, on a clock that is moved by hand.
 
 mod hot;
+mod scaled;
 
 use std::time::Duration;
 

@@ -6,22 +6,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dynoxide::actions::{
     GlobalSecondaryIndexDescription, TableDescription, TableProvisionedThroughputDescription,
 };
-use dynoxide::types::OnDemandThroughput;
+use dynoxide::types::{KeySchemaElement, OnDemandThroughput};
 use serde_json::{Value, json};
 
+use super::bucket::Bucket;
 use super::capacity::Target;
 use super::count;
-use super::described::is_table_on_demand;
-use super::index_caps::IndexCaps;
+use super::described::{Beside, is_table_on_demand};
 use super::partitions::{Attributes, Partition, Partitions};
+use super::scaled::Scaled;
+use super::warm::Served;
 use crate::settings::Settings;
 
 /// An on-demand cap holds one second of its rate: nobody documents more, and the stricter is chosen.
 const ON_DEMAND_BURST_SECONDS: f64 = 1.0;
 /// "DynamoDB currently retains up to 5 minutes (300 seconds) of unused read and write capacity."
 const PROVISIONED_BURST_SECONDS: f64 = 300.0;
-/// The least that a request costs; less than that in the bucket refuses it.
-pub(super) const REQUEST_UNITS_MIN: f64 = 1.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
@@ -46,11 +46,13 @@ enum Mode {
 
 /// Which throughput was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Limit {
+pub(super) enum Limit {
     /// What the table or index has, by its mode.
     Configured,
-    /// That of a partition key value.
+    /// That of a partition key value, or of all partitions that an on-demand table or index has by now.
     KeyRange,
+    /// The quota of an on-demand table or index.
+    Account,
 }
 
 /// A refused request.
@@ -77,31 +79,29 @@ impl Throttled {
     const fn limit_name(&self) -> &'static str {
         match (self.limit, self.mode) {
             (Limit::KeyRange, _) => "KeyRangeThroughput",
+            (Limit::Account, _) => "AccountLimit",
             (Limit::Configured, Mode::OnDemand) => "MaxOnDemandThroughput",
             (Limit::Configured, Mode::Provisioned) => "ProvisionedThroughput",
         }
     }
 
-    /// The name of the list of reasons differs in case between the two shapes, and SDKs match it exactly.
+    /// The name of the list of reasons differs in case between the shapes, and SDKs match it exactly.
     pub(super) fn body(&self, namespace: &str) -> Value {
         let whose = match self.whose {
             Whose::Table => "Table",
             Whose::Index(_) => "Index",
         };
         let reason = format!("{whose}{}{}Exceeded", self.access.word(), self.limit_name());
-        let reasons = json!([{"reason": reason, "resource": self.resource}]);
-        match self.mode {
-            Mode::OnDemand => json!({
-                "__type": format!("{namespace}ThrottlingException"),
-                "message": self.message(),
-                "throttlingReasons": reasons,
-            }),
-            Mode::Provisioned => json!({
-                "__type": format!("{namespace}ProvisionedThroughputExceededException"),
-                "message": self.message(),
-                "ThrottlingReasons": reasons,
-            }),
-        }
+        let (shape, list) = match (self.limit, self.mode) {
+            (Limit::Account, _) => ("RequestLimitExceeded", "ThrottlingReasons"),
+            (_, Mode::OnDemand) => ("ThrottlingException", "throttlingReasons"),
+            (_, Mode::Provisioned) => ("ProvisionedThroughputExceededException", "ThrottlingReasons"),
+        };
+        json!({
+            "__type": format!("{namespace}{shape}"),
+            "message": self.message(),
+            list: [{"reason": reason, "resource": self.resource}],
+        })
     }
 
     pub(super) const fn message(&self) -> &'static str {
@@ -113,6 +113,10 @@ impl Throttled {
                 "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling your table \
                  or index so please try again shortly. If exceptions persist, check if you have a hot key: \
                  https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html"
+            }
+            (_, Limit::Account, _) => {
+                "Throughput exceeds the current throughput limit for your account. Please contact AWS Support at \
+                 https://aws.amazon.com/support request a limit increase"
             }
             (Mode::Provisioned, _, Whose::Table) => {
                 "The level of configured provisioned throughput for the table was exceeded. \
@@ -132,34 +136,6 @@ impl Throttled {
             Mode::OnDemand => "ThrottlingError",
             Mode::Provisioned => "ProvisionedThroughputExceeded",
         }
-    }
-}
-
-#[derive(Debug)]
-struct Bucket {
-    units_per_second: f64,
-    burst: f64,
-    tokens: f64,
-    filled_at_ms: i64,
-}
-
-impl Bucket {
-    fn full(units_per_second: f64, burst_seconds: f64, now_ms: i64) -> Self {
-        let burst = units_per_second * burst_seconds;
-        Self { units_per_second, burst, tokens: burst, filled_at_ms: now_ms }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "the time between two requests fits 2^53 ms")]
-    fn refill(&mut self, now_ms: i64) {
-        let passed_ms = (now_ms - self.filled_at_ms).max(0) as f64;
-        self.tokens = (self.tokens + self.units_per_second * passed_ms / 1e3).min(self.burst);
-        self.filled_at_ms = now_ms;
-    }
-
-    /// What was left under the rate before: a change of the rate is no gift.
-    fn carry_over(&mut self, mut before: Self) {
-        before.refill(self.filled_at_ms);
-        self.tokens = before.tokens.min(self.burst);
     }
 }
 
@@ -199,10 +175,7 @@ impl Buckets {
     }
 
     fn is_exhausted(&mut self, access: Access, now_ms: i64) -> bool {
-        self.of(access).is_some_and(|bucket| {
-            bucket.refill(now_ms);
-            bucket.tokens < REQUEST_UNITS_MIN
-        })
+        self.of(access).is_some_and(|bucket| bucket.is_exhausted(now_ms))
     }
 
     fn carry_over(&mut self, before: Self) {
@@ -218,17 +191,74 @@ impl Buckets {
 #[derive(Debug)]
 struct Throughput {
     caps: Buckets,
+    /// None of what has provisioned throughput.
+    scaled: Option<Scaled>,
     partitions: Partitions,
 }
 
 impl Throughput {
-    /// Which of the two refuses. `partition` is that of the request.
+    fn on_demand(
+        caps: Option<&OnDemandThroughput>,
+        served: Served,
+        key: &[KeySchemaElement],
+        now_ms: i64,
+    ) -> Self {
+        Self {
+            caps: Buckets::on_demand(caps, now_ms),
+            scaled: Some(Scaled::new(served, now_ms)),
+            partitions: Partitions::new(key),
+        }
+    }
+
+    fn provisioned(
+        units: Option<&TableProvisionedThroughputDescription>,
+        key: &[KeySchemaElement],
+        now_ms: i64,
+    ) -> Self {
+        Self { caps: Buckets::provisioned(units, now_ms), scaled: None, partitions: Partitions::new(key) }
+    }
+
+    /// Which of them refuses. `partition` is that of the request.
     fn exhausted(&mut self, partition: Option<Partition>, access: Access, now_ms: i64) -> Option<Limit> {
         if self.caps.is_exhausted(access, now_ms) {
             return Some(Limit::Configured);
         }
+        if let Some(limit) = self.scaled.as_mut().and_then(|scaled| scaled.exhausted(access, now_ms)) {
+            return Some(limit);
+        }
         let is_hot = partition.is_some_and(|one| self.partitions.is_exhausted(one, access, now_ms));
         is_hot.then_some(Limit::KeyRange)
+    }
+
+    fn charge(&mut self, access: Access, units: f64, now_ms: i64) {
+        if let Some(bucket) = self.caps.of(access) {
+            bucket.charge(units);
+        }
+        if let Some(scaled) = &mut self.scaled {
+            scaled.charge(access, units, now_ms);
+        }
+    }
+
+    /// Another mode begins anew, and serves on demand what was provisioned before; of partitions it is the same limit.
+    fn carry_over(&mut self, before: Self, now_ms: i64) {
+        self.partitions.carry_over(before.partitions);
+        match (&mut self.scaled, before.scaled) {
+            (Some(scaled), None) => {
+                for (access, provisioned) in
+                    [(Access::Read, before.caps.read), (Access::Write, before.caps.write)]
+                {
+                    let units_per_second = provisioned.map_or(0.0, |bucket| bucket.units_per_second());
+                    scaled.serve_at_least(access, units_per_second, now_ms);
+                }
+            }
+            (None, Some(_)) => {}
+            (scaled, scaled_before) => {
+                self.caps.carry_over(before.caps);
+                if let (Some(scaled), Some(before)) = (scaled, scaled_before) {
+                    scaled.carry_over(before, now_ms);
+                }
+            }
+        }
     }
 }
 
@@ -242,24 +272,28 @@ struct OfTable {
 }
 
 impl OfTable {
-    fn new(table: &TableDescription, caps: &IndexCaps, now_ms: i64) -> Self {
+    fn new(table: &TableDescription, beside: &Beside, now_ms: i64) -> Self {
         let is_on_demand = is_table_on_demand(table);
         let of_index = |index: &GlobalSecondaryIndexDescription| {
-            let caps = if is_on_demand {
-                Buckets::on_demand(caps.of(&index.index_name), now_ms)
+            let name = index.index_name.as_str();
+            let throughput = if is_on_demand {
+                let served = beside.warm.served_on_demand(Some(name));
+                Throughput::on_demand(beside.caps.of(name), served, &index.key_schema, now_ms)
             } else {
-                Buckets::provisioned(index.provisioned_throughput.as_ref(), now_ms)
+                Throughput::provisioned(index.provisioned_throughput.as_ref(), &index.key_schema, now_ms)
             };
-            Throughput { caps, partitions: Partitions::new(&index.key_schema) }
+            (name.to_owned(), throughput)
         };
-        let indexes = table.global_secondary_indexes.iter().flatten();
-        let indexes = indexes.map(|index| (index.index_name.clone(), of_index(index))).collect();
-        let (mode, caps) = if is_on_demand {
-            (Mode::OnDemand, Buckets::on_demand(table.on_demand_throughput.as_ref(), now_ms))
+        let indexes = table.global_secondary_indexes.iter().flatten().map(of_index).collect();
+        if is_on_demand {
+            let (caps, served) = (table.on_demand_throughput.as_ref(), beside.warm.served_on_demand(None));
+            let own = Throughput::on_demand(caps, served, &table.key_schema, now_ms);
+            Self { mode: Mode::OnDemand, own, indexes }
         } else {
-            (Mode::Provisioned, Buckets::provisioned(table.provisioned_throughput.as_ref(), now_ms))
-        };
-        Self { mode, own: Throughput { caps, partitions: Partitions::new(&table.key_schema) }, indexes }
+            let own =
+                Throughput::provisioned(table.provisioned_throughput.as_ref(), &table.key_schema, now_ms);
+            Self { mode: Mode::Provisioned, own, indexes }
+        }
     }
 
     /// That of the index which is read, if it has one of its own; else the table's.
@@ -291,19 +325,11 @@ impl OfTable {
         indexes.filter_map(|(name, of)| Some((name.clone(), of.partitions.of_item(item)?))).collect()
     }
 
-    /// Another mode begins anew; of partitions it is the same limit.
-    fn carry_over(&mut self, before: Self) {
-        let is_same_mode = self.mode == before.mode;
-        let carry_over = |throughput: &mut Throughput, before: Throughput| {
-            throughput.partitions.carry_over(before.partitions);
-            if is_same_mode {
-                throughput.caps.carry_over(before.caps);
-            }
-        };
-        carry_over(&mut self.own, before.own);
+    fn carry_over(&mut self, before: Self, now_ms: i64) {
+        self.own.carry_over(before.own, now_ms);
         for (name, before) in before.indexes {
             if let Some(throughput) = self.indexes.get_mut(&name) {
-                carry_over(throughput, before);
+                throughput.carry_over(before, now_ms);
             }
         }
     }
@@ -366,10 +392,11 @@ impl Throttle {
     }
 
     /// Takes the caps of a table as it is described, and those of its indexes.
-    pub(super) fn configure(&self, table: &TableDescription, caps: &IndexCaps) {
-        let mut throughput = OfTable::new(table, caps, self.settings.clock.now_ms());
+    pub(super) fn configure(&self, table: &TableDescription, beside: &Beside) {
+        let now_ms = self.settings.clock.now_ms();
+        let mut throughput = OfTable::new(table, beside, now_ms);
         let mut tables = self.tables();
-        tables.remove(&table.table_name).into_iter().for_each(|before| throughput.carry_over(before));
+        tables.remove(&table.table_name).into_iter().for_each(|before| throughput.carry_over(before, now_ms));
         tables.insert(table.table_name.clone(), throughput);
     }
 
@@ -434,8 +461,7 @@ impl Throttle {
         }
     }
 
-    /// What a request cost is known after it ran: the bucket may fall below zero, and refuses until it is paid. Of many items each
-    /// one pays as much as the others.
+    /// What a request cost is known after it ran. Of many items each one pays as much as the others.
     pub(super) fn charge<'a>(
         &self,
         table: &str,
@@ -452,9 +478,7 @@ impl Throttle {
                 None => Some(&mut of_table.own),
             };
             let Some(throughput) = throughput else { continue };
-            if let Some(bucket) = throughput.caps.of(access) {
-                bucket.tokens -= units;
-            }
+            throughput.charge(access, units, now_ms);
             let touched = || places.iter().filter_map(|places| places.of(table, index));
             let share = units / f64::from(u32::try_from(touched().count()).unwrap_or(u32::MAX).max(1));
             for partition in touched() {
@@ -479,7 +503,7 @@ impl Throttle {
             ("ProvisionedReadCapacityUnits", &buckets.read),
             ("ProvisionedWriteCapacityUnits", &buckets.write),
         ] {
-            let units = bucket.as_ref().map_or(0.0, |bucket| bucket.units_per_second);
+            let units = bucket.as_ref().map_or(0.0, Bucket::units_per_second);
             self.count(name, &target.dimensions(), units);
         }
     }

@@ -1,4 +1,4 @@
-//! Warm throughput: what a table or an index serves at once. It limits nothing here: it is kept and shown.
+//! Warm throughput: what a table or an index serves at once.
 
 use std::collections::HashMap;
 
@@ -26,6 +26,13 @@ struct Units {
     read: Option<u64>,
     #[serde(rename = "WriteUnitsPerSecond")]
     write: Option<u64>,
+}
+
+/// Units a second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Served {
+    pub(super) read: f64,
+    pub(super) write: f64,
 }
 
 impl Units {
@@ -70,6 +77,13 @@ impl Warm {
         self
     }
 
+    /// What a table, or that index of it, serves on demand from the beginning.
+    pub(super) fn served_on_demand(&self, index: Option<&str>) -> Served {
+        let asked = index.map_or(self.table, |name| self.indexes.get(name).copied());
+        let Units { read, write } = asked.unwrap_or_default().at_least(ON_DEMAND);
+        Served { read: per_second(read), write: per_second(write) }
+    }
+
     /// Writes `WarmThroughput` into the description of a table. The answer to CreateTable has only what was asked for,
     /// which is still on its way.
     pub(super) fn show(&self, table: &mut Map<String, Value>, is_new: bool) {
@@ -81,6 +95,11 @@ impl Warm {
         }
         describe(table, self.table, on_demand, is_new);
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "capacities are far below 2^53 units")]
+fn per_second(units: Option<u64>) -> f64 {
+    units.unwrap_or_default() as f64
 }
 
 /// At least what the mode gives: of a provisioned table or index, its provisioned throughput.
