@@ -4,6 +4,7 @@
 //! planes (`http_plane`, `websocket`, `at_connections`) only read that.
 
 mod access_log;
+mod account;
 mod at_connections;
 mod authorizer_cache;
 mod connections;

@@ -9,6 +9,7 @@ mod capacity;
 mod control;
 mod decode;
 mod described;
+mod encryption;
 mod expiry;
 mod index_caps;
 mod index_units;

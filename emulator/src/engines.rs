@@ -3,9 +3,11 @@
 mod access_keys;
 mod adapter;
 mod bucket_policies;
+mod iam_answers;
 mod identities;
 mod object_tags;
 mod public_parameters;
+mod storage_classes;
 
 use std::sync::Arc;
 
@@ -17,9 +19,11 @@ use winterbaume_sts::StsService;
 use self::access_keys::AccessKeys;
 use self::adapter::{Engine, Scope};
 use self::bucket_policies::BucketPolicies;
+use self::iam_answers::IamAnswers;
 use self::identities::Identities;
 use self::object_tags::ObjectTags;
 use self::public_parameters::PublicParameters;
+use self::storage_classes::StorageClasses;
 use crate::iam::{IamApi, StsApi};
 use crate::settings::Settings;
 use crate::wire::Service;
@@ -36,7 +40,7 @@ pub fn iam(settings: &Settings) -> Arc<dyn Service> {
     let stored = Arc::clone(&engine);
     let front = Engine::new("iam", Scope::Global, stored);
     let front = Identities::new(front, Arc::clone(&engine), &settings.account_id);
-    let front = AccessKeys::new(front, Arc::clone(&engine), settings);
+    let front = IamAnswers::new(AccessKeys::new(front, Arc::clone(&engine), settings));
     Arc::new(IamApi::new(settings.iam.clone(), engine, Arc::new(front)))
 }
 
@@ -51,7 +55,7 @@ pub fn sts(settings: &Settings) -> Arc<dyn Service> {
 #[must_use]
 pub fn s3(settings: &Settings) -> Arc<dyn Service> {
     let engine = ObjectTags::new(Engine::new("s3", Scope::Regional, Arc::new(S3Service::new())));
-    let s3 = BucketPolicies::new(engine);
+    let s3 = BucketPolicies::new(StorageClasses::new(engine));
     settings.iam.set_policy_source("s3", s3.known());
     Arc::new(s3)
 }

@@ -9,6 +9,11 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+/// What a caller is told of an operation that is not here. AWS, which has most of them, says nothing to the others.
+pub(crate) fn not_emulated(what: &str) -> String {
+    format!("{what} is not part of this emulator.")
+}
+
 /// A boxed future, for the few traits that are stored as objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_lambda::error::ProvideErrorMetadata;
+use aws_sdk_lambda::types::{DeadLetterConfig, DestinationConfig, OnFailure, TracingConfig, TracingMode};
 use aws_sdk_sqs::types::QueueAttributeName;
 use functions::Account;
 use serde_json::{Value, json};
@@ -198,6 +199,45 @@ async fn a_mapping_needs_three_permissions_of_the_execution_role_on_the_queue() 
     let all = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
     allow(&account, json!([statement(&all, QUEUE)])).await;
     create().await.unwrap();
+    account.running.shutdown().await;
+}
+
+/// Whatever Lambda does in the role's name the role must allow when it is asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_tracing_and_destinations_need_permissions_of_the_execution_role() {
+    let account = Account::start(true).await;
+    role(&account, json!([statement(&["sqs:ReceiveMessage"], QUEUE)])).await;
+    queue(&account).await;
+    let dead = || DeadLetterConfig::builder().target_arn(QUEUE).build();
+    let active = || TracingConfig::builder().mode(TracingMode::Active).build();
+    let to_queue = "The provided execution role does not have permissions to call SendMessage on SQS";
+    let traced = "The provided execution role does not have permissions to call PutTraceSegments on XRAY";
+    let create = || account.creation("f", functions::package());
+    for (call, message) in
+        [(create().dead_letter_config(dead()), to_queue), (create().tracing_config(active()), traced)]
+    {
+        let refused = call.send().await.unwrap_err().into_service_error();
+        assert!(refused.is_invalid_parameter_value_exception(), "{refused:?}");
+        assert_eq!(refused.message(), Some(message));
+    }
+    account.function("f", 60, &[], &[]).await;
+    let update = || account.lambda.update_function_configuration().function_name("f");
+    let refused = update().dead_letter_config(dead()).send().await.unwrap_err().into_service_error();
+    assert_eq!(refused.message(), Some(to_queue));
+    let destinations = || {
+        let failed = OnFailure::builder().destination(QUEUE).build();
+        let config = account.lambda.put_function_event_invoke_config().function_name("f");
+        config.destination_config(DestinationConfig::builder().on_failure(failed).build()).send()
+    };
+    let refused = destinations().await.unwrap_err().into_service_error();
+    let message =
+        format!("The function's execution role does not have permissions to call SendMessage on {QUEUE}");
+    assert_eq!(refused.message(), Some(message.as_str()));
+
+    let all = json!([statement(&["sqs:SendMessage"], QUEUE), statement(&["xray:PutTraceSegments"], "*")]);
+    allow(&account, all).await;
+    destinations().await.unwrap();
+    update().dead_letter_config(dead()).tracing_config(active()).send().await.unwrap();
     account.running.shutdown().await;
 }
 

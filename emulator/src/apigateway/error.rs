@@ -14,8 +14,8 @@ pub(super) enum ApiError {
     BadRequest(String),
     #[error("{0}")]
     Conflict(String),
-    /// What API Gateway says to a path that it does not know.
-    #[error("Missing Authentication Token")]
+    /// With the code that API Gateway has for a path that it does not know.
+    #[error("This call is not part of this emulator.")]
     UnknownOperation,
 }
 

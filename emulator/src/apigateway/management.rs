@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::account;
 use super::error::ApiError;
 use super::model::{
     Api, Authorizer, Deployment, Integration, IntegrationResponse, Model, Route, RouteResponse, Stage,
@@ -11,6 +12,9 @@ use super::record::{self, ApiRecord, Document, Stored, members, parse, patched, 
 use super::state::{CHILD_ID_LEN, State};
 use crate::clock::iso8601;
 use crate::wire::{AwsRequest, AwsResponse};
+
+/// The one resource of the API for REST APIs that other APIs need.
+const ACCOUNT: &str = "/account";
 
 /// A status and, for all but 204, a body.
 pub(super) struct Answer(StatusCode, Option<Value>);
@@ -44,6 +48,9 @@ struct Call<'a> {
 }
 
 pub(super) fn handle(state: &mut State, request: &AwsRequest) -> Result<Answer> {
+    if request.path == ACCOUNT {
+        return account::handle(state, &request.method, &request.body).map(Answer::ok);
+    }
     let segments: Vec<String> = request
         .path
         .strip_prefix("/v2/")
@@ -194,6 +201,7 @@ fn stages(state: &mut State, call: &Call<'_>, id: &str, rest: &[&str]) -> Result
     }
     if call.method == Method::POST || call.method == Method::PATCH {
         check_manual_deployment(state.api(id)?, call, rest)?;
+        account::check_logs(state, id, call.body)?;
     }
     crud::<Stage>(state, call, id, "", rest)
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::account::Account;
 use super::definition::Definition;
 use super::error::ApiError;
 use super::live::{LiveApi, LiveStage};
@@ -42,12 +43,17 @@ impl Live {
 pub(super) struct State {
     settings: Settings,
     pub(super) apis: BTreeMap<String, ApiRecord>,
+    pub(super) account: Account,
     live: Live,
 }
 
 impl State {
     pub(super) fn new(settings: Settings, live: Live) -> Self {
-        Self { settings, apis: BTreeMap::new(), live }
+        Self { settings, apis: BTreeMap::new(), account: Account::default(), live }
+    }
+
+    pub(super) const fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     pub(super) fn now_ms(&self) -> i64 {

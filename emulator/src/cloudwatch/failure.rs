@@ -2,6 +2,8 @@
 
 use http::StatusCode;
 
+use crate::wire::not_emulated;
+
 /// A refused call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -128,7 +130,7 @@ impl Failure {
             aws.operation = operation,
             "the operation is not emulated"
         );
-        let message = format!("Could not find operation {operation} for version 2010-08-01");
+        let message = not_emulated(operation);
         Self::bad("com.amazon.coral.service#UnknownOperationException", "InvalidAction", message)
     }
 }

@@ -75,6 +75,13 @@ impl MetricStat {
         Ok(Self { metric, period_s, stat: stat.to_owned(), statistic, unit })
     }
 
+    pub(super) const fn percentile(&self) -> Option<f64> {
+        match self.statistic {
+            Statistic::Percentile(percent) => Some(percent),
+            _ => None,
+        }
+    }
+
     /// The one that was asked for, or those of the values that there are, by name. AWS reads the first of several.
     pub(super) fn units(&self, metrics: &Metrics, grid: Grid) -> Vec<String> {
         match &self.unit {

@@ -6,10 +6,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::throttle::Throttled;
-use crate::wire::AwsResponse;
+use crate::wire::{AwsResponse, not_emulated};
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 const DYNAMODB: &str = "com.amazonaws.dynamodb.v20120810#";
+const FRONT_END: &str = "com.amazon.coral.service#";
 
 /// Why a call was refused.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(super) enum Failure {
         shape: &'static str,
         status: StatusCode,
     },
+    /// An operation, by name.
+    NotEmulated(String),
 }
 
 impl From<DynoxideError> for Failure {
@@ -38,7 +41,7 @@ impl Failure {
     /// Not an operation of DynamoDB, or not one that is emulated: logged by name, never accepted.
     pub(super) fn unknown(target: &str) -> Self {
         tracing::warn!(aws.service = "dynamodb", aws.target = %target, "the operation is not emulated");
-        Self::FrontEnd { shape: "UnknownOperationException", status: StatusCode::BAD_REQUEST }
+        Self::NotEmulated(target.to_owned())
     }
 
     pub(super) fn unreadable() -> Self {
@@ -67,7 +70,7 @@ impl Failure {
             Self::Engine(error) => {
                 StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::BAD_REQUEST)
             }
-            Self::Throttled(_) | Self::Own { .. } => StatusCode::BAD_REQUEST,
+            Self::Throttled(_) | Self::Own { .. } | Self::NotEmulated(_) => StatusCode::BAD_REQUEST,
             Self::FrontEnd { status, .. } => *status,
         }
     }
@@ -79,8 +82,11 @@ impl Failure {
             Self::Own { shape, message } => {
                 json!({"__type": format!("{DYNAMODB}{shape}"), "message": message}).to_string()
             }
-            Self::FrontEnd { shape, .. } => {
-                json!({"__type": format!("com.amazon.coral.service#{shape}")}).to_string()
+            Self::FrontEnd { shape, .. } => json!({"__type": format!("{FRONT_END}{shape}")}).to_string(),
+            // AWS says nothing to an operation that it does not have; it has this one, perhaps.
+            Self::NotEmulated(target) => {
+                let shape = format!("{FRONT_END}UnknownOperationException");
+                json!({"__type": shape, "message": not_emulated(target)}).to_string()
             }
         }
     }

@@ -15,9 +15,6 @@ use super::Account;
 use super::answer::Failure;
 use super::decode::{decode, table_of};
 use super::described::Beside;
-use super::index_caps::IndexCaps;
-use super::index_units::IndexUnits;
-use super::warm::Warm;
 use crate::iam::{Kind, Policy, PolicySource};
 use crate::store::{StoreError, write_whole};
 
@@ -35,13 +32,9 @@ pub(super) struct Control {
     recovery: HashMap<String, Recovery>,
     /// By resource ARN.
     policies: HashMap<String, ResourcePolicy>,
-    /// By table: files of older versions have none.
+    /// By table.
     #[serde(default)]
-    warm: HashMap<String, Warm>,
-    #[serde(default)]
-    index_caps: HashMap<String, IndexCaps>,
-    #[serde(default)]
-    index_units: HashMap<String, IndexUnits>,
+    beside: HashMap<String, Beside>,
     #[serde(skip)]
     file: Option<PathBuf>,
 }
@@ -70,23 +63,13 @@ impl Control {
         })
     }
 
-    fn beside(&self, table: &str) -> Beside {
-        Beside {
-            warm: self.warm.get(table).cloned().unwrap_or_default(),
-            caps: self.index_caps.get(table).cloned().unwrap_or_default(),
-            units: self.index_units.get(table).cloned().unwrap_or_default(),
-        }
-    }
-
     /// What is known of a table, as it is described, with what is asked for now.
     pub(super) fn keep(&mut self, asked: Beside, table: &Map<String, Value>) -> Result<Beside, Failure> {
         let name = table.get("TableName").and_then(Value::as_str).unwrap_or_default();
-        let before = self.beside(name);
+        let before = self.beside.get(name).cloned().unwrap_or_default();
         let kept = before.clone().changed(asked, table);
         if kept != before {
-            self.warm.insert(name.to_owned(), kept.warm.clone());
-            self.index_caps.insert(name.to_owned(), kept.caps.clone());
-            self.index_units.insert(name.to_owned(), kept.units.clone());
+            self.beside.insert(name.to_owned(), kept.clone());
             self.save()?;
         }
         Ok(kept)
@@ -227,9 +210,7 @@ impl Account {
                 let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
                 control.recovery.remove(table);
                 control.policies.remove(&self.names.table_arn(table));
-                control.warm.remove(table);
-                control.index_caps.remove(table);
-                control.index_units.remove(table);
+                control.beside.remove(table);
                 control.save()?;
             }
             _ => {}
@@ -240,7 +221,7 @@ impl Account {
     fn configure_throttle(&self, table_name: String) -> dynoxide::Result<()> {
         let mut table = self.describe(table_name)?;
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-        let beside = control.beside(&table.table_name);
+        let beside = control.beside.get(&table.table_name).cloned().unwrap_or_default();
         drop(control);
         beside.units.describe(&mut table);
         self.throttle.configure(&table, &beside);

@@ -6,13 +6,14 @@ use dynoxide::Database;
 use dynoxide::actions::TableDescription;
 use dynoxide::actions::describe_table::DescribeTableRequest;
 use dynoxide::actions::update_table::UpdateTableResponse;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Account;
 use super::answer::Failure;
 use super::decode::decode;
+use super::encryption::Encryption;
 use super::index_caps::IndexCaps;
 use super::index_units::IndexUnits;
 use super::warm::Warm;
@@ -25,11 +26,13 @@ const PROVISIONED: &str = "PROVISIONED";
 const BESIDE_ENGINE: [&str; 2] = ["WarmThroughput", "OnDemandThroughput"];
 
 /// What is known of a table beside the engine.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Beside {
     pub(super) warm: Warm,
     pub(super) caps: IndexCaps,
     pub(super) units: IndexUnits,
+    encryption: Encryption,
 }
 
 impl Beside {
@@ -39,6 +42,7 @@ impl Beside {
             warm: self.warm.changed(asked.warm, table),
             caps: self.caps.changed(asked.caps, table),
             units: self.units.changed(asked.units, table),
+            encryption: self.encryption.changed(asked.encryption),
         }
     }
 
@@ -46,6 +50,7 @@ impl Beside {
         self.units.show(table);
         self.warm.show(table, is_new);
         self.caps.show(table);
+        self.encryption.show(table);
     }
 }
 
@@ -103,8 +108,12 @@ impl Account {
     /// What a request asks for, refused before the engine changes anything. What else is wrong with it is for the engine to
     /// say.
     fn asked(&self, operation: &str, request: &Value) -> Result<Beside, Failure> {
-        let units = IndexUnits::asked(request);
-        let asked = Beside { warm: Warm::asked(request)?, caps: IndexCaps::asked(request)?, units };
+        let asked = Beside {
+            warm: Warm::asked(request)?,
+            caps: IndexCaps::asked(request)?,
+            units: IndexUnits::asked(request),
+            encryption: Encryption::asked(request)?,
+        };
         if asked.caps.is_empty() {
             return Ok(asked);
         }
@@ -205,6 +214,7 @@ fn for_engine(request: &Value) -> Option<Value> {
     let mut rest = request.clone();
     let Some(members) = rest.as_object_mut() else { return Some(rest) };
     members.remove("WarmThroughput");
+    members.remove("SSESpecification");
     if let Some(updates) = members.get_mut("GlobalSecondaryIndexUpdates").and_then(Value::as_array_mut) {
         let asked = updates.len();
         updates.retain(|update| !is_beside_engine(update));

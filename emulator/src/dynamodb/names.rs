@@ -12,13 +12,21 @@ use crate::settings::Settings;
 pub(super) struct Names {
     ours: Arc<str>,
     engine: Arc<str>,
+    /// The same of keys, which callers only read.
+    our_keys: Arc<str>,
+    engine_keys: Arc<str>,
 }
 
 impl Names {
     pub(super) fn new(settings: &Settings) -> Self {
+        let ours =
+            |service: &str| format!("arn:aws:{service}:{}:{}:", settings.region, settings.account_id).into();
+        let engine = |service: &str| format!("arn:aws:{service}:{LOCAL_REGION}:{LOCAL_ACCOUNT}:").into();
         Self {
-            ours: format!("arn:aws:dynamodb:{}:{}:", settings.region, settings.account_id).into(),
-            engine: format!("arn:aws:dynamodb:{LOCAL_REGION}:{LOCAL_ACCOUNT}:").into(),
+            ours: ours("dynamodb"),
+            engine: engine("dynamodb"),
+            our_keys: ours("kms"),
+            engine_keys: engine("kms"),
         }
     }
 
@@ -31,7 +39,10 @@ impl Names {
     }
 
     pub(super) fn to_caller<'a>(&self, body: &'a str) -> Cow<'a, str> {
-        replace(body, &self.engine, &self.ours)
+        match replace(body, &self.engine, &self.ours) {
+            Cow::Borrowed(body) => replace(body, &self.engine_keys, &self.our_keys),
+            Cow::Owned(body) => Cow::Owned(replace(&body, &self.engine_keys, &self.our_keys).into_owned()),
+        }
     }
 
     /// A table may be named by its ARN.

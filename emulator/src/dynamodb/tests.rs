@@ -532,6 +532,40 @@ async fn a_warm_throughput_that_is_asked_for_is_kept_until_the_table_goes() {
     assert_eq!(stand.description("tasks").await["WarmThroughput"], units(5, 5, "ACTIVE"));
 }
 
+#[tokio::test]
+async fn encryption_is_turned_on_and_off_with_a_key_of_the_account() {
+    let stand = Stand::start();
+    let with = |mut more: Value, specification: Value| {
+        more["SSESpecification"] = specification;
+        more
+    };
+    stand.table("tasks", with(on_demand(), json!({"Enabled": true}))).await;
+    stand.table("other", on_demand()).await;
+    let shown = async |table: &str| stand.description(table).await.get("SSEDescription").cloned();
+    let managed = shown("tasks").await.unwrap();
+    let arn = managed["KMSMasterKeyArn"].as_str().unwrap();
+    assert!(arn.starts_with("arn:aws:kms:us-east-1:123456789012:key/"), "{arn}");
+    assert_eq!(managed, json!({"Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": arn}));
+    assert_eq!(shown("other").await, None);
+
+    let update = |table: &str, specification: Value| with(json!({"TableName": table}), specification);
+    stand.done("UpdateTable", update("tasks", json!({"Enabled": false}))).await;
+    assert_eq!(shown("tasks").await, None);
+    let mut both = update("other", json!({"Enabled": true}));
+    both["DeletionProtectionEnabled"] = json!(true);
+    let updated = stand.done("UpdateTable", both).await;
+    assert_eq!(updated["TableDescription"]["SSEDescription"], managed, "one key for all tables");
+    let key = "arn:aws:kms:us-east-1:123456789012:key/own";
+    stand.done("UpdateTable", update("other", json!({"Enabled": true, "KMSMasterKeyId": key}))).await;
+    assert_eq!(shown("other").await.unwrap()["KMSMasterKeyArn"], key);
+    for (refused, name) in [
+        (json!({"Enabled": false, "KMSMasterKeyId": key}), "ValidationException"),
+        (json!({"Enabled": "yes"}), "SerializationException"),
+    ] {
+        assert_eq!(stand.refused("UpdateTable", update("other", refused)).await.0, name);
+    }
+}
+
 #[test]
 fn what_an_older_version_kept_of_tables_is_still_read() {
     let dir = tempfile::tempdir().unwrap();

@@ -6,14 +6,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
-use super::object_tags::ObjectTags;
+use super::storage_classes::StorageClasses;
 use crate::iam::{Kind, Malformed, Policy, PolicySource};
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 const BUCKET_ARN: &str = "arn:aws:s3:::";
 
 pub(super) struct BucketPolicies {
-    engine: ObjectTags,
+    engine: StorageClasses,
     known: Arc<Known>,
 }
 
@@ -29,7 +29,7 @@ enum Change {
 }
 
 impl BucketPolicies {
-    pub(super) fn new(engine: ObjectTags) -> Self {
+    pub(super) fn new(engine: StorageClasses) -> Self {
         Self { engine, known: Arc::default() }
     }
 
@@ -126,6 +126,7 @@ mod tests {
 
     use super::*;
     use crate::engines::adapter::{Engine, Scope};
+    use crate::engines::object_tags::ObjectTags;
 
     fn request(method: Method, path: &str, query: &str, body: String) -> AwsRequest {
         AwsRequest {
@@ -148,11 +149,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_policy_is_known_from_its_put_to_its_delete_or_that_of_its_bucket() {
-        let s3 = BucketPolicies::new(ObjectTags::new(Engine::new(
+        let s3 = BucketPolicies::new(StorageClasses::new(ObjectTags::new(Engine::new(
             "s3",
             Scope::Regional,
             Arc::new(S3Service::new()),
-        )));
+        ))));
         let known = s3.known();
         let call = |method, query: &'static str, body| s3.handle(request(method, "/home", query, body));
         let is_known = || known.policy("arn:aws:s3:::home/a/b").is_some();

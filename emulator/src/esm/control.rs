@@ -16,10 +16,12 @@ use super::filter::Filter;
 use super::mapping::{Change, Config, Mapping};
 use super::permission;
 use super::poller::Runner;
-use crate::wire::{AwsRequest, AwsResponse};
+use crate::wire::{AwsRequest, AwsResponse, not_emulated};
 
 const MAPPINGS: &str = "/2015-03-31/event-source-mappings";
 const TAGS: &str = "/2017-03-31/tags/";
+/// The beginning of the ARN of a queue, the only kind of event source here.
+const QUEUES: &str = "arn:aws:sqs:";
 const BATCH_SIZE_DEFAULT: i64 = 10;
 /// AWS quota for standard queues.
 const BATCH_SIZE: RangeInclusive<i64> = 1..=10_000;
@@ -121,6 +123,10 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, EsmError> {
 
 fn parse_input(body: &[u8]) -> Result<Input, EsmError> {
     let members: BTreeMap<String, Value> = parse(body)?;
+    let source = members.get("EventSourceArn").and_then(Value::as_str);
+    if let Some(source) = source.filter(|arn| arn.starts_with("arn:") && !arn.starts_with(QUEUES)) {
+        return Err(EsmError::InvalidParameter(not_emulated(&format!("The event source {source}"))));
+    }
     let given = |name: &&&str| members.get(**name).is_some_and(|value| !is_empty(value));
     if let Some(refused) = REFUSED.iter().find(given) {
         let message = format!("{refused} is not part of this emulator for Amazon SQS event sources.");
@@ -232,7 +238,7 @@ fn filters(criteria: &FilterInput) -> Result<Vec<Filter>, EsmError> {
 
 /// Queue and function must exist and fit each other. AWS checks this here only, not when either is changed later.
 fn check_peers(inner: &Inner, config: &Config) -> Result<(), EsmError> {
-    if !config.queue_arn.starts_with("arn:aws:sqs:") {
+    if !config.queue_arn.starts_with(QUEUES) {
         return Err(EsmError::InvalidParameter("Unrecognized event source.".to_owned()));
     }
     let queue = inner.queues.by_arn(&config.queue_arn).ok_or_else(|| {

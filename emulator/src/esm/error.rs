@@ -20,7 +20,7 @@ pub enum EsmError {
     NotFound,
     #[error("Could not parse request body into json: {0}")]
     Content(String),
-    #[error("The operation is not part of this API.")]
+    #[error("This call is not part of this emulator.")]
     UnknownOperation,
 }
 

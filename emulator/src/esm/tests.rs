@@ -462,8 +462,9 @@ async fn bad_settings_are_refused_in_the_words_of_aws() {
         ),
         (
             json!({ "EventSourceArn": "arn:aws:kinesis:us-east-1:123456789012:stream/s" }),
-            "Unrecognized event source.",
+            "The event source arn:aws:kinesis:us-east-1:123456789012:stream/s is not part of this emulator.",
         ),
+        (json!({ "EventSourceArn": "tasks" }), "Unrecognized event source."),
         (json!({ "FunctionName": "none" }), "Function does not exist"),
         (
             json!({ "BatchSize": 11 }),

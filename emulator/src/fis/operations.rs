@@ -14,7 +14,7 @@ use super::error::FisError;
 use super::experiment::{ActionRun, Experiment, Status};
 use super::template::{Input, Template};
 use super::{Fis, Made, runner};
-use crate::wire::{AwsRequest, AwsResponse};
+use crate::wire::{AwsRequest, AwsResponse, not_emulated};
 
 /// AWS quotas.
 const TEMPLATES_MAX: usize = 500;
@@ -99,7 +99,8 @@ pub(crate) fn route(fis: &Fis, request: &AwsRequest) -> Answer {
         (method, ["tags", arn]) => tags(fis, request, method, arn),
         _ => {
             tracing::warn!(http.method = %request.method, http.path = %request.path, "fis: the operation is not emulated");
-            Err(FisError { status: 404, code: "UnknownOperationException", message: String::new() })
+            let message = not_emulated(&format!("{} {} of FIS", request.method, request.path));
+            Err(FisError { status: 404, code: "UnknownOperationException", message })
         }
     }
 }

@@ -11,6 +11,11 @@ use super::credentials::{Signer, account_of};
 use super::policy::{Ask, Kind, Policy, Verdict};
 use super::principal::Caller;
 
+/// As AWS writes one; the engine's have lower-case letters as well.
+pub(crate) fn unique_id(of_engine: &str) -> String {
+    of_engine.to_ascii_uppercase()
+}
+
 /// All roles and users of the account.
 #[derive(Debug, Default)]
 pub(super) struct Identities {
@@ -162,7 +167,7 @@ impl Reader<'_> {
             keys: keys(&role.arn, &facts, &role.tags),
             role: Some(AsRole { trust: trust(role), session_seconds_max: role.max_session_duration.into() }),
             arn: role.arn.clone(),
-            unique_id: role.role_id.clone(),
+            unique_id: unique_id(&role.role_id),
         }
     }
 
@@ -179,7 +184,7 @@ impl Reader<'_> {
             keys: keys(&user.arn, &facts, &user.tags),
             role: None,
             arn: user.arn.clone(),
-            unique_id: user.user_id.clone(),
+            unique_id: unique_id(&user.user_id),
         }
     }
 

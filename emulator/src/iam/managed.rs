@@ -7,9 +7,17 @@ use winterbaume_iam::IamStateView;
 use winterbaume_iam::views::{ManagedPolicyView, PolicyVersionView};
 
 /// Where AWS's own policies lie; the path and the name follow.
-pub(super) const ARN_PREFIX: &str = "arn:aws:iam::aws:policy/";
+pub(crate) const ARN_PREFIX: &str = "arn:aws:iam::aws:policy/";
 
 const LOGS: [&str; 3] = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"];
+
+const NETWORK_INTERFACES: [&str; 5] = [
+    "ec2:CreateNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DeleteNetworkInterface",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+];
 
 /// Name with path, and what it allows on everything.
 fn all() -> Vec<(&'static str, Vec<&'static str>)> {
@@ -45,6 +53,35 @@ fn all() -> Vec<(&'static str, Vec<&'static str>)> {
         ),
         ("CloudWatchLogsFullAccess", vec!["logs:*"]),
         ("service-role/AWSLambdaBasicExecutionRole", LOGS.to_vec()),
+        ("AWSXrayReadOnlyAccess", vec!["xray:BatchGet*", "xray:Get*", "xray:List*"]),
+        ("AmazonAPIGatewayInvokeFullAccess", vec!["execute-api:Invoke", "execute-api:ManageConnections"]),
+        ("CloudWatchLambdaInsightsExecutionRolePolicy", LOGS.to_vec()),
+        (
+            "service-role/AmazonAPIGatewayPushToCloudWatchLogs",
+            with_logs(&[
+                "logs:DescribeLogGroups",
+                "logs:DescribeLogStreams",
+                "logs:GetLogEvents",
+                "logs:FilterLogEvents",
+            ]),
+        ),
+        ("service-role/AWSLambdaENIManagementAccess", NETWORK_INTERFACES.to_vec()),
+        (
+            "service-role/AWSLambdaVPCAccessExecutionRole",
+            [&LOGS[..], &NETWORK_INTERFACES, &["ec2:DescribeSubnets"]].concat(),
+        ),
+        (
+            "service-role/AWSLambdaKinesisExecutionRole",
+            with_logs(&[
+                "kinesis:DescribeStream",
+                "kinesis:DescribeStreamSummary",
+                "kinesis:GetRecords",
+                "kinesis:GetShardIterator",
+                "kinesis:ListShards",
+                "kinesis:ListStreams",
+                "kinesis:SubscribeToShard",
+            ]),
+        ),
         ("service-role/AWSLambdaRole", vec!["lambda:InvokeFunction"]),
         (
             "service-role/AWSLambdaSQSQueueExecutionRole",

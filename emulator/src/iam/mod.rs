@@ -28,6 +28,8 @@ pub use context::Context;
 pub(crate) use credentials::KEY_ALPHABET;
 pub use credentials::{Credentials, Signer, Validity};
 pub use identity::Reason;
+pub(crate) use identity::unique_id;
+pub(crate) use managed::ARN_PREFIX as AWS_POLICIES;
 pub use pattern::{Case, matches};
 pub use policy::{Ask, Kind, Malformed, Policy, Verdict};
 pub use principal::Caller;

@@ -84,9 +84,10 @@ impl Form {
         Some(percent_decode_str(&found).decode_utf8_lossy().into_owned())
     }
 
-    /// AWS's own policies are added when someone first names one.
+    /// AWS's own policies are added when someone first names one, or lists them.
     fn names_managed_policy(&self) -> bool {
-        self.value("PolicyArn").is_some_and(|arn| arn.starts_with(managed::ARN_PREFIX))
+        let lists = self.value("Action").is_some_and(|action| action == "ListPolicies");
+        lists || self.value("PolicyArn").is_some_and(|arn| arn.starts_with(managed::ARN_PREFIX))
     }
 
     fn changes(&self) -> bool {

@@ -12,6 +12,7 @@ use super::event_config::EventConfig;
 use super::exec::timestamp;
 use super::invocation::{self, Finished, Request};
 use super::names::FunctionRef;
+use super::permission::action_on;
 use super::store::{Kind, LATEST};
 use crate::iam::{Ask, Context, Denied, Signer};
 use crate::sqs::post::post;
@@ -180,8 +181,7 @@ fn dead_letter_attributes(request: &Request, last: Option<&Finished>) -> Value {
 /// A destination is reached in the name of the function's execution role.
 fn may_send(lambda: &Lambda, targets: &Targets, destination: &str) -> Result<(), Denied> {
     let settings = &lambda.inner.host.settings;
-    let to_queue = destination.split(':').nth(2) == Some("sqs");
-    let action = if to_queue { "sqs:SendMessage" } else { "lambda:InvokeFunction" };
+    let Some(action) = action_on(destination) else { return Ok(()) };
     let context = Context::at(lambda.now_ms());
     settings.iam.check(&targets.session, &Ask { action, resource: destination, context })
 }

@@ -19,7 +19,7 @@ use super::names::{FunctionRef, is_name};
 use super::rate::InvocationRate;
 use super::router::{Answer, Call, empty, json};
 use super::store::{Function, LATEST, SETTLE_MS, Version};
-use super::{Lambda, publish, tags};
+use super::{Lambda, permission, publish, tags};
 use crate::wire::AwsRequest;
 
 /// AWS default of ListFunctions and ListVersionsByFunction, and its maximum.
@@ -148,6 +148,7 @@ pub(crate) async fn create(lambda: &Lambda, call: &Call<'_>) -> Answer {
     if lambda.store().functions.contains_key(&name) {
         return Err(exists());
     }
+    permission::check_config(lambda, &name, &config)?;
     let code = lambda.unpack(&input.code.clone().unwrap_or_default()).await?;
     let now_ms = lambda.now_ms();
     let active_at_ms = now_ms + SETTLE_MS;
@@ -335,6 +336,7 @@ pub(crate) fn update_configuration(lambda: &Lambda, call: &Call<'_>, name: &str)
         let mut config = updated(spec.config.clone(), &input)?;
         // Taking the variables away leaves no trace, which is what Terraform reads back.
         config.environment = config.environment.filter(|variables| !variables.is_empty());
+        permission::check_config(lambda, &function.name, &config)?;
         let (code, active_at_ms) = (Arc::clone(&spec.code), now_ms + SETTLE_MS);
         found.next = Some(lambda.version(&function.name, LATEST, config, code, active_at_ms));
         Ok(json(StatusCode::OK, &found.describe(now_ms)))

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use crate::wire::AwsResponse;
+use crate::wire::{AwsResponse, not_emulated};
 
 /// An answer other than success. Some shapes spell the text `Message`, most `message`: the SDKs match literally.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,8 +68,10 @@ impl LambdaError {
         Self::new(403, "AccessDeniedException", message)
     }
 
-    pub(crate) fn unknown_operation() -> Self {
-        Self::new(404, "UnknownOperationException", "")
+    /// AWS says nothing to a call that it does not know; it knows this one, perhaps.
+    pub(crate) fn unknown_operation(method: &str, path: &str) -> Self {
+        let what = format!("{method} {path} of Lambda");
+        Self::new(404, "UnknownOperationException", not_emulated(&what))
     }
 
     pub(crate) fn throttled(reason: &'static str) -> Self {

@@ -8,7 +8,9 @@ use super::Lambda;
 use super::control::on_function;
 use super::error::LambdaError;
 use super::input::in_range;
+use super::permission::check_destination;
 use super::router::{Answer, Call, empty, json, unknown};
+use crate::wire::not_emulated;
 
 /// AWS: two retries and six hours, each the default and the most.
 const RETRIES_MAX: u32 = 2;
@@ -68,7 +70,10 @@ pub(crate) fn route(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
         let missing =
             || LambdaError::not_found(format!("The function {arn} doesn't have an EventInvokeConfig"));
         let config = match call.request.method {
-            Method::GET => found.event_configs.get(&key).cloned().ok_or_else(missing)?,
+            Method::GET => {
+                let config = found.event_configs.get(&key).ok_or_else(missing)?;
+                return Ok(json(StatusCode::OK, &describe(&arn, config)));
+            }
             Method::DELETE => {
                 found.event_configs.remove(&key).ok_or_else(missing)?;
                 return Ok(empty(StatusCode::NO_CONTENT));
@@ -80,6 +85,10 @@ pub(crate) fn route(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
             }
             _ => return unknown(call),
         };
+        let role = &found.latest.pool.spec.config.role;
+        for destination in [&config.on_success, &config.on_failure].into_iter().flatten() {
+            check_destination(lambda, &function.name, role, destination)?;
+        }
         found.event_configs.insert(key, config.clone());
         Ok(json(StatusCode::OK, &describe(&arn, &config)))
     })
@@ -100,18 +109,22 @@ fn changed(mut config: EventConfig, input: &Input, now_ms: i64) -> Result<EventC
     Ok(config)
 }
 
-/// Queues and functions are what there is here; topics and buses are refused.
+/// Queues and functions are what there is here.
 fn checked(destination: Option<&Destination>) -> Result<Option<String>, LambdaError> {
     let Some(arn) = destination.and_then(|destination| destination.destination.clone()) else {
         return Ok(None);
     };
     let service = arn.split(':').nth(2).unwrap_or_default();
-    if matches!(service, "sqs" | "lambda") {
-        return Ok(Some(arn));
+    match service {
+        "sqs" | "lambda" => Ok(Some(arn)),
+        "sns" | "events" | "s3" => {
+            let what = format!("The destination {arn}");
+            Err(LambdaError::invalid_parameter(not_emulated(&what)))
+        }
+        _ => Err(LambdaError::invalid_parameter(format!(
+            "The provided destination config DestinationConfig is invalid: {arn}"
+        ))),
     }
-    Err(LambdaError::invalid_parameter(format!(
-        "The provided destination config DestinationConfig is invalid: {arn}"
-    )))
 }
 
 fn describe(arn: &str, config: &EventConfig) -> Value {

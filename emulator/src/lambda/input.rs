@@ -171,7 +171,7 @@ pub(crate) fn in_range(value: i64, member: &str, low: u32, high: u32) -> Result<
         .ok_or_else(|| LambdaError::validation(&value.to_string(), member, &constraint))
 }
 
-fn one_of(value: &str, member: &str, allowed: &[&str]) -> Result<(), LambdaError> {
+pub(super) fn one_of(value: &str, member: &str, allowed: &[&str]) -> Result<(), LambdaError> {
     if allowed.contains(&value) {
         return Ok(());
     }

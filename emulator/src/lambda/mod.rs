@@ -14,6 +14,7 @@ mod invoke_api;
 mod model;
 mod names;
 mod options;
+mod permission;
 mod policy;
 mod publish;
 mod rate;

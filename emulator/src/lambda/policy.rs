@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Lambda;
 use super::control::on_function;
 use super::error::LambdaError;
+use super::input::one_of;
 use super::names::FunctionRef;
 use super::router::{Answer, Call, empty, json};
 use crate::iam::{self, Ask, Caller, Context, PolicySource};
@@ -50,6 +51,8 @@ struct AddInput {
     source_account: Option<String>,
     #[serde(rename = "PrincipalOrgID")]
     principal_org_id: Option<String>,
+    event_source_token: Option<String>,
+    function_url_auth_type: Option<String>,
 }
 
 pub(crate) fn add(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
@@ -69,6 +72,9 @@ pub(crate) fn add(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
     if action != "*" && !action.starts_with("lambda:") {
         let constraint = r"Member must satisfy regular expression pattern: (lambda:[*]|lambda:[a-zA-Z]+|[*])";
         return Err(LambdaError::validation(&action, "action", constraint));
+    }
+    if let Some(kind) = &input.function_url_auth_type {
+        one_of(kind, "functionUrlAuthType", &["NONE", "AWS_IAM"])?;
     }
     on_function(lambda, &function, |found, _| {
         let qualifier = function.qualifier.clone().unwrap_or_default();
@@ -114,15 +120,17 @@ fn statement(sid: &str, action: &str, principal: &str, resource: &str, input: &A
     if let Some(arn) = &input.source_arn {
         condition["ArnLike"] = json!({"AWS:SourceArn": arn});
     }
-    let mut equals = json!({});
-    if let Some(account) = &input.source_account {
-        equals["AWS:SourceAccount"] = json!(account);
-    }
-    if let Some(organization) = &input.principal_org_id {
-        equals["aws:PrincipalOrgID"] = json!(organization);
-    }
-    if equals.as_object().is_some_and(|equals| !equals.is_empty()) {
-        condition["StringEquals"] = equals;
+    let equals: Map<String, Value> = [
+        ("AWS:SourceAccount", &input.source_account),
+        ("aws:PrincipalOrgID", &input.principal_org_id),
+        ("lambda:EventSourceToken", &input.event_source_token),
+        ("lambda:FunctionUrlAuthType", &input.function_url_auth_type),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), json!(value.as_ref()?))))
+    .collect();
+    if !equals.is_empty() {
+        condition["StringEquals"] = Value::Object(equals);
     }
     if condition.as_object().is_some_and(|condition| !condition.is_empty()) {
         out["Condition"] = condition;

@@ -125,7 +125,7 @@ async fn functions(lambda: &Lambda, call: &Call<'_>, method: &Method, rest: &[&s
 
 pub(crate) fn unknown(call: &Call<'_>) -> Answer {
     tracing::warn!(http.method = %call.request.method, http.path = %call.request.path, "lambda: the operation is not emulated");
-    Err(LambdaError::unknown_operation())
+    Err(LambdaError::unknown_operation(call.request.method.as_str(), &call.request.path))
 }
 
 pub(crate) fn json(status: StatusCode, body: &Value) -> AwsResponse {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Logs, group_in_arn};
 use crate::settings::Settings;
-use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
+use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service, not_emulated};
 
 const TARGET: &str = "Logs_20140328.";
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
@@ -78,7 +78,7 @@ impl LogsApi {
                     aws.operation = operation,
                     "the operation is not emulated"
                 );
-                Err(Failure::new("UnknownOperationException", ""))
+                Err(Failure::new("UnknownOperationException", not_emulated(operation)))
             }
         }
     }

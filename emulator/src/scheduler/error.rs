@@ -15,7 +15,7 @@ pub(super) enum SchedulerError {
     NotFound(String),
     #[error("{0}")]
     Quota(String),
-    #[error("the operation is not part of this API")]
+    #[error("This call is not part of this emulator.")]
     UnknownOperation,
 }
 

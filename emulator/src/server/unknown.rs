@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::identify::is_form;
-use crate::wire::{AwsRequest, AwsResponse};
+use crate::wire::{AwsRequest, AwsResponse, not_emulated};
 
 /// Answers a request for a service that is not emulated, and logs its name: nothing is silently accepted.
 pub(super) fn unknown_service(request: &AwsRequest) -> AwsResponse {
@@ -16,35 +16,40 @@ pub(super) fn unknown_service(request: &AwsRequest) -> AwsResponse {
         "the service is not emulated"
     );
     if !target.is_empty() {
-        return unknown_json();
+        return unknown_json(target);
     }
     if is_form(&request.headers) || request.query.contains("Action=") {
         return unknown_query(&request.service);
     }
-    unknown_rest()
+    unknown_rest(&request.service)
 }
 
-fn unknown_json() -> AwsResponse {
-    let body = json!({"__type": "com.amazon.coral.service#UnknownOperationException"});
+fn unknown_json(target: &str) -> AwsResponse {
+    let message = not_emulated(&printable(target));
+    let body = json!({"__type": "com.amazon.coral.service#UnknownOperationException", "message": message});
     AwsResponse::new(StatusCode::BAD_REQUEST, "application/x-amz-json-1.0", body.to_string())
 }
 
 fn unknown_query(service: &str) -> AwsResponse {
     let body = format!(
         "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidAction</Code>\
-         <Message>The service {} is not available at this endpoint.</Message></Error></ErrorResponse>",
-        escape_name(service)
+         <Message>{}</Message></Error></ErrorResponse>",
+        of_service(service)
     );
     AwsResponse::new(StatusCode::BAD_REQUEST, "text/xml", body)
 }
 
-/// A signing name comes from the caller: only what can be one is echoed.
-fn escape_name(name: &str) -> String {
-    name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect()
+fn of_service(name: &str) -> String {
+    not_emulated(&format!("The service {}", printable(name)))
 }
 
-fn unknown_rest() -> AwsResponse {
-    let body = json!({"message": "Unable to determine service/operation name to be authorized"});
+/// A name comes from the caller: only what can be one is echoed.
+fn printable(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect()
+}
+
+fn unknown_rest(service: &str) -> AwsResponse {
+    let body = json!({"message": of_service(service)});
     AwsResponse::new(StatusCode::FORBIDDEN, "application/json", body.to_string())
         .with_header("x-amzn-errortype", "UnknownOperationException")
 }

@@ -187,6 +187,7 @@ fn apigateway(request: &AwsRequest, made: Option<&str>) -> Option<Vec<Touch>> {
     let parts = parts(request);
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     match (request.method.as_str(), parts.as_slice()) {
+        (_, ["account"]) => one("apigateway account", "", Effect::Change),
         ("POST", ["v2", "apis"]) => one("api", made?, Effect::Create),
         ("DELETE", ["v2", "apis", id]) => one("api", *id, Effect::Delete),
         (_, ["v2", "apis", id, ..]) => one("api", *id, Effect::Change),

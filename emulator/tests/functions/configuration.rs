@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_lambda::error::ProvideErrorMetadata;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{FunctionCode, InvocationType, LastUpdateStatus, State};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::by_hand;
 use crate::functions::{Account, echo, package, package_of};
@@ -146,6 +146,54 @@ async fn a_version_of_an_object_is_refused_by_name() {
     let error = account.creation("f", package()).code(code).send().await.unwrap_err().into_service_error();
     assert!(error.is_invalid_parameter_value_exception(), "{error:?}");
     assert_eq!(error.message(), Some("S3ObjectVersion is not supported by the emulator."));
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_here_says_so() {
+    let account = by_hand().await;
+    account.function("f", 60, &[], &[]).await;
+    let layer = account.lambda.publish_layer_version().layer_name("l");
+    let layer = layer.content(aws_sdk_lambda::types::LayerVersionContentInput::builder().build());
+    let error = layer.send().await.unwrap_err().into_service_error();
+    assert_eq!(error.code(), Some("UnknownOperationException"));
+    let message = "POST /2018-10-31/layers/l/versions of Lambda is not part of this emulator.";
+    assert_eq!(error.message(), Some(message));
+    let topic = "arn:aws:sns:us-east-1:123456789012:t";
+    let failed = aws_sdk_lambda::types::OnFailure::builder().destination(topic).build();
+    let config = aws_sdk_lambda::types::DestinationConfig::builder().on_failure(failed).build();
+    let put = account.lambda.put_function_event_invoke_config().function_name("f");
+    let error = put.destination_config(config).send().await.unwrap_err().into_service_error();
+    let message = format!("The destination {topic} is not part of this emulator.");
+    assert_eq!(error.message(), Some(message.as_str()));
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_permission_has_every_condition_that_it_was_given() {
+    let account = by_hand().await;
+    account.function("f", 60, &[], &[]).await;
+    let add = || {
+        let add = account.lambda.add_permission().function_name("f").action("lambda:InvokeFunction");
+        add.principal("*").source_account("123456789012").principal_org_id("o-1")
+    };
+    let source = "arn:aws:s3:::b";
+    let added = add().statement_id("a").source_arn(source).event_source_token("skill");
+    added.function_url_auth_type("NONE".into()).send().await.unwrap();
+    let policy = account.lambda.get_policy().function_name("f").send().await.unwrap();
+    let policy: Value = serde_json::from_str(policy.policy().unwrap()).unwrap();
+    assert_eq!(
+        policy["Statement"][0]["Condition"],
+        json!({
+            "ArnLike": {"AWS:SourceArn": source},
+            "StringEquals": {
+                "AWS:SourceAccount": "123456789012", "aws:PrincipalOrgID": "o-1",
+                "lambda:EventSourceToken": "skill", "lambda:FunctionUrlAuthType": "NONE",
+            },
+        })
+    );
+    let refused = add().statement_id("b").function_url_auth_type("SOME".into()).send().await.unwrap_err();
+    assert_eq!(refused.into_service_error().code(), Some("ValidationException"));
     account.running.shutdown().await;
 }
 

@@ -10,7 +10,7 @@ use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::http::api as http_api;
-use crate::stand::{DEADLINE, Stand, answered};
+use crate::stand::{DEADLINE, Options, Stand, answered};
 use crate::websocket::{api as websocket_api, refused_with, text};
 
 #[tokio::test]
@@ -58,6 +58,47 @@ async fn a_request_leaves_a_line_with_the_status_of_the_function_and_that_of_lam
             "POST|/no/route|-|404|-|-|-|23|127.0.0.1|-|Not Found|-",
         ]
     );
+}
+
+#[tokio::test]
+async fn logs_of_a_websocket_api_need_a_role_of_the_account() {
+    let stand = Stand::with(Options { iam: true, ..Options::default() }, |_, _| None).await;
+    let id = stand.websocket_api().await;
+    stand.stage(&id, "live").await;
+    let change = async |change: Value| {
+        let (status, answer) = stand.manage("PATCH", &format!("/v2/apis/{id}/stages/live"), change).await;
+        (status, answer["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let log = json!({"accessLogSettings": {"destinationArn": "arn:aws:logs:us-east-1:1:log-group:/a"}});
+    let level = |level: &str| json!({"defaultRouteSettings": {"loggingLevel": level}});
+    let message = "CloudWatch Logs role ARN must be set in account settings to enable logging";
+    for refused in [log.clone(), level("INFO")] {
+        assert_eq!(change(refused).await, (400, message.to_owned()));
+    }
+    assert_eq!(change(level("OFF")).await.0, 200);
+
+    let (status, refused) = stand.log_role("arn:aws:iam::123456789012:role/unknown").await;
+    assert_eq!(status, 400, "{refused}");
+    let (status, _) = stand
+        .manage(
+            "PATCH",
+            "/account",
+            json!({"patchOperations": [
+        {"op": "replace", "path": "/throttle/rateLimit", "value": "1"}]}),
+        )
+        .await;
+    assert_eq!(status, 400);
+    assert_eq!(stand.manage("GET", "/account", Value::Null).await.1.get("cloudwatchRoleArn"), None);
+
+    let open = Stand::start(|_, _| None).await;
+    let role = "arn:aws:iam::123456789012:role/logs";
+    assert_eq!(open.log_role(role).await.0, 200);
+    assert_eq!(open.manage("GET", "/account", Value::Null).await.1["cloudwatchRoleArn"], role);
+    let id = open.websocket_api().await;
+    open.stage(&id, "live").await;
+    open.change_stage(&id, "live", log).await;
+    open.change_stage(&id, "live", level("INFO")).await;
+    assert_eq!(open.log_role("").await.1.get("cloudwatchRoleArn"), None);
 }
 
 const FORMAT: &str = "$context.eventType $context.routeKey $context.status $context.integration.status \

@@ -175,8 +175,15 @@ impl Stand {
         assert_eq!(status, 200, "{answer}");
     }
 
+    /// The account's role for the logs of WebSocket APIs.
+    pub(crate) async fn log_role(&self, role: &str) -> (u16, Value) {
+        let operation = json!({"op": "replace", "path": "/cloudwatchRoleArn", "value": role});
+        self.manage("PATCH", "/account", json!({"patchOperations": [operation]})).await
+    }
+
     /// Gives a stage an access log of this format, which `log_lines` reads.
     pub(crate) async fn access_log(&self, api: &str, stage: &str, format: &str) {
+        assert_eq!(self.log_role("arn:aws:iam::123456789012:role/logs").await.0, 200);
         let destination = "arn:aws:logs:us-east-1:123456789012:log-group:/access";
         let settings = json!({"destinationArn": destination, "format": format});
         self.change_stage(api, stage, json!({ "accessLogSettings": settings })).await;

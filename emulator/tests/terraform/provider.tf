@@ -40,6 +40,7 @@ provider "aws" {
   max_retries                 = 1
 
   endpoints {
+    apigateway   = var.endpoint
     apigatewayv2 = var.endpoint
     cloudwatch   = var.endpoint
     dynamodb     = var.endpoint

@@ -145,12 +145,22 @@ impl Alarm {
         }
         self.evaluated_ms = end_ms;
         let points = self.points(metrics, end_ms);
+        if self.has_few_samples(&points) {
+            return;
+        }
         let is_breaching = |point: &Point| point.value.map(|value| self.definition.is_breaching(value));
         let breaches: Vec<Option<bool>> = points.iter().map(is_breaching).collect();
         let state = evaluate(&breaches, self.definition.rule).unwrap_or(self.verdict.state);
         if state != self.verdict.state {
             self.enter(self.verdict(state, &points, now_ms), now_ms, history);
         }
+    }
+
+    /// Too few to believe the percentile. None at all are missing data.
+    fn has_few_samples(&self, points: &[Point]) -> bool {
+        let evaluated = points.iter().rev().take(self.definition.rule.evaluation_periods);
+        let samples: f64 = evaluated.filter_map(|point| point.sample_count).sum();
+        samples > 0.0 && samples < self.definition.samples_min
     }
 
     fn verdict(&self, state: State, points: &[Point], now_ms: i64) -> Verdict {

@@ -6,6 +6,7 @@ use super::watched::Watched;
 use crate::cloudwatch::evaluate::{Comparison, MissingData, Rule, State};
 use crate::cloudwatch::failure::Failure;
 use crate::cloudwatch::request::{flag, integer, number, required_text, text, texts};
+use crate::cloudwatch::statistic::MetricStat;
 
 /// "The evaluation periods times the period cannot be more than one day", or seven for periods of an hour or more.
 const WINDOW_SECONDS_MAX: i64 = 86_400;
@@ -23,6 +24,8 @@ pub(super) struct Definition {
     pub(super) threshold: f64,
     pub(super) comparison: Comparison,
     pub(super) rule: Rule,
+    /// With fewer values than that the alarm keeps its state.
+    pub(super) samples_min: f64,
     /// AWS explains the states of alarms with DatapointsToAlarm in another way.
     pub(super) names_datapoints_to_alarm: bool,
     pub(super) actions_enabled: bool,
@@ -44,6 +47,7 @@ impl Definition {
         let comparison = Comparison::parse(operator)
             .ok_or_else(|| Failure::validation(format!("The comparison {operator} is not emulated.")))?;
         let threshold = number(input, "Threshold")?.ok_or_else(|| Failure::missing("Threshold"))?;
+        let samples_min = samples_min(input, &watched)?;
         let actions_enabled = flag(input, "ActionsEnabled").unwrap_or(true);
         let mut described = json!({
             "AlarmName": name, "AlarmDescription": text(input, "AlarmDescription"),
@@ -63,6 +67,7 @@ impl Definition {
             threshold,
             comparison,
             rule,
+            samples_min,
             names_datapoints_to_alarm,
             actions_enabled,
             described,
@@ -103,6 +108,21 @@ fn rule(input: &Value, periods: i64, datapoints: i64, watched: &Watched) -> Resu
     };
     let count = |value: i64| usize::try_from(value).map_err(|_| Failure::invalid("A count is too large."));
     Ok(Rule { datapoints_to_alarm: count(datapoints)?, evaluation_periods: count(periods)?, missing })
+}
+
+/// "For percentiles between 0.5 (inclusive) and 1.00 (exclusive), this problem occurs when there are fewer than
+/// 10/(1-percentile) data points during the evaluation period." Below that it is 10/percentile.
+fn samples_min(input: &Value, watched: &Watched) -> Result<f64, Failure> {
+    const NAME: &str = "EvaluateLowSampleCountPercentile";
+    const SAMPLES: f64 = 10.0;
+    const WHOLE: f64 = 100.0;
+    let percentile = watched.stat().and_then(MetricStat::percentile);
+    let percentile = percentile.filter(|percent| 0.0 < *percent && *percent < WHOLE);
+    match (text(input, NAME), percentile) {
+        (None | Some("evaluate"), _) | (Some("ignore"), None) => Ok(0.0),
+        (Some("ignore"), Some(percent)) => Ok(SAMPLES * WHOLE / percent.min(WHOLE - percent)),
+        (Some(value), _) => Err(Failure::validation(format!("The value {value} for {NAME} is invalid."))),
+    }
 }
 
 fn check_window(period_s: i64, periods: i64) -> Result<(), Failure> {

@@ -75,6 +75,28 @@ fn alarms_of_less_than_a_minute_are_evaluated_every_ten_seconds() {
 }
 
 #[test]
+fn an_alarm_on_a_percentile_may_ignore_periods_with_few_samples() {
+    let percentile = |extended: &str, low: &str| json!({"Statistic": null, "ExtendedStatistic": extended, "EvaluateLowSampleCountPercentile": low});
+    let ignoring = |extended: &str| percentile(extended, "ignore");
+    for (members, samples, state) in [
+        (ignoring("p90"), 99, "INSUFFICIENT_DATA"),
+        (ignoring("p90"), 100, "ALARM"),
+        (ignoring("p10"), 99, "INSUFFICIENT_DATA"),
+        (ignoring("p10"), 100, "ALARM"),
+        (percentile("p90", "evaluate"), 1, "ALARM"),
+        (json!({"EvaluateLowSampleCountPercentile": "ignore"}), 1, "ALARM"),
+    ] {
+        let account = evaluated(members.clone(), &vec![(4, 20.0); samples]);
+        assert_eq!(account.state(), state, "{samples} of {members}");
+        // Without any sample it is missing data that decides.
+        account.evaluate(20);
+        assert_eq!(account.state(), "INSUFFICIENT_DATA", "{members}");
+    }
+    let wrong = account().put_alarm("a", percentile("p90", "perhaps"));
+    assert_eq!(message(wrong), "The value perhaps for EvaluateLowSampleCountPercentile is invalid.");
+}
+
+#[test]
 fn a_reason_says_which_datapoints_speak_for_the_state() {
     let m_of_n = |m: i64, n: i64| json!({"DatapointsToAlarm": m, "EvaluationPeriods": n});
     let at = |value: &str, minute: i64| format!("{value} (15/01/27 08:0{minute}:00)");

@@ -10,6 +10,7 @@ locals {
     Version   = "2012-10-17"
     Statement = [{ Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = local.first ? local.trusted : concat(local.trusted, ["fis.amazonaws.com"]) } }]
   })
+  tracing       = ["xray:PutTraceSegments"]
   queue_actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:SendMessage"]
 }
 
@@ -28,14 +29,14 @@ resource "aws_iam_role_policy" "this" {
     Version = "2012-10-17"
     Statement = [{
       Effect   = "Allow"
-      Action   = concat(local.queue_actions, local.first ? [] : ["sqs:ChangeMessageVisibility"])
+      Action   = concat(local.queue_actions, local.tracing, local.first ? [] : ["sqs:ChangeMessageVisibility"])
       Resource = "*"
     }]
   })
 }
 
 resource "aws_iam_policy" "boundary" {
-  for_each = { narrow = ["sqs:*"], wide = ["sqs:*", "logs:*"] }
+  for_each = { narrow = ["sqs:*", "xray:*"], wide = ["sqs:*", "xray:*", "logs:*"] }
   name     = "every-${each.key}"
   policy = jsonencode({
     Version   = "2012-10-17"
@@ -54,7 +55,7 @@ resource "aws_iam_role_policy" "other" {
   role = aws_iam_role.other.id
   policy = jsonencode({
     Version   = "2012-10-17"
-    Statement = [{ Effect = "Allow", Action = local.queue_actions, Resource = "*" }]
+    Statement = [{ Effect = "Allow", Action = concat(local.queue_actions, local.tracing), Resource = "*" }]
   })
 }
 
@@ -169,6 +170,10 @@ resource "aws_dynamodb_table" "capped" {
   name         = "every-capped"
   billing_mode = "PAY_PER_REQUEST"
   hash_key     = "id"
+
+  server_side_encryption {
+    enabled = local.changed
+  }
 
   attribute {
     name = "id"
@@ -566,7 +571,26 @@ resource "aws_apigatewayv2_deployment" "websocket" {
   depends_on  = [aws_apigatewayv2_route.connect, aws_apigatewayv2_route_response.default]
 }
 
+resource "aws_iam_role" "gateway_logs" {
+  name = "every-gateway-logs"
+  assume_role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "apigateway.amazonaws.com" } }]
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "gateway_logs" {
+  role       = aws_iam_role.gateway_logs.name
+  policy_arn = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+}
+
+resource "aws_api_gateway_account" "this" {
+  cloudwatch_role_arn = aws_iam_role.gateway_logs.arn
+  depends_on          = [aws_iam_role_policy_attachment.gateway_logs]
+}
+
 resource "aws_apigatewayv2_stage" "websocket" {
+  depends_on      = [aws_api_gateway_account.this]
   api_id          = aws_apigatewayv2_api.websocket.id
   name            = "live"
   deployment_id   = aws_apigatewayv2_deployment.websocket.id

@@ -97,6 +97,8 @@ resource "aws_s3_object" "code" {
   key    = "worker.zip"
   source = var.zip
   etag   = filemd5(var.zip)
+  # What a well-known module of functions sets by default.
+  storage_class = var.step == 0 ? "ONEZONE_IA" : "STANDARD"
 }
 
 resource "aws_lambda_function" "worker" {
