@@ -28,6 +28,7 @@ mod names;
 mod plane;
 mod policy;
 mod query;
+mod quick_create;
 mod record;
 mod reply;
 mod resources;

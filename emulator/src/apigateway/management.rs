@@ -8,7 +8,8 @@ use super::error::ApiError;
 use super::model::{
     Api, Authorizer, Deployment, Integration, IntegrationResponse, Model, Route, RouteResponse, Stage,
 };
-use super::record::{self, ApiRecord, Document, Stored, members, parse, patched, present};
+use super::quick_create::QuickCreate;
+use super::record::{self, ApiRecord, Document, MANAGED, Stored, members, parse, patched, present};
 use super::state::{CHILD_ID_LEN, State};
 use crate::clock::iso8601;
 use crate::wire::{AwsRequest, AwsResponse};
@@ -83,14 +84,14 @@ fn apis(state: &mut State, call: &Call<'_>) -> Result<Answer> {
         }
         Method::POST => {
             let members = members(call.body)?;
-            if members.contains_key("target") || members.contains_key("routeKey") {
-                return Err(ApiError::BadRequest(
-                    "quick create (target, routeKey) is not supported here".to_owned(),
-                ));
-            }
+            let quick: QuickCreate = parse(members.clone())?;
             let mut settings: Api = parse(members)?;
             settings.settle()?;
             let id = state.add(settings);
+            if let Err(refused) = quick.complete(state, &id) {
+                state.remove(&id);
+                return Err(refused);
+            }
             state.publish(&id);
             Ok(Answer::created(state.view(state.api(&id)?)))
         }
@@ -238,7 +239,11 @@ fn crud<D: Document>(
         (&Method::GET, [id]) => Ok(Answer::ok(record::view(id, find::<D>(state, api_id, parent, id)?))),
         (&Method::PATCH, [id]) => update::<D>(state, call, api_id, parent, id),
         (&Method::DELETE, [id]) => {
-            find::<D>(state, api_id, parent, id)?;
+            let found = find::<D>(state, api_id, parent, id)?;
+            if present(&found.settings).contains_key(MANAGED) {
+                let message = format!("{} '{id}' is managed by API Gateway and cannot be deleted.", D::KIND);
+                return Err(ApiError::BadRequest(message));
+            }
             D::before_delete(state.api(api_id)?, id)?;
             D::collection(state.api_mut(api_id)?, parent).remove(*id);
             state.deploy_automatically(api_id, D::SERVED)?;
@@ -258,7 +263,19 @@ fn find<'a, D: Document>(
 }
 
 fn create<D: Document>(state: &mut State, call: &Call<'_>, api_id: &str, parent: &str) -> Result<Answer> {
-    let members = members(call.body)?;
+    let mut members = members(call.body)?;
+    members.remove(MANAGED);
+    let id = create_from::<D>(state, members, api_id, parent)?;
+    Ok(Answer::created(record::view(&id, find::<D>(state, api_id, parent, &id)?)))
+}
+
+/// Gives the id of what was made.
+pub(super) fn create_from<D: Document>(
+    state: &mut State,
+    members: Map<String, Value>,
+    api_id: &str,
+    parent: &str,
+) -> Result<String> {
     // A stage is known by its name, everything else by an id that the gateway makes up.
     let named = members.get("stageName").and_then(Value::as_str).map(str::to_owned);
     let mut settings: D = parse(members)?;
@@ -277,7 +294,7 @@ fn create<D: Document>(state: &mut State, call: &Call<'_>, api_id: &str, parent:
     }
     collection.insert(id.clone(), Stored { settings, created_ms: now_ms, updated_ms: now_ms });
     state.deploy_automatically(api_id, D::SERVED)?;
-    Ok(Answer::created(record::view(&id, find::<D>(state, api_id, parent, &id)?)))
+    Ok(id)
 }
 
 fn update<D: Document>(
@@ -287,8 +304,9 @@ fn update<D: Document>(
     parent: &str,
     id: &str,
 ) -> Result<Answer> {
-    let mut settings =
-        patched(&find::<D>(state, api_id, parent, id)?.settings, members(call.body)?, D::MERGED_MEMBERS)?;
+    let mut members = members(call.body)?;
+    members.remove(MANAGED);
+    let mut settings = patched(&find::<D>(state, api_id, parent, id)?.settings, members, D::MERGED_MEMBERS)?;
     settings.settle(state.api(api_id)?, Some(id))?;
     let now_ms = state.now_ms();
     let stored = find::<D>(state, api_id, parent, id)?;

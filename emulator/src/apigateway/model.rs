@@ -77,6 +77,8 @@ pub(super) struct Route {
     pub(super) request_models: Option<Texts>,
     pub(super) request_parameters: Option<Value>,
     pub(super) route_response_selection_expression: Option<String>,
+    /// Written by the gateway: made by quick create.
+    pub(super) api_gateway_managed: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -108,6 +110,8 @@ pub(super) struct Integration {
     pub(super) template_selection_expression: Option<String>,
     pub(super) timeout_in_millis: Option<u32>,
     pub(super) tls_config: Option<Value>,
+    /// Written by the gateway: made by quick create.
+    pub(super) api_gateway_managed: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -175,6 +179,8 @@ pub(super) struct Stage {
     pub(super) stage_variables: Texts,
     pub(super) access_log_settings: Option<AccessLogSettings>,
     pub(super) tags: Texts,
+    /// Written by the gateway: made by quick create.
+    pub(super) api_gateway_managed: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -94,6 +94,9 @@ pub(super) trait Document: Serialize + DeserializeOwned + Clone {
 }
 
 /// Reads a request body; an empty one has no members.
+/// Of what quick create made, which nobody may delete by itself.
+pub(super) const MANAGED: &str = "apiGatewayManaged";
+
 pub(super) fn members(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     if body.is_empty() {
         return Ok(Map::new());

@@ -234,3 +234,48 @@ async fn the_management_api_refuses_what_it_cannot_serve() {
     stand.route(&id, "GET /x", &target, json!({})).await;
     assert_eq!(stand.manage("DELETE", &format!("/v2/apis/{id}/{target}"), Value::Null).await.0, 409);
 }
+
+#[tokio::test]
+async fn quick_create_makes_an_api_that_answers_at_once() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 200, "body": "hello"}))).await;
+    let function = "arn:aws:lambda:us-east-1:123456789012:function:work";
+    let quick = |more: Value| {
+        let mut body = json!({"name": "quick", "protocolType": "HTTP", "target": function});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let api = stand.create("/v2/apis", quick(json!({})), "apiId").await;
+    let url = format!("http://{}/_aws/execute-api/{api}", stand.address);
+    assert_eq!(reqwest::get(format!("{url}/any/where")).await.unwrap().text().await.unwrap(), "hello");
+    assert_eq!(stand.calls("work")[0]["version"], "2.0");
+
+    let listed = async |kind: &str| {
+        let (_, listed) = stand.manage("GET", &format!("/v2/apis/{api}/{kind}"), Value::Null).await;
+        listed["items"].as_array().unwrap().clone()
+    };
+    for (kind, id) in [("routes", "routeId"), ("integrations", "integrationId"), ("stages", "stageName")] {
+        let items = listed(kind).await;
+        assert_eq!((items.len(), &items[0]["apiGatewayManaged"]), (1, &json!(true)), "{kind}");
+        let path = format!("/v2/apis/{api}/{kind}/{}", items[0][id].as_str().unwrap());
+        assert_eq!(stand.manage("DELETE", &path, Value::Null).await.0, 400, "{kind}");
+        let (status, changed) = stand.manage("PATCH", &path, json!({"apiGatewayManaged": false})).await;
+        assert_eq!((status, &changed["apiGatewayManaged"]), (200, &json!(true)), "{kind}");
+    }
+    let keyed = stand.create("/v2/apis", quick(json!({"routeKey": "GET /one"})), "apiId").await;
+    let url = format!("http://{}/_aws/execute-api/{keyed}", stand.address);
+    assert_eq!(reqwest::get(format!("{url}/one")).await.unwrap().status(), 200);
+    assert_eq!(reqwest::get(format!("{url}/two")).await.unwrap().status(), 404);
+    assert_eq!(stand.manage("DELETE", &format!("/v2/apis/{api}"), Value::Null).await.0, 204);
+
+    // What is refused leaves nothing behind.
+    let before = stand.manage("GET", "/v2/apis", Value::Null).await;
+    for refused in [
+        quick(json!({"target": "https://example.com"})),
+        quick(json!({"routeKey": "nowhere"})),
+        quick(json!({"protocolType": "WEBSOCKET", "routeSelectionExpression": "$request.body.action"})),
+        json!({"name": "quick", "protocolType": "HTTP", "routeKey": "GET /one"}),
+    ] {
+        assert_eq!(stand.manage("POST", "/v2/apis", refused.clone()).await.0, 400, "{refused}");
+    }
+    assert_eq!(stand.manage("GET", "/v2/apis", Value::Null).await, before);
+}
