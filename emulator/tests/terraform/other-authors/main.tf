@@ -21,6 +21,11 @@ data "aws_iam_policy_document" "work" {
     actions   = ["sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
     resources = [for queue in aws_sqs_queue.work : queue.arn]
   }
+  # What the functions cannot do goes to the dead letters in their role's name.
+  statement {
+    actions   = ["sqs:SendMessage"]
+    resources = [for queue in aws_sqs_queue.dead : queue.arn]
+  }
   statement {
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
     resources = ["arn:${data.aws_partition.current.partition}:logs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:*"]
@@ -111,6 +116,7 @@ resource "aws_lambda_function" "worker" {
   s3_bucket     = aws_s3_bucket.code.id
   s3_key        = aws_s3_object.code.key
   publish       = true
+  depends_on    = [aws_iam_role_policy_attachment.work]
 
   dead_letter_config {
     target_arn = aws_sqs_queue.dead[each.key].arn
@@ -140,6 +146,13 @@ resource "aws_lambda_event_source_mapping" "worker" {
   for_each         = local.queues
   event_source_arn = aws_sqs_queue.work[each.key].arn
   function_name    = aws_lambda_alias.live[each.key].arn
+}
+
+# All of an HTTP API in one resource.
+resource "aws_apigatewayv2_api" "at_once" {
+  name          = "at-once-${var.step}"
+  protocol_type = "HTTP"
+  target        = aws_lambda_function.worker["orders"].arn
 }
 
 resource "aws_cloudwatch_log_group" "worker" {
