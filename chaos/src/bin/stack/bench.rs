@@ -11,6 +11,7 @@ use crate::lifecycle;
 use crate::package::FUNCTIONS;
 use crate::steps::Steps;
 use crate::workdir::Workdir;
+use crate::yardstick;
 
 const BENCHES: &str = "target/bench";
 /// A worker that keeps up has little left when the load ends.
@@ -27,34 +28,36 @@ struct Figure {
     what: &'static str,
     measured: f64,
     unit: &'static str,
-    limit: f64,
-    /// Whether the limit is the least that is wanted, rather than the most.
-    at_least: bool,
+    limit: Option<Limit>,
+}
+
+enum Limit {
+    AtMost(f64),
+    AtLeast(f64),
 }
 
 impl Figure {
     fn at_most(what: &'static str, measured: f64, unit: &'static str, limit: f64) -> Self {
-        Self { what, measured, unit, limit, at_least: false }
+        Self { what, measured, unit, limit: Some(Limit::AtMost(limit)) }
     }
 
     fn at_least(what: &'static str, measured: f64, unit: &'static str, limit: f64) -> Self {
-        Self { what, measured, unit, limit, at_least: true }
+        Self { what, measured, unit, limit: Some(Limit::AtLeast(limit)) }
+    }
+
+    fn of_the_machine(what: &'static str, measured: f64, unit: &'static str) -> Self {
+        Self { what, measured, unit, limit: None }
     }
 
     fn row(&self) -> String {
-        let (sign, met) = if self.at_least {
-            (">=", self.measured >= self.limit)
-        } else {
-            ("<=", self.measured <= self.limit)
+        let unit = self.unit;
+        let (limit, met) = match self.limit {
+            None => ("-".to_owned(), true),
+            Some(Limit::AtMost(most)) => (format!("<= {most} {unit}"), self.measured <= most),
+            Some(Limit::AtLeast(least)) => (format!(">= {least} {unit}"), self.measured >= least),
         };
         let note = if met { "" } else { " (missed)" };
-        format!(
-            "| {} | {:.1} {unit}{note} | {sign} {} {unit} |",
-            self.what,
-            self.measured,
-            self.limit,
-            unit = self.unit
-        )
+        format!("| {} | {:.1} {unit}{note} | {limit} |", self.what, self.measured)
     }
 }
 
@@ -72,9 +75,13 @@ pub(crate) fn run(steps: &Steps) -> Result<ExitCode, StackError> {
 }
 
 fn measure(steps: &Steps, workdir: &Workdir) -> Result<Vec<Figure>, StackError> {
+    let machine = steps.of("what the machine does alone", |_| {
+        yardstick::round_trips_per_second().map_err(StackError::unreadable("the speed of the machine"))
+    })?;
     let began = Instant::now();
     let ready = lifecycle::start(steps, workdir)?;
     let mut figures = vec![
+        Figure::of_the_machine("the machine alone: round trips of 1 KiB over loopback", machine, "/s"),
         Figure::at_most("emulator start", began.elapsed().as_secs_f64(), "s", 1.0),
         Figure::at_most("emulator memory, idle", ready.memory_mib().unwrap_or(f64::NAN), "MiB", 60.0),
         Figure::at_most("largest function zip", largest_zip_mib()?, "MiB", 6.0),
@@ -161,5 +168,6 @@ mod tests {
     fn a_missed_limit_is_said() {
         assert!(Figure::at_most("x", 2.0, "s", 1.0).row().contains("missed"));
         assert!(!Figure::at_least("x", 2.0, "/s", 1.0).row().contains("missed"));
+        assert_eq!(Figure::of_the_machine("x", 2.0, "/s").row(), "| x | 2.0 /s | - |");
     }
 }

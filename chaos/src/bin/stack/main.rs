@@ -25,6 +25,7 @@ mod steps;
 mod terraform;
 mod verify;
 mod workdir;
+mod yardstick;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
