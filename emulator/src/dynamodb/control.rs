@@ -15,6 +15,9 @@ use super::Account;
 use super::answer::Failure;
 use super::decode::{decode, table_of};
 use super::described::Beside;
+use super::index_caps::IndexCaps;
+use super::index_units::IndexUnits;
+use super::warm::Warm;
 use crate::iam::{Kind, Policy, PolicySource};
 use crate::store::{StoreError, write_whole};
 
@@ -45,12 +48,18 @@ impl Control {
     pub(super) fn open(dir: Option<&Path>) -> Result<Self, StoreError> {
         let Some(path) = dir.map(|dir| dir.join(FILE)) else { return Ok(Self::default()) };
         let known = match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)
+            Ok(text) => Self::read(&text)
                 .map_err(|error| StoreError::Foreign { path: path.clone(), reason: error.to_string() })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::default(),
             Err(source) => return Err(StoreError::Io { what: "read", path, source }),
         };
         Ok(Self { file: Some(path), ..known })
+    }
+
+    fn read(text: &[u8]) -> serde_json::Result<Self> {
+        let mut known: Self = serde_json::from_slice(text)?;
+        serde_json::from_slice::<OneByOne>(text)?.add_to(&mut known.beside);
+        Ok(known)
     }
 
     /// Called after each change, before it is acknowledged.
@@ -73,6 +82,29 @@ impl Control {
             self.save()?;
         }
         Ok(kept)
+    }
+}
+
+/// What files of older versions have of tables in a map for each kind.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OneByOne {
+    warm: HashMap<String, Warm>,
+    index_caps: HashMap<String, IndexCaps>,
+    index_units: HashMap<String, IndexUnits>,
+}
+
+impl OneByOne {
+    fn add_to(self, beside: &mut HashMap<String, Beside>) {
+        for (table, warm) in self.warm {
+            beside.entry(table).or_default().warm = warm;
+        }
+        for (table, caps) in self.index_caps {
+            beside.entry(table).or_default().caps = caps;
+        }
+        for (table, units) in self.index_units {
+            beside.entry(table).or_default().units = units;
+        }
     }
 }
 

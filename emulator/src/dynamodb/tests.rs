@@ -569,8 +569,23 @@ async fn encryption_is_turned_on_and_off_with_a_key_of_the_account() {
 #[test]
 fn what_an_older_version_kept_of_tables_is_still_read() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("tables.json"), r#"{"recovery":{},"policies":{}}"#).unwrap();
-    assert!(Control::open(Some(dir.path())).is_ok());
+    let kept = |text: &str| {
+        std::fs::write(dir.path().join("tables.json"), text).unwrap();
+        let shown = |control: Control| serde_json::to_value(&control).unwrap()["beside"].clone();
+        shown(Control::open(Some(dir.path())).unwrap())
+    };
+    assert_eq!(kept(r#"{"recovery":{},"policies":{}}"#), json!({}));
+    let units = json!({"ReadCapacityUnits": 7, "WriteCapacityUnits": 8});
+    let caps = json!({"MaxReadRequestUnits": 5, "MaxWriteRequestUnits": 6});
+    let of_index = |value: &Value| json!({"tasks": {"by-owner": value}});
+    let older = json!({"recovery": {}, "policies": {},
+        "warm": {"tasks": {"table": null, "indexes": {}}}, "index_caps": of_index(&caps),
+        "index_units": of_index(&units)});
+    let now = kept(&older.to_string());
+    assert_eq!(now["tasks"]["caps"]["by-owner"], caps, "{now}");
+    assert_eq!(now["tasks"]["units"]["by-owner"], units, "{now}");
+    // What is written now is read again.
+    assert_eq!(kept(&json!({"recovery": {}, "policies": {}, "beside": now}).to_string()), now);
 }
 
 #[tokio::test]
