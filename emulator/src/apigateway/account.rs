@@ -4,7 +4,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::error::ApiError;
+use super::error::{ApiError, bad};
 use super::model::Protocol;
 use super::state::State;
 use crate::iam::{Ask, Context};
@@ -60,16 +60,15 @@ fn update(state: &mut State, body: &[u8]) -> Result<(), ApiError> {
         serde_json::from_slice(body).map_err(|error| ApiError::BadRequest(error.to_string()))?;
     for operation in patch.patch_operations {
         if operation.path != ROLE || operation.op != "replace" {
-            let what = format!("Invalid patch path '{}' specified for op '{}'", operation.path, operation.op);
-            return Err(ApiError::BadRequest(what));
+            let (path, op) = (operation.path, operation.op);
+            return bad(format!("Invalid patch path '{path}' specified for op '{op}'"));
         }
         let role = operation.value.filter(|role| !role.is_empty());
         if role.as_deref().is_some_and(|role| !may_write_logs(state, role)) {
-            return Err(ApiError::BadRequest(
+            return bad(
                 "The role ARN does not have required permissions configured. Please grant trust permission for API Gateway \
-                 and add the required role policy."
-                    .to_owned(),
-            ));
+                 and add the required role policy.",
+            );
         }
         state.account.log_role = role;
     }
@@ -92,8 +91,7 @@ pub(super) fn check_logs(state: &State, api_id: &str, stage: &[u8]) -> Result<()
     if !is_websocket || state.account.log_role.is_some() || !logs(stage) {
         return Ok(());
     }
-    let message = "CloudWatch Logs role ARN must be set in account settings to enable logging";
-    Err(ApiError::BadRequest(message.to_owned()))
+    bad("CloudWatch Logs role ARN must be set in account settings to enable logging")
 }
 
 fn logs(stage: &[u8]) -> bool {

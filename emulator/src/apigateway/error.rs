@@ -19,6 +19,11 @@ pub(super) enum ApiError {
     UnknownOperation,
 }
 
+/// A request that cannot be done as it is.
+pub(super) fn bad<T>(message: impl Into<String>) -> Result<T, ApiError> {
+    Err(ApiError::BadRequest(message.into()))
+}
+
 impl ApiError {
     pub(super) fn missing(resource: &'static str, id: &str) -> Self {
         Self::NotFound { message: format!("Invalid {resource} identifier specified: {id}"), resource }

@@ -262,10 +262,15 @@ fn find<'a, D: Document>(
     D::collection(state.api_mut(api_id)?, parent).get_mut(id).ok_or_else(|| ApiError::missing(D::KIND, id))
 }
 
-fn create<D: Document>(state: &mut State, call: &Call<'_>, api_id: &str, parent: &str) -> Result<Answer> {
-    let mut members = members(call.body)?;
+/// What a caller may set of a document: not what the gateway writes.
+fn given(body: &[u8]) -> Result<Map<String, Value>> {
+    let mut members = members(body)?;
     members.remove(MANAGED);
-    let id = create_from::<D>(state, members, api_id, parent)?;
+    Ok(members)
+}
+
+fn create<D: Document>(state: &mut State, call: &Call<'_>, api_id: &str, parent: &str) -> Result<Answer> {
+    let id = create_from::<D>(state, given(call.body)?, api_id, parent)?;
     Ok(Answer::created(record::view(&id, find::<D>(state, api_id, parent, &id)?)))
 }
 
@@ -304,9 +309,8 @@ fn update<D: Document>(
     parent: &str,
     id: &str,
 ) -> Result<Answer> {
-    let mut members = members(call.body)?;
-    members.remove(MANAGED);
-    let mut settings = patched(&find::<D>(state, api_id, parent, id)?.settings, members, D::MERGED_MEMBERS)?;
+    let mut settings =
+        patched(&find::<D>(state, api_id, parent, id)?.settings, given(call.body)?, D::MERGED_MEMBERS)?;
     settings.settle(state.api(api_id)?, Some(id))?;
     let now_ms = state.now_ms();
     let stored = find::<D>(state, api_id, parent, id)?;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::error::ApiError;
+use super::error::{ApiError, bad};
 use super::management::create_from;
 use super::model::{Integration, Protocol, Route, Stage};
 use super::record::MANAGED;
@@ -55,8 +55,4 @@ fn managed(settings: Value) -> Map<String, Value> {
     let Value::Object(mut members) = settings else { return Map::new() };
     members.insert(MANAGED.to_owned(), json!(true));
     members
-}
-
-fn bad<T>(message: &str) -> Result<T, ApiError> {
-    Err(ApiError::BadRequest(message.to_owned()))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::error::ApiError;
+use super::error::{ApiError, bad};
 use super::identity::IdentitySource;
 use super::jwt;
 use super::model::{
@@ -30,10 +30,6 @@ const WEBSOCKET_INTEGRATION_TIMEOUT_MS_MAX: u32 = 29_000;
 /// "The maximum value is 3600, or 1 hour"; 300 when a REQUEST authorizer of an HTTP API does not say.
 const AUTHORIZER_TTL_SECONDS_MAX: u32 = 3_600;
 const AUTHORIZER_TTL_SECONDS_DEFAULT: u32 = 300;
-
-fn bad<T>(message: impl Into<String>) -> Result<T, ApiError> {
-    Err(ApiError::BadRequest(message.into()))
-}
 
 fn required(value: &str, member: &str) -> Result<(), ApiError> {
     if value.is_empty() { bad(format!("{member} is a required parameter")) } else { Ok(()) }

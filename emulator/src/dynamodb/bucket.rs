@@ -2,6 +2,8 @@
 
 /// The least that a request costs; less than that in the bucket refuses it.
 pub(super) const REQUEST_UNITS_MIN: f64 = 1.0;
+/// On demand one second of a rate is there at once: nobody documents more, and the stricter is chosen.
+pub(super) const ON_DEMAND_BURST_SECONDS: f64 = 1.0;
 
 #[derive(Debug)]
 pub(super) struct Bucket {

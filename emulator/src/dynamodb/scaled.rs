@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, ON_DEMAND_BURST_SECONDS};
 use super::throttle::{Access, Limit};
 use super::warm::Served;
 
@@ -15,8 +15,6 @@ const MINUTE_MS: i64 = 60_000;
 const SECONDS_PER_MINUTE: f64 = 60.0;
 /// The quota of reads as of writes, for each table and each index, that an account has without asking for more.
 const QUOTA_UNITS_PER_SECOND: f64 = 40_000.0;
-/// As of a partition: nobody documents more at once.
-const BURST_SECONDS: f64 = 1.0;
 
 #[derive(Debug)]
 pub(super) struct Scaled {
@@ -77,7 +75,7 @@ struct Direction {
 
 impl Direction {
     fn new(least: f64, now_ms: i64) -> Self {
-        let bucket = Bucket::full(within_quota(least), BURST_SECONDS, now_ms);
+        let bucket = Bucket::full(within_quota(least), ON_DEMAND_BURST_SECONDS, now_ms);
         Self { least, peak: 0.0, recent: VecDeque::new(), bucket }
     }
 

@@ -16,6 +16,13 @@ const START_MS: i64 = 1_700_000_000_000;
 /// Waiting for what must happen is bounded; nothing here takes longer unless it is broken.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// What one large item costs to write.
+const LARGE_UNITS: usize = 300;
+/// What on-demand throughput says that nobody configured.
+const HOT_KEY: &str = "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling your \
+                       table or index so please try again shortly. If exceptions persist, check if you have a hot key: \
+                       https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html";
+
 struct Stand {
     tables: DynamoDb,
     clock: Arc<ManualClock>,
@@ -152,6 +159,12 @@ fn putting(table: &str, id: &str) -> Value {
 
 fn getting(table: &str, id: &str) -> Value {
     json!({"TableName": table, "Key": key(id), "ConsistentRead": true})
+}
+
+fn large(table: &str, id: &str, owner: &str) -> Value {
+    // With its names and its key it is a little smaller than its units.
+    let text = "x".repeat(LARGE_UNITS * 1024 - 100);
+    json!({"TableName": table, "Item": {"id": {"S": id}, "owner": {"S": owner}, "text": {"S": text}}})
 }
 
 fn units(read: u64, write: u64, status: &str) -> Value {

@@ -9,7 +9,7 @@ use dynoxide::actions::{
 use dynoxide::types::{KeySchemaElement, OnDemandThroughput};
 use serde_json::{Value, json};
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, ON_DEMAND_BURST_SECONDS};
 use super::capacity::Target;
 use super::count;
 use super::described::{Beside, is_table_on_demand};
@@ -18,8 +18,6 @@ use super::scaled::Scaled;
 use super::warm::Served;
 use crate::settings::Settings;
 
-/// An on-demand cap holds one second of its rate: nobody documents more, and the stricter is chosen.
-const ON_DEMAND_BURST_SECONDS: f64 = 1.0;
 /// "DynamoDB currently retains up to 5 minutes (300 seconds) of unused read and write capacity."
 const PROVISIONED_BURST_SECONDS: f64 = 300.0;
 

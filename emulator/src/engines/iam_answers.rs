@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::access_keys::AccessKeys;
+use super::identities::form_of;
 use crate::iam::{AWS_POLICIES, unique_id};
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
@@ -24,11 +25,14 @@ impl IamAnswers {
 impl Service for IamAnswers {
     fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
         Box::pin(async move {
-            let wanted = Wanted::of(&String::from_utf8_lossy(&request.body));
+            let wanted = Wanted::of(&form_of(&request));
             let mut answer = self.engine.handle(request).await;
             let text = String::from_utf8_lossy(&answer.body);
             let text = IDS.iter().fold(text.into_owned(), |xml, tag| upper_case(&xml, tag));
-            answer.body = Bytes::from(wanted.map_or(text.clone(), |wanted| wanted.select(&text)));
+            answer.body = Bytes::from(match wanted {
+                Some(wanted) => wanted.select(&text),
+                None => text,
+            });
             answer.headers.remove(http::header::CONTENT_LENGTH);
             answer
         })

@@ -145,7 +145,8 @@ impl Service for Identities {
     }
 }
 
-fn form_of(request: &AwsRequest) -> String {
+/// The form of a request of the query protocol.
+pub(super) fn form_of(request: &AwsRequest) -> String {
     String::from_utf8_lossy(&request.body).into_owned()
 }
 

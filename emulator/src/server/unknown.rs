@@ -1,4 +1,4 @@
-//! What AWS says to a call that it does not know, in the protocol of the call.
+//! What is said to a call of a service that is not here, in the protocol of the call.
 //!
 //! Always 4xx: the Terraform provider tries a 5xx again 25 times.
 

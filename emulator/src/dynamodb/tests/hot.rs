@@ -2,20 +2,8 @@
 
 use super::*;
 
-/// What one large item costs to write.
-const LARGE_UNITS: usize = 300;
 /// As many as a partition takes at once, and then it owes.
 const LARGE_PUTS: usize = 4;
-
-const HOT_KEY: &str = "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling your \
-                       table or index so please try again shortly. If exceptions persist, check if you have a hot key: \
-                       https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html";
-
-fn large(table: &str, id: &str, owner: &str) -> Value {
-    // With its names and its key it is a little smaller than its units.
-    let text = "x".repeat(LARGE_UNITS * 1024 - 100);
-    json!({"TableName": table, "Item": {"id": {"S": id}, "owner": {"S": owner}, "text": {"S": text}}})
-}
 
 fn small(id: &str, owner: &str) -> Value {
     json!({"TableName": "tasks", "Item": {"id": {"S": id}, "owner": {"S": owner}}})

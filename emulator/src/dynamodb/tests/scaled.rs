@@ -2,18 +2,14 @@
 
 use super::*;
 
-/// What one large item costs to write: no key is hot.
-const LARGE_UNITS: u64 = 300;
-const WRITE_UNITS_OF_A_NEW_TABLE: u64 = 4_000;
+const WRITE_UNITS_OF_A_NEW_TABLE: usize = 4_000;
 
 impl Stand {
-    /// Writes other items with other keys until so many units are used, as of a table so of its index.
-    async fn use_writes(&self, table: &str, units: u64) {
-        let text = "x".repeat(usize::try_from(LARGE_UNITS).unwrap() * 1024 - 100);
+    /// Writes items with keys of their own until so many units are used, as of a table so of its index: no key is hot.
+    async fn use_writes(&self, table: &str, units: usize) {
         for number in 0..units.div_ceil(LARGE_UNITS) {
-            let item = json!({"id": {"S": number.to_string()}, "owner": {"S": number.to_string()},
-                "text": {"S": text}});
-            self.done("PutItem", json!({"TableName": table, "Item": item})).await;
+            let key = number.to_string();
+            self.done("PutItem", large(table, &key, &key)).await;
         }
     }
 
@@ -30,10 +26,7 @@ async fn a_new_on_demand_table_serves_4_000_writes_and_12_000_reads() {
     stand.table("tasks", on_demand()).await;
     stand.put("tasks", "a").await;
     stand.use_writes("tasks", WRITE_UNITS_OF_A_NEW_TABLE).await;
-    let message = "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling your \
-                   table or index so please try again shortly. If exceptions persist, check if you have a hot key: \
-                   https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html";
-    let words = Words { message, ..of_on_demand("TableWriteKeyRangeThroughputExceeded") };
+    let words = Words { message: HOT_KEY, ..of_on_demand("TableWriteKeyRangeThroughputExceeded") };
     stand.refuses_a_write("tasks", "table/tasks", &[("TableName", "tasks")], words).await;
 
     // 75 units for each read of a large item.
