@@ -6,6 +6,10 @@ use std::future::Future;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+/// Under which calls are judged. Grows by one when a call that was accepted before would now be refused or come out
+/// differently: what makes the difference asks `is_older_than` first.
+pub(crate) const RULES: u32 = 1;
+
 tokio::task_local! {
     static CALL: Call;
 }
@@ -14,18 +18,41 @@ struct Call {
     random: RefCell<ChaCha12Rng>,
     /// None: the time is now.
     now_ms: Option<i64>,
+    /// Of a call that is made again: the rules under which it was accepted.
+    accepted_under: Option<u32>,
 }
 
 /// Runs a call whose random choices all come from `seed`, at one moment if `now_ms` names it: the call must not wait for
 /// a later one. What it spawns is not part of it.
 pub async fn scope<F: Future>(seed: u64, now_ms: Option<i64>, call: F) -> F::Output {
     let random = RefCell::new(ChaCha12Rng::seed_from_u64(seed));
-    CALL.scope(Call { random, now_ms }, call).await
+    CALL.scope(Call { random, now_ms, accepted_under: None }, call).await
+}
+
+/// The same for a call that is made again, and was accepted under these rules by an earlier process.
+pub(crate) async fn scope_again<F: Future>(rules: u32, seed: u64, now_ms: i64, call: F) -> F::Output {
+    let random = RefCell::new(ChaCha12Rng::seed_from_u64(seed));
+    let again = Call { random, now_ms: Some(now_ms), accepted_under: Some(rules) };
+    CALL.scope(again, call).await
 }
 
 /// The time of the call that is made again.
 pub(crate) fn now_ms() -> Option<i64> {
     CALL.try_with(|call| call.now_ms).ok().flatten()
+}
+
+/// Whether this call was made before, by an earlier process, and accepted.
+pub(crate) fn is_repeated() -> bool {
+    accepted_under().is_some()
+}
+
+/// Whether it was accepted before there were these rules.
+pub(crate) fn is_older_than(rules: u32) -> bool {
+    accepted_under().is_some_and(|accepted_under| accepted_under < rules)
+}
+
+fn accepted_under() -> Option<u32> {
+    CALL.try_with(|call| call.accepted_under).ok().flatten()
 }
 
 /// The generator of the call, inside of one.
@@ -59,5 +86,15 @@ mod tests {
         let then = scope(9, Some(1_000), async { Clock::System.now_ms() }).await;
         assert_eq!(then, 1_000);
         assert_ne!(Clock::System.now_ms(), 1_000);
+        assert_eq!(scope_again(RULES, 9, 1_000, choose()).await, first);
+    }
+
+    #[tokio::test]
+    async fn only_a_call_that_is_made_again_was_accepted_before() {
+        let asked = || async { (is_repeated(), is_older_than(RULES)) };
+        assert_eq!(scope(9, Some(1_000), asked()).await, (false, false));
+        assert_eq!(scope_again(RULES, 9, 1_000, asked()).await, (true, false));
+        assert_eq!(scope_again(RULES - 1, 9, 1_000, asked()).await, (true, true));
+        assert_eq!(asked().await, (false, false));
     }
 }

@@ -31,6 +31,9 @@ const OBJECT_HEADERS: [HeaderName; 5] =
 struct Head {
     at_ms: i64,
     seed: u64,
+    /// Under which the call was accepted. Absent: by an emulator that knew of none.
+    #[serde(default)]
+    rules: u32,
     service: String,
     region: String,
     access_key_id: String,
@@ -183,7 +186,7 @@ async fn make_again(services: &Registry, record: &[u8], number: usize) -> Result
     let service = services
         .get(&head.service)
         .ok_or_else(|| ReplayError::Record(format!("{what}: there is no such service")))?;
-    let call = |request| repeatable::scope(head.seed, Some(head.at_ms), service.handle(request));
+    let call = |request| repeatable::scope_again(head.rules, head.seed, head.at_ms, service.handle(request));
     let mut answer = call(request.clone()).await;
     if let Some(first) = by_itself::missing(&request, &answer) {
         call(first).await;
@@ -208,6 +211,7 @@ fn encode(
     let head = serde_json::to_vec(&Head {
         at_ms,
         seed,
+        rules: repeatable::RULES,
         service: request.service.clone(),
         region: request.region.clone(),
         access_key_id: request.access_key_id.clone(),
@@ -271,10 +275,24 @@ mod tests {
         };
         let (head, again) = decode(&encode(&request, 5, 9, Some("id".to_owned())).unwrap()).unwrap();
         assert_eq!((head.at_ms, head.seed, head.made.as_deref()), (5, 9, Some("id")));
+        assert_eq!(head.rules, repeatable::RULES);
         assert_eq!((again.method, again.path, again.query), (request.method, request.path, request.query));
         assert_eq!((again.body, again.access_key_id), (request.body, request.access_key_id));
         assert_eq!(again.headers.len(), 1);
         assert_eq!(again.headers["x-amz-target"], "AmazonSQS.CreateQueue");
+    }
+
+    #[test]
+    fn a_call_that_an_older_emulator_kept_is_under_no_rules() {
+        let head = serde_json::json!({
+            "at_ms": 5, "seed": 9, "service": "lambda", "region": "us-east-1", "access_key_id": "AKID",
+            "method": "DELETE", "path": "/2015-03-31/functions/f", "query": "", "headers": [],
+        });
+        let head = head.to_string().into_bytes();
+        let mut record = u32::try_from(head.len()).unwrap().to_le_bytes().to_vec();
+        record.extend(head);
+        let (head, request) = decode(&record).unwrap();
+        assert_eq!((head.rules, head.made, request.path.as_str()), (0, None, "/2015-03-31/functions/f"));
     }
 
     #[test]
