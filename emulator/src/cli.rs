@@ -107,7 +107,7 @@ struct Up {
     /// The most that all log events together may take; the oldest go first.
     #[arg(long, value_name = "MIB", default_value_t = BYTES_MAX >> 20, value_parser = logs_mib)]
     logs_max_mib: usize,
-    /// How long metrics are kept by the second; by the minute after that. AWS: 10800.
+    /// How long metrics of one second's resolution are kept by the second; by the minute after that. AWS: 10800.
     #[arg(long, value_name = "SECONDS", default_value_t = SECONDS_KEPT.as_secs(),
         value_parser = value_parser!(u64).range(1..=METRIC_SECONDS_MAX))]
     metric_seconds: u64,

@@ -16,6 +16,7 @@ mod statistic;
 #[cfg(test)]
 mod tests;
 mod times;
+mod unit;
 mod window;
 mod xml;
 

@@ -13,6 +13,10 @@ pub use self::store::BYTES_MAX;
 use self::store::{Event, Store};
 use crate::metrics::Metrics;
 
+/// How far from now an event may be, and the values of a line in the Embedded Metric Format.
+const PAST_MAX_MS: i64 = 14 * 24 * 3600 * 1000;
+const FUTURE_MAX_MS: i64 = 2 * 3600 * 1000;
+
 /// The name in the ARN of a log group, with or without the trailing `:*`.
 pub(crate) fn group_in_arn(arn: &str) -> Option<&str> {
     let (_, group) = arn.split_once(":log-group:")?;
@@ -37,8 +41,7 @@ impl Logs {
     /// Metric Format also becomes metrics.
     pub fn put(&self, group: &str, stream: &str, at_ms: i64, message: &str) {
         emf::record(&self.metrics, at_ms, message);
-        let event = Event { at_ms, ingested_ms: at_ms, message: message.into() };
-        self.store().append(group, stream, event, at_ms);
+        self.store().append(group, stream, Event::new(at_ms, at_ms, message), at_ms);
     }
 
     /// Whether there is such a group.

@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use self::series::StatisticSet;
-use self::series::{Series, Value};
+use self::series::{COARSE_STEP_MS, Series, Value, floor};
 
 /// The most distinct metrics kept. A service emits some twenty per function, queue or API; what a client makes up
 /// beyond this is dropped and said once, so that memory stays bounded.
 const SERIES_MAX: usize = 10_000;
 
-/// How long values are kept by the second, unless told otherwise. AWS keeps data points of less than a minute for 3 hours. At
-/// full load that would be hundreds of megabytes here, and a run reads its seconds when it ends.
+/// How long values of one second's resolution are kept by the second, unless told otherwise. AWS keeps data
+/// points of less than a minute for 3 hours. Whoever measures much so finely would need hundreds of megabytes
+/// for that here.
 pub const SECONDS_KEPT: Duration = Duration::from_secs(15 * 60);
 
 /// A handle to the metric store. Cheap to clone; never blocks its caller for long.
@@ -54,6 +55,35 @@ impl Unit {
     }
 }
 
+/// How finely values are kept: the `StorageResolution` of CloudWatch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resolution {
+    /// The default, and that of what services measure.
+    #[default]
+    Minute,
+    Second,
+}
+
+impl Resolution {
+    /// None where CloudWatch has none of so many seconds.
+    #[must_use]
+    pub const fn of_seconds(seconds: i64) -> Option<Self> {
+        match seconds {
+            1 => Some(Self::Second),
+            60 => Some(Self::Minute),
+            _ => None,
+        }
+    }
+
+    /// The time under which a value is kept.
+    fn kept_ms(self, at_ms: i64) -> i64 {
+        match self {
+            Self::Minute => floor(at_ms, COARSE_STEP_MS),
+            Self::Second => at_ms,
+        }
+    }
+}
+
 /// A metric's identity. Dimensions are sorted by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MetricId {
@@ -76,7 +106,7 @@ impl MetricId {
 
 #[derive(Debug)]
 struct Store {
-    /// How long values are kept by the second; by the minute after that.
+    /// How long values are kept by the second where they are so fine; by the minute after that.
     fine_span_ms: i64,
     /// By the hash of the identity, so that recording allocates nothing for a known metric. A metric has a series for each
     /// unit: AWS never adds up values of two.
@@ -93,8 +123,9 @@ impl Metrics {
         Self { store: Arc::new(Mutex::new(store)) }
     }
 
-    /// Records one value at `at_ms` for exactly these dimensions. CloudWatch does not aggregate over dimensions: a
-    /// service that AWS documents with several dimension sets records each of them.
+    /// Records one value in the minute of `at_ms`, as AWS's services send theirs, for exactly these
+    /// dimensions. CloudWatch does not aggregate over dimensions: a service that AWS documents with several
+    /// dimension sets records each of them.
     pub fn record(
         &self,
         at_ms: i64,
@@ -104,18 +135,34 @@ impl Metrics {
         value: f64,
         unit: Unit,
     ) {
+        let at_ms = Resolution::Minute.kept_ms(at_ms);
         self.record_many(at_ms, namespace, name, dimensions, Value::One(value), unit.name());
     }
 
     /// Records a value that stands for `count` equal ones.
-    pub fn record_weighted(&self, at_ms: i64, id: &MetricId, value: f64, count: f64, unit: &str) {
-        let dimensions: Vec<(&str, &str)> = borrow(&id.dimensions);
+    pub fn record_weighted(
+        &self,
+        at_ms: i64,
+        resolution: Resolution,
+        id: &MetricId,
+        value: f64,
+        count: f64,
+        unit: &str,
+    ) {
+        let (at_ms, dimensions) = (resolution.kept_ms(at_ms), borrow(&id.dimensions));
         self.record_many(at_ms, &id.namespace, &id.name, &dimensions, Value::Many { value, count }, unit);
     }
 
     /// Records values that the sender had summed up.
-    pub fn record_set(&self, at_ms: i64, id: &MetricId, set: StatisticSet, unit: &str) {
-        let dimensions: Vec<(&str, &str)> = borrow(&id.dimensions);
+    pub fn record_set(
+        &self,
+        at_ms: i64,
+        resolution: Resolution,
+        id: &MetricId,
+        set: StatisticSet,
+        unit: &str,
+    ) {
+        let (at_ms, dimensions) = (resolution.kept_ms(at_ms), borrow(&id.dimensions));
         self.record_many(at_ms, &id.namespace, &id.name, &dimensions, Value::Set(set), unit);
     }
 
@@ -136,7 +183,8 @@ impl Metrics {
         }
     }
 
-    /// The statistics of the values with this unit in `[start_ms, end_ms)`; None when there was none.
+    /// The statistics of the values with this unit in `[start_ms, end_ms)`, which begins with a whole minute if it
+    /// is at least one long; None when there was none.
     #[must_use]
     pub fn statistics(&self, id: &MetricId, unit: &str, start_ms: i64, end_ms: i64) -> Option<StatisticSet> {
         self.with_series(id, unit, |series| series.statistics(start_ms, end_ms)).flatten()
@@ -259,14 +307,38 @@ mod tests {
         let metrics = Metrics::default();
         metrics.record(0, "N", "M", &[], 2.0, Unit::Seconds);
         metrics.record(0, "N", "M", &[], 5.0, Unit::Milliseconds);
-        metrics.record(5_000, "N", "M", &[], 3.0, Unit::Seconds);
+        metrics.record(60_000, "N", "M", &[], 3.0, Unit::Seconds);
         let id = MetricId::new("N", "M", vec![]);
-        let sum = |unit| metrics.statistics(&id, unit, 0, 10_000).map(|set| set.sum);
+        let sum = |unit| metrics.statistics(&id, unit, 0, 120_000).map(|set| set.sum);
         assert_eq!((sum("Seconds"), sum("Milliseconds"), sum("None")), (Some(5.0), Some(5.0), None));
-        assert_eq!(metrics.percentile(&id, "Bytes", 0, 10_000, 50.0), None);
-        assert_eq!(metrics.units(&id, 0, 10_000), ["Milliseconds", "Seconds"]);
-        assert_eq!(metrics.units(&id, 5_000, 10_000), ["Seconds"]);
+        assert_eq!(metrics.percentile(&id, "Bytes", 0, 120_000, 50.0), None);
+        assert_eq!(metrics.units(&id, 0, 120_000), ["Milliseconds", "Seconds"]);
+        assert_eq!(metrics.units(&id, 60_000, 120_000), ["Seconds"]);
         assert_eq!(metrics.list(0), [id], "a metric is listed once");
+    }
+
+    #[test]
+    fn what_services_measure_is_of_its_minute_and_the_rest_as_fine_as_asked() {
+        let metrics = Metrics::default();
+        metrics.record(61_000, "N", "service", &[], 2.0, Unit::Count);
+        metrics.record(65_000, "N", "service", &[], 7.0, Unit::Count);
+        let [standard, high] = ["standard", "high"].map(|name| MetricId::new("N", name, vec![]));
+        for (id, resolution) in [(&standard, Resolution::Minute), (&high, Resolution::Second)] {
+            metrics.record_weighted(61_000, resolution, id, 2.0, 1.0, "Count");
+            let set = StatisticSet { count: 1.0, sum: 7.0, minimum: 7.0, maximum: 7.0 };
+            metrics.record_set(65_000, resolution, id, set, "Count");
+        }
+        let service = MetricId::new("N", "service", vec![]);
+        for (id, by_second) in [
+            (&service, [Some(9.0), None, None]),
+            (&standard, [Some(9.0), None, None]),
+            (&high, [None, Some(2.0), Some(7.0)]),
+        ] {
+            let sum =
+                |at_ms, span_ms| metrics.statistics(id, "Count", at_ms, at_ms + span_ms).map(|set| set.sum);
+            assert_eq!([60_000, 61_000, 65_000].map(|at_ms| sum(at_ms, 1_000)), by_second, "{id:?}");
+            assert_eq!(sum(60_000, 60_000), Some(9.0), "{id:?}");
+        }
     }
 
     #[test]

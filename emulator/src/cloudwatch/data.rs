@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::failure::{Failure, exclusive};
+use super::failure::{Failure, exclusive, not_in_set};
 use super::request::{dimensions, integer, list, metric, number, page, required_text, text, texts, time_ms};
 use super::statistic::Statistic;
 use super::times::from_ms;
+use super::unit::{STANDARD_UNITS, unit};
 use super::window::{Window, check_period};
-use crate::metrics::{MetricId, Metrics, StatisticSet};
+use crate::metrics::{MetricId, Metrics, Resolution, StatisticSet};
 use crate::settings::Settings;
 
 /// "You can include up to 1,000 metrics" in one PutMetricData.
@@ -48,6 +49,7 @@ pub(super) fn put_metric_data(settings: &Settings, input: &Value) -> Result<Valu
 struct Datum {
     id: MetricId,
     at_ms: i64,
+    resolution: Resolution,
     unit: String,
     values: Vec<(f64, f64)>,
     set: Option<StatisticSet>,
@@ -64,25 +66,33 @@ impl Datum {
             return Err(Failure::invalid(message));
         }
         let id = MetricId::new(namespace, required_text(input, "MetricName")?, dimensions(input)?);
-        let unit = text(input, "Unit").unwrap_or("None").to_owned();
         let place = format!("MetricData.member.{number}");
+        let unit = unit(input, |_| Failure::invalid(not_in_set(&format!("{place}.Unit"), &STANDARD_UNITS)))?;
+        let unit = unit.unwrap_or("None").to_owned();
+        let resolution = resolution_of(input, &place)?;
         check_exclusive(input, &place)?;
         let (values, set) = (values_of(input, &place)?, set_of(input, &place)?);
         if values.is_empty() && set.is_none() {
             return Err(Failure::missing("Value, Values or StatisticValues"));
         }
-        Ok(Self { id, at_ms, unit, values, set })
+        Ok(Self { id, at_ms, resolution, unit, values, set })
     }
 
     /// What occurred no times is no value.
     fn record(&self, metrics: &Metrics) {
         for (value, count) in self.values.iter().filter(|(_, count)| *count > 0.0) {
-            metrics.record_weighted(self.at_ms, &self.id, *value, *count, &self.unit);
+            metrics.record_weighted(self.at_ms, self.resolution, &self.id, *value, *count, &self.unit);
         }
         if let Some(set) = self.set.filter(|set| set.count > 0.0) {
-            metrics.record_set(self.at_ms, &self.id, set, &self.unit);
+            metrics.record_set(self.at_ms, self.resolution, &self.id, set, &self.unit);
         }
     }
+}
+
+fn resolution_of(input: &Value, place: &str) -> Result<Resolution, Failure> {
+    let Some(seconds) = integer(input, "StorageResolution")? else { return Ok(Resolution::default()) };
+    let refuse = || Failure::invalid(not_in_set(&format!("{place}.StorageResolution"), &["1", "60"]));
+    Resolution::of_seconds(seconds).ok_or_else(refuse)
 }
 
 fn check_exclusive(input: &Value, place: &str) -> Result<(), Failure> {
@@ -160,13 +170,14 @@ pub(super) fn get_metric_statistics(settings: &Settings, input: &Value) -> Resul
              decreasing the time range."
         )));
     }
-    let (plain, extended) = (statistics(input, "Statistics")?, statistics(input, "ExtendedStatistics")?);
+    let (plain, extended) = (plain_statistics(input)?, extended_statistics(input)?);
     if plain.is_empty() && extended.is_empty() {
         return Err(Failure::missing("Statistics or ExtendedStatistics"));
     }
     let grid = window.grid(period_s);
     let all_units = || settings.metrics.units(&id, grid.start_ms, grid.last_end_ms());
-    let units = text(input, "Unit").map_or_else(all_units, |unit| vec![unit.to_owned()]);
+    let unit = unit(input, |_| Failure::invalid(not_in_set("Unit", &STANDARD_UNITS)))?;
+    let units = unit.map_or_else(all_units, |unit| vec![unit.to_owned()]);
     let mut points = Vec::new();
     for (start_ms, unit) in grid.times().flat_map(|at_ms| units.iter().map(move |unit| (at_ms, unit))) {
         let end_ms = start_ms + grid.period_ms;
@@ -185,9 +196,31 @@ pub(super) fn get_metric_statistics(settings: &Settings, input: &Value) -> Resul
     Ok(json!({"Label": id.name, "Datapoints": points}))
 }
 
-fn statistics(input: &Value, member: &str) -> Result<Vec<(String, Statistic)>, Failure> {
-    let named = texts(input, member).into_iter();
-    named.map(|name| Statistic::parse(&name).map(|statistic| (name, statistic))).collect()
+/// With their names.
+fn plain_statistics(input: &Value) -> Result<Vec<(String, Statistic)>, Failure> {
+    let read = |(index, name): (usize, String)| -> Result<(String, Statistic), Failure> {
+        let refuse = || {
+            let member = format!("Statistics.member.{}.<list element>", index + 1);
+            let values = "SampleCount, Average, Sum, Minimum, Maximum";
+            Failure::invalid(format!("The parameter {member} must be a value in the set [{values}]."))
+        };
+        let statistic = Statistic::plain(&name).ok_or_else(refuse)?;
+        Ok((name, statistic))
+    };
+    texts(input, "Statistics").into_iter().enumerate().map(read).collect()
+}
+
+/// With their names.
+fn extended_statistics(input: &Value) -> Result<Vec<(String, Statistic)>, Failure> {
+    let read = |(index, name): (usize, String)| -> Result<(String, Statistic), Failure> {
+        let refuse = || {
+            let member = format!("ExtendedStatistics.member.{}.<list element>", index + 1);
+            Failure::invalid(format!("The value {name} for parameter {member} is not supported."))
+        };
+        let statistic = Statistic::extended(&name, refuse)?;
+        Ok((name, statistic))
+    };
+    texts(input, "ExtendedStatistics").into_iter().enumerate().map(read).collect()
 }
 
 /// By the name of the statistic.

@@ -21,6 +21,11 @@ pub(super) fn exclusive(place: &str, one: &str, other: &str) -> String {
     )
 }
 
+/// What AWS says of a member that has none of its values. The codes differ.
+pub(super) fn not_in_set(member: &str, values: &[&str]) -> String {
+    format!("The parameter {member} must be a value in the set [ {} ].", values.join(", "))
+}
+
 /// Why IAM does not let a call through.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bar {

@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Value, json};
 
 use super::data::describe_metric;
-use super::failure::{Failure, exclusive};
+use super::failure::{Failure, exclusive, not_in_set};
 use super::math::{self, Expression, Grid, Problem, Scope, Series};
 use super::request::{flag, integer, metric, required_text, text};
-use super::statistic::MetricStat;
+use super::statistic::{MetricStat, Statistic};
+use super::unit::{STANDARD_UNITS, unit};
 use super::window::check_period;
 use crate::metrics::{MetricId, Metrics};
 
@@ -152,23 +153,23 @@ fn order(all: &[Query]) -> Result<Vec<usize>, Failure> {
 
 impl Query {
     fn read(input: &Value, member: &str, number: usize) -> Result<Self, Failure> {
+        let place = format!("{member}.member.{number}");
         let id = required_text(input, "Id")?;
         if !is_id(id) {
             return Err(Failure::validation(format!(
-                "The value {id} for parameter {member}.member.{number}.Id is not matching the expected pattern \
+                "The value {id} for parameter {place}.Id is not matching the expected pattern \
                  ^[a-z][a-zA-Z0-9_]*$."
             )));
         }
         let stat = input.get("MetricStat").filter(|stat| !stat.is_null());
         let source = match (stat, text(input, "Expression")) {
-            (Some(stat), None) => Source::metric(stat)?,
+            (Some(stat), None) => Source::metric(stat, &place)?,
             (None, Some(expression)) => Source::math(id, expression)?,
             (None, None) => {
-                let message = format!("The parameter {member}.member.{number}.MetricStat is required.\n");
+                let message = format!("The parameter {place}.MetricStat is required.\n");
                 return Err(Failure::validation(message));
             }
             (Some(_), Some(_)) => {
-                let place = format!("{member}.member.{number}");
                 return Err(Failure::validation(exclusive(&place, "MetricStat", "Expression")));
             }
         };
@@ -246,12 +247,19 @@ impl Query {
 }
 
 impl Source {
-    fn metric(stat: &Value) -> Result<Self, Failure> {
+    /// `place` is that of the query in the request.
+    fn metric(stat: &Value, place: &str) -> Result<Self, Failure> {
         let metric = metric(stat.get("Metric").ok_or_else(|| Failure::missing("MetricStat.Metric"))?)?;
         let period_s = integer(stat, "Period")?.ok_or_else(|| Failure::missing("MetricStat.Period"))?;
         check_period(period_s)?;
-        let (statistic, unit) = (required_text(stat, "Stat")?, text(stat, "Unit"));
-        Ok(Self::Metric(MetricStat::new(metric, period_s, statistic, unit)?))
+        let name = required_text(stat, "Stat")?;
+        let place = format!("{place}.MetricStat");
+        let statistic = Statistic::any(name, || {
+            Failure::validation(format!("The value for parameter {place}.Stat is not a valid statistic."))
+        })?;
+        let unit =
+            unit(stat, |_| Failure::validation(not_in_set(&format!("{place}.Unit"), &STANDARD_UNITS)))?;
+        Ok(Self::Metric(MetricStat::new(metric, period_s, (name, statistic), unit)))
     }
 
     fn math(id: &str, text: &str) -> Result<Self, Failure> {

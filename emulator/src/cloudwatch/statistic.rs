@@ -4,6 +4,9 @@ use super::failure::Failure;
 use super::math::Grid;
 use crate::metrics::{MetricId, Metrics};
 
+/// How the names of AWS's other statistics begin, none of which is emulated.
+const NOT_EMULATED: [&str; 10] = ["tm", "tc", "ts", "wm", "TM(", "TC(", "TS(", "WM(", "PR(", "IQM"];
+
 /// How the values of a period become one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Statistic {
@@ -16,20 +19,33 @@ pub(super) enum Statistic {
 }
 
 impl Statistic {
-    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
-        Ok(match text {
+    /// One of AWS's enum of them.
+    pub(super) fn plain(name: &str) -> Option<Self> {
+        Some(match name {
             "SampleCount" => Self::SampleCount,
             "Average" => Self::Average,
             "Sum" => Self::Sum,
             "Minimum" => Self::Minimum,
             "Maximum" => Self::Maximum,
-            _ => {
-                let percent = text.strip_prefix('p').and_then(|percent| percent.parse().ok());
-                let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
-                let refuse = || Failure::validation(format!("The statistic {text} is not emulated."));
-                Self::Percentile(percent.ok_or_else(refuse)?)
-            }
+            _ => return None,
         })
+    }
+
+    /// One of the others. `refuse` is how the operation refuses what is no statistic at all.
+    pub(super) fn extended(name: &str, refuse: impl FnOnce() -> Failure) -> Result<Self, Failure> {
+        let percent = name.strip_prefix('p').and_then(|percent| percent.parse::<f64>().ok());
+        if let Some(percent) = percent.filter(|percent| (0.0..=100.0).contains(percent)) {
+            return Ok(Self::Percentile(percent));
+        }
+        if NOT_EMULATED.iter().any(|beginning| name.starts_with(*beginning)) {
+            return Err(Failure::validation(format!("The statistic {name} is not emulated.")));
+        }
+        Err(refuse())
+    }
+
+    /// One of either.
+    pub(super) fn any(name: &str, refuse: impl FnOnce() -> Failure) -> Result<Self, Failure> {
+        Self::plain(name).map_or_else(|| Self::extended(name, refuse), Ok)
     }
 
     pub(super) fn of(
@@ -68,11 +84,10 @@ impl MetricStat {
     pub(super) fn new(
         metric: MetricId,
         period_s: i64,
-        stat: &str,
+        (stat, statistic): (&str, Statistic),
         unit: Option<&str>,
-    ) -> Result<Self, Failure> {
-        let (statistic, unit) = (Statistic::parse(stat)?, unit.map(str::to_owned));
-        Ok(Self { metric, period_s, stat: stat.to_owned(), statistic, unit })
+    ) -> Self {
+        Self { metric, period_s, stat: stat.to_owned(), statistic, unit: unit.map(str::to_owned) }
     }
 
     pub(super) const fn percentile(&self) -> Option<f64> {

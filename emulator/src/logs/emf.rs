@@ -1,9 +1,11 @@
 //! The Embedded Metric Format: a log line that is also metrics.
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::metrics::{MetricId, Metrics};
+use super::{FUTURE_MAX_MS, PAST_MAX_MS};
+use crate::metrics::{MetricId, Metrics, Resolution};
 
 const METRICS_MAX: usize = 100;
 const DIMENSIONS_MAX: usize = 30;
@@ -11,8 +13,6 @@ const VALUES_MAX: usize = 100;
 const DIMENSION_VALUE_CHARS_MAX: usize = 1024;
 /// "An event that is more than 256 KB is not turned into metrics."
 const LINE_BYTES_MAX: usize = 256 * 1024;
-const PAST_MAX_MS: i64 = 14 * 24 * 3600 * 1000;
-const FUTURE_MAX_MS: i64 = 2 * 3600 * 1000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -36,6 +36,14 @@ struct Directive {
 struct Definition {
     name: String,
     unit: Option<String>,
+    #[serde(default, deserialize_with = "resolution")]
+    storage_resolution: Resolution,
+}
+
+/// A line with one that CloudWatch does not have is malformed.
+fn resolution<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Resolution, D::Error> {
+    let seconds = i64::deserialize(deserializer)?;
+    Resolution::of_seconds(seconds).ok_or_else(|| D::Error::custom("neither 1 nor 60"))
 }
 
 /// Records the metrics of a line. A line that is none, or a malformed one, stays a log line only, as on AWS.
@@ -70,7 +78,7 @@ fn record_directive(metrics: &Metrics, at_ms: i64, directive: &Directive, member
             let id = MetricId::new(&*directive.namespace, &*definition.name, dimensions.clone());
             let unit = definition.unit.as_deref().unwrap_or("None");
             for value in values(members.get(&definition.name)) {
-                metrics.record_weighted(at_ms, &id, value, 1.0, unit);
+                metrics.record_weighted(at_ms, definition.storage_resolution, &id, value, 1.0, unit);
             }
         }
     }
@@ -114,9 +122,27 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_of_its_minute_unless_it_asks_for_its_second() {
+        let metrics = Metrics::default();
+        let line = r#"{"_aws":{"Timestamp":65000,"CloudWatchMetrics":[{"Namespace":"N","Metrics":[
+            {"Name":"plain"},{"Name":"standard","StorageResolution":60},
+            {"Name":"high","StorageResolution":1}]}]},"plain":1,"standard":1,"high":1}"#;
+        record(&metrics, 65_000, line);
+        for (name, starts_ms) in [("plain", 60_000), ("standard", 60_000), ("high", 65_000)] {
+            let id = MetricId::new("N", name, vec![]);
+            let is_kept = |at_ms: &i64| metrics.statistics(&id, "None", *at_ms, at_ms + 1_000).is_some();
+            let kept: Vec<i64> = [60_000, 65_000].into_iter().filter(is_kept).collect();
+            assert_eq!(kept, [starts_ms], "{name}");
+        }
+    }
+
+    #[test]
     fn a_malformed_or_old_line_is_no_metric() {
         let metrics = Metrics::default();
         record(&metrics, 1_000, r#"{"_aws":{"Timestamp":1000}}"#);
+        let five = r#"{"_aws":{"Timestamp":1000,"CloudWatchMetrics":[{"Namespace":"N","Metrics":
+            [{"Name":"M","StorageResolution":5}]}]},"M":1}"#;
+        record(&metrics, 1_000, five);
         let old = r#"{"_aws":{"Timestamp":0,"CloudWatchMetrics":[{"Namespace":"N","Metrics":[{"Name":"M"}]}]},"M":1}"#;
         record(&metrics, PAST_MAX_MS + 1, old);
         assert!(metrics.list(i64::MIN).is_empty());

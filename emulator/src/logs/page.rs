@@ -1,8 +1,9 @@
-//! Pages of events. A token names an event by number, so that it stays valid while events come and go.
+//! Pages of events. A token is a place among the events, so that it stays valid while events come and go.
+//! What comes late, with an earlier time, stands before the place at which a reader already is.
 
 use serde_json::{Value, json};
 
-use super::store::{Event, Stream};
+use super::store::{Event, Place, Stream};
 
 /// "The maximum is as many log events as can fit in a response size of 1 MB, up to 10,000 log events."
 pub(super) const EVENTS_MAX: usize = 10_000;
@@ -27,19 +28,19 @@ impl Window {
 pub(super) enum Cursor {
     Head,
     Tail,
-    /// Events from this number on.
-    Forward(u64),
-    /// Events before this number.
-    Backward(u64),
+    /// Events from this place on.
+    Forward(Place),
+    /// Events before this place.
+    Backward(Place),
 }
 
 impl Cursor {
     pub(super) fn parse(token: &str) -> Option<Self> {
-        let (way, number) = token.split_once('/')?;
-        let number = number.parse().ok()?;
+        let (way, place) = token.split_once('/')?;
+        let place = Place::parse(place)?;
         match way {
-            "f" => Some(Self::Forward(number)),
-            "b" => Some(Self::Backward(number)),
+            "f" => Some(Self::Forward(place)),
+            "b" => Some(Self::Backward(place)),
             _ => None,
         }
     }
@@ -48,29 +49,27 @@ impl Cursor {
 /// GetLogEvents: events from old to new, and the tokens around them. At the end of the stream the same token comes
 /// back, which is how a reader knows.
 pub(super) fn events(stream: &Stream, window: Window, cursor: Cursor) -> Value {
-    let numbered = stream.numbered().filter(|(event, _)| window.holds(event));
-    let wanted: Vec<(&Event, u64)> = match cursor {
-        Cursor::Head => fit(numbered, window.limit),
-        Cursor::Forward(from) => fit(numbered.filter(|(_, number)| *number >= from), window.limit),
-        Cursor::Tail => reversed(fit(numbered.rev(), window.limit)),
-        Cursor::Backward(to) => {
-            reversed(fit(numbered.rev().filter(|(_, number)| *number < to), window.limit))
-        }
+    let held = stream.events.iter().filter(|event| window.holds(event));
+    let wanted: Vec<&Event> = match cursor {
+        Cursor::Head => fit(held, window.limit),
+        Cursor::Forward(from) => fit(held.filter(|event| event.place() >= from), window.limit),
+        Cursor::Tail => reversed(fit(held.rev(), window.limit)),
+        Cursor::Backward(to) => reversed(fit(held.rev().filter(|event| event.place() < to), window.limit)),
     };
     let (backward, forward) = match (wanted.first(), wanted.last()) {
-        (Some((_, first)), Some((_, last))) => (*first, *last + 1),
-        _ => match cursor {
-            Cursor::Forward(at) | Cursor::Backward(at) => (at, at),
-            Cursor::Head => (stream.first_number, stream.first_number),
-            Cursor::Tail => {
-                let end = stream.first_number + stream.events.len() as u64;
-                (end, end)
-            }
-        },
+        (Some(first), Some(last)) => (first.place(), last.place().following()),
+        _ => {
+            let at = match cursor {
+                Cursor::Forward(at) | Cursor::Backward(at) => at,
+                Cursor::Head => Place::default(),
+                Cursor::Tail => end(stream),
+            };
+            (at, at)
+        }
     };
     let events: Vec<Value> = wanted
         .into_iter()
-        .map(|(event, _)| {
+        .map(|event| {
             json!({"timestamp": event.at_ms, "ingestionTime": event.ingested_ms, "message": event.message})
         })
         .collect();
@@ -81,15 +80,18 @@ pub(super) fn events(stream: &Stream, window: Window, cursor: Cursor) -> Value {
     })
 }
 
-fn fit<'a>(events: impl Iterator<Item = (&'a Event, u64)>, limit: usize) -> Vec<(&'a Event, u64)> {
+fn end(stream: &Stream) -> Place {
+    stream.events.back().map(|last| last.place().following()).unwrap_or_default()
+}
+
+/// As many as a page holds, and the first in any case: a reader would never get past one that no page holds.
+fn fit<'a>(events: impl Iterator<Item = &'a Event>, limit: usize) -> Vec<&'a Event> {
     let mut bytes = 0;
-    events
-        .take(limit)
-        .take_while(|(event, _)| {
-            bytes += event.message.len();
-            bytes <= PAGE_BYTES_MAX
-        })
-        .collect()
+    let fitting = events.take(limit).enumerate().take_while(|(index, event)| {
+        bytes += event.message.len();
+        *index == 0 || bytes <= PAGE_BYTES_MAX
+    });
+    fitting.map(|(_, event)| event).collect()
 }
 
 fn reversed<T>(mut items: Vec<T>) -> Vec<T> {

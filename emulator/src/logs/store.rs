@@ -1,6 +1,7 @@
 //! Groups, streams and events, in bounded memory.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 /// The most bytes of messages kept over all groups, unless told otherwise: the oldest events of the fullest stream go first.
 /// A run at full load writes some megabytes a minute; reading the log of a run needs no more than its end.
@@ -13,31 +14,64 @@ pub(super) struct Event {
     pub(super) at_ms: i64,
     pub(super) ingested_ms: i64,
     pub(super) message: Box<str>,
+    /// How many events the store had taken before it.
+    sequence: u64,
 }
 
 impl Event {
-    fn bytes(&self) -> usize {
+    pub(super) fn new(at_ms: i64, ingested_ms: i64, message: impl Into<Box<str>>) -> Self {
+        Self { at_ms, ingested_ms, message: message.into(), sequence: 0 }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
         self.message.len() + EVENT_OVERHEAD_BYTES
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place { at_ms: self.at_ms, sequence: self.sequence }
+    }
+}
+
+/// Where an event of the store stands: by its time, and among those of one time by its arrival, as AWS sorts
+/// them. No two events share a place, and none ever gets another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    at_ms: i64,
+    sequence: u64,
+}
+
+impl Place {
+    /// Of each half of its text: as many as the largest sequence has.
+    const DIGITS: usize = 20;
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (at_ms, sequence) = text.split_at_checked(Self::DIGITS)?;
+        Some(Self { at_ms: at_ms.parse().ok()?, sequence: sequence.parse().ok()? })
+    }
+
+    /// The place before which this one is the last.
+    pub(super) fn following(self) -> Self {
+        Self { sequence: self.sequence.saturating_add(1), ..self }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:0width$}{:0width$}", self.at_ms, self.sequence, width = Self::DIGITS)
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     pub(super) created_ms: i64,
-    /// Sorted by time. The number of the first event, so that a token stays valid when old events are dropped.
+    /// Sorted by their places.
     pub(super) events: VecDeque<Event>,
-    pub(super) first_number: u64,
     bytes: usize,
 }
 
 impl Stream {
     pub(super) fn new(created_ms: i64) -> Self {
         Self { created_ms, ..Self::default() }
-    }
-
-    /// The events with their numbers, which outlive the dropping of older ones.
-    pub(super) fn numbered(&self) -> impl DoubleEndedIterator<Item = (&Event, u64)> {
-        self.events.iter().enumerate().map(|(index, event)| (event, self.first_number + index as u64))
     }
 
     fn push(&mut self, event: Event) {
@@ -49,7 +83,6 @@ impl Stream {
     fn drop_oldest(&mut self) -> usize {
         let dropped = self.events.pop_front().map_or(0, |event| event.bytes());
         self.bytes -= dropped;
-        self.first_number += u64::from(dropped > 0);
         dropped
     }
 
@@ -75,12 +108,19 @@ impl Group {
     pub(super) fn bytes(&self) -> usize {
         self.streams.values().map(|stream| stream.bytes).sum()
     }
+
+    /// The time of the oldest event that the retention covers; None where it covers all.
+    pub(super) fn oldest_ms(&self, now_ms: i64) -> Option<i64> {
+        self.retention_days.map(|days| now_ms - i64::from(days) * 24 * 3600 * 1000)
+    }
 }
 
 /// All groups, by name.
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) groups: BTreeMap<String, Group>,
+    /// Events, those included that are gone.
+    taken: u64,
     bytes: usize,
     bytes_max: usize,
 }
@@ -93,10 +133,12 @@ impl Default for Store {
 
 impl Store {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { groups: BTreeMap::new(), bytes: 0, bytes_max }
+        Self { groups: BTreeMap::new(), taken: 0, bytes: 0, bytes_max }
     }
 
-    pub(super) fn append(&mut self, group: &str, stream: &str, event: Event, now_ms: i64) {
+    pub(super) fn append(&mut self, group: &str, stream: &str, mut event: Event, now_ms: i64) {
+        event.sequence = self.taken;
+        self.taken += 1;
         // Two lookups for a known stream, and no allocation: this is called for every line of every function.
         if !self.groups.contains_key(group) {
             let made = Group { created_ms: now_ms, ..Group::default() };
@@ -145,8 +187,7 @@ impl Store {
     /// Forgets what the groups' retention no longer covers.
     pub(super) fn expire(&mut self, now_ms: i64) {
         for group in self.groups.values_mut() {
-            let Some(days) = group.retention_days else { continue };
-            let oldest_ms = now_ms - i64::from(days) * 24 * 3600 * 1000;
+            let Some(oldest_ms) = group.oldest_ms(now_ms) else { continue };
             for stream in group.streams.values_mut() {
                 while stream.events.front().is_some_and(|event| event.at_ms < oldest_ms) {
                     self.bytes -= stream.drop_oldest();
@@ -162,7 +203,7 @@ mod tests {
     use super::*;
 
     fn event(at_ms: i64, bytes: usize) -> Event {
-        Event { at_ms, ingested_ms: at_ms, message: "x".repeat(bytes).into() }
+        Event::new(at_ms, at_ms, "x".repeat(bytes))
     }
 
     #[test]
@@ -174,8 +215,32 @@ mod tests {
         }
         assert!(store.bytes <= bytes_max);
         let stream = &store.groups["g"].streams["s"];
-        assert_eq!(stream.events.back().unwrap().at_ms, 199);
-        assert_eq!(stream.first_number + stream.events.len() as u64, 200);
+        assert_eq!(stream.events.back().unwrap().place(), Place { at_ms: 199, sequence: 199 });
+    }
+
+    #[test]
+    fn a_place_is_of_one_event_and_sorts_by_time_and_arrival() {
+        let mut store = Store::default();
+        for (stream, at_ms) in [("a", 7), ("b", 7), ("a", 5), ("a", 7)] {
+            store.append("g", stream, event(at_ms, 1), 0);
+        }
+        let places = |stream: &str| {
+            store.groups["g"].streams[stream].events.iter().map(Event::place).collect::<Vec<_>>()
+        };
+        let place = |at_ms, sequence| Place { at_ms, sequence };
+        assert_eq!(places("a"), [place(5, 2), place(7, 0), place(7, 3)]);
+        assert_eq!(places("b"), [place(7, 1)]);
+        assert_eq!(place(7, 0).to_string(), "0000000000000000000700000000000000000000");
+    }
+
+    #[test]
+    fn a_place_is_read_back_and_nothing_else_is() {
+        for place in [Place { at_ms: i64::MAX, sequence: u64::MAX }, Place { at_ms: -5, sequence: 7 }] {
+            assert_eq!(Place::parse(&place.to_string()), Some(place));
+        }
+        for text in ["", "2", "00000000000000000007", "0000000000000000000é", "x000000000000000000700"] {
+            assert_eq!(Place::parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::sketch::Sketch;
 const FINE_STEP_MS: i64 = 1_000;
 /// AWS keeps minutes for 15 days; a local account lives shorter, and one day bounds its memory.
 const COARSE_SPAN_MS: i64 = 24 * 3600 * 1000;
-const COARSE_STEP_MS: i64 = 60_000;
+pub(super) const COARSE_STEP_MS: i64 = 60_000;
 
 /// What CloudWatch keeps of a set of values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -135,7 +135,10 @@ impl Series {
         }
     }
 
+    /// A window of a minute or more begins with the whole minute of its start, as AWS rounds it.
     fn between(&self, start_ms: i64, end_ms: i64) -> impl Iterator<Item = &Bucket> {
+        let has_minutes = end_ms.saturating_sub(start_ms) >= COARSE_STEP_MS;
+        let start_ms = if has_minutes { floor(start_ms, COARSE_STEP_MS) } else { start_ms };
         range(&self.coarse, start_ms, end_ms).chain(range(&self.fine, start_ms, end_ms))
     }
 
@@ -157,7 +160,7 @@ impl Series {
     }
 }
 
-fn floor(at_ms: i64, step_ms: i64) -> i64 {
+pub(super) fn floor(at_ms: i64, step_ms: i64) -> i64 {
     at_ms.div_euclid(step_ms) * step_ms
 }
 
@@ -213,5 +216,14 @@ mod tests {
         series.add(2_000, Value::One(2.0));
         assert_eq!(series.statistics(1_000, 2_000).unwrap().sum, 1.0);
         assert_eq!(series.statistics(3_000, 9_000), None);
+    }
+
+    #[test]
+    fn a_window_of_minutes_begins_with_the_whole_minute_of_its_start() {
+        let mut series = Series::new("Count", 900_000);
+        series.add(0, Value::One(1.0));
+        series.add(60_000, Value::One(2.0));
+        assert_eq!(series.statistics(20_000, 80_000).unwrap().sum, 3.0);
+        assert_eq!(series.statistics(20_000, 79_999).unwrap().sum, 2.0);
     }
 }

@@ -7,8 +7,10 @@ use crate::cloudwatch::failure::Failure;
 use crate::cloudwatch::math::{self, Grid};
 use crate::cloudwatch::queries::{Queries, Query};
 use crate::cloudwatch::request::{integer, list, metric, text};
-use crate::cloudwatch::statistic::MetricStat;
+use crate::cloudwatch::statistic::{MetricStat, Statistic};
+use crate::cloudwatch::unit::{STANDARD_UNITS, unit};
 use crate::metrics::{MetricId, Metrics};
+use crate::repeatable;
 
 /// "The 20 structures can include as many as 10 structures that contain a MetricStat parameter to retrieve a metric, and as
 /// many as 10 structures that contain the Expression parameter to perform a math expression."
@@ -47,8 +49,8 @@ impl Watched {
         let metric = metric(input)?;
         let period_s = integer(input, "Period")?.ok_or_else(|| Failure::missing("Period"))?;
         check_period(period_s)?;
-        let stat = MetricStat::new(metric, period_s, statistic_text(input)?, text(input, "Unit"))?;
-        Ok((Self::Stat(stat), period_s))
+        let unit = unit(input, |unit| Failure::not_in_enum(unit, "unit", &STANDARD_UNITS.join(", ")))?;
+        Ok((Self::Stat(MetricStat::new(metric, period_s, statistic(input)?, unit)), period_s))
     }
 
     pub(super) fn stat(&self) -> Option<&MetricStat> {
@@ -164,12 +166,27 @@ fn result(queries: &Queries, metrics: &Metrics, grid: Grid) -> Result<Option<mat
     }))
 }
 
-fn statistic_text(input: &Value) -> Result<&str, Failure> {
+/// With its name.
+fn statistic(input: &Value) -> Result<(&str, Statistic), Failure> {
     match (text(input, "Statistic"), text(input, "ExtendedStatistic")) {
-        (Some(_), Some(_)) => {
-            Err(Failure::combination("Statistic and ExtendedStatistic cannot be specified together."))
+        (Some(_), Some(_)) => Err(Failure::validation(
+            "PutMetricAlarm request can not be made with both Statistic and ExtendedStatistic parameters. Only \
+             one of them should be present",
+        )),
+        // Earlier versions took any statistic in either member, and what one of them took is made again.
+        (Some(name), None) | (None, Some(name)) if repeatable::is_repeated() => {
+            Ok((name, Statistic::any(name, || unsupported(name))?))
         }
-        (Some(statistic), None) | (None, Some(statistic)) => Ok(statistic),
+        (Some(name), None) => {
+            let values = "Maximum, SampleCount, Sum, Minimum, Average";
+            let refuse = || Failure::not_in_enum(name, "statistic", values);
+            Ok((name, Statistic::plain(name).ok_or_else(refuse)?))
+        }
+        (None, Some(name)) => Ok((name, Statistic::extended(name, || unsupported(name))?)),
         (None, None) => Err(Failure::missing("Statistic or ExtendedStatistic")),
     }
+}
+
+fn unsupported(name: &str) -> Failure {
+    Failure::invalid(format!("The value {name} for parameter ExtendedStatistic is not supported."))
 }

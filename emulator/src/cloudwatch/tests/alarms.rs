@@ -1,6 +1,9 @@
 //! What alarms look at, when, and how they explain their state.
 
+use std::time::Duration;
+
 use super::*;
+use crate::repeatable;
 
 impl Account {
     fn state(&self) -> String {
@@ -71,6 +74,75 @@ fn alarms_of_less_than_a_minute_are_evaluated_every_ten_seconds() {
         // More periods are looked at than the one: 10 s are over after 40.
         assert_eq!([evaluate(10), evaluate(40)], states, "{period_s}");
         assert_eq!(evaluate(60) == "ALARM", period_s > 10, "{period_s}");
+    }
+}
+
+#[test]
+fn an_alarm_of_less_than_a_minute_meets_the_values_of_its_own_seconds_only() {
+    let (account, hand) = account_and_hand();
+    hand.advance(Duration::from_secs(45));
+    for (name, resolution) in [("standard", 60), ("high", 1)] {
+        let datum = json!({"MetricName": name, "Value": 20, "StorageResolution": resolution});
+        account.put(json!([datum])).unwrap();
+    }
+    account.settings.metrics.record(START_MS + 45_000, "N", "service", &[], 20.0, Unit::Count);
+    for (name, state) in
+        [("standard", "INSUFFICIENT_DATA"), ("service", "INSUFFICIENT_DATA"), ("high", "ALARM")]
+    {
+        account.put_alarm("a", json!({"MetricName": name, "Period": 10})).unwrap();
+        account.alarms().evaluate(&account.settings, START_MS + 60_000);
+        assert_eq!(account.state(), state, "{name}");
+    }
+}
+
+#[test]
+fn an_alarm_has_a_statistic_and_a_unit_of_aws() {
+    let account = account();
+    let not_in_set = |value: &str, member: &str, values: &str| {
+        format!(
+            "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must \
+             satisfy enum value set: [{values}]"
+        )
+    };
+    let units = unit::STANDARD_UNITS.join(", ");
+    for (members, why) in [
+        (
+            json!({"Statistic": "p99"}),
+            not_in_set("p99", "statistic", "Maximum, SampleCount, Sum, Minimum, Average"),
+        ),
+        (json!({"Unit": "GB"}), not_in_set("GB", "unit", &units)),
+        (
+            json!({"ExtendedStatistic": "p99"}),
+            "PutMetricAlarm request can not be made with both Statistic and ExtendedStatistic parameters. Only one \
+             of them should be present"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(message(account.put_alarm("a", members)), why);
+    }
+    for name in ["Sum", "p101"] {
+        let refused =
+            account.put_alarm("a", json!({"Statistic": null, "ExtendedStatistic": name})).unwrap_err();
+        let why = format!("The value {name} for parameter ExtendedStatistic is not supported.");
+        assert_eq!((refused.query_code, refused.message), ("InvalidParameterValue", why));
+    }
+    let mut query = shown(stat("m1", "m"));
+    query["MetricStat"]["Unit"] = json!("GB");
+    let refused = message(account.alarm(json!([query])));
+    assert!(refused.starts_with("The parameter Metrics.member.1.MetricStat.Unit must be"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_alarm_that_an_earlier_version_took_is_made_again() {
+    let account = account();
+    for members in [
+        json!({"Statistic": "p99"}),
+        json!({"Statistic": null, "ExtendedStatistic": "Sum"}),
+        json!({"Unit": "GB"}),
+    ] {
+        account.put_alarm("a", members.clone()).unwrap_err();
+        let again = async { account.put_alarm("a", members.clone()) };
+        repeatable::scope_again(0, 1, START_MS, again).await.unwrap();
     }
 }
 

@@ -1,5 +1,7 @@
 //! Metric data in, and out by statistics and by queries.
 
+use std::time::Duration;
+
 use super::*;
 
 const SECONDS: i64 = START_MS / 1000;
@@ -91,11 +93,101 @@ fn a_datum_that_cannot_be_is_refused_and_none_is_kept() {
             json!({"Values": [1], "Counts": ["NaN"]}),
             invalid("The value NaN for parameter MetricData.member.2.Counts is invalid."),
         ),
+        (
+            json!({"Value": 1, "StorageResolution": 2}),
+            invalid(
+                "The parameter MetricData.member.2.StorageResolution must be a value in the set [ 1, 60 ].",
+            ),
+        ),
+        (json!({"Value": 1, "Unit": "seconds"}), invalid(&no_unit("MetricData.member.2.Unit"))),
     ] {
         let data = json!([{"MetricName": "m", "Value": 1}, with(json!({"MetricName": "m"}), datum)]);
         assert_eq!(refusal(account.put(data)), refused);
     }
     assert_eq!(account.call("ListMetrics", &json!({})).unwrap()["Metrics"], json!([]));
+}
+
+/// What AWS says where a member of that name is none of its units.
+fn no_unit(member: &str) -> String {
+    format!(
+        "The parameter {member} must be a value in the set [ Seconds, Microseconds, Milliseconds, Bytes, Kilobytes, \
+         Megabytes, Gigabytes, Terabytes, Bits, Kilobits, Megabits, Gigabits, Terabits, Percent, Count, \
+         Bytes/Second, Kilobytes/Second, Megabytes/Second, Gigabytes/Second, Terabytes/Second, Bits/Second, \
+         Kilobits/Second, Megabits/Second, Gigabits/Second, Terabits/Second, Count/Second, None ]."
+    )
+}
+
+#[test]
+fn statistics_and_units_are_those_of_their_members() {
+    let account = account();
+    let invalid = |message: &str| ("InvalidParameterValue", message.to_owned());
+    let plain = |number: i64| {
+        let member = format!("Statistics.member.{number}.<list element>");
+        let values = "SampleCount, Average, Sum, Minimum, Maximum";
+        invalid(&format!("The parameter {member} must be a value in the set [{values}]."))
+    };
+    let extended = |name: &str| {
+        let member = "ExtendedStatistics.member.1.<list element>";
+        invalid(&format!("The value {name} for parameter {member} is not supported."))
+    };
+    let not_emulated = ("ValidationError", "The statistic tm90 is not emulated.".to_owned());
+    for (members, refused) in [
+        (json!({"Statistics": ["p99"]}), plain(1)),
+        (json!({"Statistics": ["Sum", "Median"]}), plain(2)),
+        (json!({"ExtendedStatistics": ["Sum"]}), extended("Sum")),
+        (json!({"ExtendedStatistics": ["p101"]}), extended("p101")),
+        (json!({"ExtendedStatistics": ["tm90"]}), not_emulated.clone()),
+        (json!({"Unit": "seconds"}), invalid(&no_unit("Unit"))),
+    ] {
+        assert_eq!(refusal(account.statistics(members.clone())), refused, "{members}");
+    }
+    let not_valid =
+        "The value for parameter MetricDataQueries.member.1.MetricStat.Stat is not a valid statistic.";
+    for (members, refused) in [
+        (json!({"Stat": "not-a-stat"}), ("ValidationError", not_valid.to_owned())),
+        (json!({"Stat": "tm90"}), not_emulated),
+        (
+            json!({"Unit": "seconds"}),
+            ("ValidationError", no_unit("MetricDataQueries.member.1.MetricStat.Unit")),
+        ),
+    ] {
+        let mut query = shown(stat("a", "m"));
+        query["MetricStat"] = with(query["MetricStat"].clone(), members.clone());
+        assert_eq!(refusal(account.page(&json!([query]), json!({}))), refused, "{members}");
+    }
+}
+
+#[test]
+fn a_value_is_of_its_minute_unless_it_asks_for_its_second() {
+    let (account, hand) = account_and_hand();
+    hand.advance(Duration::from_secs(120));
+    for (name, resolution) in [("default", Value::Null), ("standard", json!(60)), ("high", json!(1))] {
+        let datum = |second: i64, value: f64| {
+            let at = times::from_ms(START_MS + second * 1000);
+            json!({"MetricName": name, "Timestamp": at, "Value": value, "StorageResolution": resolution})
+        };
+        account.put(json!([datum(1, 2.0), datum(2, 3.0), datum(5, 7.0), datum(60, 11.0)])).unwrap();
+    }
+    let set = json!({"SampleCount": 1, "Sum": 4, "Minimum": 4, "Maximum": 4});
+    let at = times::from_ms(START_MS + 9_000);
+    account.put(json!([{"MetricName": "set", "Timestamp": at, "StatisticValues": set}])).unwrap();
+    // As AWS answered the same.
+    for (name, period_s, sums) in [
+        ("default", 1, json!([[0, 12.0]])),
+        ("standard", 1, json!([[0, 12.0]])),
+        ("standard", 10, json!([[0, 12.0]])),
+        ("set", 1, json!([[0, 4.0]])),
+        ("high", 1, json!([[1, 2.0], [2, 3.0], [5, 7.0]])),
+        ("high", 5, json!([[0, 5.0], [5, 7.0]])),
+        ("high", 10, json!([[0, 12.0]])),
+        ("high", 60, json!([[0, 12.0]])),
+    ] {
+        let found = account.statistics(json!({"MetricName": name, "Period": period_s})).unwrap();
+        let points = found["Datapoints"].as_array().unwrap().iter();
+        let second = |point: &Value| times::to_ms(&point["Timestamp"]).unwrap() / 1000 - SECONDS;
+        let found: Value = points.map(|point| json!([second(point), point["Sum"]])).collect();
+        assert_eq!(found, sums, "{name} {period_s}");
+    }
 }
 
 #[test]

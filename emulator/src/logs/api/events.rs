@@ -1,17 +1,26 @@
 //! Log streams and events.
 
+use std::ops::Range;
+
 use serde_json::{Value, json};
 
 use super::groups::without_null;
 use super::{Failure, LogsApi, Outcome, limit, text};
-use crate::logs::emf;
 use crate::logs::page::{Cursor, EVENTS_MAX, Window, events};
 use crate::logs::pattern::Pattern;
-use crate::logs::store::{Event, Stream};
+use crate::logs::store::{Event, Group, Place, Stream};
+use crate::logs::{FUTURE_MAX_MS, PAST_MAX_MS, emf};
 
 const STREAMS_PAGE_MAX: usize = 50;
 /// "The maximum number of log events in a batch is 10,000."
 const PUT_EVENTS_MAX: usize = 10_000;
+/// "The maximum batch size is 1,048,576 bytes. This size is calculated as the sum of all event messages in
+/// UTF-8, plus 26 bytes for each log event."
+const PUT_BYTES_MAX: usize = 1024 * 1024;
+/// "Each log event can be no larger than 1 MB", counted as a batch is.
+const EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// Of the events of a batch that are not rejected.
+const PUT_SPAN_MAX_MS: i64 = 24 * 3600 * 1000;
 
 impl LogsApi {
     pub(super) fn create_stream(&self, input: &Value) -> Outcome {
@@ -63,35 +72,20 @@ impl LogsApi {
 
     pub(super) fn put_events(&self, input: &Value) -> Outcome {
         let (group, stream) = names(input)?;
-        let given = input.get("logEvents").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        if given.is_empty() || given.len() > PUT_EVENTS_MAX {
-            return Err(Failure::invalid(format!(
-                "logEvents must have between 1 and {PUT_EVENTS_MAX} members"
-            )));
-        }
         let now_ms = self.settings.clock.now_ms();
-        let read = |event: &Value| -> Result<Event, Failure> {
-            let at_ms = event.get("timestamp").and_then(Value::as_i64);
-            let at_ms = at_ms.ok_or_else(|| Failure::invalid("timestamp is required"))?;
-            let message = text(event, "message").ok_or_else(|| Failure::invalid("message is required"))?;
-            Ok(Event { at_ms, ingested_ms: now_ms, message: message.into() })
-        };
-        let read: Vec<Event> = given.iter().map(read).collect::<Result<_, _>>()?;
-        if read.windows(2).any(|pair| pair[0].at_ms > pair[1].at_ms) {
-            return Err(Failure::invalid(
-                "Log events in a single PutLogEvents request must be in chronological order.",
-            ));
-        }
+        let mut events = read_batch(input, now_ms)?;
         let mut store = self.logs.store();
         let known = store.groups.get(group).ok_or_else(Failure::no_group)?;
         if !known.streams.contains_key(stream) {
             return Err(Failure::no_stream());
         }
-        for event in read {
+        let (accepted, rejected) = sift(&events, known, now_ms);
+        check_span(&events[accepted.clone()])?;
+        for event in events.drain(accepted) {
             emf::record(&self.logs.metrics, now_ms, &event.message);
             store.append(group, stream, event, now_ms);
         }
-        Ok(json!({"nextSequenceToken": "0"}))
+        Ok(without_null(json!({"nextSequenceToken": "0", "rejectedLogEventsInfo": rejected})))
     }
 
     pub(super) fn get_events(&self, input: &Value) -> Outcome {
@@ -111,7 +105,8 @@ impl LogsApi {
     pub(super) fn filter_events(&self, input: &Value) -> Outcome {
         let name = Self::group_name(input, "logGroupName")?;
         let window = window(input)?;
-        let skip: usize = text(input, "nextToken").map_or(Ok(0), str::parse).map_err(|_| bad_token())?;
+        let token = text(input, "nextToken");
+        let from = token.map_or(Some(Place::default()), Place::parse).ok_or_else(bad_token)?;
         let pattern = text(input, "filterPattern").unwrap_or_default();
         let pattern = Pattern::parse(pattern).ok_or_else(|| {
             Failure::invalid("Only patterns of terms are emulated, not JSON or space-delimited ones.")
@@ -124,21 +119,78 @@ impl LogsApi {
         };
         let store = self.logs.store();
         let group = store.groups.get(name).ok_or_else(Failure::no_group)?;
-        let mut found: Vec<(&str, &Event, u64)> = Vec::new();
+        let is_matching =
+            |event: &&Event| event.place() >= from && window.holds(event) && pattern.matches(&event.message);
+        let mut found: Vec<(&str, &Event)> = Vec::new();
         for (name, stream) in group.streams.iter().filter(|(name, _)| is_wanted(name)) {
-            let numbered = stream.numbered();
-            let matching =
-                numbered.filter(|(event, _)| window.holds(event) && pattern.matches(&event.message));
-            found.extend(matching.map(|(event, number)| (name.as_str(), event, number)));
+            found.extend(stream.events.iter().filter(is_matching).map(|event| (name.as_str(), event)));
         }
-        found.sort_by_key(|(_, event, _)| event.at_ms);
-        let total = found.len();
-        let page: Vec<Value> =
-            found.into_iter().skip(skip).take(window.limit).map(describe_filtered).collect();
-        let next = skip + page.len();
-        let token = (next < total).then(|| next.to_string());
+        found.sort_unstable_by_key(|(_, event)| event.place());
+        let token = found.get(window.limit).map(|(_, event)| event.place().to_string());
+        let page: Vec<Value> = found.into_iter().take(window.limit).map(describe_filtered).collect();
         Ok(without_null(json!({"events": page, "searchedLogStreams": [], "nextToken": token})))
     }
+}
+
+/// The events of PutLogEvents, as far as they can be judged by themselves.
+fn read_batch(input: &Value, now_ms: i64) -> Result<Vec<Event>, Failure> {
+    let given = input.get("logEvents").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if given.is_empty() || given.len() > PUT_EVENTS_MAX {
+        return Err(Failure::invalid(format!("logEvents must have between 1 and {PUT_EVENTS_MAX} members")));
+    }
+    let read = |event: &Value| -> Result<Event, Failure> {
+        let at_ms = event.get("timestamp").and_then(Value::as_i64);
+        let at_ms = at_ms.ok_or_else(|| Failure::invalid("timestamp is required"))?;
+        let message = text(event, "message").ok_or_else(|| Failure::invalid("message is required"))?;
+        Ok(Event::new(at_ms, now_ms, message))
+    };
+    let events: Vec<Event> = given.iter().map(read).collect::<Result<_, _>>()?;
+    check_sizes(&events)?;
+    if events.windows(2).any(|pair| pair[0].at_ms > pair[1].at_ms) {
+        return Err(Failure::invalid(
+            "Log events in a single PutLogEvents request must be in chronological order.",
+        ));
+    }
+    Ok(events)
+}
+
+fn check_sizes(events: &[Event]) -> Result<(), Failure> {
+    let refuse = |what: &str, bytes: usize, limit: usize| {
+        Err(Failure::invalid(format!("{what} too large: {bytes} bytes exceeds limit of {limit}")))
+    };
+    if let Some(bytes) = events.iter().map(Event::bytes).find(|bytes| *bytes > EVENT_BYTES_MAX) {
+        return refuse("Log event", bytes, EVENT_BYTES_MAX);
+    }
+    let bytes: usize = events.iter().map(Event::bytes).sum();
+    if bytes > PUT_BYTES_MAX { refuse("Upload", bytes, PUT_BYTES_MAX) } else { Ok(()) }
+}
+
+/// Which events of a batch are kept, and what AWS says of the others, if there are any: a start is the first
+/// that is rejected, an end is behind the last.
+fn sift(events: &[Event], group: &Group, now_ms: i64) -> (Range<usize>, Option<Value>) {
+    let before = |oldest_ms| events.partition_point(|event| event.at_ms < oldest_ms);
+    let too_old = before(now_ms - PAST_MAX_MS);
+    let expired = group.oldest_ms(now_ms).map_or(0, before);
+    let too_new = events.partition_point(|event| event.at_ms <= now_ms + FUTURE_MAX_MS);
+    let accepted = too_old.max(expired)..too_new;
+    let is_any = accepted.len() < events.len();
+    let end = |index: usize| (index > 0).then_some(index);
+    let rejected = json!({
+        "tooNewLogEventStartIndex": Some(too_new).filter(|index| *index < events.len()),
+        "tooOldLogEventEndIndex": end(too_old),
+        "expiredLogEventEndIndex": end(expired),
+    });
+    (accepted, is_any.then(|| without_null(rejected)))
+}
+
+fn check_span(accepted: &[Event]) -> Result<(), Failure> {
+    let (Some(first), Some(last)) = (accepted.first(), accepted.last()) else { return Ok(()) };
+    if last.at_ms - first.at_ms > PUT_SPAN_MAX_MS {
+        return Err(Failure::invalid(
+            "The batch of log events in a single PutLogEvents request cannot span more than 24 hours.",
+        ));
+    }
+    Ok(())
 }
 
 fn names(input: &Value) -> Result<(&str, &str), Failure> {
@@ -169,9 +221,9 @@ fn describe(group_arn: &str, name: &str, stream: &Stream) -> Value {
     }))
 }
 
-fn describe_filtered((stream, event, number): (&str, &Event, u64)) -> Value {
+fn describe_filtered((stream, event): (&str, &Event)) -> Value {
     json!({
         "logStreamName": stream, "timestamp": event.at_ms, "message": event.message,
-        "ingestionTime": event.ingested_ms, "eventId": format!("{:020}{number:020}", event.at_ms),
+        "ingestionTime": event.ingested_ms, "eventId": event.place().to_string(),
     })
 }

@@ -1,0 +1,216 @@
+//! Events as a caller meets them, on a clock that is moved by hand.
+
+use super::*;
+
+const START_MS: i64 = 1_800_000_000_000;
+const HOUR_MS: i64 = 3600 * 1000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+/// Counted with the 26 bytes of an event.
+const LONGEST: usize = 1024 * 1024 - 26;
+
+/// An account with the group `g` and the streams `a` and `b` in it.
+fn account() -> LogsApi {
+    let (settings, _) = Settings::by_hand(START_MS);
+    let account = LogsApi::new(&settings);
+    account.call("CreateLogGroup", &json!({"logGroupName": "g"})).unwrap();
+    for stream in ["a", "b"] {
+        account.call("CreateLogStream", &json!({"logGroupName": "g", "logStreamName": stream})).unwrap();
+    }
+    account
+}
+
+impl LogsApi {
+    /// Events by how long after the start they are.
+    fn put(&self, stream: &str, events: &[(i64, &str)]) -> Outcome {
+        let event =
+            |(after_ms, message): &(i64, &str)| json!({"timestamp": START_MS + after_ms, "message": message});
+        let events: Vec<Value> = events.iter().map(event).collect();
+        let input = json!({"logGroupName": "g", "logStreamName": stream, "logEvents": events});
+        self.call("PutLogEvents", &input)
+    }
+
+    /// GetLogEvents of the stream `a`, with other members.
+    fn page(&self, members: Value) -> Value {
+        let mut input = json!({"logGroupName": "g", "logStreamName": "a", "startFromHead": true});
+        input.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        self.call("GetLogEvents", &input).unwrap()
+    }
+
+    /// FilterLogEvents of all streams, with other members.
+    fn filtered(&self, members: Value) -> Value {
+        let mut input = json!({"logGroupName": "g"});
+        input.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        self.call("FilterLogEvents", &input).unwrap()
+    }
+}
+
+fn all<'a>(page: &'a Value, member: &str) -> Vec<&'a str> {
+    page["events"].as_array().unwrap().iter().map(|event| event[member].as_str().unwrap()).collect()
+}
+
+fn messages(page: &Value) -> Vec<&str> {
+    all(page, "message")
+}
+
+fn refusal(outcome: Outcome) -> String {
+    let refused = outcome.unwrap_err();
+    assert_eq!(refused.shape, "InvalidParameterException");
+    refused.message
+}
+
+#[test]
+fn an_event_has_an_id_of_its_own_and_keeps_it() {
+    let account = account();
+    account.put("a", &[(5, "first"), (5, "second")]).unwrap();
+    account.put("b", &[(5, "third")]).unwrap();
+    let before = account.filtered(json!({}));
+    assert_eq!(messages(&before), ["first", "second", "third"]);
+    let ids = all(&before, "eventId");
+    assert!(ids.is_sorted() && ids[0] != ids[1] && ids[1] != ids[2], "{ids:?}");
+    account.put("a", &[(3, "late")]).unwrap();
+    let after = account.filtered(json!({}));
+    assert_eq!(messages(&after), ["late", "first", "second", "third"]);
+    assert_eq!(all(&after, "eventId")[1..], ids);
+}
+
+#[test]
+fn a_reader_meets_no_event_twice_when_one_comes_late() {
+    let account = account();
+    account.put("a", &[(5, "first"), (6, "second")]).unwrap();
+    let read = account.page(json!({}));
+    assert_eq!(messages(&read), ["first", "second"]);
+    account.put("a", &[(5, "late"), (7, "third")]).unwrap();
+    let token = |page: &Value, way: &str| json!({"nextToken": page[way]});
+    let next = account.page(token(&read, "nextForwardToken"));
+    assert_eq!(messages(&next), ["third"]);
+    let end = account.page(token(&next, "nextForwardToken"));
+    assert_eq!((messages(&end), &end["nextForwardToken"]), (vec![], &next["nextForwardToken"]));
+    let back = account.page(token(&next, "nextBackwardToken"));
+    assert_eq!(messages(&back), ["first", "late", "second"]);
+    assert_eq!(messages(&account.page(token(&back, "nextBackwardToken"))), Vec::<&str>::new());
+}
+
+#[test]
+fn an_empty_stream_is_read_on_from_either_end_once_it_has_events() {
+    let account = account();
+    let tokens =
+        [true, false].map(|head| account.page(json!({"startFromHead": head}))["nextForwardToken"].clone());
+    account.put("a", &[(5, "first")]).unwrap();
+    for token in tokens {
+        assert_eq!(messages(&account.page(json!({"nextToken": token}))), ["first"]);
+    }
+}
+
+#[test]
+fn pages_of_all_streams_neither_repeat_nor_skip_an_event_when_one_comes_late() {
+    let account = account();
+    account.put("a", &[(5, "first"), (6, "third")]).unwrap();
+    account.put("b", &[(5, "second")]).unwrap();
+    let first = account.filtered(json!({"limit": 1}));
+    account.put("b", &[(4, "late")]).unwrap();
+    let second = account.filtered(json!({"limit": 1, "nextToken": first["nextToken"]}));
+    let third = account.filtered(json!({"limit": 1, "nextToken": second["nextToken"]}));
+    assert_eq!([&first, &second, &third].map(messages), [["first"], ["second"], ["third"]]);
+    assert_eq!(third.get("nextToken"), None);
+}
+
+#[test]
+fn a_token_that_nobody_was_given_is_refused() {
+    let account = account();
+    for token in ["2", "f/2", "x/00000000000000000000000000000000000000000"] {
+        let input = json!({"logGroupName": "g", "logStreamName": "a", "nextToken": token});
+        for operation in ["GetLogEvents", "FilterLogEvents"] {
+            let refused = refusal(account.call(operation, &input));
+            assert_eq!(refused, "The specified nextToken is invalid.", "{operation} {token}");
+        }
+    }
+}
+
+#[test]
+fn events_that_are_too_old_too_new_or_expired_are_named_and_the_others_kept() {
+    let (minute_ms, far) = (60_000, HOUR_MS * 2);
+    let events = [
+        (-15 * DAY_MS, "too old"),
+        (-14 * DAY_MS - 1, "too old"),
+        (-2 * DAY_MS, "expired"),
+        (-DAY_MS + minute_ms, "kept"),
+        (0, "kept"),
+        (far + 1, "too new"),
+    ];
+    for (retention_days, batch, rejected, kept) in [
+        (
+            Some(1),
+            &events[..],
+            json!({"tooNewLogEventStartIndex": 5, "tooOldLogEventEndIndex": 2, "expiredLogEventEndIndex": 3}),
+            2,
+        ),
+        (Some(3), &events[1..3], json!({"tooOldLogEventEndIndex": 1, "expiredLogEventEndIndex": 1}), 1),
+        (None, &events[1..3], json!({"tooOldLogEventEndIndex": 1}), 1),
+        (None, &events[5..], json!({"tooNewLogEventStartIndex": 0}), 0),
+        (Some(1), &events[3..5], Value::Null, 2),
+        (None, &[(-14 * DAY_MS, "kept")][..], Value::Null, 1),
+        (None, &[(far, "kept")][..], Value::Null, 1),
+    ] {
+        let account = account();
+        if let Some(days) = retention_days {
+            let input = json!({"logGroupName": "g", "retentionInDays": days});
+            account.call("PutRetentionPolicy", &input).unwrap();
+        }
+        let answer = account.put("a", batch).unwrap();
+        assert_eq!(answer["rejectedLogEventsInfo"], rejected, "{batch:?}");
+        assert_eq!(messages(&account.page(json!({}))).len(), kept, "{batch:?}");
+    }
+}
+
+#[test]
+fn the_kept_events_of_a_batch_span_a_day_at_most() {
+    let account = account();
+    let why = "The batch of log events in a single PutLogEvents request cannot span more than 24 hours.";
+    assert_eq!(refusal(account.put("a", &[(-DAY_MS - 1, "first"), (0, "last")])), why);
+    assert_eq!(messages(&account.page(json!({}))), Vec::<&str>::new());
+    account.put("a", &[(-15 * DAY_MS, "too old"), (-DAY_MS, "first"), (0, "last")]).unwrap();
+    assert_eq!(messages(&account.page(json!({}))), ["first", "last"]);
+}
+
+#[test]
+fn an_event_and_a_batch_have_a_size_in_bytes() {
+    let account = account();
+    let two_bytes_each = |count: usize| "\u{e9}".repeat(count);
+    let too_long = two_bytes_each(LONGEST / 2 + 1);
+    let why = "Log event too large: 1048578 bytes exceeds limit of 1048576";
+    assert_eq!(refusal(account.put("a", &[(0, "short"), (0, too_long.as_str())])), why);
+    let half = "x".repeat(LONGEST / 2);
+    let why = "Upload too large: 1048602 bytes exceeds limit of 1048576";
+    assert_eq!(refusal(account.put("a", &[(0, half.as_str()), (0, half.as_str())])), why);
+    assert_eq!(messages(&account.page(json!({}))), Vec::<&str>::new());
+    account.put("a", &[(0, two_bytes_each(LONGEST / 2).as_str())]).unwrap();
+    assert_eq!(messages(&account.page(json!({}))).len(), 1);
+}
+
+#[test]
+fn an_event_that_is_larger_than_a_page_is_read_past() {
+    let account = account();
+    // Functions and gateways write without the limits of the API.
+    let large = "x".repeat(2 * 1024 * 1024);
+    for message in ["before", large.as_str(), "after"] {
+        account.logs.put("g", "a", START_MS, message);
+    }
+    let (mut token, mut lengths) = (Value::Null, Vec::new());
+    for _ in 0..3 {
+        let page = account.page(json!({ "nextToken": token }));
+        lengths.push(messages(&page).iter().map(|message| message.len()).collect::<Vec<_>>());
+        token = page["nextForwardToken"].clone();
+    }
+    assert_eq!(lengths, [vec!["before".len()], vec![large.len()], vec!["after".len()]]);
+}
+
+#[test]
+fn an_event_that_is_rejected_is_no_metric() {
+    let account = account();
+    let directive = json!({"Namespace": "N", "Metrics": [{"Name": "M"}]});
+    let line = json!({"_aws": {"Timestamp": START_MS, "CloudWatchMetrics": [directive]}, "M": 1}).to_string();
+    for (after_ms, count) in [(-15 * DAY_MS, 0), (0, 1)] {
+        account.put("a", &[(after_ms, line.as_str())]).unwrap();
+        assert_eq!(account.logs.metrics.list(0).len(), count, "{after_ms}");
+    }
+}
