@@ -87,17 +87,19 @@ impl Account {
         self.by_name(name).filter(|queue| *queue.arn == *arn)
     }
 
-    /// The last two segments of a queue URL are account and name; the host may be any that leads here.
+    /// The last two segments of a queue URL are account and name; the host may be any that leads here. As on AWS the
+    /// bare name of a queue does as well.
     ///
     /// # Errors
-    /// `InvalidAddress` for what is no queue URL, `QueueDoesNotExist`.
+    /// `InvalidAddress` for what names nothing, `QueueDoesNotExist`.
     pub fn by_url(&self, url: &str) -> Result<Arc<QueueHandle>, SqsError> {
         let mut segments = url.trim_end_matches('/').rsplit('/');
-        let (Some(name), Some(account)) = (segments.next(), segments.next()) else {
+        let (name, account) = (segments.next().unwrap_or_default(), segments.next());
+        if name.is_empty() {
             let message = format!("The address {url} is not valid for this endpoint.");
             return Err(SqsError::new(ErrorKind::InvalidAddress, message));
-        };
-        let ours = account == &*self.settings.account_id;
+        }
+        let ours = account.is_none_or(|account| account == &*self.settings.account_id);
         ours.then(|| self.by_name(name)).flatten().ok_or_else(SqsError::queue_does_not_exist)
     }
 
@@ -216,6 +218,7 @@ impl Account {
     /// # Errors
     /// `QueueDoesNotExist` when the queue is or gets deleted, `OverLimit` for a short poll at the in-flight limit.
     pub async fn receive(&self, queue: &QueueHandle, request: Receive) -> Result<Vec<Received>, SqsError> {
+        queue.touch();
         let clock = &self.settings.clock;
         let started_ms = clock.now_ms();
         let wait_ms = request.wait_ms.unwrap_or_else(|| queue.attributes().wait_seconds * 1_000);
@@ -268,9 +271,12 @@ impl Account {
 
     /// Deletes received messages without going over the wire, for an event source mapping.
     pub fn delete_received<'a>(&self, queue: &QueueHandle, received: impl IntoIterator<Item = &'a Received>) {
+        let mut deleted = 0;
         let mut state = queue.lock();
-        let deleted =
-            received.into_iter().filter(|one| state.queue.delete(one.key, one.receive_count)).count();
+        for one in received {
+            state.queue.delete(one.key, one.receive_count);
+            deleted += 1;
+        }
         drop(state);
         measure::deleted(&self.settings, queue, self.now_ms(), deleted);
     }

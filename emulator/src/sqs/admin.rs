@@ -10,7 +10,7 @@ use super::account::Account;
 use super::error::{ErrorKind, SqsError};
 use super::handle::QueueHandle;
 use super::moves::{self, RATE_MAX, Status, Task};
-use super::policy::{Permission, Policy};
+use super::policy::{ACTIONS_MAX, Permission, Policy};
 use super::requests::{
     AddPermission, CancelMessageMoveTask, CreateQueue, GetQueueAttributes, GetQueueUrl,
     ListDeadLetterSourceQueues, ListMessageMoveTasks, ListQueues, OnQueue, RemovePermission,
@@ -20,7 +20,7 @@ use super::responses::{
     Empty, MessagesMoved, MoveTask, MoveTaskHandle, MoveTasks, QueueAttributes, QueueUrl, QueueUrls,
     SourceQueueUrls, Tags,
 };
-use super::service::{Caller, permitted_queue};
+use super::service::{Caller, permitted, permitted_queue};
 use crate::adversary::{Act, STALE_MS_MAX};
 
 /// AWS quota: a queue may be purged once in 60 seconds.
@@ -29,8 +29,6 @@ const LIST_MAX: i64 = 1_000;
 const MOVE_TASKS_LISTED_MAX: i64 = 10;
 /// AWS quota: tags per queue.
 const TAGS_MAX: usize = 50;
-/// AWS quota: statements that AddPermission may build up hold at most 7 actions each.
-const ACTIONS_MAX: usize = 7;
 
 type Reply<T> = Result<T, SqsError>;
 
@@ -51,6 +49,7 @@ pub fn get_queue_url(account: &Arc<Account>, _: &Caller, request: GetQueueUrl) -
     let name = request.queue_name.ok_or_else(|| SqsError::missing("QueueName"))?;
     let ours = request.owner_account_id.is_none_or(|owner| *owner == *account.settings.account_id);
     let queue = ours.then(|| account.by_name(&name)).flatten().ok_or_else(SqsError::queue_does_not_exist)?;
+    let queue = permitted(account, queue, "GetQueueUrl")?;
     Ok(QueueUrl { queue_url: account.url(&queue.name) })
 }
 
@@ -287,9 +286,8 @@ pub fn list_message_move_tasks(
         let reason = format!("Must be an integer between 1 and {MOVE_TASKS_LISTED_MAX}.");
         return Err(SqsError::parameter("MaxResults", results_max, &reason));
     }
-    if account.by_arn(&source_arn).is_none() {
-        return Err(SqsError::resource_does_not_exist("SourceArn"));
-    }
+    let source = account.by_arn(&source_arn).ok_or_else(|| SqsError::resource_does_not_exist("SourceArn"))?;
+    permitted(account, source, "ListMessageMoveTasks")?;
     let tasks = account.moves.of_source(&source_arn, usize::try_from(results_max).unwrap_or(1));
     Ok(MoveTasks { results: tasks.into_iter().map(show).collect() })
 }

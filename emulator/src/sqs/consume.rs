@@ -96,8 +96,8 @@ fn receipt(queue: &QueueHandle, handle: Option<&str>) -> Result<Receipt, SqsErro
 /// A malformed handle. Deleting again, or with a handle that is not the latest, succeeds and changes nothing.
 pub fn delete_message(account: &Arc<Account>, _: &Caller, request: DeleteMessage) -> Result<Empty, SqsError> {
     let queue = permitted_queue(account, request.queue_url.as_deref(), "DeleteMessage")?;
-    let deleted = delete(&queue, request.receipt_handle.as_deref())?;
-    measure::deleted(&account.settings, &queue, account.now_ms(), usize::from(deleted));
+    delete(&queue, request.receipt_handle.as_deref())?;
+    measure::deleted(&account.settings, &queue, account.now_ms(), 1);
     Ok(Empty {})
 }
 
@@ -113,16 +113,17 @@ pub fn delete_message_batch(
     let (mut batch, mut deleted) = (Batch::default(), 0);
     for (id, entry) in entries {
         let result = delete(&queue, entry.receipt_handle.as_deref());
-        deleted += usize::from(result == Ok(true));
-        batch.push(id.clone(), result.map(|_| EntryId { id }));
+        deleted += usize::from(result.is_ok());
+        batch.push(id.clone(), result.map(|()| EntryId { id }));
     }
     measure::deleted(&account.settings, &queue, account.now_ms(), deleted);
     Ok(batch)
 }
 
-fn delete(queue: &QueueHandle, handle: Option<&str>) -> Result<bool, SqsError> {
+fn delete(queue: &QueueHandle, handle: Option<&str>) -> Result<(), SqsError> {
     let receipt = receipt(queue, handle)?;
-    Ok(queue.lock().queue.delete(receipt.key, receipt.receive_count))
+    queue.lock().queue.delete(receipt.key, receipt.receive_count);
+    Ok(())
 }
 
 /// # Errors

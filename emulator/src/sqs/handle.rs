@@ -1,6 +1,7 @@
 //! A queue that is shared: one lock around its messages, and a bell for those who wait for one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -21,6 +22,8 @@ pub struct QueueHandle {
     pub created_ms: i64,
     state: Mutex<State>,
     arrivals: Notify,
+    /// Whether a call named the queue since its metrics were last taken.
+    touched: AtomicBool,
 }
 
 /// What the lock guards.
@@ -31,6 +34,8 @@ pub struct State {
     pub tags: BTreeMap<String, String>,
     pub modified_ms: i64,
     pub purged_ms: Option<i64>,
+    /// When its metrics last found it in use.
+    pub used_ms: i64,
     /// What GetQueueAttributes answered last, and when; only an adversary remembers it.
     pub shown: Option<(i64, BTreeMap<&'static str, String>)>,
     /// Set once, by DeleteQueue: whoever still holds the handle learns it here.
@@ -65,6 +70,7 @@ impl QueueHandle {
             tags,
             modified_ms: now_ms,
             purged_ms: None,
+            used_ms: now_ms,
             shown: None,
             deleted: false,
             alarms: BTreeSet::new(),
@@ -77,6 +83,7 @@ impl QueueHandle {
             created_ms: now_ms,
             state: Mutex::new(state),
             arrivals: Notify::new(),
+            touched: AtomicBool::new(false),
         }
     }
 
@@ -88,6 +95,19 @@ impl QueueHandle {
     #[must_use]
     pub fn attributes(&self) -> Arc<Attributes> {
         Arc::clone(&self.lock().attributes)
+    }
+
+    /// A call names the queue, which keeps its metrics going.
+    pub fn touch(&self) {
+        // Read first: a shared cache line that is only read costs the threads nothing.
+        if !self.touched.load(Ordering::Relaxed) {
+            self.touched.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a call named the queue since this was last asked.
+    pub fn take_touched(&self) -> bool {
+        self.touched.swap(false, Ordering::Relaxed)
     }
 
     /// Replaces the messages of a queue that nobody knows yet.

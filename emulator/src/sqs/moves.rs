@@ -11,11 +11,19 @@ use super::account::Account;
 use super::error::{ErrorKind, SqsError};
 use super::handle::QueueHandle;
 use super::queue::Parcel;
+use super::service::{check_policy, permitted};
 
 /// Tasks that ListMessageMoveTasks can still show, per account.
 const TASKS_KEPT_MAX: usize = 1_000;
 /// AWS quota: active tasks per account.
 const TASKS_ACTIVE_MAX: usize = 100;
+/// AWS quota: how long a task may run.
+const TASK_MS_MAX: i64 = 36 * 3_600_000;
+/// Why a task that ran for so long has failed; what AWS says then is not documented.
+const TIMED_OUT: &str = "TimedOut";
+/// What whoever starts a task must be allowed on its source.
+pub const ACTIONS_ON_SOURCE: [&str; 4] =
+    ["StartMessageMoveTask", "ReceiveMessage", "DeleteMessage", "GetQueueAttributes"];
 /// AWS quota for `MaxNumberOfMessagesPerSecond`.
 pub const RATE_MAX: i64 = 500;
 /// Messages moved under one hold of the lock; a task with a rate moves one at a time.
@@ -124,23 +132,21 @@ impl Moves {
 /// Checks and starts a task, which then runs by itself. Returns its handle.
 ///
 /// # Errors
-/// A source or destination that does not exist, a source that is nobody's dead letter queue, or a task already active.
+/// A source or destination that does not exist or whose policy denies it, a source that is nobody's dead letter
+/// queue or is the destination, or a task already active.
 pub fn start(
     account: &Arc<Account>,
     source_arn: String,
     destination_arn: Option<String>,
     rate: Option<i64>,
 ) -> Result<String, SqsError> {
-    let missing = SqsError::resource_does_not_exist;
-    let source = account.by_arn(&source_arn).ok_or_else(|| missing("SourceArn"))?;
-    if account.sources_of(&source_arn).is_empty() {
-        return Err(SqsError::new(
-            ErrorKind::InvalidParameterValue,
-            "Source queue must be configured as a Dead Letter Queue.",
-        ));
+    let source = account.by_arn(&source_arn).ok_or_else(|| SqsError::resource_does_not_exist("SourceArn"))?;
+    source.touch();
+    for action in ACTIONS_ON_SOURCE {
+        check_policy(account, &source, action)?;
     }
-    if let Some(arn) = &destination_arn {
-        account.by_arn(arn).ok_or_else(|| missing("DestinationArn"))?;
+    for target in targets(account, &source_arn, destination_arn.as_deref())? {
+        check_policy(account, &target, "SendMessage")?;
     }
     let started_ms = account.now_ms();
     let content = format!(r#"{{"taskId":"{}","sourceArn":"{source_arn}"}}"#, account.new_id());
@@ -160,26 +166,46 @@ pub fn start(
     Ok(handle)
 }
 
+/// Where what is in the source may go: to one destination, or back to every queue that it may come from.
+fn targets(
+    account: &Account,
+    source_arn: &str,
+    destination_arn: Option<&str>,
+) -> Result<Vec<Arc<QueueHandle>>, SqsError> {
+    let invalid = |message: &str| Err(SqsError::new(ErrorKind::InvalidParameterValue, message));
+    let sources = account.sources_of(source_arn);
+    if sources.is_empty() {
+        return invalid("Source queue must be configured as a Dead Letter Queue.");
+    }
+    let Some(destination_arn) = destination_arn else { return Ok(sources) };
+    // It would refill what it empties and never end.
+    if destination_arn == source_arn {
+        return invalid("Source queue arn and destination queue arn cannot be the same.");
+    }
+    let destination = account.by_arn(destination_arn);
+    destination.map(|queue| vec![queue]).ok_or_else(|| SqsError::resource_does_not_exist("DestinationArn"))
+}
+
 /// Asks a task to stop and returns how many messages it had moved.
 ///
 /// # Errors
-/// `InvalidParameterValue` for garbage, `ResourceNotFound` for a source that does not exist and for a task that is unknown
-/// or not running.
+/// `InvalidParameterValue` for garbage, `ResourceNotFound` for a source that does not exist and for a task that
+/// is unknown or not running, `AccessDenied`.
 pub fn cancel(account: &Account, handle: &str) -> Result<usize, SqsError> {
     let decoded =
         STANDARD.decode(handle).ok().and_then(|bytes| serde_json::from_slice::<Handle>(&bytes).ok());
     let decoded = decoded.ok_or_else(|| {
         SqsError::new(ErrorKind::InvalidParameterValue, "Value for parameter TaskHandle is invalid.")
     })?;
-    if account.by_arn(&decoded.source_arn).is_none() {
-        return Err(SqsError::resource_does_not_exist("SourceArn"));
-    }
+    let source = account.by_arn(&decoded.source_arn);
+    let source = source.ok_or_else(|| SqsError::resource_does_not_exist("SourceArn"))?;
+    permitted(account, source, "CancelMessageMoveTask")?;
     let moved = account.moves.cancel(handle);
     moved.ok_or_else(|| SqsError::new(ErrorKind::ResourceNotFound, "Task does not exist."))
 }
 
-/// Moves until the source has nothing visible, the task is cancelled, or a message has nowhere to go. Holds the account
-/// only between waits, so that a task never outlives it.
+/// Moves until the source has nothing visible, the task is cancelled or has run for too long, or a message has
+/// nowhere to go. Holds the account only between waits, so that a task never outlives it.
 async fn run(account: Weak<Account>, source: Arc<QueueHandle>, task: Task) {
     let mut moved = 0;
     while let Some(strong) = account.upgrade() {
@@ -214,6 +240,9 @@ fn step(account: &Arc<Account>, source: &QueueHandle, task: &Task) -> (usize, Op
     let now_ms = account.now_ms();
     if account.moves.with(&task.handle, |shown| shown.status) != Some(Status::Running) {
         return (0, None);
+    }
+    if now_ms - task.started_ms >= TASK_MS_MAX {
+        return (0, Some(Status::Failed(TIMED_OUT)));
     }
     let batch = if task.rate.is_some() { 1 } else { MOVE_BATCH };
     let parcels = source.lock().queue.take(now_ms, batch);

@@ -5,14 +5,24 @@
 
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::error::{ErrorKind, SqsError};
-use crate::iam;
+use crate::{iam, repeatable};
 
 const DEFAULT_VERSION: &str = "2008-10-17";
+/// AWS quotas of a queue's policy. Those of principals and conditions are documented without what they are counted
+/// in: AWS takes a condition in each of 20 statements.
+const BYTES_MAX: usize = 8_192;
+const STATEMENTS_MAX: usize = 20;
+/// AWS quota: actions of one statement.
+pub const ACTIONS_MAX: usize = 7;
+/// No permissions: a batch needs what its single form needs.
+const BATCH_ACTIONS: [&str; 3] =
+    ["sqs:SendMessageBatch", "sqs:DeleteMessageBatch", "sqs:ChangeMessageVisibilityBatch"];
 
 /// A policy document, as set and as read.
 #[derive(Clone, Debug)]
@@ -44,14 +54,24 @@ fn default_version() -> String {
     DEFAULT_VERSION.to_owned()
 }
 
-fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Box<RawValue>>, D::Error> {
+/// What quotas are counted of in a statement.
+#[derive(Deserialize)]
+struct Acts {
+    #[serde(rename = "Action", alias = "NotAction", deserialize_with = "one_or_many")]
+    actions: Vec<String>,
+}
+
+fn one_or_many<'de, D: serde::Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     use serde::de::Error as _;
     let raw = Box::<RawValue>::deserialize(deserializer)?;
-    if raw.get().starts_with('[') {
-        serde_json::from_str(raw.get()).map_err(D::Error::custom)
+    let all = if raw.get().starts_with('[') {
+        serde_json::from_str(raw.get())
     } else {
-        Ok(vec![raw])
-    }
+        serde_json::from_str(raw.get()).map(|one| vec![one])
+    };
+    all.map_err(D::Error::custom)
 }
 
 /// What AddPermission adds.
@@ -65,12 +85,38 @@ pub struct Permission<'a> {
 
 impl Policy {
     /// # Errors
-    /// `InvalidAttributeValue` for what is not a policy document.
+    /// `InvalidAttributeValue` for what is not a policy document, `OverLimit` for more than AWS keeps,
+    /// `InvalidParameterValue` for an action that is no permission.
     pub fn parse(text: &str) -> Result<Self, SqsError> {
+        let policy = Self::read(text)?;
+        policy.check_quotas()?;
+        Ok(policy)
+    }
+
+    fn read(text: &str) -> Result<Self, SqsError> {
         let invalid = || SqsError::attribute_value("Policy");
         serde_json::from_str::<Document>(text).map_err(|_| invalid())?;
         let rules = iam::Policy::parse(text, iam::Kind::Resource).map_err(|_| invalid())?;
         Ok(Self { text: text.to_owned(), rules: Arc::new(rules) })
+    }
+
+    fn check_quotas(&self) -> Result<(), SqsError> {
+        // What was accepted once is not asked again when it is made again.
+        if repeatable::is_repeated() {
+            return Ok(());
+        }
+        let over = |message: String| Err(SqsError::new(ErrorKind::OverLimit, message));
+        if self.text.len() > BYTES_MAX {
+            return over("Submitted policy is over max allowed size.".to_owned());
+        }
+        let statements = self.document()?.statement;
+        if statements.len() > STATEMENTS_MAX {
+            let found = statements.len();
+            return over(format!(
+                "{found} statements were found in the submitted policy, max allowed is {STATEMENTS_MAX}"
+            ));
+        }
+        statements.iter().try_for_each(|statement| check_actions(statement))
     }
 
     #[must_use]
@@ -95,7 +141,7 @@ impl Policy {
     /// The policy with one more statement; a queue without a policy gets its first.
     ///
     /// # Errors
-    /// `InvalidParameterValue` when the label is taken.
+    /// `InvalidParameterValue` when the label is taken, and what [`Policy::parse`] refuses.
     pub fn with_permission(current: Option<&Self>, permission: &Permission<'_>) -> Result<Self, SqsError> {
         let mut document = current.map_or_else(
             || {
@@ -111,7 +157,9 @@ impl Policy {
             return Err(SqsError::parameter("Label", permission.label, "Already exists."));
         }
         document.statement.push(permission.statement()?);
-        Self::from_document(&document)
+        let policy = Self::from_document(&document)?;
+        policy.check_quotas()?;
+        Ok(policy)
     }
 
     /// The policy without the statement of that label; None when it was the last.
@@ -135,7 +183,7 @@ impl Policy {
 
     fn from_document(document: &Document) -> Result<Self, SqsError> {
         let text = serde_json::to_string(document).map_err(|_| SqsError::attribute_value("Policy"))?;
-        Self::parse(&text)
+        Self::read(&text)
     }
 }
 
@@ -167,6 +215,26 @@ impl Permission<'_> {
 /// AWS writes a list of one as the value itself.
 fn alone_or_list(mut values: Vec<String>) -> Value {
     if values.len() == 1 { Value::from(values.remove(0)) } else { Value::from(values) }
+}
+
+fn check_actions(statement: &RawValue) -> Result<(), SqsError> {
+    let Acts { actions } =
+        serde_json::from_str(statement.get()).map_err(|_| SqsError::attribute_value("Policy"))?;
+    if actions.len() > ACTIONS_MAX {
+        let found = actions.len();
+        let message = format!(
+            "{found} actions were found in a statement from the submitted policy, max allowed is \
+             {ACTIONS_MAX}"
+        );
+        return Err(SqsError::new(ErrorKind::OverLimit, message));
+    }
+    let Some(batch) = actions.iter().find(|action| is_batch(action)) else { return Ok(()) };
+    let reason = "Please refer to the appropriate WSDL for a list of valid actions.";
+    Err(SqsError::parameter("ActionName", batch, reason))
+}
+
+fn is_batch(action: &str) -> bool {
+    BATCH_ACTIONS.iter().any(|batch| batch.eq_ignore_ascii_case(action))
 }
 
 fn has_label(statement: &RawValue, label: &str) -> bool {
@@ -243,6 +311,78 @@ mod tests {
         assert_eq!(Policy::without_permission(Some(&left), "two").unwrap(), None);
         let error = Policy::without_permission(Some(&left), "three").unwrap_err();
         assert_eq!(error.message, "Value three for parameter Label is invalid. Reason: can't find label.");
+    }
+
+    #[test]
+    fn quotas_are_those_of_aws_and_are_refused_in_its_words() {
+        let statement = |actions: &[&str]| {
+            json!({
+                "Effect": "Allow", "Principal": "*", "Action": actions, "Resource": "*",
+                "Condition": { "ArnEquals": { "aws:SourceArn": "arn:aws:sns:us-east-1:123456789012:topic" } },
+            })
+        };
+        let policy = |statements: Vec<Value>| json!({ "Statement": statements }).to_string();
+        let of_bytes = |bytes: usize| {
+            let with_id = |id: String| json!({ "Id": id, "Statement": [] }).to_string();
+            with_id("x".repeat(bytes - with_id(String::new()).len()))
+        };
+        let send = "sqs:SendMessage";
+        for kept in [
+            of_bytes(BYTES_MAX),
+            policy(vec![statement(&[send]); STATEMENTS_MAX]),
+            policy(vec![statement(&[send; ACTIONS_MAX])]),
+            policy(vec![statement(&["SQS:*"])]),
+        ] {
+            assert!(Policy::parse(&kept).is_ok(), "{kept}");
+        }
+        let (over, invalid) = (ErrorKind::OverLimit, ErrorKind::InvalidParameterValue);
+        for (refused, kind, message) in [
+            (of_bytes(BYTES_MAX + 1), over, "Submitted policy is over max allowed size."),
+            (
+                policy(vec![statement(&[send]); 21]),
+                over,
+                "21 statements were found in the submitted policy, max allowed is 20",
+            ),
+            (
+                policy(vec![statement(&[send; 10])]),
+                over,
+                "10 actions were found in a statement from the submitted policy, max allowed is 7",
+            ),
+            (
+                policy(vec![statement(&[send, "SQS:ChangeMessageVisibilityBatch"])]),
+                invalid,
+                "Value SQS:ChangeMessageVisibilityBatch for parameter ActionName is invalid. Reason: \
+                 Please refer to the appropriate WSDL for a list of valid actions.",
+            ),
+        ] {
+            assert_eq!(Policy::parse(&refused).unwrap_err(), SqsError::new(kind, message), "{refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_was_accepted_before_there_were_quotas_is_accepted_again() {
+        let statement = r#"{"Effect":"Allow","Principal":"*","Action":"sqs:SendMessageBatch"}"#;
+        let policy = format!(r#"{{"Statement":[{}]}}"#, [statement; 21].join(","));
+        assert_eq!(Policy::parse(&policy).unwrap_err().kind, ErrorKind::OverLimit);
+        let again = repeatable::scope_again(0, 1, 0, async { Policy::parse(&policy) }).await;
+        assert_eq!(again.unwrap().text(), policy);
+    }
+
+    #[test]
+    fn statements_are_taken_out_of_a_policy_that_has_too_many() {
+        let statements = (0..22).map(|sid: usize| {
+            let sid = sid.to_string();
+            json!({ "Sid": sid, "Effect": "Allow", "Principal": "*", "Action": "sqs:*" })
+        });
+        let statements: Vec<Value> = statements.collect();
+        let old = Policy::read(&json!({ "Statement": statements }).to_string()).unwrap();
+        let left = Policy::without_permission(Some(&old), "3").unwrap().unwrap();
+        assert_eq!(left.document().unwrap().statement.len(), 21);
+        let actions = ["SendMessage".to_owned()];
+        let accounts = [ACCOUNT.to_owned()];
+        let more = Permission { label: "more", account_ids: &accounts, actions: &actions, queue_arn: ARN };
+        let refused = Policy::with_permission(Some(&left), &more).unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::OverLimit);
     }
 
     #[test]

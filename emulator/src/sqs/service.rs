@@ -58,12 +58,12 @@ pub enum Codec {
 }
 
 impl Sqs {
-    /// Must be called within a tokio runtime: the depth of the queues is sampled in the background, for as long as a
-    /// clone of this value lives.
+    /// Must be called within a tokio runtime: the queues are sampled in the background, for as long as a clone of
+    /// this value lives.
     #[must_use]
     pub fn start(settings: crate::settings::Settings) -> Self {
         let account = Arc::new(Account::new(settings));
-        tokio::spawn(super::measure::sample_depths(Arc::downgrade(&account)));
+        tokio::spawn(super::measure::sample_queues(Arc::downgrade(&account)));
         tokio::spawn(super::restore::keep_small(Arc::downgrade(&account)));
         Self { account }
     }
@@ -228,7 +228,19 @@ pub fn permitted_queue(
     url: Option<&str>,
     action: &str,
 ) -> Result<Arc<QueueHandle>, SqsError> {
-    let queue = account.by_url(url.ok_or_else(|| SqsError::missing("QueueUrl"))?)?;
+    permitted(account, account.by_url(url.ok_or_else(|| SqsError::missing("QueueUrl"))?)?, action)
+}
+
+/// The queue that a call names, unless its policy denies the action.
+///
+/// # Errors
+/// `AccessDenied`.
+pub fn permitted(
+    account: &Account,
+    queue: Arc<QueueHandle>,
+    action: &str,
+) -> Result<Arc<QueueHandle>, SqsError> {
+    queue.touch();
     check_policy(account, &queue, action)?;
     Ok(queue)
 }

@@ -12,6 +12,7 @@ use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, Service as _};
 
 mod batches;
+mod measured;
 mod moves;
 mod polls;
 
@@ -97,6 +98,20 @@ impl Fixture {
     async fn receive(&self, url: &str) -> Vec<Value> {
         let input = json!({ "QueueUrl": url, "MaxNumberOfMessages": 10, "AttributeNames": ["All"], "MessageAttributeNames": ["All"] });
         self.ok("ReceiveMessage", input).await["Messages"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Denies one action to everybody.
+    async fn deny(&self, url: &str, action: &str) {
+        let policy = json!({ "Statement": [
+            { "Effect": "Deny", "Principal": "*", "Action": format!("sqs:{action}"), "Resource": "*" },
+        ] });
+        let attributes = json!({ "Policy": policy.to_string() });
+        self.ok("SetQueueAttributes", json!({ "QueueUrl": url, "Attributes": attributes })).await;
+    }
+
+    async fn deny_nothing(&self, url: &str) {
+        let attributes = json!({ "Policy": "" });
+        self.ok("SetQueueAttributes", json!({ "QueueUrl": url, "Attributes": attributes })).await;
     }
 
     async fn attribute(&self, url: &str, name: &str) -> Option<String> {
@@ -464,6 +479,62 @@ async fn a_queue_policy_that_denies_is_obeyed_until_it_expires() {
     assert!(sqs.receive(&url).await.is_empty());
     sqs.advance(10);
     sqs.ok("SendMessage", send).await;
+}
+
+#[tokio::test]
+async fn the_url_of_a_queue_is_not_told_where_its_policy_denies_it() {
+    let sqs = Fixture::new();
+    let url = sqs.queue("q", json!({})).await;
+    let name = json!({ "QueueName": "q" });
+    assert_eq!(sqs.ok("GetQueueUrl", name.clone()).await, json!({ "QueueUrl": url }));
+    sqs.deny(&url, "GetQueueUrl").await;
+    let (status, code, _) = sqs.refused("GetQueueUrl", name.clone()).await;
+    assert_eq!((status, code.as_str()), (403, "AccessDenied;Sender"));
+    sqs.deny_nothing(&url).await;
+    sqs.ok("GetQueueUrl", name).await;
+}
+
+#[tokio::test]
+async fn a_policy_beyond_the_quotas_is_refused_wherever_it_is_set() {
+    let sqs = Fixture::new();
+    let url = sqs.queue("q", json!({})).await;
+    let actions = |count: usize| {
+        let actions = vec!["sqs:SendMessage"; count];
+        let statement = json!({ "Effect": "Allow", "Principal": "*", "Action": actions, "Resource": "*" });
+        json!({ "Policy": json!({ "Statement": [statement] }).to_string() })
+    };
+    let message = "8 actions were found in a statement from the submitted policy, max allowed is 7";
+    let over = (403, "OverLimit;Sender".to_owned(), message.to_owned());
+    let set = |count: usize| json!({ "QueueUrl": url, "Attributes": actions(count) });
+    assert_eq!(sqs.refused("SetQueueAttributes", set(8)).await, over);
+    assert_eq!(sqs.attribute(&url, "Policy").await, None);
+    sqs.ok("SetQueueAttributes", set(7)).await;
+    let create = json!({ "QueueName": "other", "Attributes": actions(8) });
+    assert_eq!(sqs.refused("CreateQueue", create).await, over);
+    let add = json!({
+        "QueueUrl": url, "Label": "l", "AWSAccountIds": ["123456789012"], "Actions": ["SendMessageBatch"],
+    });
+    let message = "Value SQS:SendMessageBatch for parameter ActionName is invalid. Reason: Please refer to \
+                   the appropriate WSDL for a list of valid actions.";
+    let invalid = (400, "InvalidParameterValue;Sender".to_owned(), message.to_owned());
+    assert_eq!(sqs.refused("AddPermission", add).await, invalid);
+}
+
+#[tokio::test]
+async fn a_queue_is_named_by_its_url_or_by_its_bare_name() {
+    let sqs = Fixture::new();
+    let url = sqs.queue("q", json!({})).await;
+    sqs.send("q", "x").await;
+    assert_eq!(sqs.receive(&url).await.len(), 1);
+    let send = |name: &str| json!({ "QueueUrl": name, "MessageBody": "x" });
+    for (name, expected) in [
+        ("none", "AWS.SimpleQueueService.NonExistentQueue;Sender"),
+        ("http://127.0.0.1:4566/999999999999/q", "AWS.SimpleQueueService.NonExistentQueue;Sender"),
+        ("", "InvalidAddress;Sender"),
+    ] {
+        let (status, code, _) = sqs.refused("SendMessage", send(name)).await;
+        assert_eq!((status, code.as_str()), (400, expected), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -2,10 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{Need, Place, form_value, target};
+use crate::sqs::moves::ACTIONS_ON_SOURCE;
 use crate::wire::AwsRequest;
 
 const SEND: &str = "sqs:SendMessage";
@@ -20,6 +21,15 @@ struct Names {
     source_arn: Option<String>,
     destination_arn: Option<String>,
     task_handle: Option<String>,
+    /// Whether the queue is given tags.
+    #[serde(rename = "Tags", alias = "tags", deserialize_with = "is_filled")]
+    has_tags: bool,
+}
+
+/// What is no map is nobody's tags: the names beside it are read all the same.
+fn is_filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let tags = Value::deserialize(deserializer)?;
+    Ok(tags.as_object().is_some_and(|tags| !tags.is_empty()))
 }
 
 pub(super) fn needs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
@@ -34,6 +44,10 @@ pub(super) fn needs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         "DeleteMessage" | "DeleteMessageBatch" => "sqs:DeleteMessage",
         "ChangeMessageVisibility" | "ChangeMessageVisibilityBatch" => "sqs:ChangeMessageVisibility",
         "GetQueueAttributes" => "sqs:GetQueueAttributes",
+        "CreateQueue" if names.has_tags => {
+            let made = queue(&names);
+            return vec![Need::new("sqs:CreateQueue", made.clone()), Need::new("sqs:TagQueue", made)];
+        }
         "StartMessageMoveTask" => return moving(&names),
         "CancelMessageMoveTask" => {
             let source = names.task_handle.as_deref().and_then(source_of);
@@ -61,8 +75,15 @@ fn read(request: &AwsRequest) -> Option<(String, Names)> {
         source_arn: form_value(request, "SourceArn"),
         destination_arn: form_value(request, "DestinationArn"),
         task_handle: form_value(request, "TaskHandle"),
+        has_tags: action == "CreateQueue" && has_tag(request),
     };
     Some((action, names))
+}
+
+/// A form's tags are numbered, and the service takes any number.
+fn has_tag(request: &AwsRequest) -> bool {
+    let body = std::str::from_utf8(&request.body).unwrap_or_default();
+    request.query.split('&').chain(body.split('&')).any(|pair| pair.starts_with("Tag."))
 }
 
 /// The queue that a move task takes from: its handle says so.
@@ -75,8 +96,8 @@ fn source_of(task_handle: &str) -> Option<String> {
 /// sqs:SendMessage of the destination queue".
 fn moving(names: &Names) -> Vec<Need> {
     let source = names.source_arn.clone().unwrap_or_default();
-    let of_source = [START_MOVE, "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
-    let mut all: Vec<Need> = of_source.into_iter().map(|action| Need::new(action, source.clone())).collect();
+    let of_source = ACTIONS_ON_SOURCE.into_iter().map(|action| format!("sqs:{action}"));
+    let mut all: Vec<Need> = of_source.map(|action| Need::new(action, source.clone())).collect();
     all.extend(names.destination_arn.clone().map(sending_to));
     all
 }

@@ -91,6 +91,11 @@ async fn what_names_no_task_no_queue_or_no_rate_is_refused() {
         ),
         (
             "StartMessageMoveTask",
+            start("DestinationArn", json!(arn("dead"))),
+            (400, invalid, "Source queue arn and destination queue arn cannot be the same."),
+        ),
+        (
+            "StartMessageMoveTask",
             rate(0),
             (
                 400,
@@ -142,6 +147,56 @@ async fn a_task_fails_at_a_message_that_has_nowhere_to_go_and_leaves_it_where_it
     assert_eq!((&task["Status"], &task["ApproximateNumberOfMessagesMoved"]), (&json!("FAILED"), &json!(1)));
     assert_eq!(task["FailureReason"], "AWS.SimpleQueueService.NonExistentQueue");
     assert_eq!(visible(&sqs, &dead).await, "1");
+}
+
+#[tokio::test]
+async fn a_task_is_started_listed_and_cancelled_only_where_no_policy_denies_it() {
+    let sqs = Fixture::new();
+    let (work, dead) = sqs.pair(1).await;
+    for body in ["a", "b"] {
+        sqs.send(&dead, body).await;
+    }
+    for (url, action) in [
+        (&dead, "StartMessageMoveTask"),
+        (&dead, "ReceiveMessage"),
+        (&dead, "DeleteMessage"),
+        (&dead, "GetQueueAttributes"),
+        (&work, "SendMessage"),
+    ] {
+        sqs.deny(url, action).await;
+        for start in [json!({ "SourceArn": arn("dead") }), to_work_one_a_second()] {
+            let (status, code, _) = sqs.refused("StartMessageMoveTask", start).await;
+            assert_eq!((status, code.as_str()), (403, "AccessDenied;Sender"), "{action}");
+        }
+        sqs.deny_nothing(url).await;
+    }
+    let started = sqs.ok("StartMessageMoveTask", to_work_one_a_second()).await;
+    for (operation, input) in [
+        ("ListMessageMoveTasks", json!({ "SourceArn": arn("dead") })),
+        ("CancelMessageMoveTask", json!({ "TaskHandle": started["TaskHandle"] })),
+    ] {
+        sqs.deny(&dead, operation).await;
+        assert_eq!(sqs.refused(operation, input.clone()).await.1, "AccessDenied;Sender", "{operation}");
+        sqs.deny_nothing(&dead).await;
+        sqs.ok(operation, input).await;
+    }
+}
+
+#[tokio::test]
+async fn a_task_fails_after_36_hours_and_leaves_what_it_has_not_moved() {
+    let sqs = Fixture::new();
+    let (_, dead) = sqs.pair(1).await;
+    for body in ["a", "b", "c"] {
+        sqs.send(&dead, body).await;
+    }
+    sqs.ok("StartMessageMoveTask", to_work_one_a_second()).await;
+    sqs.rest().await;
+    assert_eq!(latest(&sqs).await["Status"], "RUNNING");
+    sqs.advance(36 * 3_600);
+    sqs.rest().await;
+    let task = latest(&sqs).await;
+    assert_eq!((&task["Status"], &task["ApproximateNumberOfMessagesMoved"]), (&json!("FAILED"), &json!(1)));
+    assert_eq!(visible(&sqs, &dead).await, "2");
 }
 
 #[tokio::test]
