@@ -6,6 +6,7 @@
 mod answer;
 mod bucket;
 mod capacity;
+mod changes;
 mod control;
 mod decode;
 mod described;
@@ -85,9 +86,8 @@ impl EngineClock for EngineTime {
         u64::try_from(self.0.now_ms() / 1000).unwrap_or(0)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds since the epoch fit 2^53 for 280,000 years")]
     fn now_unix_secs_f64(&self) -> f64 {
-        self.0.now_ms() as f64 / 1000.0
+        answer::seconds(self.0.now_ms())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Answers on the wire.
 
+use std::fmt::Display;
+
 use dynoxide::DynoxideError;
 use http::StatusCode;
 use serde_json::json;
@@ -42,6 +44,12 @@ impl Failure {
     pub(super) fn unknown(target: &str) -> Self {
         tracing::warn!(aws.service = "dynamodb", aws.target = %target, "the operation is not emulated");
         Self::NotEmulated(target.to_owned())
+    }
+
+    /// A parameter that cannot have its value, in DynamoDB's words.
+    pub(super) fn invalid_value(why: impl Display) -> Self {
+        let message = format!("One or more parameter values were invalid: {why}");
+        DynoxideError::ValidationException(message).into()
     }
 
     pub(super) fn unreadable() -> Self {
@@ -90,6 +98,12 @@ impl Failure {
             }
         }
     }
+}
+
+/// A moment as DynamoDB writes it.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since the epoch fit 2^53 for 280,000 years")]
+pub(super) fn seconds(at_ms: i64) -> f64 {
+    at_ms as f64 / 1e3
 }
 
 pub(super) fn succeeded(body: String) -> AwsResponse {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Account;
-use super::answer::Failure;
+use super::answer::{Failure, seconds};
 use super::decode::{decode, table_of};
 use super::described::Beside;
 use super::index_caps::IndexCaps;
@@ -25,6 +25,9 @@ type Outcome = Result<String, Failure>;
 
 /// AWS's default and maximum.
 const RECOVERY_DAYS_MAX: u32 = 35;
+
+/// AWS quota. "DynamoDB counts whitespaces when calculating the size of a policy against this limit."
+const POLICY_BYTES_MAX: usize = 20 * 1024;
 
 /// Beside the tables in a data directory.
 const FILE: &str = "tables.json";
@@ -72,10 +75,14 @@ impl Control {
         })
     }
 
+    fn of_table(&self, name: &str) -> Beside {
+        self.beside.get(name).cloned().unwrap_or_default()
+    }
+
     /// What is known of a table, as it is described, with what is asked for now.
     pub(super) fn keep(&mut self, asked: Beside, table: &Map<String, Value>) -> Result<Beside, Failure> {
         let name = table.get("TableName").and_then(Value::as_str).unwrap_or_default();
-        let before = self.beside.get(name).cloned().unwrap_or_default();
+        let before = self.of_table(name);
         let kept = before.clone().changed(asked, table);
         if kept != before {
             self.beside.insert(name.to_owned(), kept.clone());
@@ -129,6 +136,19 @@ struct Document {
     revision: String,
 }
 
+impl ResourcePolicy {
+    /// As a caller gives it, with a revision of its own.
+    fn asked(document: String) -> Result<Self, Failure> {
+        if document.len() > POLICY_BYTES_MAX {
+            return Err(Failure::invalid_value(format_args!(
+                "Maximum policy size of {POLICY_BYTES_MAX} bytes exceeded"
+            )));
+        }
+        Self::try_from(Document { document, revision: Uuid::new_v4().to_string() })
+            .map_err(|error| Failure::invalid_value(format_args!("Invalid policy document: {error}")))
+    }
+}
+
 impl From<ResourcePolicy> for Document {
     fn from(policy: ResourcePolicy) -> Self {
         Self { document: policy.document, revision: policy.revision }
@@ -180,6 +200,13 @@ struct TableOnly {
     table_name: String,
 }
 
+/// What the engine does not know of a table that is made.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NewTable {
+    resource_policy: Option<String>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct PolicyRequest {
@@ -198,12 +225,28 @@ impl Account {
             "PutResourcePolicy" => self.put_policy(decode(operation, body)?),
             "GetResourcePolicy" => self.get_policy(&decode(operation, body)?),
             "DeleteResourcePolicy" => self.delete_policy(&decode(operation, body)?),
-            _ => {
-                let answer = self.call_engine(operation, &self.names.to_engine(body))?;
-                self.after_engine(operation, body)?;
-                Ok(self.names.to_caller(&answer).into_owned())
-            }
+            "CreateTable" => self.create_table(operation, body),
+            _ => self.in_engine(operation, body),
         }
+    }
+
+    /// "When you attach a resource-based policy while creating a table, the policy application is strongly consistent."
+    fn create_table(&self, operation: &str, body: &str) -> Outcome {
+        let asked: NewTable = decode(operation, body)?;
+        let policy = asked.resource_policy.map(ResourcePolicy::asked).transpose()?;
+        let answer = self.in_engine(operation, body)?;
+        if let (Some(policy), Some(table)) = (policy, table_of(body)) {
+            let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+            control.policies.insert(self.names.table_arn(self.names.bare(&table)), policy);
+            control.save()?;
+        }
+        Ok(answer)
+    }
+
+    fn in_engine(&self, operation: &str, body: &str) -> Outcome {
+        let answer = self.call_engine(operation, &self.names.to_engine(body))?;
+        self.after_engine(operation, body)?;
+        Ok(self.names.to_caller(&answer).into_owned())
     }
 
     fn call_engine(&self, operation: &str, body: &str) -> Outcome {
@@ -250,11 +293,14 @@ impl Account {
         Ok(())
     }
 
+    /// What is known of a table beside the engine.
+    pub(super) fn beside(&self, table: &str) -> Beside {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner).of_table(table)
+    }
+
     fn configure_throttle(&self, table_name: String) -> dynoxide::Result<()> {
         let mut table = self.describe(table_name)?;
-        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-        let beside = control.beside.get(&table.table_name).cloned().unwrap_or_default();
-        drop(control);
+        let beside = self.beside(&table.table_name);
         beside.units.describe(&mut table);
         self.throttle.configure(&table, &beside);
         Ok(())
@@ -333,18 +379,14 @@ impl Account {
 
     fn put_policy(&self, request: PolicyRequest) -> Outcome {
         self.policy_table(&request.resource_arn)?;
-        let document = request.policy.unwrap_or_default();
-        let rules = Policy::parse(&document, Kind::Resource).map_err(|error| {
-            let message = format!("Resource-based policy is not valid: {error}");
-            Failure::from(DynoxideError::ValidationException(message))
-        })?;
+        let mut policy = ResourcePolicy::asked(request.policy.unwrap_or_default())?;
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let current = control.policies.get(&request.resource_arn);
         check_revision(current, request.expected_revision_id.as_deref())?;
-        let revision = current
-            .filter(|policy| policy.document == document)
-            .map_or_else(|| Uuid::new_v4().to_string(), |policy| policy.revision.clone());
-        let policy = ResourcePolicy { document, revision: revision.clone(), rules: Arc::new(rules) };
+        if let Some(current) = current.filter(|current| current.document == policy.document) {
+            policy.revision.clone_from(&current.revision);
+        }
+        let revision = policy.revision.clone();
         control.policies.insert(request.resource_arn, policy);
         control.save()?;
         Ok(json!({ "RevisionId": revision }).to_string())
@@ -388,15 +430,14 @@ fn no_policy() -> Failure {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "milliseconds since the epoch fit 2^53 for 280,000 years")]
 fn describe_recovery(recovery: Option<Recovery>, now_ms: i64) -> Value {
     match recovery {
         None => json!({"PointInTimeRecoveryStatus": "DISABLED"}),
         Some(recovery) => json!({
             "PointInTimeRecoveryStatus": "ENABLED",
             "RecoveryPeriodInDays": recovery.days,
-            "EarliestRestorableDateTime": recovery.enabled_at_ms as f64 / 1e3,
-            "LatestRestorableDateTime": now_ms as f64 / 1e3,
+            "EarliestRestorableDateTime": seconds(recovery.enabled_at_ms),
+            "LatestRestorableDateTime": seconds(now_ms),
         }),
     }
 }

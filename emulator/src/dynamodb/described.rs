@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::Account;
 use super::answer::Failure;
+use super::changes::Changes;
 use super::decode::decode;
 use super::encryption::Encryption;
 use super::index_caps::IndexCaps;
@@ -19,8 +20,11 @@ use super::index_units::IndexUnits;
 use super::warm::Warm;
 
 /// The billing mode of tables without provisioned throughput.
-const ON_DEMAND: &str = "PAY_PER_REQUEST";
+pub(super) const ON_DEMAND: &str = "PAY_PER_REQUEST";
 const PROVISIONED: &str = "PROVISIONED";
+
+/// Members of an update that may change throughput or its mode.
+const OF_THROUGHPUT: [&str; 3] = ["BillingMode", "ProvisionedThroughput", "GlobalSecondaryIndexUpdates"];
 
 /// Members of an index's update that the engine does not know.
 const BESIDE_ENGINE: [&str; 2] = ["WarmThroughput", "OnDemandThroughput"];
@@ -33,6 +37,7 @@ pub(super) struct Beside {
     pub(super) caps: IndexCaps,
     pub(super) units: IndexUnits,
     encryption: Encryption,
+    changes: Changes,
 }
 
 impl Beside {
@@ -43,11 +48,13 @@ impl Beside {
             caps: self.caps.changed(asked.caps, table),
             units: self.units.changed(asked.units, table),
             encryption: self.encryption.changed(asked.encryption),
+            changes: self.changes.changed(asked.changes, table),
         }
     }
 
-    fn show(&self, table: &mut Map<String, Value>, is_new: bool) {
+    fn show(&self, table: &mut Map<String, Value>, is_new: bool, now_ms: i64) {
         self.units.show(table);
+        self.changes.show(table, now_ms);
         self.warm.show(table, is_new);
         self.caps.show(table);
         self.encryption.show(table);
@@ -73,9 +80,9 @@ impl Account {
         const OPERATION: &str = "UpdateTable";
         const MEMBER: &str = "TableDescription";
         let request: Value = serde_json::from_str(body).unwrap_or_default();
-        let asked = self.asked(OPERATION, &request)?;
+        let mut asked = self.asked(OPERATION, &request)?;
         self.check_indexes(&request)?;
-        self.check_units(&request, &asked.units)?;
+        asked.changes = self.counted(&request, &asked.units)?;
         let answer = match for_engine(&request) {
             Some(rest) => self.database.update_table(decode(OPERATION, &rest.to_string())?)?,
             None => {
@@ -96,7 +103,7 @@ impl Account {
         let mut answer = serde_json::to_value(answer).map_err(|_| Failure::internal())?;
         if let Some(table) = answer.get_mut(member).and_then(Value::as_object_mut) {
             let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-            control.keep(asked, table)?.show(table, is_new);
+            control.keep(asked, table)?.show(table, is_new, self.settings.clock.now_ms());
         }
         Ok(answer.to_string())
     }
@@ -113,6 +120,7 @@ impl Account {
             caps: IndexCaps::asked(request)?,
             units: IndexUnits::asked(request),
             encryption: Encryption::asked(request)?,
+            changes: Changes::default(),
         };
         if asked.caps.is_empty() {
             return Ok(asked);
@@ -130,17 +138,23 @@ impl Account {
         Ok(asked)
     }
 
-    /// To the engine an index may be left without throughput when its table gets some.
-    fn check_units(&self, request: &Value, asked: &IndexUnits) -> Result<(), Failure> {
-        if request["BillingMode"] != PROVISIONED {
-            return Ok(());
+    /// What of a change of throughput counts, refused when there was too much of it or some is missing.
+    fn counted(&self, request: &Value, asked: &IndexUnits) -> Result<Changes, Failure> {
+        if OF_THROUGHPUT.iter().all(|member| request[*member].is_null()) {
+            return Ok(Changes::default());
         }
         // What is wrong with the name is for the engine to say.
         let table = self.describe(request["TableName"].as_str().unwrap_or_default().to_owned());
-        match table {
-            Ok(table) if is_table_on_demand(&table) => asked.check_all_of(&table),
-            _ => Ok(()),
+        let Ok(mut table) = table else { return Ok(Changes::default()) };
+        // To the engine an index may be left without throughput when its table gets some.
+        if request["BillingMode"] == PROVISIONED && is_table_on_demand(&table) {
+            asked.check_all_of(&table)?;
         }
+        let known = self.beside(&table.table_name);
+        known.units.describe(&mut table);
+        let changes = Changes::asked(request, &table, self.settings.clock.now_ms());
+        known.changes.check(&changes)?;
+        Ok(changes)
     }
 
     /// The engine does not see the updates that are not for it.

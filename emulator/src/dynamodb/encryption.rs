@@ -37,9 +37,8 @@ impl Encryption {
         let asked = Specification::deserialize(asked)
             .map_err(|error| DynoxideError::SerializationException(error.to_string()))?;
         if asked.key.is_some() && !asked.enabled {
-            let message = "One or more parameter values were invalid: SSESpecification KMSMasterKeyId cannot be specified \
-                           when SSE is disabled";
-            return Err(DynoxideError::ValidationException(message.to_owned()).into());
+            let why = "SSESpecification KMSMasterKeyId cannot be specified when SSE is disabled";
+            return Err(Failure::invalid_value(why));
         }
         Ok(Self(Some(asked)))
     }

@@ -48,12 +48,12 @@ impl IndexCaps {
             ];
             for (member, units) in members.into_iter().filter_map(|(member, units)| Some((member, units?))) {
                 if !will_be_on_demand {
-                    return Err(invalid(format!(
+                    return Err(Failure::invalid_value(format_args!(
                         "{member} for OnDemandThroughput cannot be specified when the table BillingMode is PROVISIONED"
                     )));
                 }
                 if units < 1 && (is_new || units != NO_CAP) {
-                    return Err(invalid(format!(
+                    return Err(Failure::invalid_value(format_args!(
                         "Requested {member} for OnDemandThroughput for index {index} is outside of valid range"
                     )));
                 }
@@ -90,8 +90,4 @@ impl IndexCaps {
 
 fn merged(before: Option<i64>, asked: Option<i64>) -> Option<i64> {
     asked.or(before).filter(|units| *units != NO_CAP)
-}
-
-fn invalid(what: String) -> Failure {
-    DynoxideError::ValidationException(format!("One or more parameter values were invalid: {what}")).into()
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use dynoxide::DynoxideError;
 use dynoxide::actions::TableDescription;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -38,11 +37,10 @@ impl IndexUnits {
         let mut indexes = table.global_secondary_indexes.iter().flatten();
         match indexes.find(|index| !self.0.contains_key(&index.index_name)) {
             None => Ok(()),
-            Some(index) => Err(DynoxideError::ValidationException(format!(
-                "One or more parameter values were invalid: ProvisionedThroughput must be specified for index: {}",
+            Some(index) => Err(Failure::invalid_value(format_args!(
+                "ProvisionedThroughput must be specified for index: {}",
                 index.index_name
-            ))
-            .into()),
+            ))),
         }
     }
 

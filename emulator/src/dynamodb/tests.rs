@@ -1,5 +1,6 @@
 //! What stands around the engine, as a caller meets it, on a clock that is moved by hand.
 
+mod changes;
 mod hot;
 mod scaled;
 
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::iam::{Ask, Caller, Context, Verdict};
 use crate::metrics::MetricId;
 
 const START_MS: i64 = 1_700_000_000_000;
@@ -597,8 +599,12 @@ fn what_an_older_version_kept_of_tables_is_still_read() {
     let now = kept(&older.to_string());
     assert_eq!(now["tasks"]["caps"]["by-owner"], caps, "{now}");
     assert_eq!(now["tasks"]["units"]["by-owner"], units, "{now}");
-    // What is written now is read again.
-    assert_eq!(kept(&json!({"recovery": {}, "policies": {}, "beside": now}).to_string()), now);
+    // What is written now is read again, and so is what was written when no changes were counted.
+    let again = |beside: &Value| kept(&json!({"recovery": {}, "policies": {}, "beside": beside}).to_string());
+    assert_eq!(again(&now), now);
+    let mut before = now.clone();
+    before["tasks"].as_object_mut().unwrap().remove("changes").unwrap();
+    assert_eq!(again(&before), now);
 }
 
 #[tokio::test]
@@ -721,6 +727,71 @@ async fn a_resource_policy_is_put_and_deleted_by_its_revision() {
     assert_eq!(stand.done("DeleteResourcePolicy", missing).await, json!({}), "idempotent");
     let unknown = json!({"ResourceArn": arn.replace("tasks", "none"), "Policy": policy("dynamodb:Query")});
     assert_eq!(stand.refused("PutResourcePolicy", unknown).await.0, "ResourceNotFoundException");
+}
+
+/// A policy that lets nobody read.
+fn unreadable(table_arn: &str) -> String {
+    let statement =
+        json!({"Effect": "Deny", "Principal": "*", "Action": "dynamodb:GetItem", "Resource": table_arn});
+    json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
+}
+
+#[tokio::test]
+async fn a_policy_that_a_table_is_made_with_holds_at_once() {
+    let stand = Stand::start();
+    let arn = "arn:aws:dynamodb:us-east-1:123456789012:table/tasks";
+    let with = |policy: Value| {
+        let mut more = on_demand();
+        more["ResourcePolicy"] = policy;
+        more
+    };
+    let policy = unreadable(arn);
+    stand.table("tasks", with(json!(policy))).await;
+    let found = stand.done("GetResourcePolicy", json!({"ResourceArn": arn})).await;
+    assert_eq!(found["Policy"], json!(policy));
+    assert!(found["RevisionId"].is_string(), "{found}");
+    let rules = stand.tables.policies().policy(arn).unwrap();
+    let ask = Ask { action: "dynamodb:GetItem", resource: arn, context: Context::at(START_MS) };
+    assert_eq!(rules.ask(&ask, &Caller::Root { account_id: "123456789012" }), Verdict::Denies);
+
+    // What is refused leaves no table behind, and no policy on one that is there.
+    let other = json!(unreadable("*"));
+    let (name, _) = stand.refused("CreateTable", definition("tasks", with(other))).await;
+    assert_eq!(name, "ResourceInUseException");
+    assert_eq!(stand.done("GetResourcePolicy", json!({"ResourceArn": arn})).await, found);
+    for (policy, expected) in
+        [(json!("{}"), "ValidationException"), (json!({"Statement": []}), "SerializationException")]
+    {
+        let (name, _) = stand.refused("CreateTable", definition("other", with(policy))).await;
+        assert_eq!(name, expected);
+    }
+    stand.table("other", with(Value::Null)).await;
+    let of_other = json!({"ResourceArn": arn.replace("tasks", "other")});
+    assert_eq!(stand.refused("GetResourcePolicy", of_other).await.0, "PolicyNotFoundException");
+}
+
+#[tokio::test]
+async fn a_policy_has_at_most_20_kilobytes_with_its_white_space() {
+    let stand = Stand::start();
+    let arn = "arn:aws:dynamodb:us-east-1:123456789012:table/tasks";
+    let policy = unreadable(arn);
+    let (most, too_much) = (format!("{policy:<20480}"), format!("{policy:<20481}"));
+    let with = |policy: &str| {
+        let mut more = on_demand();
+        more["ResourcePolicy"] = json!(policy);
+        definition("tasks", more)
+    };
+    let put = |policy: &str| json!({"ResourceArn": arn, "Policy": policy});
+    let is_refused = async |operation: &str, body: Value| {
+        let (name, refused) = stand.refused(operation, body).await;
+        let message =
+            "One or more parameter values were invalid: Maximum policy size of 20480 bytes exceeded";
+        assert_eq!((name.as_str(), &refused["message"]), ("ValidationException", &json!(message)));
+    };
+    is_refused("CreateTable", with(&too_much)).await;
+    stand.done("CreateTable", with(&most)).await;
+    is_refused("PutResourcePolicy", put(&too_much)).await;
+    stand.done("PutResourcePolicy", put(&most)).await;
 }
 
 #[tokio::test]

@@ -263,7 +263,6 @@ impl Throughput {
 /// The throughput of a table.
 #[derive(Debug)]
 struct OfTable {
-    mode: Mode,
     own: Throughput,
     /// Of global secondary indexes, by name: each has a throughput of its own, and none of them uses the table's.
     indexes: BTreeMap<String, Throughput>,
@@ -272,26 +271,30 @@ struct OfTable {
 impl OfTable {
     fn new(table: &TableDescription, beside: &Beside, now_ms: i64) -> Self {
         let is_on_demand = is_table_on_demand(table);
-        let of_index = |index: &GlobalSecondaryIndexDescription| {
-            let name = index.index_name.as_str();
-            let throughput = if is_on_demand {
-                let served = beside.warm.served_on_demand(Some(name));
-                Throughput::on_demand(beside.caps.of(name), served, &index.key_schema, now_ms)
+        let throughput = |index: Option<&str>,
+                          caps: Option<&OnDemandThroughput>,
+                          units: Option<&TableProvisionedThroughputDescription>,
+                          key: &[KeySchemaElement]| {
+            if is_on_demand {
+                Throughput::on_demand(caps, beside.warm.served_on_demand(index), key, now_ms)
             } else {
-                Throughput::provisioned(index.provisioned_throughput.as_ref(), &index.key_schema, now_ms)
-            };
-            (name.to_owned(), throughput)
+                Throughput::provisioned(units, key, now_ms)
+            }
         };
-        let indexes = table.global_secondary_indexes.iter().flatten().map(of_index).collect();
-        if is_on_demand {
-            let (caps, served) = (table.on_demand_throughput.as_ref(), beside.warm.served_on_demand(None));
-            let own = Throughput::on_demand(caps, served, &table.key_schema, now_ms);
-            Self { mode: Mode::OnDemand, own, indexes }
-        } else {
-            let own =
-                Throughput::provisioned(table.provisioned_throughput.as_ref(), &table.key_schema, now_ms);
-            Self { mode: Mode::Provisioned, own, indexes }
+        let of_index = |index: &GlobalSecondaryIndexDescription| {
+            let (name, units) = (index.index_name.as_str(), index.provisioned_throughput.as_ref());
+            (name.to_owned(), throughput(Some(name), beside.caps.of(name), units, &index.key_schema))
+        };
+        let (caps, units) = (table.on_demand_throughput.as_ref(), table.provisioned_throughput.as_ref());
+        Self {
+            own: throughput(None, caps, units, &table.key_schema),
+            indexes: table.global_secondary_indexes.iter().flatten().map(of_index).collect(),
         }
+    }
+
+    /// Of the table and all of its indexes: only what is on demand grows.
+    const fn mode(&self) -> Mode {
+        if self.own.scaled.is_some() { Mode::OnDemand } else { Mode::Provisioned }
     }
 
     /// That of the index which is read, if it has one of its own; else the table's.
@@ -426,7 +429,7 @@ impl Throttle {
         let mut places = Places { table: target.table.to_owned(), ..Places::default() };
         let mut tables = self.tables();
         let Some(of_table) = tables.get_mut(target.table) else { return Ok(places) };
-        let mode = of_table.mode;
+        let mode = of_table.mode();
         let (throughput, whose) = of_table.read_or_written(target.index);
         places.own = throughput.partitions.of(target.at);
         if let Whose::Index(index) = whose {
@@ -488,7 +491,7 @@ impl Throttle {
     /// What provisioned tables and indexes have, whether or not anything uses it.
     pub(super) fn measure_provisioned(&self) {
         let tables = self.tables();
-        for (table, of_table) in tables.iter().filter(|(_, of_table)| of_table.mode == Mode::Provisioned) {
+        for (table, of_table) in tables.iter().filter(|(_, of_table)| of_table.mode() == Mode::Provisioned) {
             self.measure_provisioned_of(Target::table(table), &of_table.own.caps);
             for (index, throughput) in &of_table.indexes {
                 self.measure_provisioned_of(Target::index(table, index), &throughput.caps);

@@ -72,11 +72,17 @@ fn named(operation: &str, request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         "ListTables" | "DescribeLimits" | "ListStreams" | "ListBackups" => {
             vec![Need::anywhere(format!("dynamodb:{operation}"))]
         }
+        // "You need to specify the CreateTable and PutResourcePolicy IAM actions for authorizing a user to create a table with a
+        // resource-based policy." Read from the whole body, so that a member of the wrong type elsewhere does not hide it.
+        "CreateTable" if !body(request)["ResourcePolicy"].is_null() => {
+            let table = resource(operation, &names, place, request);
+            vec![Need::new(action(operation), table.clone()), Need::new("dynamodb:PutResourcePolicy", table)]
+        }
         "GetRecords" | "GetShardIterator" | "DescribeStream" => {
             let stream = names.stream_arn.unwrap_or_else(|| place.arn("dynamodb", "table/*/stream/*"));
             vec![Need::new(format!("dynamodb:{operation}"), stream)]
         }
-        _ => vec![Need::new(action(operation), resource(&names, place, request))],
+        _ => vec![Need::new(action(operation), resource(operation, &names, place, request))],
     }
 }
 
@@ -93,8 +99,11 @@ fn action(operation: &str) -> std::borrow::Cow<'static, str> {
     }
 }
 
-fn resource(names: &Names, place: Place<'_>, request: &AwsRequest) -> String {
-    if let Some(arn) = &names.resource_arn {
+/// A member that the operation does not read must not decide what is asked for.
+fn resource(operation: &str, names: &Names, place: Place<'_>, request: &AwsRequest) -> String {
+    // The operations on tags and on policies.
+    let is_named_by_arn = operation.ends_with("Resource") || operation.ends_with("ResourcePolicy");
+    if let Some(arn) = names.resource_arn.as_ref().filter(|_| is_named_by_arn) {
         return arn.clone();
     }
     let table = names.table_name.clone().unwrap_or_else(|| {
@@ -102,7 +111,8 @@ fn resource(names: &Names, place: Place<'_>, request: &AwsRequest) -> String {
         body(request)["TableName"].as_str().unwrap_or_default().to_owned()
     });
     let table = table_arn(place, &table);
-    match &names.index_name {
+    let is_of_index = matches!(operation, "Query" | "Scan") || operation.ends_with("ContributorInsights");
+    match names.index_name.as_ref().filter(|_| is_of_index) {
         Some(index) => format!("{table}/index/{index}"),
         None => table,
     }
