@@ -489,6 +489,7 @@ fn lambda_answers_anything_on_any_path() {
         "event-source-mappings",
         "tags",
         "event-invoke-config",
+        "list",
         "arn:aws:lambda:us-east-1:123456789012:function:f",
         "?Qualifier=1",
         "?MaxItems=x",

@@ -16,8 +16,12 @@ mod functions;
 mod limits;
 #[path = "functions/logs.rs"]
 mod logs;
+#[cfg(target_os = "linux")]
+#[path = "functions/reports.rs"]
+mod reports;
 
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{InvocationType, LogType, ThrottleReason};
 use base64::Engine;
@@ -25,7 +29,7 @@ use base64::engine::general_purpose::STANDARD;
 use emulator::clock::Clock;
 use emulator::{Emulator, Options};
 use functions::{Account, body, package_of};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Generous: the machine may be busy. Nothing waits for it unless something is wrong.
 const MEETING_WITHIN: std::time::Duration = std::time::Duration::from_secs(40);
@@ -37,6 +41,14 @@ async fn by_hand() -> Account {
     let options = Options { clock, iam: false, ..Options::default() };
     let account = Account::on(Emulator::start(options).await.unwrap()).await;
     Account { hand: Some(hand), ..account }
+}
+
+/// An invocation, and the end of its log.
+async fn tailed(account: &Account, function: &str, event: Value) -> (InvokeOutput, String) {
+    let call = account.lambda.invoke().function_name(function).log_type(LogType::Tail);
+    let output = call.payload(Blob::new(event.to_string())).send().await.unwrap();
+    let tail = STANDARD.decode(output.log_result().unwrap()).unwrap();
+    (output, String::from_utf8(tail).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,10 +147,6 @@ async fn a_failed_init_is_the_error_of_the_invocation() {
     let exited = account.result("exits", json!({})).await;
     assert_eq!(exited["errorType"], "Runtime.ExitError");
     assert!(exited["errorMessage"].as_str().unwrap().ends_with("Runtime exited with error: exit status 7"));
-    let output = account.lambda.invoke().function_name("exits").log_type(LogType::Tail).send().await.unwrap();
-    let tail = String::from_utf8(STANDARD.decode(output.log_result().unwrap()).unwrap()).unwrap();
-    assert!(tail.starts_with("START RequestId: ") && tail.contains("exit status 7"), "{tail}");
-    assert!(tail.contains("REPORT RequestId: "), "{tail}");
     account.running.shutdown().await;
 }
 
@@ -161,16 +169,7 @@ async fn a_package_without_a_bootstrap_cannot_be_started() {
 async fn the_log_tail_holds_the_lines_of_this_invocation_in_order() {
     let account = Account::start(false).await;
     account.function("f", 60, &[], &[]).await;
-    let output = account
-        .lambda
-        .invoke()
-        .function_name("f")
-        .log_type(LogType::Tail)
-        .payload(Blob::new(json!({"do": "print", "text": "spoken"}).to_string()))
-        .send()
-        .await
-        .unwrap();
-    let tail = String::from_utf8(STANDARD.decode(output.log_result().unwrap()).unwrap()).unwrap();
+    let (_, tail) = tailed(&account, "f", json!({"do": "print", "text": "spoken"})).await;
     let lines: Vec<&str> = tail.lines().collect();
     assert!(lines[0].starts_with("START RequestId: ") && lines[0].ends_with(" Version: $LATEST"), "{tail}");
     assert_eq!(lines[1], "spoken");
@@ -265,7 +264,7 @@ async fn unknown_functions_and_bad_events_are_refused_with_typed_errors() {
 
 /// State letter of a process, as `ps` shows it: `T` is stopped.
 #[cfg(target_os = "linux")]
-fn process_state(pid: &serde_json::Value) -> Option<String> {
+fn process_state(pid: &Value) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in parentheses and may hold anything.
     stat.rsplit_once(") ")?.1.split(' ').next().map(str::to_owned)

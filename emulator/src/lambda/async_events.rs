@@ -8,14 +8,15 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Lambda;
 use super::error::LambdaError;
-use super::event_config::EventConfig;
+use super::event_config::{self, EventConfig};
 use super::exec::timestamp;
-use super::invocation::{self, Finished, Request};
+use super::invocation::{self, Finished, Measure, Request};
 use super::names::FunctionRef;
 use super::permission::action_on;
-use super::store::{Kind, LATEST};
+use super::store::Kind;
 use crate::iam::{Ask, Context, Denied, Signer};
-use crate::sqs::post::post;
+use crate::metrics::Unit;
+use crate::sqs::post::{NotPosted, post};
 
 /// AWS: "1 min before the second attempt, 2 min before the third".
 const RETRY_STEP_MS: i64 = 60_000;
@@ -51,10 +52,10 @@ impl Lambda {
         let unknown = || self.unknown(function);
         let found = store.get(&function.name, self.now_ms()).ok_or_else(unknown)?;
         let version = found.version(function.qualifier.as_deref()).ok_or_else(unknown)?;
-        let key = function.qualifier.clone().unwrap_or_default();
+        let key = event_config::key_of(function);
         Ok(Targets {
-            arn: format!("{}:{}", found.arn, function.qualifier.as_deref().unwrap_or(LATEST)),
-            config: found.event_configs.get(&key).cloned().unwrap_or_default(),
+            arn: format!("{}:{key}", found.arn),
+            config: found.event_configs.get(key).cloned().unwrap_or_default(),
             dead_letter: version.pool.spec.config.dead_letter_target.clone(),
             reserved: found.reserved,
             session: Signer::session(&version.pool.spec.config.role, &function.name),
@@ -68,8 +69,19 @@ pub(crate) fn accept(lambda: &Lambda, request: Request) -> Result<(), LambdaErro
     let slot = Arc::clone(&lambda.inner.async_slots)
         .try_acquire_owned()
         .map_err(|_| LambdaError::throttled("CallerRateLimitExceeded"))?;
+    measure(lambda, &request, "AsyncEventsReceived", 1.0, Unit::Count);
     tokio::spawn(deliver(lambda.clone(), request, slot));
     Ok(())
+}
+
+fn measure(lambda: &Lambda, request: &Request, metric: &str, value: f64, unit: Unit) {
+    Measure::new(&lambda.inner.host.settings, &request.function).everywhere(metric, value, unit);
+}
+
+/// Of every attempt, throttled ones too.
+#[expect(clippy::cast_precision_loss, reason = "no event becomes older than six hours")]
+fn measure_age(lambda: &Lambda, request: &Request, age_ms: i64) {
+    measure(lambda, request, "AsyncEventAge", age_ms as f64, Unit::Milliseconds);
 }
 
 /// Bounded by the event's maximum age and its number of attempts.
@@ -81,12 +93,14 @@ async fn deliver(lambda: Lambda, request: Request, _slot: OwnedSemaphorePermit) 
     loop {
         // A function deleted meanwhile takes its events with it.
         let Ok(targets) = lambda.targets(&request.function) else { return };
-        if clock.now_ms() - accepted_ms > targets.config.age_ms() {
+        let age_ms = clock.now_ms() - accepted_ms;
+        if age_ms > targets.config.age_ms() {
             return give_up(&lambda, &request, &targets, "EventAgeExceeded", attempts, last).await;
         }
         if targets.reserved == Some(0) {
             return give_up(&lambda, &request, &targets, "ZeroReservedConcurrency", attempts, last).await;
         }
+        measure_age(&lambda, &request, age_ms);
         let wait_ms = match lambda.admit(request.clone(), Kind::Asynchronous) {
             Err(_) => {
                 let wait_ms = throttle_wait_ms;
@@ -97,9 +111,9 @@ async fn deliver(lambda: Lambda, request: Request, _slot: OwnedSemaphorePermit) 
                 attempts += 1;
                 let finished = invocation::run(admitted).await;
                 if finished.result.is_ok() {
+                    let Some(to) = targets.config.on_success.as_deref() else { return };
                     let record = record(&lambda, &request, &targets, "Success", attempts, Some(&finished));
-                    let destination = targets.config.on_success.as_deref();
-                    return send(&lambda, &request, &targets, destination, record, None).await;
+                    return send(&lambda, &request, &targets, Letter::record(to, record)).await;
                 }
                 last = Some(finished);
                 if attempts > targets.config.retries() {
@@ -121,13 +135,48 @@ async fn give_up(
     last: Option<Finished>,
 ) {
     tracing::debug!(function.name = %request.function.name, condition, "an asynchronous event was given up");
-    let record = record(lambda, request, targets, condition, attempts, last.as_ref());
-    send(lambda, request, targets, targets.config.on_failure.as_deref(), record, None).await;
-    if let Some(queue) = &targets.dead_letter {
-        let attributes = dead_letter_attributes(request, last.as_ref());
-        let event = String::from_utf8_lossy(&request.payload).into_owned();
-        send(lambda, request, targets, Some(queue), event, Some(attributes)).await;
+    measure(lambda, request, "AsyncEventsDropped", 1.0, Unit::Count);
+    if let Some(to) = &targets.config.on_failure {
+        let record = record(lambda, request, targets, condition, attempts, last.as_ref());
+        send(lambda, request, targets, Letter::record(to, record)).await;
     }
+    if let Some(queue) = &targets.dead_letter {
+        send(lambda, request, targets, Letter::dead(queue, request, last.as_ref())).await;
+    }
+}
+
+/// What Lambda sends of an event that it is done with.
+struct Letter<'a> {
+    to: &'a str,
+    body: String,
+    attributes: Option<Value>,
+    /// What counts the letters of this kind that could not be delivered.
+    failures: &'static str,
+}
+
+impl<'a> Letter<'a> {
+    fn record(to: &'a str, record: String) -> Self {
+        Self { to, body: record, attributes: None, failures: "DestinationDeliveryFailures" }
+    }
+
+    fn dead(to: &'a str, request: &Request, last: Option<&Finished>) -> Self {
+        let body = String::from_utf8_lossy(&request.payload).into_owned();
+        let attributes = Some(dead_letter_attributes(request, last));
+        Self { to, body, attributes, failures: "DeadLetterErrors" }
+    }
+}
+
+/// Why a letter was lost.
+#[derive(Debug, thiserror::Error)]
+enum Undelivered {
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error(transparent)]
+    NotPosted(#[from] NotPosted),
+    #[error(transparent)]
+    Refused(#[from] LambdaError),
+    #[error("there is nothing of this kind here")]
+    NotEmulated,
 }
 
 fn record(
@@ -186,37 +235,33 @@ fn may_send(lambda: &Lambda, targets: &Targets, destination: &str) -> Result<(),
     settings.iam.check(&targets.session, &Ask { action, resource: destination, context })
 }
 
+async fn send(lambda: &Lambda, request: &Request, targets: &Targets, letter: Letter<'_>) {
+    let (to, failures) = (letter.to, letter.failures);
+    if let Err(error) = deliver_letter(lambda, request, targets, letter).await {
+        tracing::warn!(%error, destination = to, "what is left of an event could not be delivered");
+        measure(lambda, request, failures, 1.0, Unit::Count);
+    }
+}
+
 /// To a queue or another function.
-async fn send(
+async fn deliver_letter(
     lambda: &Lambda,
     request: &Request,
     targets: &Targets,
-    destination: Option<&str>,
-    body: String,
-    attributes: Option<Value>,
-) {
-    let Some(arn) = destination else { return };
-    let parts: Vec<&str> = arn.split(':').collect();
-    if let Err(denied) = may_send(lambda, targets, arn) {
-        tracing::warn!(%denied, "a failed event could not be sent to its destination");
-        return;
-    }
-    match parts.as_slice() {
-        ["arn", _, "sqs", ..] => {
-            let Some(sqs) = lambda.inner.peers.sqs.get() else { return };
+    letter: Letter<'_>,
+) -> Result<(), Undelivered> {
+    may_send(lambda, targets, letter.to)?;
+    match letter.to.split(':').nth(2) {
+        Some("sqs") => {
+            let sqs = lambda.inner.peers.sqs.get().ok_or(Undelivered::NotEmulated)?;
             let settings = &lambda.inner.host.settings;
             let trace_id = Some(request.trace_id.as_str());
-            if let Err(error) = post(&**sqs, settings, arn, &body, attributes, trace_id).await {
-                tracing::warn!(%error, destination = arn, "a failed event could not be sent to its queue");
-            }
+            Ok(post(&**sqs, settings, letter.to, &letter.body, letter.attributes, trace_id).await?)
         }
-        ["arn", _, "lambda", ..] => {
-            let Some(function) = FunctionRef::parse(arn) else { return };
-            let request = Request::by_service(function, Bytes::from(body), lambda.now_ms());
-            if let Err(error) = accept(lambda, request) {
-                tracing::warn!(%error, destination = arn, "a destination refused an event");
-            }
+        Some("lambda") => {
+            let function = FunctionRef::parse(letter.to).ok_or(Undelivered::NotEmulated)?;
+            Ok(accept(lambda, Request::by_service(function, Bytes::from(letter.body), lambda.now_ms()))?)
         }
-        _ => tracing::warn!(destination = arn, "the destination is of a kind that is not emulated"),
+        _ => Err(Undelivered::NotEmulated),
     }
 }

@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use super::code::Code;
 use super::error::LambdaError;
 use super::exec::{Pool, Spec};
-use super::input::{checked_architectures, created, updated};
+use super::input::{checked_architectures, created, refuse_unsupported_creation, updated};
 use super::model::{CodeInput, ConfigInput, CreateInput, FunctionConfig, Phase, UpdateCodeInput};
 use super::names::{FunctionRef, is_name};
 use super::rate::InvocationRate;
 use super::router::{Answer, Call, empty, json};
 use super::store::{Function, LATEST, SETTLE_MS, Version};
-use super::{Lambda, permission, publish, tags};
+use super::{Lambda, is_older_call, permission, publish, tags};
 use crate::wire::AwsRequest;
 
 /// AWS default of ListFunctions and ListVersionsByFunction, and its maximum.
@@ -60,6 +60,17 @@ impl Lambda {
             modified_ms: self.now_ms(),
             active_at_ms,
         })
+    }
+
+    /// Another revision for the function, a version or an alias, as each change of it or of its policy gives it.
+    pub(crate) fn renew(&self, found: &mut Function, qualifier: Option<&str>) {
+        // Calls that were made after it may name the revision that it left alone.
+        if is_older_call() {
+            return;
+        }
+        if let Some(revision_id) = found.revision_mut(qualifier, self.now_ms()) {
+            *revision_id = self.new_revision();
+        }
     }
 
     pub(crate) fn missing(&self, function: &FunctionRef) -> LambdaError {
@@ -138,9 +149,7 @@ pub(crate) async fn create(lambda: &Lambda, call: &Call<'_>) -> Answer {
                 "Member must have length less than or equal to 64 and be a function name or ARN",
             )
         })?;
-    if input.package_type.as_deref().is_some_and(|kind| kind != "Zip") {
-        return Err(LambdaError::invalid_parameter("Container images are not supported by the emulator."));
-    }
+    refuse_unsupported_creation(&input)?;
     let config = created(&input.config, input.architectures.as_deref())?;
     let tags = input.tags.clone().unwrap_or_default();
     tags::check(&tags)?;
@@ -163,6 +172,7 @@ pub(crate) async fn create(lambda: &Lambda, call: &Call<'_>) -> Answer {
         next: None,
         versions: BTreeMap::new(),
         last_version: 0,
+        published: None,
         aliases: BTreeMap::new(),
         reserved: None,
         tags,
@@ -319,10 +329,7 @@ pub(crate) fn may_update(found: &Function, now_ms: i64, revision: Option<&str>) 
         }
     }
     if revision.is_some_and(|revision| revision != found.revision_id(now_ms)) {
-        return Err(LambdaError::precondition(
-            "The RevisionId provided does not match the latest RevisionId. \
-             Call the GetFunction/GetAlias API to retrieve the latest RevisionId",
-        ));
+        return Err(LambdaError::stale_revision());
     }
     Ok(())
 }

@@ -56,7 +56,10 @@ impl LambdaError {
         Self::new(413, "RequestEntityTooLargeException", message)
     }
 
-    pub(crate) fn precondition(message: impl Into<String>) -> Self {
+    /// Of functions, versions, aliases and their policies alike.
+    pub(crate) fn stale_revision() -> Self {
+        let message = "The Revision Id provided does not match the latest Revision Id. \
+                       Call the GetFunction/GetAlias API to retrieve the latest Revision Id";
         Self::new(412, "PreconditionFailedException", message)
     }
 

@@ -4,12 +4,14 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Lambda;
-use super::control::on_function;
+use super::control::{on_function, page_size};
 use super::error::LambdaError;
 use super::input::in_range;
+use super::names::FunctionRef;
 use super::permission::check_destination;
 use super::router::{Answer, Call, empty, json, unknown};
+use super::store::{LATEST, Store};
+use super::{Lambda, is_older_call};
 use crate::wire::not_emulated;
 
 /// AWS: two retries and six hours, each the default and the most.
@@ -36,6 +38,11 @@ impl EventConfig {
     }
 }
 
+/// That of the function itself is that of `$LATEST`.
+pub(crate) fn key_of(function: &FunctionRef) -> &str {
+    function.qualifier.as_deref().unwrap_or(LATEST)
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Input {
@@ -57,41 +64,146 @@ struct Destination {
     destination: Option<String>,
 }
 
+impl Input {
+    fn is_empty(&self) -> bool {
+        self.maximum_retry_attempts.is_none()
+            && self.maximum_event_age_in_seconds.is_none()
+            && self.destination_config.is_none()
+    }
+
+    fn destinations(&self) -> impl Iterator<Item = &str> {
+        let both = self.destination_config.iter().flat_map(|given| [&given.on_success, &given.on_failure]);
+        both.flatten().filter_map(|given| given.destination.as_deref())
+    }
+}
+
 pub(crate) fn route(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
     let function = call.function(name)?;
-    let key = function.qualifier.clone().unwrap_or_default();
-    let input: Input = if call.request.method == Method::GET || call.request.method == Method::DELETE {
-        Input::default()
-    } else {
-        call.body()?
-    };
-    on_function(lambda, &function, |found, now_ms| {
-        let arn = format!("{}:{}", found.arn, function.qualifier.as_deref().unwrap_or("$LATEST"));
-        let missing =
-            || LambdaError::not_found(format!("The function {arn} doesn't have an EventInvokeConfig"));
-        let config = match call.request.method {
-            Method::GET => {
-                let config = found.event_configs.get(&key).ok_or_else(missing)?;
-                return Ok(json(StatusCode::OK, &describe(&arn, config)));
-            }
-            Method::DELETE => {
-                found.event_configs.remove(&key).ok_or_else(missing)?;
-                return Ok(empty(StatusCode::NO_CONTENT));
-            }
-            // PUT replaces, POST (UpdateFunctionEventInvokeConfig) changes what is given.
-            Method::PUT => changed(EventConfig::default(), &input, now_ms)?,
-            Method::POST => {
-                changed(found.event_configs.get(&key).cloned().ok_or_else(missing)?, &input, now_ms)?
-            }
-            _ => return unknown(call),
-        };
-        let role = &found.latest.pool.spec.config.role;
-        for destination in [&config.on_success, &config.on_failure].into_iter().flatten() {
-            check_destination(lambda, &function.name, role, destination)?;
-        }
-        found.event_configs.insert(key, config.clone());
-        Ok(json(StatusCode::OK, &describe(&arn, &config)))
+    match call.request.method {
+        Method::GET => get(lambda, &function),
+        Method::DELETE => delete(lambda, &function),
+        Method::PUT | Method::POST => set(lambda, call, &function),
+        _ => unknown(call),
+    }
+}
+
+fn arn_of(lambda: &Lambda, function: &FunctionRef) -> String {
+    format!("{}:{}", lambda.function_arn(&function.name), key_of(function))
+}
+
+fn missing(arn: &str) -> LambdaError {
+    LambdaError::not_found(format!("The function {arn} doesn't have an EventInvokeConfig"))
+}
+
+fn no_function() -> LambdaError {
+    LambdaError::not_found("The function doesn't exist.")
+}
+
+fn get(lambda: &Lambda, function: &FunctionRef) -> Answer {
+    let arn = arn_of(lambda, function);
+    let store = lambda.store();
+    let found = store.functions.get(&function.name);
+    let config =
+        found.and_then(|found| found.event_configs.get(key_of(function))).ok_or_else(|| missing(&arn))?;
+    Ok(json(StatusCode::OK, &describe(&arn, config)))
+}
+
+fn delete(lambda: &Lambda, function: &FunctionRef) -> Answer {
+    let mut store = lambda.store();
+    let found = store.functions.get_mut(&function.name);
+    let removed = found.and_then(|found| found.event_configs.remove(key_of(function)));
+    // `$LATEST` once had a configuration of its own: the first of two calls removes what is one now.
+    if removed.is_none() && !is_older_call() {
+        return Err(missing(&arn_of(lambda, function)));
+    }
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+fn set(lambda: &Lambda, call: &Call<'_>, function: &FunctionRef) -> Answer {
+    let input: Input = call.body()?;
+    if input.is_empty() && !is_older_call() {
+        return Err(LambdaError::invalid_parameter(
+            "You must specify at least one of error handling or destination setting.",
+        ));
+    }
+    let (config, role) = planned(lambda, call, function, &input)?;
+    for destination in [&config.on_success, &config.on_failure].into_iter().flatten() {
+        check_destination(lambda, &function.name, &role, destination)?;
+    }
+    on_function(lambda, function, |found, _| {
+        let shown = describe(&arn_of(lambda, function), &config);
+        found.event_configs.insert(key_of(function).to_owned(), config);
+        Ok(json(StatusCode::OK, &shown))
     })
+}
+
+/// What is to be set, and the role that has to reach the destinations. Whether it may is asked without the store, in
+/// which the policies of functions are looked up.
+fn planned(
+    lambda: &Lambda,
+    call: &Call<'_>,
+    function: &FunctionRef,
+    input: &Input,
+) -> Result<(EventConfig, String), LambdaError> {
+    let now_ms = lambda.now_ms();
+    let mut store = lambda.store();
+    let found = store.get(&function.name, now_ms).ok_or_else(no_function)?;
+    let version = match found.version(function.qualifier.as_deref()) {
+        Some(version) => version,
+        None if is_older_call() => &found.latest,
+        None => return Err(no_function()),
+    };
+    let role = version.pool.spec.config.role.clone();
+    // PUT replaces, POST (UpdateFunctionEventInvokeConfig) changes what is given.
+    let base = match call.request.method {
+        Method::PUT => EventConfig::default(),
+        _ => {
+            let known = found.event_configs.get(key_of(function)).cloned();
+            let known = known.or_else(|| is_older_call().then(EventConfig::default));
+            known.ok_or_else(|| missing(&arn_of(lambda, function)))?
+        }
+    };
+    let config = changed(base, input, now_ms)?;
+    check_functions(&store, function, input)?;
+    Ok((config, role))
+}
+
+/// A function cannot be its own destination, nor one that is not there.
+fn check_functions(store: &Store, function: &FunctionRef, input: &Input) -> Result<(), LambdaError> {
+    if is_older_call() {
+        return Ok(());
+    }
+    for arn in input.destinations().filter(|arn| arn.split(':').nth(2) == Some("lambda")) {
+        let target = FunctionRef::parse(arn).filter(|target| store.functions.contains_key(&target.name));
+        let target = target.ok_or_else(|| {
+            LambdaError::invalid_parameter(format!("The destination ARN {arn} is invalid."))
+        })?;
+        if target.name == function.name {
+            return Err(LambdaError::invalid_parameter(
+                "You can't specify the function as a destination for itself.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn list(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
+    let function = call.function(name)?;
+    let size = page_size(call)?;
+    let after = call.query.get("Marker").map(String::as_str).unwrap_or_default();
+    let store = lambda.store();
+    let found = store.functions.get(&function.name).ok_or_else(no_function)?;
+    let later: Vec<_> = found.event_configs.iter().filter(|(key, _)| key.as_str() > after).collect();
+    let shown: Vec<Value> = later
+        .iter()
+        .take(size)
+        .map(|(key, config)| describe(&format!("{}:{key}", found.arn), config))
+        .collect();
+    let mut out = json!({"FunctionEventInvokeConfigs": shown});
+    if later.len() > size {
+        out["NextMarker"] = json!(later[size - 1].0);
+    }
+    Ok(json(StatusCode::OK, &out))
 }
 
 fn changed(mut config: EventConfig, input: &Input, now_ms: i64) -> Result<EventConfig, LambdaError> {

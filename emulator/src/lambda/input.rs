@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::error::LambdaError;
+use super::is_older_call;
 use super::model::{
-    ConfigInput, EPHEMERAL_DEFAULT_MB, FunctionConfig, Logging, LoggingInput, MEMORY_DEFAULT_MB,
-    TIMEOUT_DEFAULT_SECONDS,
+    ConfigInput, CreateInput, DeadLetterInput, EPHEMERAL_DEFAULT_MB, FunctionConfig, Logging, LoggingInput,
+    MEMORY_DEFAULT_MB, TIMEOUT_DEFAULT_SECONDS,
 };
+use crate::wire::not_emulated;
 
 /// AWS quota: all names and values together.
 const ENVIRONMENT_MAX_BYTES: usize = 4_096;
@@ -70,6 +72,7 @@ pub(crate) fn created(
         tracing_mode: "PassThrough".into(),
         layers: Vec::new(),
         dead_letter_target: None,
+        kms_key_arn: None,
     };
     updated(base, input)
 }
@@ -109,15 +112,37 @@ pub(crate) fn updated(mut base: FunctionConfig, input: &ConfigInput) -> Result<F
         base.layers = checked_layers(layers)?;
     }
     if let Some(dead_letter) = &input.dead_letter_config {
-        base.dead_letter_target = dead_letter.target_arn.clone().filter(|arn| !arn.is_empty());
+        base.dead_letter_target = checked_dead_letters(dead_letter)?;
+    }
+    if let Some(arn) = &input.kms_key_arn {
+        base.kms_key_arn = Some(arn.clone()).filter(|arn| !arn.is_empty());
     }
     Ok(base)
 }
 
+/// What only a new function can be given.
+pub(crate) fn refuse_unsupported_creation(input: &CreateInput) -> Result<(), LambdaError> {
+    if input.package_type.as_deref().is_some_and(|kind| kind != "Zip") {
+        return Err(LambdaError::invalid_parameter("Container images are not supported by the emulator."));
+    }
+    if is_older_call() {
+        return Ok(());
+    }
+    if input.code_signing_config_arn.as_ref().is_some_and(|arn| !arn.is_empty()) {
+        return unsupported("CodeSigningConfigArn");
+    }
+    if input.tenancy_config.is_some() {
+        return unsupported("TenancyConfig");
+    }
+    Ok(())
+}
+
+fn unsupported(what: &str) -> Result<(), LambdaError> {
+    Err(LambdaError::invalid_parameter(format!("{what} is not supported by the emulator.")))
+}
+
 /// What would change how a function runs and is not built is refused, not dropped.
 fn refuse_unsupported(input: &ConfigInput) -> Result<(), LambdaError> {
-    let unsupported =
-        |what: &str| Err(LambdaError::invalid_parameter(format!("{what} is not supported by the emulator.")));
     let in_vpc = |vpc: &serde_json::Value| {
         ["SubnetIds", "SecurityGroupIds"]
             .iter()
@@ -139,7 +164,25 @@ fn refuse_unsupported(input: &ConfigInput) -> Result<(), LambdaError> {
     if input.snap_start.as_ref().is_some_and(|snap| snap["ApplyOn"] == "PublishedVersions") {
         return unsupported("SnapStart");
     }
+    if is_older_call() {
+        return Ok(());
+    }
+    if input.capacity_provider_config.is_some() {
+        return unsupported("CapacityProviderConfig");
+    }
+    if input.durable_config.is_some() {
+        return unsupported("DurableConfig");
+    }
     Ok(())
+}
+
+/// Queues are what there is here.
+fn checked_dead_letters(input: &DeadLetterInput) -> Result<Option<String>, LambdaError> {
+    let Some(arn) = input.target_arn.clone().filter(|arn| !arn.is_empty()) else { return Ok(None) };
+    if arn.split(':').nth(2) == Some("sqs") || is_older_call() {
+        return Ok(Some(arn));
+    }
+    Err(LambdaError::invalid_parameter(not_emulated(&format!("The dead-letter target {arn}"))))
 }
 
 fn check_role(role: &str) -> Result<(), LambdaError> {

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Lambda;
 use super::error::LambdaError;
-use super::exec::{Ending, Idle, InitFailed, InitFailure, Job, Lines, Pool, Report};
+use super::exec::{
+    EXIT_ERROR, Ending, INVALID_ENTRYPOINT, Idle, InitFailed, InitFailure, Initialised, Job, KILLED, Lines,
+    Moment, OUT_OF_MEMORY, Pool, Report, posted_error_type,
+};
 use super::model::Phase;
 use super::names::FunctionRef;
 use super::store::{Kind, LATEST, Running, Store};
+use crate::clock::Clock;
 use crate::metrics::Unit;
 use crate::settings::Settings;
 
@@ -58,7 +61,8 @@ pub(crate) struct Admitted {
 struct Outcome {
     result: Result<Bytes, FunctionError>,
     tail: Option<String>,
-    /// Of the invoke phase alone: the way to an environment and its init phase are not in it.
+    /// Of the invoke phase, with what was initialised as part of it: the way to an environment and its own init phase
+    /// are not in it.
     duration_ms: f64,
 }
 
@@ -91,9 +95,7 @@ impl FunctionError {
     }
 
     fn posted(payload: Bytes, crashed: bool) -> Self {
-        let body: Value = serde_json::from_slice(&payload).unwrap_or_default();
-        let error_type = body["errorType"].as_str().unwrap_or("Runtime.Unknown").to_owned();
-        Self { payload, timed_out: false, error_type, crashed }
+        Self { timed_out: false, error_type: posted_error_type(&payload), crashed, payload }
     }
 }
 
@@ -179,38 +181,39 @@ async fn run_here(admitted: Admitted) -> Finished {
 }
 
 async fn lend(pool: &Arc<Pool>, request: &Request) -> Outcome {
-    let asked_ms = pool.spec.host.settings.clock.now_ms();
+    let asked = Moment::now(&pool.spec.host.settings.clock);
     for _ in 0..LEND_TRIES {
         match pool.acquire().await {
             Ok(idle) => {
-                if let Some(outcome) = serve(pool, idle, request, asked_ms).await {
+                if let Some(outcome) = serve(pool, idle, request, asked).await {
                     return outcome;
                 }
             }
-            Err(failed) => return not_started(pool, failed, request),
+            Err(failed) => return not_started(pool, failed, request, asked),
         }
     }
-    let result = Err(exited(&request.request_id, "Runtime exited without providing a reason"));
+    let result = Err(exited(&request.request_id, "Runtime exited without providing a reason", EXIT_ERROR));
     Outcome { result, tail: None, duration_ms: 0.0 }
 }
 
 /// None when the environment died before it got the event.
-async fn serve(pool: &Pool, idle: Idle, request: &Request, asked_ms: i64) -> Option<Outcome> {
+async fn serve(pool: &Pool, idle: Idle, request: &Request, asked: Moment) -> Option<Outcome> {
     let spec = &pool.spec;
     let clock = &spec.host.settings.clock;
     let environment = idle.environment;
     let lines = &environment.lines;
     let id = request.request_id.as_str();
     let reply = environment.begin(id);
-    if request.tail {
-        lines.begin_tail();
+    let initialised = environment.take_initialised();
+    if initialised.is_some() {
+        // What the init phase wrote comes before START.
+        environment.drain_output();
     }
+    lines.keep_tail(request.tail);
     lines.start(id, &spec.version);
     environment.thaw();
-    // An init phase that was run again while the invocation waited for it is part of its time.
-    let init_again_ms = environment.init_again_ms.filter(|again_ms| asked_ms <= *again_ms);
-    let deadline_ms = init_again_ms.unwrap_or_else(|| clock.now_ms()) + spec.timeout_ms();
-    let started = Instant::now();
+    let (begun, init_ms) = beginning(initialised, asked, clock);
+    let deadline_ms = begun.at_ms + spec.timeout_ms();
     if idle.job.send(job(spec.arn.clone(), request, deadline_ms)).is_err() {
         environment.abandon();
         return None;
@@ -225,10 +228,19 @@ async fn serve(pool: &Pool, idle: Idle, request: &Request, asked_ms: i64) -> Opt
     }
     environment.drain_output();
     let result = outcome(lines, id, ending, spec.config.timeout_seconds);
-    let duration_ms = started.elapsed().as_secs_f64() * 1_000.0;
-    let (init_ms, used_mb) = (environment.take_init_ms(), environment.memory_peak_mb());
+    let (duration_ms, used_mb) = (begun.elapsed_ms(), environment.memory_peak_mb());
     lines.report(&report(id, result.as_ref().err(), duration_ms, init_ms, spec.config.memory_mb, used_mb));
     Some(Outcome { result, tail: lines.take_tail(), duration_ms })
+}
+
+/// When the invoke phase began, and the init phase that the REPORT shows beside it. What was initialised as part of the
+/// invocation is in its time, as far as the invocation waited for it.
+fn beginning(initialised: Option<Initialised>, asked: Moment, clock: &Clock) -> (Moment, Option<f64>) {
+    match initialised {
+        Some(Initialised::Within(begun)) => (begun.max(asked), None),
+        Some(Initialised::Before(init_ms)) => (Moment::now(clock), Some(init_ms)),
+        None => (Moment::now(clock), None),
+    }
 }
 
 fn job(arn: String, request: &Request, deadline_ms: i64) -> Job {
@@ -266,15 +278,24 @@ fn outcome(
                 ..FunctionError::new("Function.ResponseSizeTooLarge", message)
             })
         }
-        Some(Ending::Exited(words)) => {
-            lines.crashed(id, &words, "Runtime.ExitError");
-            Err(exited(id, &words))
-        }
+        Some(Ending::Exited(words)) => Err(crashed(lines, id, &words, EXIT_ERROR)),
+        Some(Ending::OutOfMemory) => Err(out_of_memory(lines, id)),
     }
 }
 
-fn exited(id: &str, words: &str) -> FunctionError {
-    FunctionError::new("Runtime.ExitError", &format!("RequestId: {id} Error: {words}"))
+fn exited(id: &str, words: &str, error_type: &str) -> FunctionError {
+    FunctionError::new(error_type, &format!("RequestId: {id} Error: {words}"))
+}
+
+/// The same, with its line in the log.
+fn crashed(lines: &Lines, id: &str, words: &str, error_type: &str) -> FunctionError {
+    lines.crashed(id, words, error_type);
+    exited(id, words, error_type)
+}
+
+/// Only the REPORT gives the cause.
+fn out_of_memory(lines: &Lines, id: &str) -> FunctionError {
+    FunctionError { error_type: OUT_OF_MEMORY.into(), ..crashed(lines, id, KILLED, EXIT_ERROR) }
 }
 
 fn report<'a>(
@@ -290,7 +311,8 @@ fn report<'a>(
         duration_ms,
         init_ms,
         memory_mb,
-        memory_used_mb,
+        // On AWS a process ends before it has more.
+        memory_used_mb: memory_used_mb.min(u64::from(memory_mb)),
         status: match error {
             None => "success",
             Some(error) if error.timed_out => "timeout",
@@ -302,35 +324,30 @@ fn report<'a>(
 }
 
 /// "First-invoke init failures with on-demand surface as the invocation's error."
-fn not_started(pool: &Pool, failed: InitFailed, request: &Request) -> Outcome {
+fn not_started(pool: &Pool, failed: InitFailed, request: &Request, asked: Moment) -> Outcome {
+    let InitFailed { why, lines, begun, memory_peak_mb } = failed;
     let spec = &pool.spec;
     let id = request.request_id.as_str();
-    let lines = Lines::new(spec, failed.stream);
-    if request.tail {
-        lines.begin_tail();
-    }
+    lines.keep_tail(request.tail);
     lines.start(id, &spec.version);
-    let error = match failed.why {
+    let error = match why {
         InitFailure::Posted(body) => FunctionError::posted(body, true),
-        InitFailure::Exited(words) => {
-            lines.crashed(id, &words, "Runtime.ExitError");
-            exited(id, &words)
-        }
-        InitFailure::Entrypoint(words) => {
-            lines.crashed(id, &words, "Runtime.InvalidEntrypoint");
-            FunctionError::new("Runtime.InvalidEntrypoint", &format!("RequestId: {id} Error: {words}"))
-        }
+        InitFailure::Exited(words) => crashed(&lines, id, &words, EXIT_ERROR),
+        InitFailure::OutOfMemory => out_of_memory(&lines, id),
+        InitFailure::Entrypoint(words) => crashed(&lines, id, &words, INVALID_ENTRYPOINT),
         InitFailure::TimedOut => {
             lines.timed_out(id, spec.config.timeout_seconds);
             FunctionError::timed_out(id, spec.config.timeout_seconds)
         }
     };
-    lines.report(&report(id, Some(&error), 0.0, None, spec.config.memory_mb, 0));
-    Outcome { result: Err(error), tail: lines.take_tail(), duration_ms: 0.0 }
+    let duration_ms = begun.max(asked).elapsed_ms();
+    lines.report(&report(id, Some(&error), duration_ms, None, spec.config.memory_mb, memory_peak_mb));
+    Outcome { result: Err(error), tail: lines.take_tail(), duration_ms }
 }
 
-/// Where one invocation's measurements go.
-struct Measure<'a> {
+/// Where the measurements of one invocation or event go.
+#[derive(Debug)]
+pub(super) struct Measure<'a> {
     settings: &'a Settings,
     at_ms: i64,
     name: &'a str,
@@ -338,7 +355,7 @@ struct Measure<'a> {
 }
 
 impl<'a> Measure<'a> {
-    fn new(settings: &'a Settings, function: &'a FunctionRef) -> Self {
+    pub(super) fn new(settings: &'a Settings, function: &'a FunctionRef) -> Self {
         let resource = match &function.qualifier {
             Some(qualifier) => format!("{}:{qualifier}", function.name),
             None => function.name.clone(),
@@ -351,7 +368,7 @@ impl<'a> Measure<'a> {
     }
 
     /// By function, by function and resource, and for the account.
-    fn everywhere(&self, metric: &str, value: f64, unit: Unit) {
+    pub(super) fn everywhere(&self, metric: &str, value: f64, unit: Unit) {
         self.record(metric, &[("FunctionName", self.name)], value, unit);
         let resource = [("FunctionName", self.name), ("Resource", self.resource.as_str())];
         self.record(metric, &resource, value, unit);

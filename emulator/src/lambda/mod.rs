@@ -33,10 +33,14 @@ pub use faults::{Fault, FaultKind, Faults};
 pub use options::Options;
 
 use crate::invoke::{Invoke, InvokeOutcome, InvokeRequest};
+use crate::repeatable;
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 use exec::Host;
 use store::Store;
+
+/// The first rules that say of what there can be a policy, a destination and dead letters, and what a version is made of.
+const RULES_OF_TARGETS: u32 = 1;
 
 /// How often idle environments are looked for.
 const REAP_EVERY: Duration = Duration::from_secs(5);
@@ -137,6 +141,11 @@ impl Lambda {
     fn now_ms(&self) -> i64 {
         self.inner.host.settings.clock.now_ms()
     }
+}
+
+/// Whether the call is made again and was accepted under older rules: it comes out as it did then.
+fn is_older_call() -> bool {
+    repeatable::is_older_than(RULES_OF_TARGETS)
 }
 
 fn set_once(slot: &OnceLock<Arc<dyn Service>>, service: Arc<dyn Service>) {

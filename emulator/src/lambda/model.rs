@@ -28,6 +28,8 @@ pub(crate) struct FunctionConfig {
     pub(crate) tracing_mode: String,
     pub(crate) layers: Vec<String>,
     pub(crate) dead_letter_target: Option<String>,
+    /// Shown as it was given: nothing is encrypted.
+    pub(crate) kms_key_arn: Option<String>,
 }
 
 /// `LoggingConfig`, with what was not given kept apart from what is the default.
@@ -81,6 +83,10 @@ pub(crate) struct ConfigInput {
     pub(crate) tracing_config: Option<TracingInput>,
     pub(crate) layers: Option<Vec<String>>,
     pub(crate) dead_letter_config: Option<DeadLetterInput>,
+    #[serde(rename = "KMSKeyArn")]
+    pub(crate) kms_key_arn: Option<String>,
+    pub(crate) capacity_provider_config: Option<Value>,
+    pub(crate) durable_config: Option<Value>,
     pub(crate) vpc_config: Option<Value>,
     pub(crate) file_system_configs: Option<Vec<Value>>,
     pub(crate) image_config: Option<Value>,
@@ -139,6 +145,8 @@ pub(crate) struct CreateInput {
     pub(crate) code: Option<CodeInput>,
     pub(crate) package_type: Option<String>,
     pub(crate) architectures: Option<Vec<String>>,
+    pub(crate) code_signing_config_arn: Option<String>,
+    pub(crate) tenancy_config: Option<Value>,
     pub(crate) publish: Option<bool>,
     pub(crate) tags: Option<BTreeMap<String, String>>,
     #[serde(flatten)]
@@ -198,6 +206,9 @@ pub(crate) fn describe(spec: &Spec, revision_id: &str, modified_ms: i64, phase: 
     }
     if let Some(arn) = &config.dead_letter_target {
         out["DeadLetterConfig"] = json!({"TargetArn": arn});
+    }
+    if let Some(arn) = &config.kms_key_arn {
+        out["KMSKeyArn"] = json!(arn);
     }
     state(&mut out, phase);
     out

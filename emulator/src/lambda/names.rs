@@ -29,6 +29,11 @@ pub(crate) fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
+/// AWS: as a function's, but no number, which would be a version.
+pub(crate) fn is_alias(name: &str) -> bool {
+    is_name(name) && !name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +48,14 @@ mod tests {
             assert_eq!(parsed(reference), Some(("f".into(), None)), "{reference}");
             let qualified = format!("{reference}:live");
             assert_eq!(parsed(&qualified), Some(("f".into(), Some("live".into()))), "{qualified}");
+        }
+    }
+
+    #[test]
+    fn an_alias_is_no_number() {
+        for (name, expected) in [("live", true), ("1a", true), ("12", false), ("$LATEST", false), ("", false)]
+        {
+            assert_eq!(is_alias(name), expected, "{name}");
         }
     }
 

@@ -5,13 +5,14 @@ use super::error::LambdaError;
 use super::model::FunctionConfig;
 use crate::iam::{Ask, Context};
 
+const SENDING: &str = "sqs:SendMessage";
 const TRACING: &str = "xray:PutTraceSegments";
 const ACTIVE: &str = "Active";
 
 /// How a destination is reached; None of one that nothing here reaches.
 pub(super) fn action_on(destination: &str) -> Option<&'static str> {
     match destination.split(':').nth(2)? {
-        "sqs" => Some("sqs:SendMessage"),
+        "sqs" => Some(SENDING),
         "lambda" => Some("lambda:InvokeFunction"),
         _ => None,
     }
@@ -28,7 +29,7 @@ pub(super) fn check_config(lambda: &Lambda, name: &str, config: &FunctionConfig)
         Err(LambdaError::invalid_parameter(message))
     };
     let dead_letters = config.dead_letter_target.as_deref();
-    if dead_letters.is_some_and(|queue| action_on(queue).is_some_and(|action| lacks(action, queue))) {
+    if dead_letters.is_some_and(|queue| action_on(queue) == Some(SENDING) && lacks(SENDING, queue)) {
         return refuse("SendMessage on SQS");
     }
     if config.tracing_mode == ACTIVE && lacks(TRACING, "*") {

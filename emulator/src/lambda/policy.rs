@@ -6,12 +6,14 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Lambda;
 use super::control::on_function;
 use super::error::LambdaError;
 use super::input::one_of;
-use super::names::FunctionRef;
+use super::names::{FunctionRef, is_alias};
+use super::publish::unknown_alias;
 use super::router::{Answer, Call, empty, json};
+use super::store::{Function, LATEST};
+use super::{Lambda, is_older_call};
 use crate::iam::{self, Ask, Caller, Context, PolicySource};
 use crate::invoke::Source;
 
@@ -21,7 +23,6 @@ const POLICY_MAX_BYTES: usize = 20_480;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) statements: Vec<Value>,
-    pub(crate) revision_id: String,
     /// The same, read; made anew with every change.
     rules: Option<Arc<iam::Policy>>,
 }
@@ -31,8 +32,7 @@ impl Policy {
         json!({"Version": "2012-10-17", "Id": "default", "Statement": self.statements}).to_string()
     }
 
-    fn changed(&mut self, revision_id: String) {
-        self.revision_id = revision_id;
+    fn changed(&mut self) {
         self.rules = iam::Policy::parse(&self.document(), iam::Kind::Resource).ok().map(Arc::new);
     }
 
@@ -53,6 +53,7 @@ struct AddInput {
     principal_org_id: Option<String>,
     event_source_token: Option<String>,
     function_url_auth_type: Option<String>,
+    revision_id: Option<String>,
 }
 
 pub(crate) fn add(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
@@ -76,11 +77,15 @@ pub(crate) fn add(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
     if let Some(kind) = &input.function_url_auth_type {
         one_of(kind, "functionUrlAuthType", &["NONE", "AWS_IAM"])?;
     }
-    on_function(lambda, &function, |found, _| {
-        let qualifier = function.qualifier.clone().unwrap_or_default();
-        let resource =
-            if qualifier.is_empty() { found.arn.clone() } else { format!("{}:{qualifier}", found.arn) };
-        let policy = found.policies.entry(qualifier).or_default();
+    let qualifier = function.qualifier.as_deref();
+    if qualifier == Some(LATEST) && !is_older_call() {
+        let message = "We currently do not support adding policies for $LATEST.";
+        return Err(LambdaError::invalid_parameter(message));
+    }
+    on_function(lambda, &function, |found, now_ms| {
+        check_revision(found, qualifier, input.revision_id.as_deref(), now_ms)?;
+        let resource = qualifier.map_or(found.arn.clone(), |qualifier| format!("{}:{qualifier}", found.arn));
+        let policy = found.policies.entry(qualifier.unwrap_or_default().to_owned()).or_default();
         if policy.position(&sid).is_some() {
             return Err(LambdaError::conflict(format!(
                 "The statement id ({sid}) provided already exists. Please provide a new statement id, or remove the existing statement."
@@ -100,9 +105,37 @@ pub(crate) fn add(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
             });
         }
         policy.statements.push(statement);
-        policy.changed(lambda.new_revision());
+        policy.changed();
+        lambda.renew(found, qualifier);
         Ok(json(StatusCode::CREATED, &json!({"Statement": text})))
     })
+}
+
+/// That what the policy is of is there, and has the revision that the caller knows, if it says which.
+fn check_revision(
+    found: &mut Function,
+    qualifier: Option<&str>,
+    given: Option<&str>,
+    now_ms: i64,
+) -> Result<(), LambdaError> {
+    if is_older_call() {
+        return Ok(());
+    }
+    let Some(current) = found.revision_mut(qualifier, now_ms) else {
+        return Err(unknown_qualifier(&found.arn, qualifier.unwrap_or_default()));
+    };
+    if given.is_some_and(|given| given != current.as_str()) {
+        return Err(LambdaError::stale_revision());
+    }
+    Ok(())
+}
+
+/// What could be the name of an alias is taken for one.
+fn unknown_qualifier(arn: &str, qualifier: &str) -> LambdaError {
+    if is_alias(qualifier) {
+        return unknown_alias(arn, qualifier);
+    }
+    LambdaError::function_not_found(&format!("{arn}:{qualifier}"))
 }
 
 fn statement(sid: &str, action: &str, principal: &str, resource: &str, input: &AddInput) -> Value {
@@ -140,29 +173,36 @@ fn statement(sid: &str, action: &str, principal: &str, resource: &str, input: &A
 
 pub(crate) fn get(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
     let function = call.function(name)?;
-    on_function(lambda, &function, |found, _| {
+    let qualifier = function.qualifier.as_deref();
+    let none = || LambdaError::not_found("The resource you requested does not exist.");
+    on_function(lambda, &function, |found, now_ms| {
         let policy = found
             .policies
-            .get(function.qualifier.as_deref().unwrap_or_default())
+            .get(qualifier.unwrap_or_default())
             .filter(|policy| !policy.statements.is_empty())
-            .ok_or_else(|| LambdaError::not_found("The resource you requested does not exist."))?;
-        let body = json!({"Policy": policy.document(), "RevisionId": policy.revision_id});
-        Ok(json(StatusCode::OK, &body))
+            .ok_or_else(none)?;
+        let document = policy.document();
+        let revision_id = found.revision_mut(qualifier, now_ms).ok_or_else(none)?;
+        Ok(json(StatusCode::OK, &json!({"Policy": document, "RevisionId": revision_id})))
     })
 }
 
 pub(crate) fn remove(lambda: &Lambda, call: &Call<'_>, name: &str, sid: &str) -> Answer {
     let function = call.function(name)?;
-    on_function(lambda, &function, |found, _| {
-        let key = function.qualifier.clone().unwrap_or_default();
-        let Some(policy) = found.policies.get_mut(&key).filter(|policy| !policy.statements.is_empty()) else {
+    let qualifier = function.qualifier.as_deref();
+    let given = call.query.get("RevisionId").map(String::as_str);
+    on_function(lambda, &function, |found, now_ms| {
+        check_revision(found, qualifier, given, now_ms)?;
+        let policy = found.policies.get_mut(qualifier.unwrap_or_default());
+        let Some(policy) = policy.filter(|policy| !policy.statements.is_empty()) else {
             return Err(LambdaError::not_found("No policy is associated with the given resource."));
         };
         let position = policy.position(sid).ok_or_else(|| {
             LambdaError::not_found(format!("Statement {sid} is not found in resource policy."))
         })?;
         policy.statements.remove(position);
-        policy.changed(lambda.new_revision());
+        policy.changed();
+        lambda.renew(found, qualifier);
         Ok(empty(StatusCode::NO_CONTENT))
     })
 }

@@ -6,12 +6,13 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Lambda;
 use super::control::{may_update, on_function, page_size};
 use super::error::LambdaError;
-use super::names::is_name;
+use super::model::FunctionConfig;
+use super::names::is_alias;
 use super::router::{Answer, Call, empty, json};
 use super::store::{Alias, Function, LATEST, Version};
+use super::{Lambda, is_older_call};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -42,17 +43,24 @@ pub(crate) fn publish_now(
     let spec = Arc::clone(&found.shown().pool.spec);
     let mut config = spec.config.clone();
     config.description = description.unwrap_or(config.description);
-    if let Some(last) = found.versions.get(&found.last_version) {
-        let same = &last.pool.spec;
-        if same.code.sha256 == spec.code.sha256 && same.config == config {
-            return Arc::clone(last);
-        }
+    if let Some(last) = found.versions.get(&found.last_version)
+        && last.pool.spec.code.sha256 == spec.code.sha256
+        && is_published(found, last, &spec.config, &config)
+    {
+        return Arc::clone(last);
     }
     found.last_version += 1;
+    found.published = Some(spec.config.clone());
     let (number, code) = (found.last_version.to_string(), Arc::clone(&spec.code));
     let version = lambda.version(&spec.name, &number, config, code, active_at_ms);
     found.versions.insert(found.last_version, Arc::clone(&version));
+    lambda.renew(found, None);
     version
+}
+
+/// Whether `last` was made of `latest`. A description that only the version would have made a difference once.
+fn is_published(found: &Function, last: &Version, latest: &FunctionConfig, wanted: &FunctionConfig) -> bool {
+    if is_older_call() { last.pool.spec.config == *wanted } else { found.published.as_ref() == Some(latest) }
 }
 
 pub(crate) fn publish(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
@@ -110,7 +118,7 @@ fn describe(function_arn: &str, name: &str, alias: &Alias) -> Value {
     })
 }
 
-fn unknown_alias(arn: &str, alias: &str) -> LambdaError {
+pub(super) fn unknown_alias(arn: &str, alias: &str) -> LambdaError {
     LambdaError::not_found(format!("Cannot find alias arn: {arn}:{alias}"))
 }
 
@@ -136,7 +144,7 @@ pub(crate) fn create_alias(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answ
     let input: AliasInput = call.body()?;
     refuse_routing(&input)?;
     let alias = input.name.unwrap_or_default();
-    if !is_name(&alias) || alias.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !is_alias(&alias) {
         let constraint = "Member must satisfy regular expression pattern: (?!^[0-9]+$)([a-zA-Z0-9-_]+)";
         return Err(LambdaError::validation(&alias, "name", constraint));
     }
@@ -190,9 +198,7 @@ pub(crate) fn update_alias(lambda: &Lambda, call: &Call<'_>, name: &str, alias: 
         }
         let known = found.aliases.get_mut(alias).ok_or_else(|| unknown_alias(&arn, alias))?;
         if input.revision_id.as_ref().is_some_and(|given| *given != known.revision_id) {
-            return Err(LambdaError::precondition(
-                "The Revision Id provided does not match the latest Revision Id.",
-            ));
+            return Err(LambdaError::stale_revision());
         }
         known.version = input.function_version.unwrap_or_else(|| known.version.clone());
         known.description = input.description.unwrap_or_else(|| known.description.clone());

@@ -37,7 +37,8 @@ impl Call<'_> {
         let mut function = FunctionRef::parse(segment).ok_or_else(|| {
             LambdaError::validation(segment, "functionName", "Member must satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}(-gov)?(-iso([a-z])?)?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?")
         })?;
-        match (self.query.get("Qualifier"), &function.qualifier) {
+        let given = self.query.get("Qualifier").filter(|qualifier| !qualifier.is_empty());
+        match (given, &function.qualifier) {
             (Some(query), Some(own)) if query != own => Err(LambdaError::invalid_parameter(
                 "The derived qualifier from the function name does not match the specified qualifier.",
             )),
@@ -93,6 +94,9 @@ async fn dispatch(lambda: &Lambda, call: &Call<'_>, parts: &[&str]) -> Answer {
             control::code_signing(lambda, call, name)
         }
         ["2019-09-25", "functions", name, "event-invoke-config"] => event_config::route(lambda, call, name),
+        ["2019-09-25", "functions", name, "event-invoke-config", "list"] if method == Method::GET => {
+            event_config::list(lambda, call, name)
+        }
         ["2017-03-31", "tags", arn] => tags::route(lambda, call, arn),
         ["2016-08-19", "account-settings"] if method == Method::GET => Ok(concurrency::account(lambda)),
         _ => unknown(call),

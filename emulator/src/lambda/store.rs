@@ -10,7 +10,7 @@ use super::FaultTarget;
 use super::error::LambdaError;
 use super::event_config::EventConfig;
 use super::exec::Pool;
-use super::model::{Phase, describe};
+use super::model::{FunctionConfig, Phase, describe};
 use super::names::FunctionRef;
 use super::options::Options;
 use super::policy::Policy;
@@ -20,8 +20,8 @@ use super::rate::InvocationRate;
 pub(crate) const SETTLE_MS: i64 = 100;
 pub(crate) const LATEST: &str = "$LATEST";
 
-/// One immutable version with its environments.
-#[derive(Debug)]
+/// One version with its environments. Nothing of it changes but its revision.
+#[derive(Clone, Debug)]
 pub(crate) struct Version {
     pub(crate) pool: Arc<Pool>,
     /// Until it is active. AWS then gives another; both are chosen with the call, which may have to be made again.
@@ -50,6 +50,13 @@ impl Version {
             Phase::Ready => &self.revision_id,
         }
     }
+
+    fn revision_mut(&mut self, phase: Phase) -> &mut String {
+        match phase {
+            Phase::Pending | Phase::Updating => &mut self.first_revision_id,
+            Phase::Ready => &mut self.revision_id,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -67,11 +74,14 @@ pub(crate) struct Function {
     pub(crate) next: Option<Arc<Version>>,
     pub(crate) versions: BTreeMap<u64, Arc<Version>>,
     pub(crate) last_version: u64,
+    /// The configuration of `$LATEST` of which the last version was made. That one may have a description of its own.
+    pub(crate) published: Option<FunctionConfig>,
     pub(crate) aliases: BTreeMap<String, Alias>,
     pub(crate) reserved: Option<u32>,
     pub(crate) tags: BTreeMap<String, String>,
     /// By qualifier; "" for the function itself.
     pub(crate) policies: BTreeMap<String, Policy>,
+    /// By qualifier; that of `$LATEST` is the function's own.
     pub(crate) event_configs: BTreeMap<String, EventConfig>,
     pub(crate) running: Arc<AtomicU32>,
     /// Of a function with reserved concurrency.
@@ -101,6 +111,21 @@ impl Function {
 
     pub(crate) fn revision_id(&self, now_ms: i64) -> &str {
         self.shown().revision_in(self.phase(now_ms))
+    }
+
+    /// Of the function itself, a version or an alias, each of which has one: its policy has the same.
+    pub(crate) fn revision_mut(&mut self, qualifier: Option<&str>, now_ms: i64) -> Option<&mut String> {
+        let Some(qualifier) = qualifier.filter(|qualifier| *qualifier != LATEST) else {
+            let phase = self.phase(now_ms);
+            let shown = self.next.as_mut().unwrap_or(&mut self.latest);
+            return Some(Arc::make_mut(shown).revision_mut(phase));
+        };
+        if let Some(alias) = self.aliases.get_mut(qualifier) {
+            return Some(&mut alias.revision_id);
+        }
+        let version = self.versions.get_mut(&qualifier.parse().ok()?)?;
+        let phase = version.phase(now_ms);
+        Some(Arc::make_mut(version).revision_mut(phase))
     }
 
     /// The version behind a qualifier (version, alias, `$LATEST` or none).

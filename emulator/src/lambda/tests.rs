@@ -1,4 +1,4 @@
-//! Who is admitted and who is throttled. Nothing runs here.
+//! Who is admitted and who is throttled, what becomes of events, and which calls are accepted. Nothing runs here.
 
 use std::io::Cursor;
 
@@ -15,6 +15,7 @@ use super::names::FunctionRef;
 use super::store::Kind;
 use super::*;
 use crate::clock::ManualClock;
+use crate::metrics::{MetricId, StatisticSet, Unit};
 use crate::sqs::tests::settings;
 
 /// An account of so many concurrent executions, with the functions `f` and `g`.
@@ -42,9 +43,20 @@ async fn account_by_hand(concurrency: u32) -> (Lambda, Arc<ManualClock>) {
 }
 
 async fn call(lambda: &Lambda, method: Method, path: &str, input: &Value) {
+    let (status, answer) = ask(lambda, method, path, input).await;
+    assert!((200..300).contains(&status), "{path}: {status} {answer}");
+}
+
+async fn ask(lambda: &Lambda, method: Method, path: &str, input: &Value) -> (u16, Value) {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let request = AwsRequest::unsigned("lambda", method, path, &input.to_string());
-    let answer = lambda.handle(request).await;
-    assert!(answer.status.is_success(), "{path}: {:?}", answer.body);
+    let answer = lambda.handle(AwsRequest { query: query.to_owned(), ..request }).await;
+    (answer.status.as_u16(), serde_json::from_slice(&answer.body).unwrap_or_default())
+}
+
+/// As a data directory has it of an emulator that knew of no rules.
+async fn ask_again(lambda: &Lambda, method: Method, path: &str, input: &Value) -> (u16, Value) {
+    repeatable::scope_again(0, 7, lambda.now_ms(), ask(lambda, method, path, input)).await
 }
 
 /// What runs, or the reason why not.
@@ -103,4 +115,123 @@ async fn ten_invocations_a_second_are_admitted_for_each_unit_of_concurrency() {
     let reserve = json!({"ReservedConcurrentExecutions": 1});
     call(&lambda, Method::PUT, "/2017-10-31/functions/f/concurrency", &reserve).await;
     assert_eq!((admitted("f"), admitted("g")), (10, 30));
+}
+
+/// Of the function `f`, whatever the time.
+fn measured(lambda: &Lambda, metric: &str, unit: Unit) -> Option<StatisticSet> {
+    let id = MetricId::new("AWS/Lambda", metric, vec![("FunctionName".to_owned(), "f".to_owned())]);
+    lambda.inner.host.settings.metrics.statistics(&id, unit.name(), 0, lambda.now_ms() + 1)
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("what is waited for comes");
+}
+
+#[tokio::test]
+async fn an_event_that_is_lost_counts_and_so_does_each_letter_that_nobody_takes() {
+    let (lambda, hand) = account_by_hand(3).await;
+    // No queues are here to take anything.
+    let queue = "arn:aws:sqs:us-east-1:123456789012:q";
+    let dead = json!({"DeadLetterConfig": {"TargetArn": queue}});
+    call(&lambda, Method::PUT, "/2015-03-31/functions/f/configuration", &dead).await;
+    hand.advance(Duration::from_secs(1));
+    let failed = json!({"DestinationConfig": {"OnFailure": {"Destination": queue}}});
+    let of_latest = "/2019-09-25/functions/f/event-invoke-config?Qualifier=$LATEST";
+    call(&lambda, Method::PUT, of_latest, &failed).await;
+    let reserve = json!({"ReservedConcurrentExecutions": 0});
+    call(&lambda, Method::PUT, "/2017-10-31/functions/f/concurrency", &reserve).await;
+    lambda.invoke_event("f", Bytes::from_static(b"{}")).unwrap();
+    until(|| measured(&lambda, "DeadLetterErrors", Unit::Count).is_some()).await;
+    for metric in
+        ["AsyncEventsReceived", "AsyncEventsDropped", "DestinationDeliveryFailures", "DeadLetterErrors"]
+    {
+        assert_eq!(measured(&lambda, metric, Unit::Count).unwrap().sum, 1.0, "{metric}");
+    }
+    assert_eq!(measured(&lambda, "AsyncEventAge", Unit::Milliseconds), None, "there was no attempt");
+}
+
+#[tokio::test]
+async fn each_attempt_counts_how_old_its_event_is_by_then() {
+    let (lambda, hand) = account_by_hand(1).await;
+    let _occupied = admit(&lambda, "g").unwrap();
+    lambda.invoke_event("f", Bytes::from_static(b"{}")).unwrap();
+    let attempts = || measured(&lambda, "AsyncEventAge", Unit::Milliseconds).map_or(0.0, |ages| ages.count);
+    until(|| attempts() >= 1.0).await;
+    until(|| {
+        hand.advance(Duration::from_millis(100));
+        attempts() >= 2.0
+    })
+    .await;
+    let ages = measured(&lambda, "AsyncEventAge", Unit::Milliseconds).unwrap();
+    assert_eq!(ages.minimum, 0.0);
+    assert!(ages.maximum >= 1_000.0, "throttled events wait a second: {ages:?}");
+    assert_eq!(measured(&lambda, "AsyncEventsDropped", Unit::Count), None);
+}
+
+#[tokio::test]
+async fn what_is_not_built_of_a_function_is_refused_by_name() {
+    let lambda = account(3).await;
+    for (member, value) in [
+        ("CodeSigningConfigArn", json!("arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-1")),
+        ("TenancyConfig", json!({"TenantIsolationMode": "PER_TENANT"})),
+        ("DurableConfig", json!({"ExecutionTimeout": 60})),
+        ("CapacityProviderConfig", json!({"LambdaManagedInstancesCapacityProviderConfig": {}})),
+    ] {
+        let mut input = json!({
+            "FunctionName": "h", "Runtime": "provided.al2023", "Handler": "bootstrap",
+            "Role": "arn:aws:iam::123456789012:role/f",
+        });
+        input[member] = value;
+        let (status, answer) = ask(&lambda, Method::POST, "/2015-03-31/functions", &input).await;
+        let message = format!("{member} is not supported by the emulator.");
+        assert_eq!((status, &answer["message"]), (400, &json!(message)));
+    }
+}
+
+#[tokio::test]
+async fn what_an_older_emulator_accepted_is_accepted_again() {
+    let lambda = account(3).await;
+    let permission = json!({"StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "*"});
+    let itself = "arn:aws:lambda:us-east-1:123456789012:function:f";
+    let itself = json!({"DestinationConfig": {"OnSuccess": {"Destination": itself}}});
+    let topic = "arn:aws:sns:us-east-1:123456789012:t";
+    let unsupported = json!({"DeadLetterConfig": {"TargetArn": topic}, "DurableConfig": {}});
+    for (method, path, input, refused) in [
+        (Method::POST, "2015-03-31/functions/f/policy?Qualifier=$LATEST", &permission, 400),
+        (Method::POST, "2015-03-31/functions/f/policy?Qualifier=nobody", &permission, 404),
+        (Method::PUT, "2019-09-25/functions/f/event-invoke-config", &json!({}), 400),
+        (Method::PUT, "2019-09-25/functions/f/event-invoke-config", &itself, 400),
+        (Method::PUT, "2019-09-25/functions/f/event-invoke-config?Qualifier=9", &json!({}), 400),
+        (Method::POST, "2019-09-25/functions/g/event-invoke-config", &itself, 404),
+        (Method::DELETE, "2019-09-25/functions/g/event-invoke-config?Qualifier=9", &json!({}), 404),
+        (Method::PUT, "2015-03-31/functions/f/configuration", &unsupported, 400),
+    ] {
+        let path = format!("/{path}");
+        let (status, answer) = ask(&lambda, method.clone(), &path, input).await;
+        assert_eq!(status, refused, "{method} {path}: {answer}");
+        let (status, answer) = ask_again(&lambda, method.clone(), &path, input).await;
+        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_older_emulator_made_of_a_call_is_made_of_it_again() {
+    let lambda = account(3).await;
+    let versions = "/2015-03-31/functions/f/versions";
+    let described = json!({"Description": "d"});
+    call(&lambda, Method::POST, versions, &json!({})).await;
+    let (_, answer) = ask(&lambda, Method::POST, versions, &described).await;
+    assert_eq!(answer["Version"], "1", "nothing but the description is another");
+    let revision = async || ask(&lambda, Method::GET, "/2015-03-31/functions/f", &Value::Null).await.1;
+    let before = revision().await["Configuration"]["RevisionId"].clone();
+    let (_, answer) = ask_again(&lambda, Method::POST, versions, &described).await;
+    assert_eq!((&answer["Version"], &answer["Description"]), (&json!("2"), &json!("d")));
+    let permission = json!({"StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "*"});
+    ask_again(&lambda, Method::POST, "/2015-03-31/functions/f/policy", &permission).await;
+    assert_eq!(revision().await["Configuration"]["RevisionId"], before, "later calls may name it");
 }

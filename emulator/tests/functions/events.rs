@@ -91,7 +91,7 @@ fn assert_never_ran(failed: &Message, dead: &Message, condition: &str) {
 }
 
 /// When the lines of the function's log were written that begin so.
-async fn logged(account: &Account, beginning: &str) -> Vec<i64> {
+pub(crate) async fn logged(account: &Account, beginning: &str) -> Vec<i64> {
     let found = logs::call(account, "FilterLogEvents", json!({"logGroupName": "/aws/lambda/f"})).await;
     let events = found["events"].as_array().cloned().unwrap_or_default();
     let begins = |event: &&Value| event["message"].as_str().unwrap().starts_with(beginning);

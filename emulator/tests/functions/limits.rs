@@ -3,13 +3,11 @@
 use aws_sdk_lambda::error::ProvideErrorMetadata;
 use aws_sdk_lambda::operation::invoke::builders::InvokeFluentBuilder;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{InvocationType, LogType, ThrottleReason};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use aws_sdk_lambda::types::{InvocationType, ThrottleReason};
 use serde_json::json;
 
-use crate::by_hand;
 use crate::functions::Account;
+use crate::{by_hand, tailed};
 
 /// AWS quotas.
 const SYNC_MAX_BYTES: usize = 6_291_456;
@@ -47,10 +45,8 @@ async fn an_event_has_6_mb_when_it_is_waited_for_and_1_mb_when_it_is_not() {
 async fn the_log_tail_is_the_last_4_kb() {
     let account = by_hand().await;
     account.function("f", 60, &[], &[]).await;
-    let event = json!({"do": "print", "text": "x".repeat(2 * TAIL_MAX_BYTES)}).to_string();
-    let call = account.lambda.invoke().function_name("f").log_type(LogType::Tail).payload(Blob::new(event));
-    let output = call.send().await.unwrap();
-    let tail = String::from_utf8(STANDARD.decode(output.log_result().unwrap()).unwrap()).unwrap();
+    let event = json!({"do": "print", "text": "x".repeat(2 * TAIL_MAX_BYTES)});
+    let (_, tail) = tailed(&account, "f", event).await;
     assert_eq!(tail.len(), TAIL_MAX_BYTES);
     assert!(tail.starts_with("xxx") && tail.contains("\nREPORT RequestId: "), "{tail}");
     account.running.shutdown().await;

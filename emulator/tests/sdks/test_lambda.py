@@ -64,6 +64,15 @@ class Lambda(EmulatorTest):
         self.assertEqual(throttled["Reason"], "ReservedFunctionConcurrentInvocationLimitExceeded")
         self.functions.delete_function_concurrency(FunctionName=self.function)
 
+    def test_how_events_are_retried_is_listed_until_it_is_deleted(self):
+        self.functions.put_function_event_invoke_config(FunctionName=self.function, MaximumRetryAttempts=1)
+        listed = self.functions.list_function_event_invoke_configs(FunctionName=self.function)
+        retries = [one["MaximumRetryAttempts"] for one in listed["FunctionEventInvokeConfigs"]]
+        self.assertEqual(retries, [1])
+        self.functions.delete_function_event_invoke_config(FunctionName=self.function, Qualifier="$LATEST")
+        get = self.functions.get_function_event_invoke_config
+        self.refused("ResourceNotFoundException", 404, get, FunctionName=self.function)
+
     def test_a_mapping_consumes_a_queue(self):
         sqs = client("sqs")
         url = sqs.create_queue(QueueName=name("mapped"))["QueueUrl"]

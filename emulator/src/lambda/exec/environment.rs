@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use nix::sys::signal::{Signal, killpg};
@@ -16,15 +16,17 @@ use tokio::time::MissedTickBehavior;
 
 use super::host::Spec;
 use super::lines::Lines;
+use super::moment::Moment;
 use super::output::Output;
 use super::poll::Poll;
-use super::pool::{InitFailure, Pool};
+use super::pool::{InitFailed, InitFailure, Pool};
 use super::process::{self, Place};
 use super::runtime_api::{self, Door};
 use super::{lines, proxy};
 use crate::lambda::code::private_directory;
+use crate::lambda::model::Logging;
 
-/// AWS: the init phase may take 10 s; then it is run again inside the invocation, against the function's timeout.
+/// AWS: the init phase may take 10 s. What is run again inside the invocation has the function's timeout.
 const INIT_MAX_MS: i64 = 10_000;
 /// How often the memory of an init phase or an invocation is looked at.
 const MEMORY_SAMPLE: Duration = Duration::from_millis(250);
@@ -51,6 +53,8 @@ pub(crate) enum Ending {
     ResponseTooLarge,
     /// The process ended; in Lambda's words.
     Exited(String),
+    /// It was killed for its memory.
+    OutOfMemory,
 }
 
 #[derive(Debug)]
@@ -78,15 +82,23 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// A new one: `YYYY/MM/DD/[version]hash` is the form of AWS's stream names.
+    /// A new one: `YYYY/MM/DD/[version]hash` is the form of AWS's stream names, with the function's name before the
+    /// version in a group that functions may share.
     pub(super) fn new(spec: &Spec) -> std::io::Result<Self> {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let directory = spec.host.root.join(format!("sandbox-{id}"));
         let scratch = directory.join("tmp");
         private_directory(&scratch)?;
         let day = lines::timestamp(spec.host.settings.clock.now_ms())[..10].replace('-', "/");
-        Ok(Self { directory, scratch, stream: format!("{day}/[{}]{id}", spec.version) })
+        let stream = format!("{day}/{}[{}]{id}", name_in_stream(spec), spec.version);
+        Ok(Self { directory, scratch, stream })
     }
+}
+
+/// Empty in the function's own group.
+fn name_in_stream(spec: &Spec) -> &str {
+    let own = Logging::default().group(&spec.name);
+    if spec.config.logging.group(&spec.name) == own { "" } else { &spec.name }
 }
 
 impl Drop for Sandbox {
@@ -101,19 +113,18 @@ impl Drop for Sandbox {
 pub(crate) struct Environment {
     pub(crate) id: u64,
     pub(crate) spec: Arc<Spec>,
-    pub(crate) lines: Lines,
+    pub(crate) lines: Arc<Lines>,
     /// Set with the first `/next`.
     pub(crate) ready: AtomicBool,
     /// An extension is registered, so that the runtime is told before it is killed.
     pub(crate) extension: AtomicBool,
     /// What the fault-injection extension knows.
     pub(crate) poll: Poll,
-    /// When the init phase was begun again, if it was.
-    pub(crate) init_again_ms: Option<i64>,
     pid: i32,
     output: Output,
-    born: Instant,
-    init_ms: Mutex<Option<f64>>,
+    init: Init,
+    /// Set with the first `/next`, for the first invocation.
+    initialised: Mutex<Option<Initialised>>,
     init_error: Mutex<Option<Bytes>>,
     current: Mutex<Option<Current>>,
     frozen: AtomicBool,
@@ -124,11 +135,60 @@ pub(crate) struct Environment {
     memory_peak_mb: AtomicU64,
 }
 
-/// Which try of the init phase this is.
-#[derive(Clone, Copy)]
-enum Init {
-    First,
-    Again,
+/// Where AWS counts the init phase: what failed, crashed or was killed at its timeout is initialised again as part of
+/// an invocation ("suppressed init").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InitPhase {
+    Init,
+    Invoke,
+}
+
+impl InitPhase {
+    /// AWS's word for it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Invoke => "invoke",
+        }
+    }
+}
+
+/// One try to initialise.
+#[derive(Clone, Copy, Debug)]
+struct Init {
+    phase: InitPhase,
+    begun: Moment,
+}
+
+impl Init {
+    fn until_ms(self, spec: &Spec) -> i64 {
+        let max_ms = match self.phase {
+            InitPhase::Init => INIT_MAX_MS,
+            InitPhase::Invoke => spec.timeout_ms(),
+        };
+        self.begun.at_ms + max_ms
+    }
+}
+
+/// What the first invocation of an environment has to know of its init phase.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Initialised {
+    /// It took so many milliseconds of its own.
+    Before(f64),
+    /// It is part of the invocation, and began then.
+    Within(Moment),
+}
+
+/// A process that ended before it asked for an event.
+struct Unserved {
+    why: InitFailure,
+    memory_peak_mb: u64,
+}
+
+impl From<InitFailure> for Unserved {
+    fn from(why: InitFailure) -> Self {
+        Self { why, memory_peak_mb: 0 }
+    }
 }
 
 /// Why one process of an environment is no more.
@@ -181,15 +241,18 @@ impl Environment {
     pub(crate) fn became_ready(&self) -> bool {
         let first = !self.ready.swap(true, Ordering::SeqCst);
         if first {
-            let init_ms = self.born.elapsed().as_secs_f64() * 1_000.0;
-            *self.init_ms.lock().unwrap_or_else(PoisonError::into_inner) = Some(init_ms);
+            let initialised = match self.init.phase {
+                InitPhase::Init => Initialised::Before(self.init.begun.elapsed_ms()),
+                InitPhase::Invoke => Initialised::Within(self.init.begun),
+            };
+            *self.initialised.lock().unwrap_or_else(PoisonError::into_inner) = Some(initialised);
         }
         first
     }
 
-    /// The init time, once: it belongs to the REPORT of the cold start.
-    pub(crate) fn take_init_ms(&self) -> Option<f64> {
-        self.init_ms.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Once: it belongs to the first invocation.
+    pub(crate) fn take_initialised(&self) -> Option<Initialised> {
+        self.initialised.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn fail_init(&self, body: Bytes) {
@@ -248,36 +311,48 @@ impl Environment {
     }
 }
 
-/// Runs one environment from its cold start to its end.
-pub(crate) async fn live(pool: Arc<Pool>, id: u64, sandbox: Arc<Sandbox>) {
-    let ended = match live_once(&pool, id, &sandbox, Init::First).await {
-        Err(InitFailure::TimedOut) => live_once(&pool, id, &sandbox, Init::Again).await,
-        ended => ended,
-    };
-    if let Err(failure) = ended {
-        pool.init_failed(failure, sandbox);
+/// Runs one environment to its end. An init phase that fails is run again once, as part of the invocation.
+pub(crate) async fn live(pool: Arc<Pool>, id: u64, sandbox: Arc<Sandbox>, phase: InitPhase) {
+    let lines = Arc::new(Lines::new(&pool.spec, sandbox.stream.clone()));
+    lines.init_start(phase, &pool.spec.config.runtime);
+    let mut ended = live_once(&pool, id, &sandbox, &lines, phase).await;
+    // What the end of the service took along has not failed.
+    if ended.is_err() && phase == InitPhase::Init && !pool.is_killed() {
+        ended = live_once(&pool, id, &sandbox, &lines, InitPhase::Invoke).await;
+    }
+    if let Err(failed) = ended {
+        pool.init_failed(failed, sandbox);
     }
 }
 
-/// One process. An error means that it never asked for an event.
+/// One process. An error means that it never asked for an event, which is said in the log.
 async fn live_once(
     pool: &Arc<Pool>,
     id: u64,
     sandbox: &Arc<Sandbox>,
-    phase: Init,
-) -> Result<(), InitFailure> {
+    lines: &Arc<Lines>,
+    phase: InitPhase,
+) -> Result<(), InitFailed> {
+    let begun = Moment::now(&pool.spec.host.settings.clock);
+    let ended = run_process(pool, id, sandbox, lines, Init { phase, begun }).await;
+    ended.map_err(|Unserved { why, memory_peak_mb }| {
+        lines.init_report(phase, &why, begun.elapsed_ms());
+        InitFailed { why, lines: Arc::clone(lines), begun, memory_peak_mb }
+    })
+}
+
+async fn run_process(
+    pool: &Arc<Pool>,
+    id: u64,
+    sandbox: &Arc<Sandbox>,
+    lines: &Arc<Lines>,
+    init: Init,
+) -> Result<(), Unserved> {
     let spec = &pool.spec;
     let host = &spec.host;
-    let init_since_ms = host.settings.clock.now_ms();
-    let (init_max_ms, init_again_ms) = match phase {
-        Init::First => (INIT_MAX_MS, None),
-        Init::Again => (spec.timeout_ms(), Some(init_since_ms)),
-    };
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(InitFailure::machine)?;
     let runtime_api = listener.local_addr().map_err(InitFailure::machine)?.to_string();
     let proxy = proxy::open(spec, sandbox).await.map_err(InitFailure::machine)?;
-    let lines = Lines::new(spec, sandbox.stream.clone());
-    lines.init_start(&spec.config.runtime);
     if proxy::is_attached(&spec.config) {
         lines.extension(&format!("extension enabled {}", proxy::EXTENSION_VERSION), None);
         // It polls from now on. What it finds is told at the first invocation; whether it may look, already here.
@@ -290,7 +365,6 @@ async fn live_once(
         wrapper: proxy.as_ref().map(|proxy| proxy.wrapper.as_path()),
     };
     let (output, writer) = Output::new().map_err(InitFailure::machine)?;
-    let born = Instant::now();
     let child = process::spawn(spec, &place, &writer).await?;
     drop(writer);
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
@@ -298,15 +372,14 @@ async fn live_once(
     let environment = Arc::new(Environment {
         id,
         spec: Arc::clone(spec),
-        lines,
+        lines: Arc::clone(lines),
         ready: AtomicBool::new(false),
         extension: AtomicBool::new(false),
         poll: Poll::of(&spec.config, host.options.fis_polling),
-        init_again_ms,
         pid,
         output,
-        born,
-        init_ms: Mutex::new(None),
+        init,
+        initialised: Mutex::new(None),
         init_error: Mutex::new(None),
         current: Mutex::new(None),
         frozen: AtomicBool::new(false),
@@ -322,15 +395,16 @@ async fn live_once(
     }
     doors.spawn(runtime_api::serve(listener, door));
     pool.joined(&environment);
-    let exit = watch(&environment, child, init_since_ms + init_max_ms).await;
+    let exit = watch(&environment, child).await;
     drop(doors);
     host.guardian.ended(pid);
     depart(pool, &environment, exit)
 }
 
 /// Waits for the end of the process, whoever causes it. Afterwards the whole group is gone.
-async fn watch(environment: &Environment, mut child: Child, init_until_ms: i64) -> Exit {
+async fn watch(environment: &Environment, mut child: Child) -> Exit {
     let clock = &environment.spec.host.settings.clock;
+    let init_until_ms = environment.init.until_ms(&environment.spec);
     // Lasts longer than a turn of the loop: nothing that happens puts off the next look.
     let mut memory = tokio::time::interval_at(tokio::time::Instant::now() + MEMORY_SAMPLE, MEMORY_SAMPLE);
     memory.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -370,29 +444,32 @@ async fn watch(environment: &Environment, mut child: Child, init_until_ms: i64) 
 }
 
 /// Tells the pool and the waiting invoker.
-fn depart(pool: &Arc<Pool>, environment: &Environment, exit: Exit) -> Result<(), InitFailure> {
+fn depart(pool: &Arc<Pool>, environment: &Environment, exit: Exit) -> Result<(), Unserved> {
     environment.drain_output();
     let served = environment.ready.load(Ordering::SeqCst);
     if served {
         pool.keep_sandbox_of(environment);
     }
     pool.left(environment);
-    let words = match &exit {
-        Exit::OutOfMemory => "Runtime exited with error: signal: killed".to_owned(),
-        Exit::Process(status) => process::ending(*status),
-        Exit::Ended | Exit::InitTimedOut => process::ending(None),
-    };
     if served {
+        let ending = match exit {
+            Exit::OutOfMemory => Ending::OutOfMemory,
+            Exit::Process(status) => Ending::Exited(process::ending(status)),
+            Exit::Ended | Exit::InitTimedOut => Ending::Exited(process::ending(None)),
+        };
         let current = environment.current.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(current) = current {
-            current.reply.send(Ending::Exited(words)).ok();
+            current.reply.send(ending).ok();
         }
         return Ok(());
     }
     let posted = environment.init_error.lock().unwrap_or_else(PoisonError::into_inner).take();
-    Err(match (posted, exit) {
+    let why = match (posted, exit) {
         (Some(body), _) => InitFailure::Posted(body),
         (None, Exit::InitTimedOut) => InitFailure::TimedOut,
-        (None, _) => InitFailure::Exited(words),
-    })
+        (None, Exit::OutOfMemory) => InitFailure::OutOfMemory,
+        (None, Exit::Process(status)) => InitFailure::Exited(process::ending(status)),
+        (None, Exit::Ended) => InitFailure::Exited(process::ending(None)),
+    };
+    Err(Unserved { why, memory_peak_mb: environment.memory_peak_mb.load(Ordering::Relaxed) })
 }

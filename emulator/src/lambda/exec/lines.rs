@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::environment::InitPhase;
 use super::host::Spec;
+use super::pool::InitFailure;
 use super::proxy::variable;
 use crate::iam::{Ask, Context, Signer};
 use crate::lambda::model::Logging;
@@ -24,6 +26,8 @@ pub(crate) struct Lines {
     logging: Logging,
     group: String,
     pub(crate) stream: String,
+    /// What a caller may ask for: what is logged until the first invocation ends, and then what belongs to an invocation
+    /// whose caller wants it.
     tail: Mutex<Option<String>>,
     session: Signer,
     /// Lambda writes a function's log in the name of its role: without the permission nothing is written, and nobody is
@@ -31,6 +35,13 @@ pub(crate) struct Lines {
     permitted: AtomicBool,
     /// `AWS_FIS_LOG_LEVEL`: what the fault-injection extension says is all of level INFO.
     extension_is_quiet: bool,
+}
+
+/// Of a line in JSON. AWS gives WARN to what reports a failure.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Info,
+    Warn,
 }
 
 /// What the REPORT line says.
@@ -84,9 +95,10 @@ impl Lines {
         self.permitted.store(permitted, Ordering::Relaxed);
     }
 
-    /// From now on what is logged is also kept for the caller.
-    pub(crate) fn begin_tail(&self) {
-        *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = Some(String::new());
+    /// Whether what is logged from now on is also kept for the caller, with what the init phase logged.
+    pub(crate) fn keep_tail(&self, wanted: bool) {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        *tail = wanted.then(|| tail.take().unwrap_or_default());
     }
 
     pub(crate) fn take_tail(&self) -> Option<String> {
@@ -117,21 +129,54 @@ impl Lines {
         self.settings.logs.put(&self.group, &self.stream, self.settings.clock.now_ms(), line);
     }
 
-    pub(crate) fn init_start(&self, runtime: &str) {
+    /// A sandbox has one INIT_START, none where its next process initialises.
+    pub(crate) fn init_start(&self, phase: InitPhase, runtime: &str) {
+        if phase == InitPhase::Init {
+            self.say_init_start(runtime);
+        }
+        // The first line of the tail is the function's own.
+        *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = Some(String::new());
+    }
+
+    fn say_init_start(&self, runtime: &str) {
         let version = format!("{}.v1", runtime.replace("provided.", "provided:"));
         if self.logging.json {
             let record =
                 json!({"initializationType": "on-demand", "phase": "init", "runtimeVersion": version});
-            return self.platform("platform.initStart", record);
+            return self.platform(Level::Info, "platform.initStart", record);
         }
         let arn = runtime_arn(&self.settings.region);
         self.put(&format!("INIT_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"));
     }
 
+    /// Only of an init phase that failed, as on AWS.
+    pub(crate) fn init_report(&self, phase: InitPhase, why: &InitFailure, init_ms: f64) {
+        let (phase, error_type) = (phase.name(), why.error_type());
+        let status = if *why == InitFailure::TimedOut { "timeout" } else { "error" };
+        if self.logging.json {
+            let mut record = json!({
+                "initializationType": "on-demand", "phase": phase, "status": status,
+                "metrics": {"durationMs": thousandths(init_ms)},
+            });
+            if let Some(error_type) = error_type {
+                record["errorType"] = json!(error_type);
+            }
+            return self.platform(Level::Warn, "platform.initReport", record);
+        }
+        let mut line =
+            format!("INIT_REPORT Init Duration: {init_ms:.2} ms\tPhase: {phase}\tStatus: {status}");
+        if let Some(error_type) = error_type {
+            line.push_str(&format!("\tError Type: {error_type}"));
+        }
+        line.push('\n');
+        self.put(&line);
+    }
+
     pub(crate) fn start(&self, request_id: &str, version: &str) {
         self.look_up_permission();
         if self.logging.json {
-            return self.platform("platform.start", json!({"requestId": request_id, "version": version}));
+            let record = json!({"requestId": request_id, "version": version});
+            return self.platform(Level::Info, "platform.start", record);
         }
         self.put(&format!("START RequestId: {request_id} Version: {version}\n"));
     }
@@ -141,7 +186,8 @@ impl Lines {
         let total_ms = report.duration_ms + report.init_ms.unwrap_or(0.0);
         let billed_ms = total_ms.ceil();
         if self.logging.json {
-            return self.platform("platform.report", json_report(report, billed_ms));
+            let level = if report.status == "success" { Level::Info } else { Level::Warn };
+            return self.platform(level, "platform.report", json_report(report, billed_ms));
         }
         let id = report.request_id;
         self.put(&format!("END RequestId: {id}\n"));
@@ -191,9 +237,9 @@ impl Lines {
         self.put(&format!("{at} INFO {message}\n"));
     }
 
-    fn platform(&self, kind: &str, record: Value) {
+    fn platform(&self, level: Level, kind: &str, record: Value) {
         // "SystemLogLevel WARN" hides the ordinary life of an environment.
-        if self.logging.system_level() != "WARN" {
+        if level == Level::Warn || self.logging.system_level() != "WARN" {
             self.put(&format!("{}\n", json!({"time": self.now(), "type": kind, "record": record})));
         }
     }
@@ -220,15 +266,19 @@ pub(crate) fn runtime_arn(region: &str) -> String {
     format!("arn:aws:lambda:{region}::runtime:{}", "0".repeat(64))
 }
 
+fn thousandths(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}
+
 fn json_report(report: &Report<'_>, billed_ms: f64) -> Value {
     let mut metrics = json!({
-        "durationMs": (report.duration_ms * 1_000.0).round() / 1_000.0,
+        "durationMs": thousandths(report.duration_ms),
         "billedDurationMs": billed_ms,
         "memorySizeMB": report.memory_mb,
         "maxMemoryUsedMB": report.memory_used_mb,
     });
     if let Some(init_ms) = report.init_ms {
-        metrics["initDurationMs"] = json!((init_ms * 1_000.0).round() / 1_000.0);
+        metrics["initDurationMs"] = json!(thousandths(init_ms));
     }
     let mut record = json!({"requestId": report.request_id, "metrics": metrics, "status": report.status});
     if let Some(error_type) = report.error_type {

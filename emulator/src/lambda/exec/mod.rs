@@ -4,6 +4,7 @@ mod environment;
 mod guardian;
 mod host;
 mod lines;
+mod moment;
 mod output;
 mod poll;
 mod pool;
@@ -12,7 +13,11 @@ mod proxy;
 mod runtime_api;
 mod turns;
 
-pub(crate) use environment::{Ending, Job};
+pub(crate) use environment::{Ending, Initialised, Job};
 pub(crate) use host::{Host, Spec};
 pub(crate) use lines::{Lines, Report, last_modified, runtime_arn, timestamp};
-pub(crate) use pool::{Idle, InitFailed, InitFailure, Pool};
+pub(crate) use moment::Moment;
+pub(crate) use pool::{
+    EXIT_ERROR, INVALID_ENTRYPOINT, Idle, InitFailed, InitFailure, OUT_OF_MEMORY, Pool, posted_error_type,
+};
+pub(crate) use process::KILLED;

@@ -8,11 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::environment::{self, Ending, Environment, Job, Sandbox};
+use super::environment::{self, Ending, Environment, InitPhase, Job, Sandbox};
 use super::host::Spec;
+use super::lines::Lines;
+use super::moment::Moment;
 use crate::adversary::Act;
 
 /// How long an environment is idle before it is frozen. AWS names no moment. Under load the next event comes sooner, and
@@ -22,6 +25,10 @@ const FREEZE_AFTER: Duration = Duration::from_millis(10);
 /// back to the caller is longer than that gap, so that a caller who invokes again finds the environment warm. A function
 /// that works on after its answer is not waited for beyond this.
 const FINISHING_GRACE_MS: i64 = 100;
+/// Lambda's own types of errors.
+pub(crate) const EXIT_ERROR: &str = "Runtime.ExitError";
+pub(crate) const INVALID_ENTRYPOINT: &str = "Runtime.InvalidEntrypoint";
+pub(crate) const OUT_OF_MEMORY: &str = "Runtime.OutOfMemory";
 
 /// An environment that waits at `/next`.
 #[derive(Debug)]
@@ -39,6 +46,7 @@ pub(crate) enum InitFailure {
     /// The runtime posted it to `/init/error`.
     Posted(Bytes),
     Exited(String),
+    OutOfMemory,
     /// No `bootstrap`, or one that cannot be executed.
     Entrypoint(String),
     TimedOut,
@@ -49,13 +57,32 @@ impl InitFailure {
     pub(crate) fn machine(error: std::io::Error) -> Self {
         Self::Entrypoint(format!("the environment could not be made: {error}"))
     }
+
+    /// Time that ran out has no type.
+    pub(super) fn error_type(&self) -> Option<String> {
+        match self {
+            Self::Posted(body) => Some(posted_error_type(body)),
+            Self::Exited(_) => Some(EXIT_ERROR.to_owned()),
+            Self::OutOfMemory => Some(OUT_OF_MEMORY.to_owned()),
+            Self::Entrypoint(_) => Some(INVALID_ENTRYPOINT.to_owned()),
+            Self::TimedOut => None,
+        }
+    }
 }
 
-/// A failure and the log stream of the environment that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Of an error as a runtime posts it.
+pub(crate) fn posted_error_type(body: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    body["errorType"].as_str().unwrap_or("Runtime.Unknown").to_owned()
+}
+
+/// The last try to initialise an environment, for the invocation that it is part of.
+#[derive(Debug)]
 pub(crate) struct InitFailed {
     pub(crate) why: InitFailure,
-    pub(crate) stream: String,
+    pub(crate) lines: Arc<Lines>,
+    pub(crate) begun: Moment,
+    pub(crate) memory_peak_mb: u64,
 }
 
 /// A sandbox whose process crashed or was killed at its timeout: the next one goes on in it.
@@ -84,6 +111,8 @@ struct State {
     spare: Vec<Spare>,
     next_id: u64,
     closed: bool,
+    /// Even what was busy was ended.
+    killed: bool,
     /// A task is looking for environments to freeze.
     freezing: bool,
 }
@@ -126,7 +155,13 @@ impl Pool {
                 receiver.await
             }
         };
-        got.unwrap_or_else(|_| Err(failed(InitFailure::Exited(super::process::ending(None)), "")))
+        got.unwrap_or_else(|_| Err(self.unmade(InitFailure::Exited(super::process::ending(None)))))
+    }
+
+    /// For an environment that never was, and so has no log stream.
+    fn unmade(&self, why: InitFailure) -> InitFailed {
+        let begun = Moment::now(&self.spec.host.settings.clock);
+        InitFailed { why, lines: Arc::new(Lines::new(&self.spec, String::new())), begun, memory_peak_mb: 0 }
     }
 
     /// As many cold starts as there are invocations for which nothing is starting or about to be free.
@@ -137,19 +172,20 @@ impl Pool {
     /// The same, with so many environments about to be free.
     fn start_beside(self: &Arc<Self>, state: &mut State, expected: usize) {
         while state.starting + expected < state.waiting.len() {
-            let spare = state.spare.pop().map(|spare| spare.sandbox);
-            let sandbox = match spare.map_or_else(|| Sandbox::new(&self.spec).map(Arc::new), Ok) {
-                Ok(sandbox) => sandbox,
+            let used = state.spare.pop().map(|spare| (spare.sandbox, InitPhase::Invoke));
+            let new = || Sandbox::new(&self.spec).map(|sandbox| (Arc::new(sandbox), InitPhase::Init));
+            let (sandbox, phase) = match used.map_or_else(new, Ok) {
+                Ok(started) => started,
                 Err(error) => {
                     if let Some(waiter) = state.waiting.pop_front() {
-                        waiter.send(Err(failed(InitFailure::machine(error), ""))).ok();
+                        waiter.send(Err(self.unmade(InitFailure::machine(error)))).ok();
                     }
                     continue;
                 }
             };
             state.starting += 1;
             state.next_id += 1;
-            tokio::spawn(environment::live(Arc::clone(self), state.next_id, sandbox));
+            tokio::spawn(environment::live(Arc::clone(self), state.next_id, sandbox, phase));
         }
     }
 
@@ -219,10 +255,9 @@ impl Pool {
     }
 
     /// The failure belongs to whoever has waited longest; the others get new attempts.
-    pub(crate) fn init_failed(self: &Arc<Self>, why: InitFailure, sandbox: Arc<Sandbox>) {
+    pub(crate) fn init_failed(self: &Arc<Self>, failed: InitFailed, sandbox: Arc<Sandbox>) {
         let mut state = self.state();
         state.starting = state.starting.saturating_sub(1);
-        let failed = failed(why, &sandbox.stream);
         self.keep_sandbox(&mut state, sandbox);
         if let Some(waiter) = state.waiting.pop_front() {
             waiter.send(Err(failed)).ok();
@@ -258,9 +293,15 @@ impl Pool {
     /// Ends everything now.
     pub(crate) fn kill(&self) {
         self.close();
-        for environment in self.state().alive.values() {
+        let mut state = self.state();
+        state.killed = true;
+        for environment in state.alive.values() {
             environment.retire();
         }
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.state().killed
     }
 
     /// Ends the environments that have been idle since before `before_ms`, and the sandboxes that have waited as long.
@@ -280,8 +321,4 @@ async fn freeze_idle(pool: Arc<Pool>) {
             return;
         }
     }
-}
-
-fn failed(why: InitFailure, stream: &str) -> InitFailed {
-    InitFailed { why, stream: stream.to_owned() }
 }

@@ -16,6 +16,9 @@ use super::pool::InitFailure;
 const BUSY_TRIES: usize = 500;
 const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
+/// How Lambda reports a runtime that was killed, for its memory or by itself.
+pub(crate) const KILLED: &str = "Runtime exited with error: signal: killed";
+
 /// By how much functions stand behind the emulator when there is more to do than processors: it serves them all, so that
 /// what it does next is what most of them wait for.
 const NICENESS: i32 = 5;

@@ -227,6 +227,7 @@ resource "aws_lambda_function" "this" {
   memory_size                    = 128 + var.step
   reserved_concurrent_executions = local.bare ? -1 : 5 + var.step
   layers                         = local.changed ? ["arn:aws:lambda:us-east-1:123456789012:layer:any:1"] : []
+  kms_key_arn                    = local.bare ? null : "arn:aws:kms:us-east-1:123456789012:key/${var.step}"
 
   ephemeral_storage {
     size = 512 + var.step
