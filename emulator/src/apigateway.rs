@@ -45,5 +45,16 @@ mod ws_session;
 
 pub use gateway::Gateway;
 
+use crate::repeatable;
+
 /// Where both data planes live on the shared port.
 pub const MOUNT: &str = "/_aws/execute-api/";
+
+/// The first rules that refuse API keys, formats of access logs and a cache of a WebSocket authorizer, and by which a change
+/// of an API itself is deployed.
+const RULES_OF_SETTINGS: u32 = 1;
+
+/// Whether the call is made again and was accepted under older rules: it comes out as it did then.
+fn is_older_call() -> bool {
+    repeatable::is_older_than(RULES_OF_SETTINGS)
+}

@@ -1,7 +1,66 @@
 //! Access logs: the stage's format with `$context.*` filled in, one line per request.
 
-use super::model::AccessLogSettings;
+use serde_json::Value;
+
+use super::error::{ApiError, bad};
+use super::model::{AccessLogSettings, Protocol};
 use crate::logs::group_in_arn;
+
+/// One of these must be in every format.
+const REQUEST_IDS: [&str; 2] = ["requestId", "extendedRequestId"];
+
+/// All that an HTTP API has, besides `authorizer.…`. AWS takes `resourcePath` as well, which has no value.
+const OF_HTTP_APIS: [&str; 49] = [
+    "accountId",
+    "apiId",
+    "awsEndpointRequestId",
+    "awsEndpointRequestId2",
+    "customDomain.basePathMatched",
+    "dataProcessed",
+    "domainName",
+    "domainPrefix",
+    "error.message",
+    "error.messageString",
+    "error.responseType",
+    "extendedRequestId",
+    "httpMethod",
+    "identity.accountId",
+    "identity.caller",
+    "identity.clientCert.clientCertPem",
+    "identity.clientCert.issuerDN",
+    "identity.clientCert.serialNumber",
+    "identity.clientCert.subjectDN",
+    "identity.clientCert.validity.notAfter",
+    "identity.clientCert.validity.notBefore",
+    "identity.cognitoAuthenticationProvider",
+    "identity.cognitoAuthenticationType",
+    "identity.cognitoIdentityId",
+    "identity.cognitoIdentityPoolId",
+    "identity.principalOrgId",
+    "identity.sourceIp",
+    "identity.user",
+    "identity.userAgent",
+    "identity.userArn",
+    "integration.error",
+    "integration.integrationStatus",
+    "integration.latency",
+    "integration.requestId",
+    "integration.status",
+    "integrationErrorMessage",
+    "integrationLatency",
+    "integrationStatus",
+    "path",
+    "protocol",
+    "requestId",
+    "requestTime",
+    "requestTimeEpoch",
+    "resourcePath",
+    "responseLatency",
+    "responseLength",
+    "routeKey",
+    "stage",
+    "status",
+];
 
 #[derive(Debug)]
 pub(super) struct AccessLog {
@@ -35,6 +94,61 @@ impl AccessLog {
             }
         }
         line
+    }
+}
+
+/// What AWS refuses of a format. A WebSocket API takes any variable: one that it does not have is a dash.
+///
+/// # Errors
+/// With the sentence of AWS.
+pub(super) fn check(format: &str, protocol: Protocol) -> Result<(), ApiError> {
+    let faulty = |fault: &str| {
+        bad(format!("The following errors are found in Access Log Format: {fault}: '{format}'"))
+    };
+    if format.contains(['\r', '\n']) {
+        return faulty("Access Log format must be single line");
+    }
+    let parts = parts(format);
+    let variables = || {
+        parts.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Variable(name) => Some(name.as_str()),
+        })
+    };
+    let unknown: Vec<String> = variables()
+        .filter(|name| protocol == Protocol::Http && !is_of_http_apis(name))
+        .map(|name| format!("$context.{name}"))
+        .collect();
+    if !unknown.is_empty() {
+        let unknown = unknown.join(", ");
+        return bad(format!("The following context variables are not supported: [{unknown}]"));
+    }
+    if variables().any(|name| REQUEST_IDS.contains(&name)) {
+        return Ok(());
+    }
+    faulty("Access Log format must include either $context.requestId or $context.extendedRequestId ")
+}
+
+fn is_of_http_apis(name: &str) -> bool {
+    let of_authorizer = name.strip_prefix("authorizer.").is_some_and(|property| !property.is_empty());
+    of_authorizer || OF_HTTP_APIS.contains(&name)
+}
+
+/// "The quoted value of $context.error.message": a dash in quotes where there is none.
+pub(super) fn quoted(message: Option<&str>) -> String {
+    Value::from(message.filter(|message| !message.is_empty()).unwrap_or("-")).to_string()
+}
+
+/// The type of gateway response that an answer of the gateway's own has by its status.
+pub(super) const fn response_type(status: u16) -> &'static str {
+    match status {
+        401 => "UNAUTHORIZED",
+        403 => "ACCESS_DENIED",
+        413 => "REQUEST_TOO_LARGE",
+        429 => "THROTTLED",
+        504 => "INTEGRATION_TIMEOUT",
+        500.. => "DEFAULT_5XX",
+        _ => "DEFAULT_4XX",
     }
 }
 
@@ -78,5 +192,39 @@ mod tests {
         });
         assert_eq!(log.group, "/api/x");
         assert_eq!(line, r#"{"id":"r1","ip":"-","s":202}"#);
+    }
+
+    #[test]
+    fn a_format_is_refused_for_what_aws_refuses() {
+        let refusal = |format: &str, protocol| check(format, protocol).err().map(|error| error.to_string());
+        let http = |format| refusal(format, Protocol::Http);
+        let websocket = |format| refusal(format, Protocol::WebSocket);
+        for fine in
+            ["$context.requestId", r#"{"id":"$context.extendedRequestId","e":"$context.authorizer.error"}"#]
+        {
+            assert_eq!((http(fine), websocket(fine)), (None, None), "{fine}");
+        }
+        let prefix = "The following errors are found in Access Log Format: Access Log format must";
+        for (format, fault) in [
+            ("$context.requestId\n", "be single line: '$context.requestId\n'"),
+            (
+                "$context.status",
+                "include either $context.requestId or $context.extendedRequestId : '$context.status'",
+            ),
+        ] {
+            let expected = Some(format!("{prefix} {fault}"));
+            assert_eq!((http(format), websocket(format)), (expected.clone(), expected));
+        }
+        let unknown = "$context.requestId $context.connectionId $context.authorizer. $context.nonsense";
+        let expected = "The following context variables are not supported: [$context.connectionId, \
+                        $context.authorizer, $context.nonsense]";
+        assert_eq!(http(unknown).as_deref(), Some(expected));
+        assert_eq!(websocket(unknown), None);
+    }
+
+    #[test]
+    fn the_quoted_message_is_json_whatever_it_says() {
+        assert_eq!(quoted(Some(r#"say "no""#)), r#""say \"no\"""#);
+        assert_eq!((quoted(Some("")), quoted(None)), (r#""-""#.to_owned(), r#""-""#.to_owned()));
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::error::{ApiError, bad};
 use super::model::Protocol;
+use super::names::API_GATEWAY;
 use super::state::State;
 use crate::iam::{Ask, Context};
 
@@ -13,7 +14,6 @@ use crate::iam::{Ask, Context};
 const REQUESTS_PER_SECOND: f64 = 10_000.0;
 const BURST: u32 = 5_000;
 const ROLE: &str = "/cloudwatchRoleArn";
-const API_GATEWAY: &str = "apigateway.amazonaws.com";
 /// Of those that the role needs, the one without which there is no line.
 const WRITES_LOGS: &str = "logs:PutLogEvents";
 const NO_LOG_LEVEL: &str = "OFF";

@@ -35,7 +35,7 @@ pub(super) struct Connection {
     pub(super) connected_ms: i64,
     pub(super) source_ip: String,
     pub(super) user_agent: Option<String>,
-    /// `requestContext.authorizer` of every event, once an authorizer let the connection in.
+    /// `requestContext.authorizer` of every event after `$connect`, once an authorizer let the connection in.
     pub(super) authorizer: OnceLock<Box<RawValue>>,
     last_active_ms: AtomicI64,
     /// Set when `$connect` succeeded: nothing can be posted before.

@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::identity::IdentitySource;
 use super::jwt::JwtAuthorizer;
 use super::model::{self, AuthorizationType, Protocol};
+use super::policy::Shape;
 use super::record::ApiRecord;
 use super::router::{RouteKey, Router};
-use super::target::lambda_function;
+use super::target::Target;
 
 /// "The maximum authorizer timeout is 10,000 milliseconds."
 pub(super) const AUTHORIZER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +41,7 @@ pub(super) struct Route {
 
 #[derive(Clone, Debug)]
 pub(super) struct Integration {
-    pub(super) function: String,
+    pub(super) target: Target,
     pub(super) timeout: Duration,
     pub(super) format: Format,
 }
@@ -54,9 +55,9 @@ pub(super) enum Format {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Authorizer {
     pub(super) id: String,
-    pub(super) function: String,
+    pub(super) target: Target,
     pub(super) format: Format,
-    pub(super) simple: bool,
+    pub(super) shape: Shape,
     pub(super) sources: Vec<IdentitySource>,
     pub(super) ttl_ms: i64,
 }
@@ -74,7 +75,7 @@ impl Definition {
             .authorizers
             .iter()
             .filter_map(|(id, stored)| {
-                Some((id.clone(), Arc::new(Authorizer::compile(id, &stored.settings)?)))
+                Some((id.clone(), Arc::new(Authorizer::compile(id, &stored.settings, api.protocol())?)))
             })
             .collect();
         let routes: Vec<Arc<Route>> = api
@@ -135,7 +136,10 @@ fn tokens(api: &ApiRecord, route: &model::Route) -> Option<(JwtAuthorizer, Vec<S
 impl Integration {
     fn compile(settings: &model::Integration) -> Option<Self> {
         Some(Self {
-            function: lambda_function(settings.integration_uri.as_deref()?)?.to_owned(),
+            target: Target::compile(
+                settings.integration_uri.as_deref(),
+                settings.credentials_arn.as_deref(),
+            )?,
             timeout: Duration::from_millis(u64::from(settings.timeout_in_millis?)),
             format: Format::parse(settings.payload_format_version.as_deref()),
         })
@@ -149,7 +153,7 @@ impl Format {
 }
 
 impl Authorizer {
-    fn compile(id: &str, settings: &model::Authorizer) -> Option<Self> {
+    fn compile(id: &str, settings: &model::Authorizer, protocol: Protocol) -> Option<Self> {
         let sources = settings
             .identity_source
             .iter()
@@ -157,9 +161,12 @@ impl Authorizer {
             .collect::<Option<_>>()?;
         Some(Self {
             id: id.to_owned(),
-            function: lambda_function(settings.authorizer_uri.as_deref()?)?.to_owned(),
+            target: Target::compile(
+                settings.authorizer_uri.as_deref(),
+                settings.authorizer_credentials_arn.as_deref(),
+            )?,
             format: Format::parse(settings.authorizer_payload_format_version.as_deref()),
-            simple: settings.enable_simple_responses.unwrap_or_default(),
+            shape: Shape::of(protocol, settings.enable_simple_responses.unwrap_or_default()),
             sources,
             ttl_ms: i64::from(settings.authorizer_result_ttl_in_seconds.unwrap_or_default()) * 1_000,
         })

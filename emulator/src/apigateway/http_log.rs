@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::iam_authorizer::Identity;
+use super::access_log;
 use super::integration::Integrated;
 use super::live::LiveStage;
 use super::measure::Meter;
 use super::names;
 use super::reply::Reply;
-use super::stage_authorizer::Grant;
+use super::stage_authorizer::{Denied, Grant};
 use crate::metrics::Unit;
 use crate::settings::Settings;
 
@@ -25,6 +25,7 @@ pub(super) struct Exchange<'a> {
     pub(super) route_key: String,
     pub(super) preflight: bool,
     pub(super) grant: Option<Grant>,
+    pub(super) denied: Option<Denied>,
     /// Once the function was called.
     pub(super) integration: Option<Integrated>,
 }
@@ -52,6 +53,7 @@ impl<'a> Exchange<'a> {
             route_key: String::new(),
             preflight: false,
             grant: None,
+            denied: None,
             integration: None,
         }
     }
@@ -70,7 +72,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn measure(&self, reply: &Reply, took: Duration) {
-        let meter = Meter::new(self.settings, self.stage, &self.route_key);
+        let meter = Meter::of_http(self.settings, self.stage, &self.route_key);
         meter.count("Count", 1);
         // Zeroes are recorded too, so that the average of an error metric is the error rate.
         meter.count("4xx", u32::from(reply.status.is_client_error()));
@@ -79,8 +81,11 @@ impl<'a> Exchange<'a> {
         if let Some(integration) = &self.integration {
             meter.record("IntegrationLatency", millis(integration.took), Unit::Milliseconds);
         }
-        let answer_bytes = u32::try_from(reply.body.len()).map_or(f64::MAX, f64::from);
-        meter.record("DataProcessed", self.request_bytes + answer_bytes, Unit::Bytes);
+        meter.record("DataProcessed", self.data_processed(reply), Unit::Bytes);
+    }
+
+    fn data_processed(&self, reply: &Reply) -> f64 {
+        self.request_bytes + u32::try_from(reply.body.len()).map_or(f64::MAX, f64::from)
     }
 
     fn variable(&self, name: &str, reply: &Reply, took: Duration) -> Option<String> {
@@ -88,13 +93,17 @@ impl<'a> Exchange<'a> {
             "status" => Some(reply.status.as_u16().to_string()),
             "responseLength" => Some(reply.body.len().to_string()),
             "responseLatency" => Some(took.as_millis().to_string()),
-            "identity.caller" | "identity.user" => Some(self.signer()?.user_id.clone()),
-            "identity.userArn" => Some(self.signer()?.user_arn.clone()),
-            "identity.accountId" => Some(self.signer()?.account_id.clone()),
-            "error.message" | "error.messageString" => self.error_message(reply),
+            "dataProcessed" => Some(self.data_processed(reply).to_string()),
+            "error.message" => self.error_message(reply),
+            "error.messageString" => Some(access_log::quoted(self.error_message(reply).as_deref())),
+            "error.responseType" => Some(self.response_type(reply)?.to_owned()),
             _ => match name.strip_prefix("authorizer.") {
+                Some("error") => self.denied.as_ref()?.error(),
                 Some(name) => self.grant.as_ref()?.property(name),
-                None => self.request_variable(name).or_else(|| self.integration.as_ref()?.variable(name)),
+                None => self
+                    .request_variable(name)
+                    .or_else(|| self.grant.as_ref()?.identity()?.variable(name))
+                    .or_else(|| self.integration.as_ref()?.variable(name)),
             },
         }
     }
@@ -120,14 +129,19 @@ impl<'a> Exchange<'a> {
         Some(value)
     }
 
-    fn signer(&self) -> Option<&Identity> {
-        self.grant.as_ref()?.identity()
-    }
-
     /// The gateway's own message: only where it was the gateway that refused.
     fn error_message(&self, reply: &Reply) -> Option<String> {
         let is_answered = self.integration.as_ref().is_some_and(|call| call.error.is_none());
         if is_answered || !is_error(reply) { None } else { reply.own_message() }
+    }
+
+    fn response_type(&self, reply: &Reply) -> Option<&'static str> {
+        self.error_message(reply)?;
+        let status = reply.status.as_u16();
+        Some(match &self.denied {
+            Some(denied) => denied.response_type(status),
+            None => access_log::response_type(status),
+        })
     }
 }
 

@@ -18,7 +18,7 @@ use super::http_event::{self, Body, Facts, Question};
 use super::http_log::Exchange;
 use super::http_response::{self, Malformed};
 use super::identity::Sources;
-use super::integration::{Called, integrate};
+use super::integration::{Called, Sent, integrate};
 use super::jwt::Rejected;
 use super::live::{LiveApi, LiveStage};
 use super::names;
@@ -28,7 +28,6 @@ use super::reply::Reply;
 use super::router::{PathVariables, decode};
 use super::stage_authorizer::{Denied, Grant, authorize};
 use super::{cors, iam_authorizer};
-use crate::invoke::InvokeRequest;
 
 /// "Payload size: 10 MB", not adjustable.
 const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
@@ -161,7 +160,11 @@ impl Served<'_> {
         };
         match self.authorized(matched.route, &facts, exchange).await {
             Ok(grant) => exchange.grant = grant,
-            Err(denied) => return refusal(denied),
+            Err(denied) => {
+                let reply = refusal(&denied);
+                exchange.denied = Some(denied);
+                return reply;
+            }
         }
         let Some(integration) = &matched.route.integration else { return Reply::internal_error() };
         let body = match read(body).await {
@@ -243,14 +246,9 @@ impl Served<'_> {
         exchange: &mut Exchange<'_>,
     ) -> Reply {
         let source = format!("{}/{}", self.stage.name, source_route(&exchange.route_key, method));
-        let request = InvokeRequest {
-            function: integration.function.clone(),
-            payload: event,
-            trace_id: Some(trace),
-            source: Some(names::source(&self.plane.settings, &self.stage.api_id, &source)),
-        };
-        let (invoke, clock) = (&self.plane.invoke, &self.plane.settings.clock);
-        let (called, mut integrated) = integrate(invoke, clock, integration.timeout, request).await;
+        let sent = Sent { payload: event, trace_id: Some(trace), source: &source };
+        let (called, mut integrated) =
+            integrate(self.plane, self.stage, &integration.target, integration.timeout, sent).await;
         let reply = match called {
             Called::Answered(answer) => match http_response::reply(&answer, integration.format) {
                 Ok(reply) => {
@@ -279,11 +277,11 @@ fn source_route<'a>(route_key: &'a str, method: &Method) -> Cow<'a, str> {
     }
 }
 
-fn refusal(denied: Denied) -> Reply {
+fn refusal(denied: &Denied) -> Reply {
     match denied {
         Denied::Unidentified => Reply::unauthorized(),
-        Denied::Forbidden => Reply::forbidden(),
-        Denied::Broken => Reply::internal_error(),
+        Denied::Forbidden | Denied::ByAnswer { .. } => Reply::forbidden(),
+        Denied::Unauthorized | Denied::Failed(_) | Denied::Malformed => Reply::internal_error(),
         Denied::Token(rejected) => {
             let forbidden = matches!(rejected, Rejected::Scope(_));
             let mut reply = if forbidden { Reply::forbidden() } else { Reply::unauthorized() };

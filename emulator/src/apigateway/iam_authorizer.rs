@@ -47,6 +47,18 @@ impl<'a> From<&'a Identity> for Signer<'a> {
     }
 }
 
+impl Identity {
+    /// `$context.identity…` in an access log.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        match name {
+            "identity.caller" | "identity.user" => Some(self.user_id.clone()),
+            "identity.userArn" => Some(self.user_arn.clone()),
+            "identity.accountId" => Some(self.account_id.clone()),
+            _ => None,
+        }
+    }
+}
+
 /// Lets in whoever signed for this service and may invoke `arn`; all others are told the same.
 pub(super) fn authorize(
     settings: &Settings,

@@ -57,16 +57,22 @@ pub(super) enum Rejected {
 }
 
 impl Rejected {
-    pub(super) fn challenge(&self) -> String {
+    pub(super) const fn description(&self) -> Option<&'static str> {
         match self {
-            Self::Missing => "Bearer".to_owned(),
-            Self::Invalid(why) => {
-                format!(r#"Bearer scope="" error="invalid_token" error_description="{why}""#)
-            }
-            Self::Scope(scopes) => format!(
-                r#"Bearer scope="{scopes}" error="insufficient_scope" error_description="the token does not have any of the required scopes""#
-            ),
+            Self::Missing => None,
+            Self::Invalid(why) => Some(*why),
+            Self::Scope(_) => Some("the token does not have any of the required scopes"),
         }
+    }
+
+    pub(super) fn challenge(&self) -> String {
+        let (scopes, error) = match self {
+            Self::Missing => return "Bearer".to_owned(),
+            Self::Invalid(_) => ("", "invalid_token"),
+            Self::Scope(scopes) => (scopes.as_str(), "insufficient_scope"),
+        };
+        let why = self.description().unwrap_or_default();
+        format!(r#"Bearer scope="{scopes}" error="{error}" error_description="{why}""#)
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::account;
 use super::error::ApiError;
+use super::is_older_call;
 use super::model::{
     Api, Authorizer, Deployment, Integration, IntegrationResponse, Model, Route, RouteResponse, Stage,
 };
@@ -131,10 +132,14 @@ fn api(state: &mut State, call: &Call<'_>, id: &str) -> Result<Answer> {
             // UpdateApi has neither: tags have calls of their own, and the protocol is for life.
             changes.remove("protocolType");
             changes.remove("tags");
-            let api = state.api_mut(id)?;
-            let mut settings = patched(&api.settings, changes, &[])?;
+            let quick: QuickCreate = parse(changes.clone())?;
+            let mut settings = patched(&state.api(id)?.settings, changes, &[])?;
             settings.settle()?;
-            api.settings = settings;
+            if !is_older_call() {
+                quick.change(state, id)?;
+            }
+            state.api_mut(id)?.settings = settings;
+            state.deploy_automatically(id, !is_older_call())?;
         }
         Method::DELETE => {
             state.remove(id);
@@ -309,15 +314,38 @@ fn update<D: Document>(
     parent: &str,
     id: &str,
 ) -> Result<Answer> {
-    let mut settings =
-        patched(&find::<D>(state, api_id, parent, id)?.settings, given(call.body)?, D::MERGED_MEMBERS)?;
+    let settings = changed::<D>(state, given(call.body)?, api_id, parent, id)?;
+    replace(state, settings, api_id, parent, id)?;
+    state.deploy_automatically(api_id, D::SERVED)?;
+    Ok(Answer::ok(record::view(id, find::<D>(state, api_id, parent, id)?)))
+}
+
+/// What something would be with these changes.
+pub(super) fn changed<D: Document>(
+    state: &mut State,
+    changes: Map<String, Value>,
+    api_id: &str,
+    parent: &str,
+    id: &str,
+) -> Result<D> {
+    let current = &find::<D>(state, api_id, parent, id)?.settings;
+    let mut settings = patched(current, changes, D::MERGED_MEMBERS)?;
     settings.settle(state.api(api_id)?, Some(id))?;
+    Ok(settings)
+}
+
+pub(super) fn replace<D: Document>(
+    state: &mut State,
+    settings: D,
+    api_id: &str,
+    parent: &str,
+    id: &str,
+) -> Result<()> {
     let now_ms = state.now_ms();
     let stored = find::<D>(state, api_id, parent, id)?;
     stored.settings = settings;
     stored.updated_ms = now_ms;
-    state.deploy_automatically(api_id, D::SERVED)?;
-    Ok(Answer::ok(record::view(id, find::<D>(state, api_id, parent, id)?)))
+    Ok(())
 }
 
 fn tags(state: &mut State, call: &Call<'_>, arn: &str) -> Result<Answer> {

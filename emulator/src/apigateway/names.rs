@@ -7,6 +7,9 @@ use rand::RngExt;
 use crate::invoke::Source;
 use crate::settings::Settings;
 
+/// The service that takes roles and invokes functions, and in whose name the policy of an authorizer is asked.
+pub(super) const API_GATEWAY: &str = "apigateway.amazonaws.com";
+
 /// 11 bytes make the 16 characters of `VWi0WdQt0kwCFHg=`.
 const ID_BYTES: usize = 11;
 
@@ -49,5 +52,5 @@ pub(super) fn execute_api_arn(settings: &Settings, api_id: &str, stage: &str, ta
 /// Who invokes, for the function's policy: `arn:aws:execute-api:{region}:{account}:{api}/{tail}`.
 pub(super) fn source(settings: &Settings, api_id: &str, tail: &str) -> Source {
     let arn = format!("arn:aws:execute-api:{}:{}:{api_id}/{tail}", settings.region, settings.account_id);
-    Source { service: "apigateway.amazonaws.com", arn }
+    Source { service: API_GATEWAY, arn }
 }

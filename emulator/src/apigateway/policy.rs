@@ -4,13 +4,32 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::iam::{Ask, Caller, Context, Kind, Policy};
+use super::model::Protocol;
+use super::names::API_GATEWAY;
+use crate::iam::{self, Ask, Caller, Context, Kind, Policy};
 
 /// The action that API Gateway asks an authorizer's policy about.
 const INVOKE: &str = "execute-api:Invoke";
 
-/// The policy of an answer names no principal: whoever asks is its bearer.
-const AUTHORIZER: &str = "apigateway.amazonaws.com";
+/// What an authorizer has to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Simple,
+    /// A policy, and whose it is.
+    Policy,
+    /// A policy, with or without whose it is: WebSocket APIs do not insist.
+    PolicyOfAnyone,
+}
+
+impl Shape {
+    pub(super) const fn of(protocol: Protocol, simple: bool) -> Self {
+        match protocol {
+            Protocol::WebSocket => Self::PolicyOfAnyone,
+            Protocol::Http if simple => Self::Simple,
+            Protocol::Http => Self::Policy,
+        }
+    }
+}
 
 /// A parsed answer. A policy is kept whole: from the cache it is asked again for each route.
 #[derive(Debug)]
@@ -37,15 +56,15 @@ struct SimpleAnswer {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PolicyAnswer {
-    principal_id: String,
+    principal_id: Option<String>,
     policy_document: Value,
     context: Option<Box<RawValue>>,
 }
 
 impl Verdict {
     /// None when the answer has neither shape that the authorizer's configuration asks for: a 500 to the client.
-    pub(super) fn parse(answer: &[u8], simple: bool) -> Option<Self> {
-        if simple {
+    pub(super) fn parse(answer: &[u8], shape: Shape) -> Option<Self> {
+        if shape == Shape::Simple {
             let answer: SimpleAnswer = serde_json::from_slice(answer).ok()?;
             return Some(Self {
                 rule: Rule::Simple(answer.is_authorized),
@@ -54,9 +73,12 @@ impl Verdict {
             });
         }
         let answer: PolicyAnswer = serde_json::from_slice(answer).ok()?;
+        if shape == Shape::Policy && answer.principal_id.is_none() {
+            return None;
+        }
         Some(Self {
             rule: Rule::Policy(Policy::from_value(&answer.policy_document, Kind::Identity).ok()?),
-            principal_id: Some(answer.principal_id),
+            principal_id: answer.principal_id,
             context: object(answer.context)?,
         })
     }
@@ -68,11 +90,22 @@ impl Verdict {
 
     /// A deny wins, and what is not allowed is denied.
     pub(super) fn allows(&self, arn: &str, now_ms: i64) -> bool {
+        self.says(arn, now_ms) == iam::Verdict::Allows
+    }
+
+    /// Whether it says no, and does not just say nothing.
+    pub(super) fn denies(&self, arn: &str, now_ms: i64) -> bool {
+        self.says(arn, now_ms) == iam::Verdict::Denies
+    }
+
+    fn says(&self, arn: &str, now_ms: i64) -> iam::Verdict {
         match &self.rule {
-            Rule::Simple(is_authorized) => *is_authorized,
+            Rule::Simple(true) => iam::Verdict::Allows,
+            Rule::Simple(false) => iam::Verdict::Denies,
             Rule::Policy(policy) => {
                 let ask = Ask { action: INVOKE, resource: arn, context: Context::at(now_ms) };
-                policy.allows(&ask, &Caller::Service(AUTHORIZER))
+                // The policy of an answer names no principal: whoever asks is its bearer.
+                policy.ask(&ask, &Caller::Service(API_GATEWAY))
             }
         }
     }
@@ -101,7 +134,7 @@ mod tests {
         let answer = format!(
             r#"{{"principalId":"u","policyDocument":{{"Version":"2012-10-17","Statement":[{statements}]}}}}"#
         );
-        Verdict::parse(answer.as_bytes(), false).unwrap()
+        Verdict::parse(answer.as_bytes(), Shape::Policy).unwrap()
     }
 
     #[test]
@@ -114,16 +147,25 @@ mod tests {
         );
         assert!(!policy(&format!("{allow},{deny}")).allows(ARN, 0));
         assert!(!policy("").allows(ARN, 0));
+        assert!(policy(&format!("{allow},{deny}")).denies(ARN, 0));
+        assert!(!policy("").denies(ARN, 0), "it says nothing");
     }
 
     #[test]
     fn each_configuration_takes_only_its_own_shape() {
-        assert!(
-            Verdict::parse(br#"{"isAuthorized":true,"context":{"sub":"u"}}"#, true).unwrap().allows(ARN, 0)
-        );
-        assert!(!Verdict::parse(br#"{"isAuthorized":false}"#, true).unwrap().allows(ARN, 0));
-        assert!(Verdict::parse(br#"{"isAuthorized":true}"#, false).is_none());
-        assert!(Verdict::parse(br#"{"isAuthorized":"yes"}"#, true).is_none());
-        assert!(Verdict::parse(br#"{"isAuthorized":true,"context":[1]}"#, true).is_none());
+        let simple = |answer: &str| Verdict::parse(answer.as_bytes(), Shape::Simple);
+        assert!(simple(r#"{"isAuthorized":true,"context":{"sub":"u"}}"#).unwrap().allows(ARN, 0));
+        assert!(!simple(r#"{"isAuthorized":false}"#).unwrap().allows(ARN, 0));
+        assert!(Verdict::parse(br#"{"isAuthorized":true}"#, Shape::Policy).is_none());
+        assert!(simple(r#"{"isAuthorized":"yes"}"#).is_none());
+        assert!(simple(r#"{"isAuthorized":true,"context":[1]}"#).is_none());
+    }
+
+    #[test]
+    fn only_a_websocket_api_takes_a_policy_of_nobody() {
+        let answer = br#"{"policyDocument":{"Version":"2012-10-17","Statement":[]}}"#;
+        assert!(Verdict::parse(answer, Shape::Policy).is_none());
+        let taken = Verdict::parse(answer, Shape::of(Protocol::WebSocket, false)).unwrap();
+        assert_eq!(taken.principal_id, None);
     }
 }

@@ -12,6 +12,7 @@ use super::model::{
 use super::record::{ApiRecord, Collection, Document, Stored};
 use super::router::RouteKey;
 use super::target::lambda_function;
+use super::{access_log, is_older_call};
 use crate::clock::iso8601;
 
 /// Quotas per API (API Gateway quotas for HTTP and WebSocket APIs).
@@ -104,6 +105,10 @@ impl Document for Route {
                 self.route_key
             )));
         }
+        // There are no keys to ask for: refused rather than ignored.
+        if std::mem::take(&mut self.api_key_required) && !is_older_call() {
+            return bad("API keys (apiKeyRequired) are not supported here");
+        }
         // Messages would have to be judged by it: refused rather than ignored.
         if self.model_selection_expression.as_ref().is_some_and(|expression| !expression.is_empty()) {
             return bad("models of messages (modelSelectionExpression) are not supported here");
@@ -190,6 +195,8 @@ impl Document for Integration {
         {
             return bad("parameter mappings of integrations are not supported here");
         }
+        // Terraform takes the role away by setting it to nothing.
+        self.credentials_arn.take_if(|role| role.is_empty());
         self.fill_in(api.protocol())
     }
 
@@ -314,6 +321,7 @@ impl Authorizer {
         if self.authorizer_uri.as_deref().and_then(lambda_function).is_none() {
             return bad("authorizerUri must name a Lambda function");
         }
+        self.authorizer_credentials_arn.take_if(|role| role.is_empty());
         for source in &self.identity_source {
             if IdentitySource::parse(source).is_none() {
                 return bad(format!("Invalid identity source: {source}"));
@@ -321,11 +329,19 @@ impl Authorizer {
         }
         match protocol {
             Protocol::Http => self.settle_http(),
-            Protocol::WebSocket if self.enable_simple_responses == Some(true) => {
-                bad("enableSimpleResponses is supported only for HTTP APIs")
-            }
-            Protocol::WebSocket => Ok(()),
+            Protocol::WebSocket => self.settle_websocket(),
         }
+    }
+
+    fn settle_websocket(&mut self) -> Result<(), ApiError> {
+        if self.enable_simple_responses == Some(true) {
+            return bad("enableSimpleResponses is supported only for HTTP APIs");
+        }
+        // It is asked once, when a connection is made: there is nothing to keep an answer for.
+        if self.authorizer_result_ttl_in_seconds.take().is_some() && !is_older_call() {
+            return bad("AuthorizerResultTtlInSeconds cannot be set for WEBSOCKET protocol Apis.");
+        }
+        Ok(())
     }
 
     fn settle_http(&mut self) -> Result<(), ApiError> {
@@ -421,6 +437,10 @@ impl Document for Stage {
         }
         self.access_log_settings =
             self.access_log_settings.take().filter(|log| log.destination_arn.is_some());
+        let format = self.access_log_settings.as_ref().and_then(|log| log.format.as_deref());
+        if let Some(format) = format.filter(|format| !format.is_empty() && !is_older_call()) {
+            access_log::check(format, api.protocol())?;
+        }
         for settings in
             std::iter::once(&mut self.default_route_settings).chain(self.route_settings.values_mut())
         {
@@ -464,5 +484,42 @@ impl RouteSettings {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apigateway::RULES_OF_SETTINGS;
+    use crate::apigateway::model::AccessLogSettings;
+    use crate::repeatable::scope_again;
+
+    /// Whether a key for a route, a cache of a WebSocket authorizer and a format without a request id are accepted.
+    fn accepted() -> [bool; 3] {
+        let settings = Api { protocol_type: Some(Protocol::WebSocket), ..Api::default() };
+        let api = ApiRecord::new("a".to_owned(), 0, settings);
+        let mut route = Route { route_key: "x".to_owned(), api_key_required: true, ..Route::default() };
+        let mut authorizer = Authorizer {
+            name: "a".to_owned(),
+            authorizer_type: "REQUEST".to_owned(),
+            authorizer_uri: Some("arn:aws:lambda:us-east-1:123456789012:function:a".to_owned()),
+            authorizer_result_ttl_in_seconds: Some(60),
+            ..Authorizer::default()
+        };
+        let log = AccessLogSettings {
+            destination_arn: Some("arn:aws:logs:us-east-1:123456789012:log-group:/a".to_owned()),
+            format: Some("$context.status".to_owned()),
+        };
+        let mut stage =
+            Stage { stage_name: "live".to_owned(), access_log_settings: Some(log), ..Stage::default() };
+        let settled = [route.settle(&api, None), authorizer.settle(&api, None), stage.settle(&api, None)];
+        settled.map(|settled| settled.is_ok())
+    }
+
+    #[tokio::test]
+    async fn what_was_accepted_under_older_rules_is_accepted_again() {
+        assert_eq!(accepted(), [false; 3]);
+        assert_eq!(scope_again(RULES_OF_SETTINGS - 1, 1, 0, async { accepted() }).await, [true; 3]);
+        assert_eq!(scope_again(RULES_OF_SETTINGS, 1, 0, async { accepted() }).await, [false; 3]);
     }
 }

@@ -8,17 +8,22 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::access_log;
 use super::authorizer_cache::cache_key;
 use super::definition::{AUTHORIZER_TIMEOUT, Authorizer};
+use super::http_response::Malformed;
 use super::iam_authorizer::Identity;
 use super::identity::Sources;
-use super::integration::{Called, call};
+use super::integration::{Called, Sent, call};
 use super::jwt::{Claims, Rejected};
 use super::live::LiveStage;
-use super::names;
 use super::plane::Plane;
 use super::policy::Verdict;
-use crate::invoke::InvokeRequest;
+
+/// `callback("Unauthorized")`: the error by which an authorizer of a WebSocket API says 401.
+const UNAUTHORIZED: &str = "Unauthorized";
+/// How long the authorizer took, beside its context.
+const LATENCY: &str = "integrationLatency";
 
 /// A request that an authorizer let through.
 #[derive(Debug)]
@@ -35,10 +40,39 @@ pub(super) enum Denied {
     Token(Rejected),
     /// An identity source is missing: the authorizer was not even asked. 401.
     Unidentified,
-    /// 403.
+    /// Who signed may not invoke the route, or nobody signed. 403.
     Forbidden,
-    /// The authorizer failed, took too long or answered in no known shape. 500.
-    Broken,
+    /// By the answer of a Lambda authorizer, which said so or said nothing of the route. 403.
+    ByAnswer { explicitly: bool },
+    /// A Lambda authorizer failed with the error that means it. 401 for WebSocket APIs.
+    Unauthorized,
+    /// The authorizer failed or took too long: why. 500.
+    Failed(String),
+    /// It answered in no known shape. 500.
+    Malformed,
+}
+
+impl Denied {
+    /// `$context.authorizer.error` in an access log.
+    pub(super) fn error(&self) -> Option<String> {
+        match self {
+            Self::Token(rejected) => rejected.description().map(str::to_owned),
+            Self::Unidentified => None,
+            Self::Forbidden | Self::ByAnswer { .. } => Some("Forbidden".to_owned()),
+            Self::Unauthorized => Some(UNAUTHORIZED.to_owned()),
+            Self::Failed(reason) => Some(reason.clone()),
+            Self::Malformed => Some(Malformed.to_string()),
+        }
+    }
+
+    /// `$context.error.responseType`, of a refusal with this status.
+    pub(super) fn response_type(&self, status: u16) -> &'static str {
+        match self {
+            Self::Failed(_) => "AUTHORIZER_FAILURE",
+            Self::Malformed => "AUTHORIZER_CONFIGURATION_ERROR",
+            _ => access_log::response_type(status),
+        }
+    }
 }
 
 pub(super) async fn authorize(
@@ -57,7 +91,7 @@ pub(super) async fn authorize(
         Some(verdict) => (verdict, 0),
         None => {
             let started = Instant::now();
-            let verdict = Arc::new(ask(plane, &stage.api_id, authorizer, event(&identity)).await?);
+            let verdict = Arc::new(ask(plane, stage, authorizer, event(&identity)).await?);
             stage.authorizer_cache.put(key, Arc::clone(&verdict), now_ms, authorizer.ttl_ms);
             (verdict, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
         }
@@ -65,29 +99,26 @@ pub(super) async fn authorize(
     if verdict.allows(arn, now_ms) {
         Ok(Grant::Lambda { verdict, latency_ms })
     } else {
-        Err(Denied::Forbidden)
+        Err(Denied::ByAnswer { explicitly: verdict.denies(arn, now_ms) })
     }
 }
 
 async fn ask(
     plane: &Plane,
-    api_id: &str,
+    stage: &LiveStage,
     authorizer: &Authorizer,
     event: Vec<u8>,
 ) -> Result<Verdict, Denied> {
-    let request = InvokeRequest {
-        function: authorizer.function.clone(),
-        payload: Bytes::from(event),
-        trace_id: None,
-        source: Some(names::source(&plane.settings, api_id, &format!("authorizers/{}", authorizer.id))),
-    };
-    match call(&plane.invoke, &plane.settings.clock, AUTHORIZER_TIMEOUT, request).await {
-        Called::Answered(answer) => Verdict::parse(&answer, authorizer.simple).ok_or(Denied::Broken),
-        Called::Failed(reason) => {
+    let source = format!("authorizers/{}", authorizer.id);
+    let sent = Sent { payload: Bytes::from(event), trace_id: None, source: &source };
+    match call(plane, stage, &authorizer.target, AUTHORIZER_TIMEOUT, sent).await {
+        Called::Answered(answer) => Verdict::parse(&answer, authorizer.shape).ok_or(Denied::Malformed),
+        Called::Failed(failure) if failure.says(UNAUTHORIZED) => Err(Denied::Unauthorized),
+        failed => {
+            let reason = failed.error().unwrap_or_default();
             tracing::warn!(authorizer.id, reason, "an authorizer failed");
-            Err(Denied::Broken)
+            Err(Denied::Failed(reason))
         }
-        Called::Throttled | Called::TimedOut => Err(Denied::Broken),
     }
 }
 
@@ -103,7 +134,12 @@ impl Grant {
 
     /// `requestContext.authorizer` of format 1.0 and of WebSocket events; of a signature that format says it elsewhere.
     pub(super) fn principal(&self) -> Option<Principal<'_>> {
-        self.identity().is_none().then_some(Principal(self))
+        self.identity().is_none().then_some(Principal { grant: self, of_its_own_event: true })
+    }
+
+    /// The same as the later events of a connection have it.
+    pub(super) fn lasting(&self) -> Option<Principal<'_>> {
+        self.identity().is_none().then_some(Principal { grant: self, of_its_own_event: false })
     }
 
     /// Who signed.
@@ -118,6 +154,7 @@ impl Grant {
     pub(super) fn property(&self, name: &str) -> Option<String> {
         match self {
             Self::Lambda { verdict, .. } if name == "principalId" => verdict.principal_id.clone(),
+            Self::Lambda { latency_ms, .. } if name == LATENCY => Some(latency_ms.to_string()),
             Self::Lambda { verdict, .. } => members(verdict).get(name).map(text),
             Self::Token(claims) => claims.text(name.strip_prefix("claims.")?),
             Self::Iam(_) => None,
@@ -139,7 +176,8 @@ pub(super) enum Authorized<'a> {
     Iam(&'a Identity),
 }
 
-fn text(value: &Value) -> String {
+/// A value as text, which a string already is.
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -160,11 +198,15 @@ impl Serialize for Context<'_> {
 
 /// "API Gateway … stringified": context values of these events are strings, whatever they were.
 #[derive(Debug)]
-pub(super) struct Principal<'a>(&'a Grant);
+pub(super) struct Principal<'a> {
+    grant: &'a Grant,
+    /// Of the event that the authorizer was asked for: this one has the time that it took.
+    of_its_own_event: bool,
+}
 
 impl Serialize for Principal<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (verdict, latency_ms) = match self.0 {
+        let (verdict, latency_ms) = match self.grant {
             Grant::Lambda { verdict, latency_ms } => (verdict, latency_ms),
             Grant::Token(claims) => return claims.serialize(serializer),
             Grant::Iam(identity) => return identity.serialize(serializer),
@@ -176,7 +218,9 @@ impl Serialize for Principal<'_> {
         for (name, value) in &members(verdict) {
             map.serialize_entry(name, &text(value))?;
         }
-        map.serialize_entry("integrationLatency", latency_ms)?;
+        if self.of_its_own_event {
+            map.serialize_entry(LATENCY, latency_ms)?;
+        }
         map.end()
     }
 }

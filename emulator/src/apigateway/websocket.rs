@@ -24,8 +24,35 @@ use super::query::Query;
 use super::reply::Reply;
 use super::stage_authorizer::{Denied, Grant, authorize};
 use super::ws_event::{self, Handshake, Moment};
-use super::ws_log::Occasion;
+use super::ws_log::{Ended, Occasion};
 use super::{iam_authorizer, names, ws_message, ws_session};
+
+/// As IAM says it, without who and what.
+const DENIED: &str =
+    "User is not authorized to access this resource with an explicit deny in an identity-based policy";
+const NOT_GRANTED: &str = "User is not authorized to access this resource because no identity-based policy allows \
+                           the execute-api:Invoke action";
+
+/// What is remembered of a handshake, for its metrics and its line in the access log.
+#[derive(Default)]
+struct Course {
+    grant: Option<Grant>,
+    denied: Option<Denied>,
+    /// Once the function was called.
+    integrated: Option<Integrated>,
+}
+
+impl Course {
+    fn ended<'a>(&'a self, status: StatusCode, message: Option<&'a str>) -> Ended<'a> {
+        Ended {
+            status: status.as_u16(),
+            message,
+            grant: self.grant.as_ref(),
+            denied: self.denied.as_ref(),
+            integrated: self.integrated.as_ref(),
+        }
+    }
+}
 
 pub(super) async fn answer(
     plane: Arc<Plane>,
@@ -54,37 +81,37 @@ pub(super) async fn answer(
         event_type: "CONNECT",
         route_key: "$connect",
     };
-    let mut integrated = None;
-    let connected = connect(&plane, occasion, &mut head, &mut integrated).await;
-    measure(occasion, &connected, integrated.as_ref());
+    let mut course = Course::default();
+    let connected = connect(&plane, occasion, &mut head, &mut course).await;
+    measure(occasion, &connected, course.integrated.as_ref());
     match connected {
         Ok(subprotocol) => {
             connection.open();
             admission.complete();
-            occasion.log(StatusCode::OK.as_u16(), None, integrated.as_ref());
+            occasion.log(&course.ended(StatusCode::OK, None));
             start(plane, connection, outbound, upgrade);
             accepted(switching, subprotocol)
         }
         Err(reply) => {
-            occasion.log(reply.status.as_u16(), reply.own_message().as_deref(), integrated.as_ref());
+            occasion.log(&course.ended(reply.status, reply.own_message().as_deref()));
             reply.into()
         }
     }
 }
 
-/// "ConnectCount: messages sent to the $connect route integration"; "ClientError: requests that have a 4XX response returned
-/// by API Gateway before the integration is invoked".
+/// "ConnectCount: messages sent to the $connect route integration", each of which is a message too; "ClientError: requests
+/// that have a 4XX response returned by API Gateway before the integration is invoked".
 fn measure<T>(occasion: Occasion<'_>, connected: &Result<T, Reply>, integrated: Option<&Integrated>) {
-    match (connected, integrated) {
-        (_, Some(integrated)) => {
-            occasion.meter().count("ConnectCount", 1);
-            occasion.measure(integrated);
-        }
-        (Ok(_), None) => occasion.meter().count("ConnectCount", 1),
-        (Err(reply), None) => {
-            let name = if reply.status.is_client_error() { "ClientError" } else { "ExecutionError" };
-            occasion.meter().count(name, 1);
-        }
+    let meter = occasion.meter();
+    if let (Err(reply), None) = (connected, integrated) {
+        let name = if reply.status.is_client_error() { "ClientError" } else { "ExecutionError" };
+        meter.count(name, 1);
+        return;
+    }
+    meter.count("ConnectCount", 1);
+    meter.count("MessageCount", 1);
+    if let Some(integrated) = integrated {
+        occasion.measure(integrated);
     }
 }
 
@@ -130,7 +157,7 @@ async fn connect(
     plane: &Plane,
     occasion: Occasion<'_>,
     head: &mut http::request::Parts,
-    integrated: &mut Option<Integrated>,
+    course: &mut Course,
 ) -> Result<Option<HeaderValue>, Reply> {
     let Occasion { stage, connection, moment, .. } = occasion;
     let now_ms = plane.settings.clock.now_ms();
@@ -143,19 +170,26 @@ async fn connect(
     let query = Query::parse(raw_query.unwrap_or_default());
     let variables = &stage.variables;
     let handshake = Handshake { headers: &head.headers, raw_query, query: &query, variables };
-    let grant = authorized(plane, occasion, route, handshake).await.map_err(unauthorized)?;
-    if let Some(principal) = grant.as_ref().and_then(Grant::principal)
+    match authorized(plane, occasion, route, handshake).await {
+        Ok(grant) => course.grant = grant,
+        Err(denied) => {
+            let reply = unauthorized(&denied, &connection.id, &moment.request_id);
+            course.denied = Some(denied);
+            return Err(reply);
+        }
+    }
+    let grant = course.grant.as_ref();
+    if let Some(principal) = grant.and_then(Grant::lasting)
         && let Ok(context) = serde_json::value::to_raw_value(&principal)
     {
         // The connection is new: nothing was set before.
         connection.authorizer.get_or_init(|| context);
     }
     let Some(integration) = &route.integration else { return Ok(None) };
-    let signed = grant.as_ref().and_then(Grant::identity);
-    let event = ws_event::connect(connection, moment, handshake, signed);
+    let event = ws_event::connect(connection, moment, handshake, grant);
     let (called, mut call) = ws_message::invoke(plane, stage, &route.key, integration, trace, event).await;
     let verdict = verdict(&called, &mut call, &connection.id, &moment.request_id);
-    *integrated = Some(call);
+    course.integrated = Some(call);
     verdict.map_err(|reply| *reply)
 }
 
@@ -184,12 +218,18 @@ async fn authorized(
     authorize(plane, stage, authorizer, &sources, &arn, event).await.map(Some)
 }
 
-fn unauthorized(denied: Denied) -> Reply {
-    match denied {
-        Denied::Unidentified | Denied::Token(_) => Reply::unauthorized(),
-        Denied::Forbidden => Reply::forbidden(),
-        Denied::Broken => Reply::internal_error(),
-    }
+fn unauthorized(denied: &Denied, connection_id: &str, request_id: &str) -> Reply {
+    let (status, message) = match denied {
+        Denied::Unidentified | Denied::Unauthorized | Denied::Token(_) => {
+            (StatusCode::UNAUTHORIZED, "Unauthorized")
+        }
+        Denied::Forbidden => return Reply::forbidden(),
+        Denied::ByAnswer { explicitly: true } => (StatusCode::FORBIDDEN, DENIED),
+        Denied::ByAnswer { explicitly: false } => (StatusCode::FORBIDDEN, NOT_GRANTED),
+        Denied::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
+        Denied::Malformed => (StatusCode::INTERNAL_SERVER_ERROR, ""),
+    };
+    refusal(status, message, connection_id, request_id)
 }
 
 fn complete_headers(plane: &Plane, connection: &Connection, headers: &mut HeaderMap) -> String {
@@ -235,8 +275,10 @@ fn verdict(
 }
 
 fn refusal(status: StatusCode, message: &str, connection_id: &str, request_id: &str) -> Reply {
-    let mut reply = Reply::message(status, message);
+    let mut reply = Reply::empty(status);
     reply.body = Bytes::from(error_frame(message, connection_id, request_id));
+    reply.set("content-type", "application/json; charset=UTF-8");
+    reply.set("x-amz-apigw-id", request_id);
     reply
 }
 
@@ -268,6 +310,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::invoke::InvokeOutcome;
 
     fn judged(called: &Called) -> Result<Option<HeaderValue>, Box<Reply>> {
         verdict(called, &mut Integrated::new(called, Duration::ZERO), "C=", "R=")
@@ -284,8 +327,27 @@ mod tests {
         assert_eq!(status_of(&answered(r#"{"statusCode":"204"}"#)), 101);
         assert_eq!(status_of(&answered(r#"{"statusCode":401}"#)), 401);
         assert_eq!(status_of(&answered("null")), 502);
-        assert_eq!(status_of(&Called::Failed(String::new())), 502);
+        assert_eq!(status_of(&Called::from(InvokeOutcome::NotFound)), 502);
         assert_eq!(status_of(&Called::TimedOut), 504);
+    }
+
+    #[test]
+    fn what_an_authorizer_refuses_has_the_status_and_the_words_of_aws() {
+        for (denied, status, message) in [
+            (Denied::Unidentified, 401, "Unauthorized"),
+            (Denied::Unauthorized, 401, "Unauthorized"),
+            (Denied::ByAnswer { explicitly: true }, 403, DENIED),
+            (Denied::ByAnswer { explicitly: false }, 403, NOT_GRANTED),
+            (Denied::Failed("Rate Exceeded.".to_owned()), 500, "Internal server error"),
+            (Denied::Malformed, 500, ""),
+        ] {
+            let reply = unauthorized(&denied, "C=", "R=");
+            assert_eq!(reply.status.as_u16(), status, "{denied:?}");
+            assert_eq!(reply.body, error_frame(message, "C=", "R="), "{denied:?}");
+            assert_eq!(reply.headers["content-type"], "application/json; charset=UTF-8");
+            assert_eq!(reply.headers["x-amz-apigw-id"], "R=");
+        }
+        assert!(NOT_GRANTED.ends_with("the execute-api:Invoke action"));
     }
 
     #[test]

@@ -5,9 +5,10 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::connections::Connection;
-use super::iam_authorizer::{Identity as Signed, Signer};
+use super::iam_authorizer::Signer;
 use super::model::Texts;
 use super::query::{Last, Query};
+use super::stage_authorizer::{Grant, Principal};
 use super::{names, plane::Plane};
 
 /// One event's own ids and time.
@@ -39,8 +40,8 @@ impl Moment {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind<'a> {
-    /// With who signed, where the route asked for it: later events do not repeat it.
-    Connect(Option<&'a Signed>),
+    /// With what was asked of it: later events have less of that.
+    Connect(Option<&'a Grant>),
     Message,
     Disconnect {
         code: u16,
@@ -78,7 +79,7 @@ struct Event<'a> {
 struct Context<'a> {
     route_key: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    authorizer: Option<&'a RawValue>,
+    authorizer: Option<Authorizer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +98,13 @@ struct Context<'a> {
     domain_name: &'a str,
     connection_id: &'a str,
     api_id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Authorizer<'a> {
+    OfConnect(Principal<'a>),
+    Lasting(&'a RawValue),
 }
 
 #[derive(Serialize)]
@@ -122,9 +130,9 @@ pub(super) fn connect(
     connection: &Connection,
     moment: &Moment,
     handshake: Handshake<'_>,
-    signed: Option<&Signed>,
+    grant: Option<&Grant>,
 ) -> Vec<u8> {
-    let event = connecting(connection, moment, handshake, signed);
+    let event = connecting(connection, moment, handshake, grant);
     written(&Event { is_base64_encoded: Some(false), ..event })
 }
 
@@ -147,7 +155,7 @@ fn connecting<'a>(
     connection: &'a Connection,
     moment: &'a Moment,
     handshake: Handshake<'a>,
-    signed: Option<&'a Signed>,
+    grant: Option<&'a Grant>,
 ) -> Event<'a> {
     let query = Some(handshake.query).filter(|query| !query.is_empty());
     Event {
@@ -156,7 +164,7 @@ fn connecting<'a>(
         query_string_parameters: query.map(Query::as_last),
         multi_value_query_string_parameters: query.map(QueryLists),
         stage_variables: Some(handshake.variables).filter(|variables| !variables.is_empty()),
-        request_context: Some(context(connection, moment, "$connect", Kind::Connect(signed))),
+        request_context: Some(context(connection, moment, "$connect", Kind::Connect(grant))),
         ..Event::default()
     }
 }
@@ -213,14 +221,21 @@ fn context<'a>(
     route_key: &'a str,
     kind: Kind<'a>,
 ) -> Context<'a> {
-    let (event_type, signed, code, reason) = match kind {
-        Kind::Connect(signed) => ("CONNECT", signed, None, None),
-        Kind::Message => ("MESSAGE", None, None, None),
-        Kind::Disconnect { code, reason } => ("DISCONNECT", None, Some(code), Some(reason)),
+    let lasting = || connection.authorizer.get().map(|lasting| Authorizer::Lasting(lasting));
+    let (event_type, authorizer, code, reason) = match kind {
+        Kind::Connect(grant) => {
+            ("CONNECT", grant.and_then(Grant::principal).map(Authorizer::OfConnect), None, None)
+        }
+        Kind::Message => ("MESSAGE", lasting(), None, None),
+        Kind::Disconnect { code, reason } => ("DISCONNECT", lasting(), Some(code), Some(reason)),
+    };
+    let signer = match kind {
+        Kind::Connect(grant) => grant.and_then(Grant::identity).map(Signer::from),
+        Kind::Message | Kind::Disconnect { .. } => None,
     };
     Context {
         route_key,
-        authorizer: connection.authorizer.get().map(AsRef::as_ref),
+        authorizer,
         message_id: moment.message_id.as_deref(),
         disconnect_status_code: code,
         event_type,
@@ -232,7 +247,7 @@ fn context<'a>(
         connected_at: connection.connected_ms,
         request_time_epoch: moment.at_ms,
         identity: Identity {
-            signer: signed.map(Signer::from),
+            signer,
             user_agent: connection.user_agent.as_deref(),
             source_ip: &connection.source_ip,
         },

@@ -1,11 +1,15 @@
 //! What is said of one event of a connection, in metrics and in the access log.
 
+use serde_json::{Map, Value};
+
+use super::access_log;
 use super::connections::Connection;
 use super::http_log::millis;
 use super::integration::Integrated;
 use super::live::LiveStage;
 use super::measure::Meter;
 use super::names;
+use super::stage_authorizer::{Denied, Grant, text};
 use super::ws_event::Moment;
 use crate::metrics::Unit;
 use crate::settings::Settings;
@@ -21,20 +25,35 @@ pub(super) struct Occasion<'a> {
     pub(super) route_key: &'a str,
 }
 
+/// How an event ended, for its line in the access log.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ended<'a> {
+    pub(super) status: u16,
+    /// The gateway's own, where it refused.
+    pub(super) message: Option<&'a str>,
+    /// Of `$connect`.
+    pub(super) grant: Option<&'a Grant>,
+    pub(super) denied: Option<&'a Denied>,
+    /// Where the function was called.
+    pub(super) integrated: Option<&'a Integrated>,
+}
+
 impl Occasion<'_> {
     pub(super) fn meter(&self) -> Meter<'_> {
-        Meter::new(self.settings, self.stage, self.route_key)
+        Meter::of_websocket(self.settings, self.stage, self.route_key)
     }
 
-    /// "IntegrationError: requests that return a 4XX/5XX response from the integration"; "ExecutionError: errors that
-    /// occurred when calling the integration". Zeroes are recorded too, so that the average is a rate.
+    /// What a function answers counts as well: its 4XX with what the gateway refuses, its 5XX with the calls that have no
+    /// usable answer. IntegrationError stays 0, and zeroes are recorded so that the average is a rate.
     pub(super) fn measure(&self, integrated: &Integrated) {
-        let statuses = [integrated.lambda_status, integrated.function_status];
-        let is_error = statuses.into_iter().flatten().any(|status| status >= 400);
+        let status = integrated.function_status.unwrap_or_default();
         let meter = self.meter();
         meter.record("IntegrationLatency", millis(integrated.took), Unit::Milliseconds);
-        meter.count("IntegrationError", u32::from(is_error));
-        meter.count("ExecutionError", u32::from(integrated.error.is_some() && !is_error));
+        meter.count("IntegrationError", 0);
+        meter.count("ExecutionError", u32::from(integrated.error.is_some() || status >= 500));
+        if integrated.error.is_none() && (400..500).contains(&status) {
+            meter.count("ClientError", 1);
+        }
     }
 
     /// A `$context` variable that is known before anything is answered: an authorizer may be asked by it.
@@ -61,15 +80,48 @@ impl Occasion<'_> {
         Some(value)
     }
 
-    /// One line, with the gateway's own message where it refused.
-    pub(super) fn log(&self, status: u16, message: Option<&str>, integrated: Option<&Integrated>) {
+    /// Writes the line of the access log.
+    pub(super) fn log(&self, ended: &Ended<'_>) {
         let Some(log) = &self.stage.access_log else { return };
-        let line = log.line(|name| match name {
-            "status" => Some(status.to_string()),
-            "error.message" | "error.messageString" => message.map(str::to_owned),
-            _ => self.variable(name).or_else(|| integrated?.variable(name)),
-        });
+        let line = log.line(|name| self.ended_variable(name, ended));
         let stream = format!("access/{}", self.stage.name);
         self.settings.logs.put(&log.group, &stream, self.moment.at_ms, &line);
+    }
+
+    fn ended_variable(&self, name: &str, ended: &Ended<'_>) -> Option<String> {
+        match name {
+            "status" => Some(ended.status.to_string()),
+            "error.message" => ended.message.map(str::to_owned),
+            "error.messageString" => Some(access_log::quoted(ended.message)),
+            "error.responseType" => Some(ended.response_type()?.to_owned()),
+            _ => match name.strip_prefix("authorizer.") {
+                Some("error") => ended.denied?.error(),
+                Some(name) => self.authorizer(name, ended.grant),
+                None => self
+                    .variable(name)
+                    .or_else(|| ended.grant?.identity()?.variable(name))
+                    .or_else(|| ended.integrated?.variable(name)),
+            },
+        }
+    }
+
+    /// What an authorizer said: now, or when the connection was made.
+    fn authorizer(&self, name: &str, grant: Option<&Grant>) -> Option<String> {
+        if let Some(grant) = grant {
+            return grant.property(name);
+        }
+        let lasting: Map<String, Value> =
+            serde_json::from_str(self.connection.authorizer.get()?.get()).ok()?;
+        lasting.get(name).map(text)
+    }
+}
+
+impl Ended<'_> {
+    fn response_type(&self) -> Option<&'static str> {
+        self.message?;
+        Some(match self.denied {
+            Some(denied) => denied.response_type(self.status),
+            None => access_log::response_type(self.status),
+        })
     }
 }

@@ -10,14 +10,13 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::connections::Connection;
 use super::definition::{Definition, Integration, Route};
 use super::http_response::ProxyAnswer;
-use super::integration::{Called, Integrated, integrate};
+use super::integration::{Called, Integrated, Sent, integrate};
 use super::live::LiveStage;
 use super::names;
 use super::plane::Plane;
 use super::websocket::error_frame;
 use super::ws_event::{self, Kind, Moment};
-use super::ws_log::Occasion;
-use crate::invoke::InvokeRequest;
+use super::ws_log::{Ended, Occasion};
 
 /// Why a message leads to nothing: the access log has the status, the client the text.
 #[derive(Clone, Copy)]
@@ -137,13 +136,9 @@ pub(super) async fn invoke(
     trace: String,
     event: Vec<u8>,
 ) -> (Called, Integrated) {
-    let request = InvokeRequest {
-        function: integration.function.clone(),
-        payload: Bytes::from(event),
-        trace_id: Some(trace),
-        source: Some(names::source(&plane.settings, &stage.api_id, &format!("{}/{route_key}", stage.name))),
-    };
-    integrate(&plane.invoke, &plane.settings.clock, integration.timeout, request).await
+    let source = format!("{}/{route_key}", stage.name);
+    let sent = Sent { payload: Bytes::from(event), trace_id: Some(trace), source: &source };
+    integrate(plane, stage, &integration.target, integration.timeout, sent).await
 }
 
 /// "By default, the response of the integration is not sent": only a route response makes it so. It needs a status, and a
@@ -165,10 +160,11 @@ fn read(route: &Route, answer: &Bytes, integrated: &mut Integrated) -> Outcome {
 
 /// Writes the line of the access log.
 fn ended(occasion: Occasion<'_>, outcome: Outcome, integrated: Option<&Integrated>) -> Outcome {
-    match &outcome {
-        Ok(_) => occasion.log(200, None, integrated),
-        Err(Refusal { status, message }) => occasion.log(*status, Some(*message), integrated),
-    }
+    let (status, message) = match &outcome {
+        Ok(_) => (200, None),
+        Err(Refusal { status, message }) => (*status, Some(*message)),
+    };
+    occasion.log(&Ended { status, message, integrated, ..Ended::default() });
     outcome
 }
 
@@ -186,6 +182,7 @@ pub(super) async fn disconnect(plane: &Plane, connection: &Connection, code: u16
         event_type: "DISCONNECT",
         route_key: &route.key,
     };
+    occasion.meter().count("MessageCount", 1);
     let event =
         ws_event::disconnect(connection, &moment, &stage.variables, Kind::Disconnect { code, reason });
     run(plane, occasion, route, integration, event).await.ok();

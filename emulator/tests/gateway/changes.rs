@@ -1,7 +1,10 @@
 //! What a change of an API leaves as it was: used-up limits and the answers of authorizers.
 
+use futures_util::SinkExt;
 use reqwest::Client;
 use serde_json::{Value, json};
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::http::api;
 use crate::stand::{Stand, answered, uri};
@@ -80,4 +83,42 @@ async fn an_authorizer_is_asked_again_when_it_changes_and_not_when_something_els
     let change = json!({"authorizerResultTtlInSeconds": 60});
     assert_eq!(stand.manage("PATCH", &format!("{authorizers}/{authorizer}"), change).await.0, 200);
     assert_eq!((asked().await, asked().await), (2, 2));
+}
+
+#[tokio::test]
+async fn a_change_of_the_api_itself_is_deployed_as_well() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
+    let api = stand.websocket_api().await;
+    let target = stand.integration(&api, "work", json!({})).await;
+    for key in ["ping", "$default"] {
+        stand.route(&api, key, &target, json!({})).await;
+    }
+    stand.stage(&api, "live").await;
+    let change = json!({"routeSelectionExpression": "$request.body.kind"});
+    assert_eq!(stand.manage("PATCH", &format!("/v2/apis/{api}"), change).await.0, 200);
+    let url = format!("ws://{}/_aws/execute-api/{api}/live", stand.address);
+    let (mut socket, _) = connect_async(url).await.unwrap();
+    socket.send(Message::text(r#"{"kind":"ping"}"#)).await.unwrap();
+    assert_eq!(stand.calls_when("work", 1).await[0]["requestContext"]["routeKey"], "ping");
+}
+
+#[tokio::test]
+async fn the_variables_of_a_stage_say_which_function_is_called() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
+    let api = stand.create("/v2/apis", json!({"name": "tasks", "protocolType": "HTTP"}), "apiId").await;
+    let target = stand.integration(&api, "${stageVariables.fn}:${stageVariables.alias}", json!({})).await;
+    stand.route(&api, "GET /x", &target, json!({})).await;
+    for stage in ["blue", "green"] {
+        stand.stage(&api, stage).await;
+        stand.change_stage(&api, stage, json!({"stageVariables": {"fn": "work", "alias": stage}})).await;
+    }
+    let url = |stage: &str| format!("http://{}/_aws/execute-api/{api}/{stage}/x", stand.address);
+    for stage in ["blue", "green"] {
+        assert_eq!(reqwest::get(url(stage)).await.unwrap().status(), 200);
+    }
+    stand.change_stage(&api, "blue", json!({"stageVariables": {"alias": "red"}})).await;
+    assert_eq!(reqwest::get(url("blue")).await.unwrap().status(), 200);
+    let called = stand.requests().into_iter().map(|call| call.function).collect::<Vec<_>>();
+    let expected = |alias: &str| format!("arn:aws:lambda:us-east-1:123456789012:function:work:{alias}");
+    assert_eq!(called, ["blue", "green", "red"].map(expected));
 }

@@ -219,6 +219,7 @@ async fn the_management_api_refuses_what_it_cannot_serve() {
         ("POST", "/v2/apis".to_owned(), json!({"name": "x"}), 400),
         ("POST", format!("/v2/apis/{id}/integrations"), proxy, 400),
         ("POST", format!("/v2/apis/{id}/routes"), json!({"routeKey": "nonsense"}), 400),
+        ("POST", format!("/v2/apis/{id}/routes"), json!({"routeKey": "GET /x", "apiKeyRequired": true}), 400),
         (
             "POST",
             format!("/v2/apis/{id}/routes"),
@@ -261,11 +262,25 @@ async fn quick_create_makes_an_api_that_answers_at_once() {
         let (status, changed) = stand.manage("PATCH", &path, json!({"apiGatewayManaged": false})).await;
         assert_eq!((status, &changed["apiGatewayManaged"]), (200, &json!(true)), "{kind}");
     }
+    let change = json!({"target": function.replace("work", "other"), "routeKey": "GET /other"});
+    assert_eq!(stand.manage("PATCH", &format!("/v2/apis/{api}"), change).await.0, 200);
+    for (path, status) in [("other", 200), ("any", 404)] {
+        assert_eq!(reqwest::get(format!("{url}/{path}")).await.unwrap().status(), status, "{path}");
+    }
+    assert_eq!(stand.calls("other").len(), 1);
+    let before = listed("routes").await;
+    let change = json!({"target": "https://example.com", "routeKey": "GET /never"});
+    assert_eq!(stand.manage("PATCH", &format!("/v2/apis/{api}"), change).await.0, 400);
+    assert_eq!(listed("routes").await, before);
     let keyed = stand.create("/v2/apis", quick(json!({"routeKey": "GET /one"})), "apiId").await;
     let url = format!("http://{}/_aws/execute-api/{keyed}", stand.address);
     assert_eq!(reqwest::get(format!("{url}/one")).await.unwrap().status(), 200);
     assert_eq!(reqwest::get(format!("{url}/two")).await.unwrap().status(), 404);
     assert_eq!(stand.manage("DELETE", &format!("/v2/apis/{api}"), Value::Null).await.0, 204);
+
+    let plain = stand.create("/v2/apis", json!({"name": "plain", "protocolType": "HTTP"}), "apiId").await;
+    let change = json!({ "target": function });
+    assert_eq!(stand.manage("PATCH", &format!("/v2/apis/{plain}"), change).await.0, 400, "nothing to change");
 
     // What is refused leaves nothing behind.
     let before = stand.manage("GET", "/v2/apis", Value::Null).await;

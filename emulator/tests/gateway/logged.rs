@@ -37,7 +37,7 @@ async fn a_request_leaves_a_line_with_the_status_of_the_function_and_that_of_lam
         "integration.integrationStatus",
         "responseLength",
         "identity.sourceIp",
-        "nonsense",
+        "identity.cognitoIdentityId",
         "error.message",
         "integrationErrorMessage",
     ];
@@ -50,7 +50,7 @@ async fn a_request_leaves_a_line_with_the_status_of_the_function_and_that_of_lam
         stand.log_lines().await,
         [
             "POST|/fine|POST /{case}|202|202|200|200|4|127.0.0.1|-|-|-",
-            "POST|/fails|POST /{case}|500|-|200|200|35|127.0.0.1|-|Internal Server Error|The Lambda function \
+            "POST|/fails|POST /{case}|500|500|200|200|35|127.0.0.1|-|Internal Server Error|The Lambda function \
              returned the following error: Unhandled. Check your Lambda function code.",
             "POST|/throttled|POST /{case}|503|-|429|429|33|127.0.0.1|-|Service Unavailable|Rate Exceeded.",
             "POST|/malformed|POST /{case}|500|-|200|200|35|127.0.0.1|-|Internal Server Error|The response from \
@@ -132,7 +132,7 @@ async fn every_handshake_message_and_end_of_a_connection_leaves_a_line() {
     let expected = [
         "CONNECT $connect 200 200 200 -",
         "MESSAGE $default 200 200 200 -",
-        "MESSAGE $default 500 - 200 Internal server error",
+        "MESSAGE $default 500 500 200 Internal server error",
         "MESSAGE $default 429 - - Too Many Requests",
         "DISCONNECT $disconnect 200 200 200 -",
     ];
@@ -150,7 +150,8 @@ async fn what_is_refused_leaves_a_line_too() {
         api.stand.log_lines().await,
         [
             "CONNECT $connect 401 - - Unauthorized",
-            "CONNECT $connect 403 - - Forbidden",
+            "CONNECT $connect 403 - - User is not authorized to access this resource with an explicit deny in an \
+             identity-based policy",
             "CONNECT $connect 401 401 200 -",
             "CONNECT $connect 502 - 200 Internal server error",
         ]
@@ -182,4 +183,50 @@ async fn a_message_without_a_route_or_in_time_is_logged_as_refused() {
             "MESSAGE hang 504 - - Endpoint request timed out",
         ]
     );
+}
+
+#[tokio::test]
+async fn a_line_has_what_the_authorizer_said_and_why_it_refused() {
+    let api = websocket_api(true).await;
+    let format = "$context.eventType $context.authorizer.principalId $context.authorizer.level \
+                  $context.authorizer.error $context.error.responseType $context.error.messageString";
+    api.stand.access_log(&api.id, "live", format).await;
+    refused_with(connect_async(format!("{}?token=bad", api.url)).await);
+    let (mut socket, _) = connect_async(format!("{}?token=good", api.url)).await.unwrap();
+    socket.send(Message::text("a")).await.unwrap();
+    text(&mut socket).await;
+    socket.send(Message::text("fail")).await.unwrap();
+    text(&mut socket).await;
+    assert_eq!(
+        api.stand.log_lines().await,
+        [
+            r#"CONNECT - - Forbidden ACCESS_DENIED "User is not authorized to access this resource with an explicit deny in an identity-based policy""#,
+            r#"CONNECT ada 3 - - "-""#,
+            r#"MESSAGE ada 3 - - "-""#,
+            r#"MESSAGE ada 3 - DEFAULT_5XX "Internal server error""#,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_format_that_aws_does_not_take_is_refused() {
+    let stand = Stand::start(|_, _| None).await;
+    let (http, _) = http_api(&stand, "GET /x", json!({}), json!({})).await;
+    let websocket = stand.websocket_api().await;
+    stand.stage(&websocket, "live").await;
+    assert_eq!(stand.log_role("arn:aws:iam::123456789012:role/logs").await.0, 200);
+    for (format, statuses) in [
+        ("$context.requestId $context.status", [200, 200]),
+        ("$context.status", [400, 400]),
+        ("$context.requestId\n$context.status", [400, 400]),
+        ("$context.requestId $context.nonsense", [400, 200]),
+        ("", [200, 200]),
+    ] {
+        let log = json!({"destinationArn": "arn:aws:logs:us-east-1:1:log-group:/a", "format": format});
+        for (stage, status) in [(&http, "$default"), (&websocket, "live")].into_iter().zip(statuses) {
+            let path = format!("/v2/apis/{}/stages/{}", stage.0, stage.1);
+            let change = json!({ "accessLogSettings": log });
+            assert_eq!(stand.manage("PATCH", &path, change).await.0, status, "{format:?} {path}");
+        }
+    }
 }

@@ -16,7 +16,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
-use crate::stand::{Options, START_MS, Stand, answered};
+use crate::http::api;
+use crate::stand::{self, Options, START_MS, Stand, answered, uri};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/caller";
 
@@ -112,15 +113,9 @@ async fn answer(mut request: RequestBuilder, authorization: Option<String>) -> (
     (status, answer.json().await.unwrap())
 }
 
-/// What refuses a handshake. A WebSocket client does not show the body.
+/// What refuses a handshake.
 async fn refusal(url: &str, authorization: Option<String>) -> (u16, Value) {
-    let request = Client::new()
-        .get(url.replace("ws://", "http://"))
-        .header("connection", "upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-    answer(request, authorization).await
+    answer(stand::handshake(url), authorization).await
 }
 
 /// A handshake as AWS's own signer signs it.
@@ -241,6 +236,57 @@ async fn a_handshake_that_is_unsigned_broken_or_denied_is_refused() {
     account.allow(&[format!("{open}/live/$default"), format!("{open}/test/$connect")]).await;
     assert_eq!(refusal(&url, Some(signed)).await.0, 403, "another route, another stage");
     assert_eq!(account.stand.calls("work"), [] as [Value; 0]);
+}
+
+/// Roles by name: whether API Gateway gets them, and whether they may invoke functions.
+async fn roles(iam: &Arc<dyn Service>, roles: &[(&str, bool, bool)]) {
+    for (name, is_trusting, may_invoke) in roles {
+        let service = if *is_trusting { "apigateway.amazonaws.com" } else { "lambda.amazonaws.com" };
+        let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+            "Action": "sts:AssumeRole", "Principal": {"Service": service}}]});
+        let trust = trust.to_string();
+        let create = [("RoleName", *name), ("AssumeRolePolicyDocument", trust.as_str())];
+        iam_call(iam, "CreateRole", &create).await;
+        let effect = if *may_invoke { "Allow" } else { "Deny" };
+        let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": effect,
+            "Action": "lambda:InvokeFunction", "Resource": "*"}]});
+        let policy = policy.to_string();
+        let put = [("RoleName", *name), ("PolicyName", "p"), ("PolicyDocument", policy.as_str())];
+        iam_call(iam, "PutRolePolicy", &put).await;
+    }
+}
+
+#[tokio::test]
+async fn a_function_with_credentials_is_called_in_the_name_of_the_role_or_not_at_all() {
+    let account = Account::start().await;
+    let stand = &account.stand;
+    let those = [("good", true, true), ("powerless", true, false), ("untrusting", false, true)];
+    roles(&account.iam, &those).await;
+    for (role, status) in [("good", 200), ("powerless", 500), ("untrusting", 500), ("missing", 500)] {
+        let role = format!("arn:aws:iam::123456789012:role/{role}");
+        let (id, url) = api(stand, "GET /x", json!({}), json!({"credentialsArn": role})).await;
+        assert_eq!(ask(&url, "/x", None).await.0, status, "{role}");
+
+        let authorizer = json!({"name": "a", "authorizerType": "REQUEST", "authorizerUri": uri("authorizer"),
+            "authorizerPayloadFormatVersion": "2.0", "authorizerCredentialsArn": role});
+        let authorizers = format!("/v2/apis/{id}/authorizers");
+        let authorizer = stand.create(&authorizers, authorizer, "authorizerId").await;
+        let target = stand.integration(&id, "work", json!({})).await;
+        let guard = json!({"authorizationType": "CUSTOM", "authorizerId": authorizer});
+        stand.route(&id, "GET /guarded", &target, guard).await;
+        assert_eq!(ask(&url, "/guarded", None).await.0, 500, "what it answers is no policy: {role}");
+    }
+    let called = stand.requests().into_iter().map(|call| (call.function, call.source.is_none()));
+    let arn = |name: &str| format!("arn:aws:lambda:us-east-1:123456789012:function:{name}");
+    assert_eq!(
+        called.collect::<Vec<_>>(),
+        [(arn("work"), true), (arn("authorizer"), true)],
+        "by none but the good role, and not by the functions' policies"
+    );
+    // Nothing means none, as Terraform takes a role away.
+    let (_, url) = api(stand, "GET /x", json!({}), json!({"credentialsArn": ""})).await;
+    assert_eq!(ask(&url, "/x", None).await.0, 200);
+    assert!(stand.requests().last().unwrap().source.is_some());
 }
 
 #[tokio::test]

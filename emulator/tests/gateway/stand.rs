@@ -30,25 +30,30 @@ pub(crate) type Function = dyn Fn(&str, &Value) -> Option<InvokeOutcome> + Send 
 
 pub(crate) struct Functions {
     function: Box<Function>,
-    calls: Mutex<Vec<(String, Value)>>,
+    calls: Mutex<Vec<InvokeRequest>>,
     called: Notify,
 }
 
+/// The last part of an ARN: the name, or the alias where there is one.
+fn name(function: &str) -> &str {
+    function.rsplit(':').next().unwrap()
+}
+
 impl Functions {
-    fn names(&self, name: &str) -> Vec<Value> {
+    fn events(&self, function: &str) -> Vec<Value> {
         let calls = self.calls.lock().unwrap();
-        calls.iter().filter(|(function, _)| function == name).map(|(_, event)| event.clone()).collect()
+        let of_it = calls.iter().filter(|call| name(&call.function) == function);
+        of_it.map(|call| serde_json::from_slice(&call.payload).unwrap()).collect()
     }
 }
 
 impl Invoke for Functions {
     fn invoke(&self, request: InvokeRequest) -> BoxFuture<'_, InvokeOutcome> {
         Box::pin(async move {
-            let name = request.function.rsplit(':').next().unwrap().to_owned();
             let event: Value = serde_json::from_slice(&request.payload).unwrap();
-            self.calls.lock().unwrap().push((name.clone(), event.clone()));
+            self.calls.lock().unwrap().push(request.clone());
             self.called.notify_waiters();
-            match (self.function)(&name, &event) {
+            match (self.function)(name(&request.function), &event) {
                 Some(outcome) => outcome,
                 None => std::future::pending().await,
             }
@@ -181,14 +186,16 @@ impl Stand {
         self.manage("PATCH", "/account", json!({"patchOperations": [operation]})).await
     }
 
-    /// Gives a stage an access log of this format, which `log_lines` reads.
+    /// Gives a stage an access log of this format and the request id, which each needs; `log_lines` reads it.
     pub(crate) async fn access_log(&self, api: &str, stage: &str, format: &str) {
         assert_eq!(self.log_role("arn:aws:iam::123456789012:role/logs").await.0, 200);
         let destination = "arn:aws:logs:us-east-1:123456789012:log-group:/access";
-        let settings = json!({"destinationArn": destination, "format": format});
+        let settings =
+            json!({"destinationArn": destination, "format": format!("{format} $context.requestId")});
         self.change_stage(api, stage, json!({ "accessLogSettings": settings })).await;
     }
 
+    /// What was logged, without the request ids.
     pub(crate) async fn log_lines(&self) -> Vec<String> {
         let mut headers = hyper::HeaderMap::new();
         headers.insert("x-amz-target", "Logs_20140328.FilterLogEvents".parse().unwrap());
@@ -205,7 +212,8 @@ impl Stand {
         let answer = LogsApi::new(&self.settings).handle(request).await;
         let found: Value = serde_json::from_slice(&answer.body).unwrap();
         let events = found["events"].as_array().into_iter().flatten();
-        events.map(|event| event["message"].as_str().unwrap().to_owned()).collect()
+        let line = |event: &Value| event["message"].as_str().unwrap().rsplit_once(' ').unwrap().0.to_owned();
+        events.map(line).collect()
     }
 
     /// What was measured of an API's stage, and of one of its routes where `dimensions` has it.
@@ -221,7 +229,12 @@ impl Stand {
     }
 
     pub(crate) fn calls(&self, function: &str) -> Vec<Value> {
-        self.functions.names(function)
+        self.functions.events(function)
+    }
+
+    /// All calls, as functions were asked for them.
+    pub(crate) fn requests(&self) -> Vec<InvokeRequest> {
+        self.functions.calls.lock().unwrap().clone()
     }
 
     /// The events of a function, once it was called that often.
@@ -240,6 +253,16 @@ impl Stand {
         };
         tokio::time::timeout(DEADLINE, wait).await.expect("the function is called within the deadline")
     }
+}
+
+/// A handshake by hand: a WebSocket client does not show the body that refuses it.
+pub(crate) fn handshake(url: &str) -> reqwest::RequestBuilder {
+    reqwest::Client::new()
+        .get(url.replace("ws://", "http://"))
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
 pub(crate) fn uri(function: &str) -> String {

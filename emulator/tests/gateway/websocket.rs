@@ -186,6 +186,8 @@ async fn the_context_of_the_authorizer_is_in_every_later_event() {
             (&authorizer["principalId"], &authorizer["sub"], &authorizer["level"]),
             (&json!("ada"), &json!("ada"), &json!("3"))
         );
+        let is_connect = event["requestContext"]["eventType"] == "CONNECT";
+        assert_eq!(authorizer.get("integrationLatency").is_some(), is_connect, "{event}");
     }
 }
 
