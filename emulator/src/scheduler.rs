@@ -117,6 +117,10 @@ impl Scheduler {
         format!("arn:aws:scheduler:{}:{}:{kind}/{name}", settings.region, settings.account_id)
     }
 
+    fn group_arn(&self, name: &str) -> String {
+        self.arn("schedule-group", name)
+    }
+
     /// Wakes the runner: something may be due earlier than it thought.
     fn changed(&self) {
         self.inner.changed.notify_one();

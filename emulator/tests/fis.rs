@@ -23,7 +23,7 @@ use aws_sdk_fis::types::{
     CreateExperimentTemplateTargetInput, EmptyTargetResolutionMode, Experiment, ExperimentStatus,
     ExperimentTemplateCloudWatchLogsLogConfigurationInput, ResolvedTarget, SafetyLeverStatusInput,
     StartExperimentExperimentOptionsInput, UpdateExperimentTemplateActionInputItem,
-    UpdateSafetyLeverStateInput,
+    UpdateExperimentTemplateReportConfigurationInput, UpdateSafetyLeverStateInput,
 };
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::LogType;
@@ -268,6 +268,30 @@ async fn a_wait_runs_for_its_duration_and_then_the_experiment_is_completed() {
     let ended = stand.until(&id, ExperimentStatus::Completed).await;
     let action = &ended.actions.unwrap()["wait"];
     assert_eq!(action.state().unwrap().status().unwrap().as_str(), "completed");
+    stand.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_a_report_is_told_that_there_is_none() {
+    let stand = Stand::start(false).await;
+    let template = stand.template(vec![("wait", wait_a_minute())], false).await.unwrap();
+    let report =
+        UpdateExperimentTemplateReportConfigurationInput::builder().post_experiment_duration("PT5M").build();
+    let call = stand.fis.update_experiment_template().id(&template);
+    call.experiment_report_configuration(report).send().await.unwrap();
+    let id = stand.run(&template).await.unwrap();
+    let report = |experiment: &Experiment| {
+        let state = experiment.experiment_report().unwrap().state().unwrap().clone();
+        (state.status().unwrap().as_str().to_owned(), state.reason().unwrap().to_owned())
+    };
+    let running = stand.until(&id, ExperimentStatus::Running).await;
+    assert_eq!(report(&running).0, "pending");
+    stand.advance(Duration::from_secs(60));
+    let ended = stand.until(&id, ExperimentStatus::Completed).await;
+    let reason = "Reports of experiments are not part of this emulator.";
+    assert_eq!(report(&ended), ("failed".to_owned(), reason.to_owned()));
+    let shown = ended.experiment_report_configuration().unwrap();
+    assert_eq!(shown.post_experiment_duration(), Some("PT5M"));
     stand.end().await;
 }
 

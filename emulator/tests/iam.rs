@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:tasks";
 const TABLE: &str = "arn:aws:dynamodb:us-east-1:123456789012:table/tasks";
 const LAMBDA: &str = "lambda.amazonaws.com";
+/// Generous: the machine may be busy. Nothing waits for it unless something is wrong.
+const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
 
 fn statement(actions: &[&str], resource: &str) -> Value {
     json!({"Effect": "Allow", "Action": actions, "Resource": resource})
@@ -238,6 +240,30 @@ async fn dead_letters_tracing_and_destinations_need_permissions_of_the_execution
     allow(&account, all).await;
     destinations().await.unwrap();
     update().dead_letter_config(dead()).tracing_config(active()).send().await.unwrap();
+    account.running.shutdown().await;
+}
+
+/// Functions have policies of their own, which are asked as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_is_a_destination_for_a_role_that_may_invoke_it() {
+    let account = Account::start(true).await;
+    role(&account, json!([statement(&["sqs:SendMessage"], QUEUE)])).await;
+    for name in ["f", "other"] {
+        account.function(name, 60, &[], &[]).await;
+    }
+    let other = "arn:aws:lambda:us-east-1:123456789012:function:other";
+    let put = async || {
+        let failed = OnFailure::builder().destination(other).build();
+        let config = account.lambda.put_function_event_invoke_config().function_name("f");
+        let call = config.destination_config(DestinationConfig::builder().on_failure(failed).build());
+        tokio::time::timeout(ANSWER_WITHIN, call.send()).await.expect("an answer")
+    };
+    let refused = put().await.unwrap_err().into_service_error();
+    let message =
+        format!("The function's execution role does not have permissions to call InvokeFunction on {other}");
+    assert_eq!(refused.message(), Some(message.as_str()));
+    allow(&account, json!([statement(&["lambda:InvokeFunction"], other)])).await;
+    put().await.unwrap();
     account.running.shutdown().await;
 }
 

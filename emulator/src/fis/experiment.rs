@@ -125,6 +125,14 @@ impl Experiment {
         state
     }
 
+    /// No report is made: whoever waits for one hears of it when AWS would begin to make it.
+    fn report_state(&self) -> Value {
+        if self.ended_ms.is_none() {
+            return json!({"status": "pending", "reason": "The experiment has not ended."});
+        }
+        json!({"status": "failed", "reason": "Reports of experiments are not part of this emulator."})
+    }
+
     fn options(&self) -> Value {
         let mut options = self.template.options();
         options["actionsMode"] = json!(if self.skip_all { "skip-all" } else { "run-all" });
@@ -160,6 +168,10 @@ impl Experiment {
         }
         if let Some(configuration) = &self.template.log_configuration {
             out["logConfiguration"] = json!(configuration);
+        }
+        if let Some(configuration) = &self.template.report_configuration {
+            out["experimentReportConfiguration"] = configuration.clone();
+            out["experimentReport"] = json!({"state": self.report_state()});
         }
         time(&mut out, "startTime", self.started_ms);
         time(&mut out, "endTime", self.ended_ms);

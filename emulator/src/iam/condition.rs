@@ -45,9 +45,23 @@ enum Order {
 /// How several values of a key in the request count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Set {
+    /// No prefix: the key has one value.
+    One,
     Any,
-    /// "ForAllValues … returns true if there are no keys in the request".
     All,
+}
+
+impl Set {
+    /// What a comparison, `negated` or not, comes to when the request lacks the key.
+    const fn of_nothing(self, negated: bool) -> bool {
+        match self {
+            Self::One => negated,
+            // "If the key does not exist, the condition returns false", also a negated one.
+            Self::Any => false,
+            // "ForAllValues … returns true if there are no keys in the request".
+            Self::All => true,
+        }
+    }
 }
 
 /// # Errors
@@ -69,7 +83,7 @@ impl Condition {
             Some(("ForAnyValue", rest)) => (Set::Any, rest),
             Some(("ForAllValues", rest)) => (Set::All, rest),
             Some(_) => return Err(Malformed::Operator(operator.to_owned())),
-            None => (Set::Any, operator),
+            None => (Set::One, operator),
         };
         let (operator, if_exists) =
             operator.strip_suffix("IfExists").map_or((operator, false), |operator| (operator, true));
@@ -96,7 +110,7 @@ impl Condition {
         if found.is_empty() {
             // "If the key that you specify in a policy condition is not present in the request context, the values do not
             // match and the condition is false", and a negated operator is true.
-            return self.negated || self.if_exists || self.set == Set::All;
+            return self.if_exists || self.set.of_nothing(self.negated);
         }
         // "If AWS cannot resolve a variable, this might cause the entire statement to be invalid": also a negated one.
         if self.values.iter().any(|expected| expected.value(context).is_none()) {
@@ -106,7 +120,7 @@ impl Condition {
             self.values.iter().any(|expected| self.comparison.holds(expected, value, context)) != self.negated
         };
         match self.set {
-            Set::Any => found.iter().any(|value| one(value)),
+            Set::One | Set::Any => found.iter().any(|value| one(value)),
             Set::All => found.iter().all(|value| one(value)),
         }
     }
@@ -243,6 +257,13 @@ mod tests {
         assert!(!holds(&json!({"StringEqualsIfExists": {"s3:prefix": "a"}}), &[("s3:prefix", "b")], 0));
         assert!(holds(&json!({"Null": {"s3:prefix": "true"}}), &[], 0));
         assert!(holds(&json!({"ForAllValues:StringEquals": {"aws:TagKeys": "a"}}), &[], 0));
+        assert!(!holds(&json!({"ForAnyValue:StringEquals": {"aws:TagKeys": "a"}}), &[], 0));
+        assert!(!holds(&json!({"ForAnyValue:StringNotEquals": {"aws:TagKeys": "a"}}), &[], 0));
+        assert!(holds(
+            &json!({"ForAnyValue:StringNotEquals": {"aws:TagKeys": "a"}}),
+            &[("aws:tagkeys", "b")],
+            0
+        ));
     }
 
     #[test]

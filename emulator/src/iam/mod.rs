@@ -8,6 +8,7 @@
 mod condition;
 mod context;
 mod credentials;
+mod document;
 mod identity;
 mod managed;
 mod needs;
@@ -365,4 +366,4 @@ const fn reason_words(reason: Reason) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

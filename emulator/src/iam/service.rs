@@ -8,8 +8,9 @@ use tokio::sync::OnceCell;
 use winterbaume_core::{StatefulService, default_account_id};
 use winterbaume_iam::{IamService, IamStateView};
 
-use super::policy::{Kind, Malformed, Policy};
+use super::document::{self, Owner, Unfit};
 use super::{Iam, identity, managed, refusal};
+use crate::repeatable;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 /// IAM is a global service, which the engine keeps in this region.
@@ -18,6 +19,7 @@ const NAMESPACE: &str = " xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"";
 
 /// The API in front of the engine that keeps its state.
 pub struct IamApi {
+    iam: Iam,
     engine: Arc<IamService>,
     /// The same engine as a service on the wire.
     front: Arc<dyn Service>,
@@ -34,16 +36,20 @@ impl IamApi {
     /// From now on every change of the engine's state, a restored one included, is what `iam` decides by.
     #[must_use]
     pub fn new(iam: Iam, engine: Arc<IamService>, front: Arc<dyn Service>) -> Self {
+        let decides = iam.clone();
         engine.notifier().subscribe(move |_, _, view: &IamStateView| {
-            iam.replace_identities(|before| identity::read(view, before));
+            decides.replace_identities(|before| identity::read(view, before));
         });
-        Self { engine, front, managed: OnceCell::new() }
+        Self { iam, engine, front, managed: OnceCell::new() }
     }
 
     async fn answer(&self, request: AwsRequest) -> AwsResponse {
         let form = Form::of(&request);
-        if let Some(error) = form.malformed_policy() {
-            return malformed(&error);
+        // What was accepted once is not asked again when it is made again, by this version or a later one.
+        if !repeatable::is_repeated()
+            && let Err(unfit) = self.check(&form).await
+        {
+            return refused(&unfit);
         }
         if form.names_managed_policy() {
             self.managed.get_or_init(|| self.add_managed_policies()).await;
@@ -53,6 +59,57 @@ impl IamApi {
             self.engine.notify_state_changed(default_account_id(), REGION).await;
         }
         answer
+    }
+
+    /// IAM refuses what the engine would keep: what is no policy, and what is too large. A member that is missing is the
+    /// engine's to refuse.
+    async fn check(&self, form: &Form) -> Result<(), Unfit> {
+        let Some(action) = form.value("Action") else { return Ok(()) };
+        if action.starts_with("Attach") {
+            let Some(arn) = form.value("PolicyArn") else { return Ok(()) };
+            return self
+                .check_of_owner(form, |view, owner| document::check_attached(view, owner, &arn))
+                .await;
+        }
+        let member = if action == "CreateRole" { "AssumeRolePolicyDocument" } else { "PolicyDocument" };
+        let Some(text) = form.value(member) else { return Ok(()) };
+        match action.as_str() {
+            "CreateRole" | "UpdateAssumeRolePolicy" => {
+                document::check_trust(&text, |principal| self.may_be_trusted(principal))
+            }
+            "CreatePolicy" | "CreatePolicyVersion" => {
+                document::check_identity(&text)?;
+                document::check_managed_size(&text)
+            }
+            "PutRolePolicy" | "PutUserPolicy" | "PutGroupPolicy" => {
+                document::check_identity(&text)?;
+                let Some(name) = form.value("PolicyName") else { return Ok(()) };
+                self.check_of_owner(form, |view, owner| {
+                    document::check_inline_size(view, owner, &name, &text)
+                })
+                .await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn check_of_owner(
+        &self,
+        form: &Form,
+        check: impl FnOnce(&IamStateView, Owner<'_>) -> Result<(), Unfit>,
+    ) -> Result<(), Unfit> {
+        let (role, user, group) = (form.value("RoleName"), form.value("UserName"), form.value("GroupName"));
+        let owner = role.as_deref().map(Owner::Role).or_else(|| user.as_deref().map(Owner::User));
+        let Some(owner) = owner.or_else(|| group.as_deref().map(Owner::Group)) else { return Ok(()) };
+        check(&self.engine.snapshot(default_account_id(), REGION).await, owner)
+    }
+
+    /// Of other accounts, and of sessions, nobody here knows who is there.
+    fn may_be_trusted(&self, principal: &str) -> bool {
+        let own = format!("arn:aws:iam::{}:", default_account_id());
+        let Some(name) = principal.strip_prefix(&own) else { return true };
+        let is_identity = name.starts_with("role/") || name.starts_with("user/");
+        !is_identity || self.iam.identities().get(principal).is_some()
     }
 
     async fn add_managed_policies(&self) {
@@ -94,23 +151,13 @@ impl Form {
         let reads = ["Get", "List", "Generate", "Simulate"];
         self.value("Action").is_some_and(|action| !reads.iter().any(|verb| action.starts_with(verb)))
     }
-
-    /// IAM refuses what is no policy; the engine would keep it.
-    fn malformed_policy(&self) -> Option<Malformed> {
-        let action = self.value("Action")?;
-        let (document, kind) = match action.as_str() {
-            "PutRolePolicy" | "PutUserPolicy" | "PutGroupPolicy" | "CreatePolicy" | "CreatePolicyVersion" => {
-                (self.value("PolicyDocument")?, Kind::Identity)
-            }
-            "CreateRole" => (self.value("AssumeRolePolicyDocument")?, Kind::Resource),
-            "UpdateAssumeRolePolicy" => (self.value("PolicyDocument")?, Kind::Resource),
-            _ => return None,
-        };
-        Policy::parse(&document, kind).err()
-    }
 }
 
-fn malformed(error: &Malformed) -> AwsResponse {
-    let message = format!("Syntax errors in policy: {error}.");
-    refusal::query(StatusCode::BAD_REQUEST, NAMESPACE, "MalformedPolicyDocument", &message)
+fn refused(unfit: &Unfit) -> AwsResponse {
+    let (status, code) = if unfit.is_quota() {
+        (StatusCode::CONFLICT, "LimitExceeded")
+    } else {
+        (StatusCode::BAD_REQUEST, "MalformedPolicyDocument")
+    };
+    refusal::query(status, NAMESPACE, code, &unfit.to_string())
 }

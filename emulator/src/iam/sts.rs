@@ -50,6 +50,8 @@ enum Refused {
     ChainedTooLong,
     #[error("session policies are not emulated: pass neither Policy nor PolicyArns")]
     SessionPolicy,
+    #[error("session tags and source identities are not emulated: pass neither Tags nor SourceIdentity")]
+    SessionTags,
     #[error("User: {principal} is not authorized to perform: sts:AssumeRole on resource: {role_arn}")]
     Denied { principal: String, role_arn: String },
 }
@@ -93,6 +95,9 @@ impl Wanted {
         let is_given = |name| form_value(request, name).is_some();
         if is_given("Policy") || is_given("PolicyArns.member.1.arn") {
             return Err(Refused::SessionPolicy);
+        }
+        if ["Tags.member.1.Key", "TransitiveTagKeys.member.1", "SourceIdentity"].into_iter().any(is_given) {
+            return Err(Refused::SessionTags);
         }
         Ok(wanted)
     }

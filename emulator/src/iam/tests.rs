@@ -94,7 +94,7 @@ impl Fixture {
 }
 
 /// A request of the query protocol. That each API has a version of its own is not looked at.
-fn form(service: &str, key: &str, action: &str, parameters: &[(&str, &str)]) -> AwsRequest {
+pub(crate) fn form(service: &str, key: &str, action: &str, parameters: &[(&str, &str)]) -> AwsRequest {
     let encode = |text: &str| {
         percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
     };
@@ -417,6 +417,60 @@ async fn what_is_no_policy_is_refused_and_nothing_is_kept() {
     assert!(String::from_utf8_lossy(&refused.body).contains("<Code>MalformedPolicyDocument</Code>"));
     let get = [("RoleName", "worker"), ("PolicyName", "p")];
     assert_eq!(fixture.call("GetRolePolicy", &get).await.status, 404);
+}
+
+#[tokio::test]
+async fn what_is_more_than_an_account_may_have_is_refused_and_nothing_is_kept() {
+    let fixture = Fixture::new().await;
+    let sized = |chars: usize| {
+        let sid = "a".repeat(chars);
+        format!(r#"{{"Statement":{{"Sid":"{sid}","Effect":"Allow","Action":"sqs:*","Resource":"*"}}}}"#)
+    };
+    let put = async |name: &str, text: &str| {
+        let policy = [("RoleName", "worker"), ("PolicyName", name), ("PolicyDocument", text)];
+        fixture.call("PutRolePolicy", &policy).await
+    };
+    assert_eq!(put("first", &sized(6_000)).await.status, 200);
+    // The policy of this name gives its place to the new one.
+    assert_eq!(put("first", &sized(6_001)).await.status, 200);
+    let refused = put("second", &sized(6_000)).await;
+    assert_eq!(refused.status, 409);
+    let body = String::from_utf8_lossy(&refused.body).into_owned();
+    assert!(body.contains("<Code>LimitExceeded</Code>"), "{body}");
+    assert!(body.contains("Maximum policy size of 10240 bytes exceeded for role worker"), "{body}");
+    let large = [("PolicyName", "large"), ("PolicyDocument", &sized(6_144))];
+    assert_eq!(fixture.call("CreatePolicy", &large).await.status, 409);
+    for number in 0..11 {
+        let (name, text) = (format!("p{number}"), sized(1));
+        let made = [("PolicyName", name.as_str()), ("PolicyDocument", text.as_str())];
+        assert_eq!(fixture.call("CreatePolicy", &made).await.status, 200);
+        let arn = format!("arn:aws:iam::{ACCOUNT}:policy/{name}");
+        let attached = fixture.call("AttachRolePolicy", &[("RoleName", "worker"), ("PolicyArn", &arn)]).await;
+        assert_eq!(attached.status, if number < 10 { 200 } else { 409 }, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_trusted_who_is_not_there_unless_the_trust_was_given_before() {
+    let fixture = Fixture::new().await;
+    let trust = |name: &str| {
+        let principal = format!("arn:aws:iam::{ACCOUNT}:role/{name}");
+        let statement =
+            json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": principal}});
+        json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
+    };
+    let (nobody, worker) = (trust("nobody"), trust("worker"));
+    let create = async |name: &str, trust: &str| {
+        let role = [("RoleName", name), ("AssumeRolePolicyDocument", trust)];
+        fixture.call("CreateRole", &role).await
+    };
+    let refused = create("a", &nobody).await;
+    assert_eq!(refused.status, 400);
+    let body = String::from_utf8_lossy(&refused.body).into_owned();
+    assert!(body.contains("Invalid principal in policy: "), "{body}");
+    assert_eq!(create("a", &worker).await.status, 200);
+    let again = crate::repeatable::scope_again(0, 1, 0, create("b", &nobody)).await;
+    assert_eq!(again.status, 200, "{again:?}");
 }
 
 /// A user `alice` in the group `operators`, and the id of her key.

@@ -69,14 +69,15 @@ impl Cron {
         }
     }
 
-    /// Times that a change of the clock skips happen after it, as jiff's "compatible" rule has it.
+    /// "When the time shifts forward in Spring, your schedule invocation gets skipped if the cron expression falls on a
+    /// non-existent date and time", and "when the time shifts back in the Fall, your schedule runs only once".
     fn first_on(&self, date: Date, after: &Zoned, zone: &TimeZone) -> Option<i64> {
         for &hour in &self.hours {
             for &minute in &self.minutes {
                 let (hour, minute) = (i8::try_from(hour).ok()?, i8::try_from(minute).ok()?);
-                let at = DateTime::from_parts(date, jiff::civil::time(hour, minute, 0, 0));
-                let at = zone.to_zoned(at).ok()?;
-                if at > *after {
+                let wanted = DateTime::from_parts(date, jiff::civil::time(hour, minute, 0, 0));
+                let at = zone.to_zoned(wanted).ok()?;
+                if at > *after && at.datetime() == wanted {
                     return Some(at.timestamp().as_millisecond());
                 }
             }
@@ -232,12 +233,16 @@ mod tests {
     #[test]
     fn a_time_zone_moves_the_hour_with_its_summer_time() {
         let Ok(zone) = TimeZone::get("Europe/Berlin") else { return };
-        let cron = Cron::parse("0 8 * * ? *").unwrap();
-        let next = |from: &str| {
+        let next = |fields: &str, from: &str| {
             let from_ms = from.parse::<jiff::Timestamp>().unwrap().as_millisecond();
-            jiff::Timestamp::from_millisecond(cron.next(from_ms, &zone).unwrap()).unwrap().to_string()
+            let next_ms = Cron::parse(fields).unwrap().next(from_ms, &zone).unwrap();
+            jiff::Timestamp::from_millisecond(next_ms).unwrap().to_string()
         };
-        assert_eq!(next("2026-01-10T00:00:00Z"), "2026-01-10T07:00:00Z");
-        assert_eq!(next("2026-07-10T00:00:00Z"), "2026-07-10T06:00:00Z");
+        assert_eq!(next("0 8 * * ? *", "2026-01-10T00:00:00Z"), "2026-01-10T07:00:00Z");
+        assert_eq!(next("0 8 * * ? *", "2026-07-10T00:00:00Z"), "2026-07-10T06:00:00Z");
+        // 02:30 is not on the clock of 2026-03-29, and twice on that of 2026-10-25.
+        assert_eq!(next("30 2 * * ? *", "2026-03-28T12:00:00Z"), "2026-03-30T00:30:00Z");
+        assert_eq!(next("30 2 * * ? *", "2026-10-24T12:00:00Z"), "2026-10-25T00:30:00Z");
+        assert_eq!(next("30 2 * * ? *", "2026-10-25T00:30:00Z"), "2026-10-26T01:30:00Z");
     }
 }

@@ -80,7 +80,8 @@ fn no_group(name: &str) -> SchedulerError {
 /// "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
 fn check_role(scheduler: &Scheduler, schedule: &Schedule) -> Result<(), SchedulerError> {
     let settings = &scheduler.inner.settings;
-    let pairs = source(&settings.account_id, &schedule.arn);
+    let group_arn = scheduler.group_arn(&schedule.group);
+    let pairs = source(&settings.account_id, &group_arn);
     let context = Context::with(settings.clock.now_ms(), &pairs);
     if settings.iam.may_assume(&schedule.target.role_arn, SERVICE, context) {
         return Ok(());
@@ -90,10 +91,9 @@ fn check_role(scheduler: &Scheduler, schedule: &Schedule) -> Result<(), Schedule
     ))
 }
 
-/// What a trust policy may ask about. "The source ARN is that of the schedule group" in AWS's own examples; both forms of
-/// condition hold for the schedule's.
-pub(super) fn source<'a>(account_id: &'a str, arn: &'a str) -> [(&'static str, &'a str); 2] {
-    [("aws:sourceaccount", account_id), ("aws:sourcearn", arn)]
+/// What a trust policy may ask about. "Do not scope the aws:SourceArn statement to a specific schedule": it is the group's.
+pub(super) fn source<'a>(account_id: &'a str, group_arn: &'a str) -> [(&'static str, &'a str); 2] {
+    [("aws:sourceaccount", account_id), ("aws:sourcearn", group_arn)]
 }
 
 fn create(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
@@ -230,7 +230,7 @@ fn create_group(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answ
     if state.groups.len() >= GROUPS_MAX {
         return Err(SchedulerError::Quota(format!("At most {GROUPS_MAX} schedule groups are allowed.")));
     }
-    let arn = scheduler.arn("schedule-group", name);
+    let arn = scheduler.group_arn(name);
     let tags = input.tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
     state.groups.insert(name.to_owned(), Group { arn: arn.clone(), created_ms: scheduler.now_ms(), tags });
     ok(&json!({"ScheduleGroupArn": arn}))

@@ -126,7 +126,8 @@ async fn attempt(scheduler: &Scheduler, due: &Due, execution: Uuid, number: i64)
 fn check(scheduler: &Scheduler, schedule: &Schedule, action: &str, resource: &str) -> Result<(), Refused> {
     let settings = &scheduler.inner.settings;
     let role_arn = &schedule.target.role_arn;
-    let pairs = source(&settings.account_id, &schedule.arn);
+    let group_arn = scheduler.group_arn(&schedule.group);
+    let pairs = source(&settings.account_id, &group_arn);
     let trusted = settings.iam.may_assume(role_arn, SERVICE, Context::with(scheduler.now_ms(), &pairs));
     if !trusted {
         let message = format!("The role {role_arn} cannot be assumed.");

@@ -14,6 +14,8 @@ const AGE_SECONDS: (i64, i64) = (60, 86_400);
 const RETRIES: (i64, i64) = (0, 185);
 /// AWS quota of a flexible time window, in minutes.
 const WINDOW_MINUTES: (i64, i64) = (1, 1_440);
+/// "The StartDate you specify cannot be earlier than 5 minutes ago."
+const START_IN_THE_PAST_MAX_MS: i64 = 5 * 60_000;
 /// Members of a target that only kinds of targets need that are not emulated.
 const REFUSED: [&str; 5] = [
     "EcsParameters",
@@ -166,11 +168,25 @@ impl Schedule {
             due_ms: None,
             revision: 0,
         };
-        if schedule.end_ms.is_some_and(|end_ms| end_ms < now_ms) && schedule.expression.is_recurring() {
-            return invalid("The EndDate you specify must be in the future.");
+        if schedule.expression.is_recurring() {
+            schedule.check_dates(now_ms)?;
         }
         schedule.due_ms = schedule.first(now_ms);
         Ok(schedule)
+    }
+
+    /// Of what recurs: AWS ignores both dates of what runs once.
+    fn check_dates(&self, now_ms: i64) -> Checked<()> {
+        if self.start_ms.is_some_and(|start_ms| start_ms < now_ms - START_IN_THE_PAST_MAX_MS) {
+            return invalid("The StartDate you specify cannot be earlier than 5 minutes ago.");
+        }
+        if self.end_ms.is_some_and(|end_ms| end_ms < now_ms) {
+            return invalid("The EndDate you specify must be in the future.");
+        }
+        if self.start_ms.zip(self.end_ms).is_some_and(|(start_ms, end_ms)| end_ms <= start_ms) {
+            return invalid("The StartDate you specify must come before the EndDate.");
+        }
+        Ok(())
     }
 
     fn first(&self, now_ms: i64) -> Option<i64> {

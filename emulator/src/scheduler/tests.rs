@@ -9,6 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::clock::ManualClock;
 use crate::iam::Iam;
+use crate::iam::tests::form;
 use crate::sqs::tests::settings;
 
 const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:audit";
@@ -258,4 +259,47 @@ async fn a_role_that_does_not_trust_the_service_is_refused_when_the_schedule_is_
         answer["Message"],
         "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
     );
+}
+
+#[tokio::test]
+async fn a_trust_policy_is_asked_about_the_group_of_the_schedule() {
+    let (settings, _hand) = settings();
+    let settings = Settings { iam: Iam::new(true), ..settings };
+    let api = crate::engines::iam(&settings);
+    let fixture = Fixture::with(settings.iam.clone());
+    let trusting = async |action: &str, member: &str, source: &str| {
+        let source = format!("arn:aws:scheduler:us-east-1:123456789012:{source}");
+        let statement = json!({
+            "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "scheduler.amazonaws.com"},
+            "Condition": {"ArnLike": {"aws:SourceArn": source}},
+        });
+        let trust = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        let parameters = [("RoleName", "audit-schedule"), (member, trust.as_str())];
+        assert_eq!(api.handle(form("iam", "", action, &parameters)).await.status, 200);
+        fixture.call(Method::POST, "/schedules/audit", &schedule("rate(1 minute)", json!({}))).await.0
+    };
+    let of_schedule = trusting("CreateRole", "AssumeRolePolicyDocument", "schedule/default/audit").await;
+    assert_eq!(of_schedule, 400);
+    let of_group = trusting("UpdateAssumeRolePolicy", "PolicyDocument", "schedule-group/default").await;
+    assert_eq!(of_group, 200);
+}
+
+#[tokio::test]
+async fn a_schedule_begins_neither_long_ago_nor_after_its_end() {
+    let fixture = Fixture::new();
+    let now = 1_800_000_000;
+    let create = async |name: &str, expression: &str, dates: Value| {
+        let body = schedule(expression, dates);
+        fixture.call(Method::POST, &format!("/schedules/{name}"), &body).await
+    };
+    let (status, answer) = create("a", "rate(1 minute)", json!({"StartDate": now - 301})).await;
+    assert_eq!(status, 400);
+    assert_eq!(answer["Message"], "The StartDate you specify cannot be earlier than 5 minutes ago.");
+    let (status, _) =
+        create("a", "rate(1 minute)", json!({"StartDate": now + 120, "EndDate": now + 60})).await;
+    assert_eq!(status, 400);
+    assert_eq!(create("a", "rate(1 minute)", json!({"StartDate": now - 299})).await.0, 200);
+    // What runs once has no beginning.
+    let once = create("b", "at(2027-01-15T08:05:00)", json!({"StartDate": now - 301})).await;
+    assert_eq!(once.0, 200, "{once:?}");
 }

@@ -78,6 +78,9 @@ fn lambda_action<'a>(method: &Method, parts: &[&'a str]) -> Option<(&'static str
         ("GET", [_, "functions", name, "code-signing-config"]) => {
             ("GetFunctionCodeSigningConfig", Some(name))
         }
+        ("GET", [_, "functions", name, "event-invoke-config", "list"]) => {
+            ("ListFunctionEventInvokeConfigs", Some(name))
+        }
         (_, [_, "functions", name, "event-invoke-config"]) => match *method {
             Method::GET => ("GetFunctionEventInvokeConfig", Some(name)),
             Method::DELETE => ("DeleteFunctionEventInvokeConfig", Some(name)),
@@ -177,9 +180,12 @@ pub(super) fn scheduler(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         "DELETE" => "Delete",
         _ => "Get",
     };
-    let group = query_value(request, "groupName").unwrap_or_else(|| "default".to_owned());
+    let body = body(request);
+    // What makes or replaces a schedule names its group in the body.
+    let group = body["GroupName"].as_str().map(str::to_owned).or_else(|| query_value(request, "groupName"));
+    let group = group.unwrap_or_else(|| "default".to_owned());
     let (action, resource) = match parts.as_slice() {
-        ["schedules"] => ("ListSchedules".to_owned(), "*".to_owned()),
+        ["schedules"] => ("ListSchedules".to_owned(), place.arn("scheduler", "schedule/*/*")),
         ["schedules", name] => {
             (format!("{verb}Schedule"), place.arn("scheduler", &format!("schedule/{group}/{name}")))
         }
@@ -190,7 +196,7 @@ pub(super) fn scheduler(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         ["tags", arn @ ..] => return vec![tags("scheduler", request.method.as_str(), &arn.join("/"))],
         _ => return Vec::new(),
     };
-    let passes = pass_role(&body(request)["Target"]["RoleArn"], "scheduler.amazonaws.com");
+    let passes = pass_role(&body["Target"]["RoleArn"], "scheduler.amazonaws.com");
     [Need::new(format!("scheduler:{action}"), resource)].into_iter().chain(passes).collect()
 }
 

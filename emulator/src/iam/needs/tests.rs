@@ -38,6 +38,27 @@ fn a_batch_of_messages_needs_what_one_message_needs() {
 }
 
 #[test]
+fn a_queue_is_made_with_tags_by_who_may_tag_it() {
+    let queue = "arn:aws:sqs:us-east-1:123456789012:q";
+    let both = [format!("sqs:CreateQueue {queue}"), format!("sqs:TagQueue {queue}")];
+    for (members, needs) in [
+        (r#""tags":{"a":"b"}"#, &both[..]),
+        (r#""Tags":{"a":"b"}"#, &both[..]),
+        (r#""tags":{}"#, &both[..1]),
+        (r#""tags":null"#, &both[..1]),
+        (r#""tags":7"#, &both[..1]),
+        (r#""Attributes":{}"#, &both[..1]),
+    ] {
+        let body = format!(r#"{{"QueueName":"q",{members}}}"#);
+        assert_eq!(shown(&json_request("sqs", "AmazonSQS.CreateQueue", &body)), needs, "{members}");
+    }
+    for (parameters, needs) in [("", &both[..1]), ("&Tag.1.Key=a&Tag.1.Value=b", &both[..])] {
+        let form = format!("Action=CreateQueue&QueueName=q{parameters}");
+        assert_eq!(shown(&request("sqs", Method::POST, "/", &form)), needs, "{parameters}");
+    }
+}
+
+#[test]
 fn a_transaction_needs_the_action_of_each_of_its_items() {
     let body = r#"{"TransactItems":[
         {"Put":{"TableName":"a","Item":{}}},
@@ -76,6 +97,32 @@ fn a_query_of_an_index_needs_the_index_and_not_the_table() {
         let body = format!(r#"{{"Statement":"{statement}"}}"#);
         let asked = shown(&json_request("dynamodb", "DynamoDB_20120810.ExecuteStatement", &body));
         assert!(asked[0].ends_with(&format!(":table/{table}")), "{statement}: {asked:?}");
+    }
+}
+
+#[test]
+fn what_the_operation_does_not_read_decides_nothing() {
+    let asked = |target: &'static str| {
+        let body = r#"{"TableName":"tasks","IndexName":"i","ResourceArn":"arn:aws:dynamodb:us-east-1:1:table/other"}"#;
+        shown(&json_request("dynamodb", target, body))
+    };
+    assert_eq!(asked("DynamoDB_20120810.GetItem"), [format!("dynamodb:GetItem {TABLES}/tasks")]);
+    assert_eq!(asked("DynamoDB_20120810.Query"), [format!("dynamodb:Query {TABLES}/tasks/index/i")]);
+    let tags = "dynamodb:ListTagsOfResource arn:aws:dynamodb:us-east-1:1:table/other";
+    assert_eq!(asked("DynamoDB_20120810.ListTagsOfResource"), [tags]);
+}
+
+#[test]
+fn a_table_that_is_made_with_a_policy_needs_the_action_that_puts_one() {
+    let asked = |body: &str| shown(&json_request("dynamodb", "DynamoDB_20120810.CreateTable", body));
+    let [create, put] =
+        ["CreateTable", "PutResourcePolicy"].map(|of| format!("dynamodb:{of} {TABLES}/tasks"));
+    for none in [r#"{"TableName":"tasks"}"#, r#"{"TableName":"tasks","ResourcePolicy":null}"#] {
+        assert_eq!(asked(none), std::slice::from_ref(&create));
+    }
+    let hidden = r#"{"TableName":"tasks","ResourcePolicy":"{}","IndexName":5}"#;
+    for with in [r#"{"TableName":"tasks","ResourcePolicy":"{}"}"#, hidden] {
+        assert_eq!(asked(with), [create.clone(), put.clone()]);
     }
 }
 
@@ -206,6 +253,7 @@ const ROUTES: &[(&str, &str, &str, &str)] = &[
     ("lambda", "PUT", "/2019-09-25/functions/f/event-invoke-config", "PutFunctionEventInvokeConfig"),
     ("lambda", "POST", "/2019-09-25/functions/f/event-invoke-config", "UpdateFunctionEventInvokeConfig"),
     ("lambda", "DELETE", "/2019-09-25/functions/f/event-invoke-config", "DeleteFunctionEventInvokeConfig"),
+    ("lambda", "GET", "/2019-09-25/functions/f/event-invoke-config/list", "ListFunctionEventInvokeConfigs"),
     ("lambda", "POST", "/2015-03-31/event-source-mappings", "CreateEventSourceMapping"),
     ("lambda", "GET", "/2016-08-19/account-settings", "GetAccountSettings"),
     ("lambda", "GET", "/2017-03-31/tags/arn%3Aa", "ListTags"),
@@ -378,8 +426,16 @@ fn every_other_service_names_what_aws_names() {
             "sts:AssumeRole arn:aws:iam::1:role/a".to_owned(),
         ),
         (
-            request("scheduler", Method::PUT, "/schedules/audit?groupName=g", "{}"),
+            request("scheduler", Method::PUT, "/schedules/audit", r#"{"GroupName":"g"}"#),
             "scheduler:UpdateSchedule arn:aws:scheduler:us-east-1:123456789012:schedule/g/audit".to_owned(),
+        ),
+        (
+            request("scheduler", Method::DELETE, "/schedules/audit?groupName=g", ""),
+            "scheduler:DeleteSchedule arn:aws:scheduler:us-east-1:123456789012:schedule/g/audit".to_owned(),
+        ),
+        (
+            request("scheduler", Method::GET, "/schedules", ""),
+            "scheduler:ListSchedules arn:aws:scheduler:us-east-1:123456789012:schedule/*/*".to_owned(),
         ),
     ] {
         assert_eq!(shown(&request), [need]);

@@ -157,7 +157,7 @@ async fn a_key_that_was_given_before_a_restart_is_nobodys() {
 async fn what_is_no_sound_request_is_refused_with_its_reason() {
     let fixture = operator(&trust(&account_root(), &json!({}))).await;
     let long_name = "a".repeat(65);
-    let cases: [(&[(&str, &str)], &str); 9] = [
+    let cases: [(&[(&str, &str)], &str); 11] = [
         (&[("RoleSessionName", "alice")], "'roleArn'"),
         (&[("RoleArn", OPERATOR)], "'roleSessionName'"),
         (&[("RoleArn", "operator"), ("RoleSessionName", "alice")], "operator is invalid"),
@@ -167,6 +167,11 @@ async fn what_is_no_sound_request_is_refused_with_its_reason() {
         (&[PLAIN[0], PLAIN[1], ("DurationSeconds", "899")], "'durationSeconds'"),
         (&[PLAIN[0], PLAIN[1], ("DurationSeconds", "1h")], "'durationSeconds'"),
         (&[PLAIN[0], PLAIN[1], ("Policy", "{}")], "session policies"),
+        (
+            &[PLAIN[0], PLAIN[1], ("Tags.member.1.Key", "team"), ("Tags.member.1.Value", "blue")],
+            "session tags",
+        ),
+        (&[PLAIN[0], PLAIN[1], ("SourceIdentity", "ann")], "session tags"),
     ];
     for (asked, reason) in cases {
         let refused = fixture.sts(ADMINISTRATOR, "AssumeRole", asked).await;
