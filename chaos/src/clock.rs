@@ -2,6 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// How far this clock and AWS's may be apart: a preflight refuses more, because recovery is measured in seconds.
+pub(crate) const SKEW_MS_MAX: u64 = 2_000;
+
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

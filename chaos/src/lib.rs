@@ -16,4 +16,6 @@ pub mod report;
 pub mod run;
 pub mod serve;
 
+#[cfg(test)]
+mod mocked;
 mod wait;

@@ -31,6 +31,7 @@ async fn a_stack_comes_up_is_judged_catches_a_broken_worker_and_goes_down() {
     contract::holds(&stack.description()).await;
     an_account_of_production_is_refused(&stack).await;
     what_is_planned_is_all_that_the_harness_may_do(&stack).await;
+    runs_that_were_given_one_token_pass_one_after_the_other(&stack);
     a_run_that_is_stopped_leaves_no_drift(&stack).await;
     two_broken_services_are_caught(&stack).await;
     assert_eq!(stack.planned_changes(), Some(0), "putting the stock worker back must leave no drift");
@@ -65,7 +66,7 @@ fn the_description_names_every_part(description: &Value) {
 async fn bad_input_gets_a_typed_problem(stack: &Stack) {
     let description = stack.description();
     let url = format!("{}/tasks", description["http_url"].as_str().unwrap());
-    let token = token(&description);
+    let token = token(&description, "bad-input");
     let http = reqwest::Client::new();
     let oversize = json!({"kind": "digest", "payload": {"text": "x".repeat(300 * 1024)}}).to_string();
     let cases: [(&str, String, u16); 4] = [
@@ -118,11 +119,11 @@ async fn name_account(stack: &Stack, action: &str, alias: &str) {
     assert!(answer.status().is_success(), "{action}: {}", answer.text().await.unwrap());
 }
 
-fn token(description: &Value) -> String {
+fn token(description: &Value, owner: &str) -> String {
     let auth = |key: &str| description["auth"][key].as_str().unwrap().to_owned();
     let pem = std::fs::read_to_string(auth("private_key_path")).unwrap();
     let minter = loadtest::token::Minter::new(&pem, auth("issuer"), auth("audience")).unwrap();
-    minter.token("bad-input", std::time::Duration::from_secs(600))
+    minter.token(owner, std::time::Duration::from_secs(600))
 }
 
 /// The stock service passes for a role with the policy of the plan, and a role without it is told what it lacks.
@@ -151,6 +152,29 @@ async fn what_is_planned_is_all_that_the_harness_may_do(stack: &Stack) {
     );
 }
 
+/// As on AWS, where the token's owner is the owner of every run: each is judged, and by what it did itself.
+fn runs_that_were_given_one_token_pass_one_after_the_other(stack: &Stack) {
+    let mut description = stack.description();
+    let token = token(&description, "given");
+    description["auth"].as_object_mut().unwrap().remove("private_key_path");
+    let (file, out) = (stack.dir.join("given.json"), stack.dir.join("runs-given"));
+    std::fs::write(&file, description.to_string()).unwrap();
+    let short = [("\"15s\"", "\"4s\""), ("owners = 4", "owners = 1")];
+    let experiment = variant(stack, "baseline", "given.toml", &short);
+    for seed in ["21", "22"] {
+        let mut run = stack.command("chaos", &["run", experiment.to_str().unwrap(), "--seed", seed]);
+        run.arg("--stack").arg(&file).arg("--out").arg(&out).env(loadtest::TOKEN_VARIABLE, &token);
+        let output = run.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        let verdict = std::fs::read(out.join("latest/verdict.json")).unwrap();
+        let verdict: Value = serde_json::from_slice(&verdict).unwrap();
+        let entry = &verdict["experiments"][0];
+        assert_eq!(entry["dlq_expected"], entry["dlq_found"]);
+        // Poison is received as often as it may be: a record that nobody looked at would not show it.
+        assert!(entry["totals"]["redelivered"].as_u64() > Some(0), "{entry:#}");
+    }
+}
+
 /// Killed, it is recovered; interrupted, it puts back what it changed by itself.
 async fn a_run_that_is_stopped_leaves_no_drift(stack: &Stack) {
     let experiment = lasting(stack);
@@ -175,13 +199,19 @@ async fn a_run_that_is_stopped_leaves_no_drift(stack: &Stack) {
 
 /// `composed` with a fault on the mapping that outlasts a plan on the slowest machine: the run is ended long before.
 fn lasting(stack: &Stack) -> PathBuf {
-    let mut text =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/composed.toml")).unwrap();
-    for (short, long) in [("\"2.7 receives\"", "\"30 receives\""), ("\"1.7 receives\"", "\"25 receives\"")] {
-        assert!(text.contains(short), "{short}");
-        text = text.replace(short, long);
+    let longer = [("\"2.7 receives\"", "\"30 receives\""), ("\"1.7 receives\"", "\"25 receives\"")];
+    variant(stack, "composed", "lasting.toml", &longer)
+}
+
+/// A shipped experiment with some of its text replaced.
+fn variant(stack: &Stack, shipped: &str, name: &str, changes: &[(&str, &str)]) -> PathBuf {
+    let shipped = format!("{}/experiments/{shipped}.toml", env!("CARGO_MANIFEST_DIR"));
+    let mut text = std::fs::read_to_string(shipped).unwrap();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
     }
-    let file = stack.dir.join("lasting.toml");
+    let file = stack.dir.join(name);
     std::fs::write(&file, text).unwrap();
     file
 }

@@ -554,6 +554,18 @@ mod tests {
     }
 
     #[test]
+    fn a_push_to_another_owner_s_session_is_told_even_when_it_beats_the_answer() {
+        let book = book();
+        let sequence = book.issue(&LoadPlan::default(), 0);
+        book.sent(sequence, None);
+        book.pushed(1, "a", seen(3, TaskStatus::Succeeded));
+        assert_eq!(book.connection_stats().pushes_misrouted, 0, "whose task it is nobody knows yet");
+        book.answered(sequence, Outcome::Acknowledged { task_id: "a".to_owned() }, 1);
+        assert!(entry(&book, sequence).is_unfinished());
+        assert_eq!(book.connection_stats().pushes_misrouted, 1);
+    }
+
+    #[test]
     fn repeats_and_reorderings_are_counted_and_change_nothing() {
         let book = book();
         let sequence = acknowledge(&book, "a");
@@ -698,7 +710,10 @@ mod tests {
     #[test]
     fn a_push_that_no_answer_names_stays_unclaimed() {
         let book = book();
+        acknowledge(&book, "a");
         book.pushed(0, "ghost", seen(1, TaskStatus::Queued));
-        assert_eq!(book.connection_stats().pushes_unclaimed, 1);
+        book.pushed(1, "ghost", seen(1, TaskStatus::Queued));
+        let stats = book.connection_stats();
+        assert_eq!((stats.pushes_unclaimed, stats.pushes_misrouted), (2, 0));
     }
 }

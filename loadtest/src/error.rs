@@ -17,6 +17,8 @@ pub enum LoadError {
     NoKey,
     #[error("{variable} holds the token of one owner, but the plan has {owners}")]
     OneTokenManyOwners { variable: &'static str, owners: u32 },
+    #[error("the token in {variable} is no JWT whose `sub` names an owner")]
+    NoSubject { variable: &'static str },
     #[error("the token in {variable} does not fit into a header")]
     UnreadableToken { variable: &'static str },
     #[error("another load run is under way in this process, and goose can do one at a time")]

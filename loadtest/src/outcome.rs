@@ -88,9 +88,9 @@ pub struct ConnectionStats {
     pub pushes_reordered: u64,
     /// That beat the answer of their POST.
     pub pushes_early: u64,
-    /// Of tasks that no answer has named: what an unknown POST left behind.
+    /// Of tasks that no answer has named: left by an unknown POST, or asked for by the owner before or elsewhere.
     pub pushes_unclaimed: u64,
-    /// That reached a session of another owner.
+    /// Of tasks that this run asked for, and that reached a session of another owner.
     pub pushes_misrouted: u64,
     /// Frames that are no message of the contract.
     pub frames_unreadable: u64,

@@ -86,7 +86,7 @@ pub struct NuisanceSockets {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LoadPlan {
-    /// Part of every owner and idempotency key: two runs never share one.
+    /// Part of every idempotency key, and of every owner that the run makes a token for: two runs never share one.
     pub run_id: String,
     pub seed: u64,
     pub rate_per_second: f64,

@@ -10,7 +10,7 @@ use crate::job::Job;
 use crate::ledger::Outcome;
 use crate::plan::LoadPlan;
 use crate::stack::{Stack, StackError};
-use crate::token::Minter;
+use crate::token::{self, Minter};
 use crate::wire::{self, Seen, TaskView};
 
 /// The token to use where the stack has no key pair of its own.
@@ -156,8 +156,11 @@ fn transport_reason(error: &reqwest::Error) -> &'static str {
 
 enum Tokens {
     Minted(Minter, Duration),
-    /// The token decides who the owner is.
-    Given(String),
+    /// The service files every task under the owner that the token names.
+    Given {
+        owner: String,
+        token: String,
+    },
 }
 
 impl Tokens {
@@ -170,15 +173,19 @@ impl Tokens {
         if plan.owners != 1 {
             return Err(LoadError::OneTokenManyOwners { variable: TOKEN_VARIABLE, owners: plan.owners });
         }
-        Ok(Self::Given(token))
+        let owner = token::subject(&token).ok_or(LoadError::NoSubject { variable: TOKEN_VARIABLE })?;
+        Ok(Self::Given { owner, token })
     }
 
     fn owners(&self, stack: &Stack, names: impl Iterator<Item = String>) -> Result<Vec<Owner>, LoadError> {
         names
             .map(|name| {
-                let token = match self {
-                    Self::Minted(minter, ttl) => minter.token(&name, *ttl),
-                    Self::Given(token) => token.clone(),
+                let (name, token) = match self {
+                    Self::Minted(minter, ttl) => {
+                        let token = minter.token(&name, *ttl);
+                        (name, token)
+                    }
+                    Self::Given { owner, token } => (owner.clone(), token.clone()),
                 };
                 let mut authorization = HeaderValue::try_from(format!("Bearer {token}"))
                     .map_err(|_| LoadError::UnreadableToken { variable: TOKEN_VARIABLE })?;

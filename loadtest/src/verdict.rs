@@ -1,4 +1,5 @@
-//! What a run without faults must show: every acknowledged task once, ended as expected, with the right result.
+//! What a run without faults must show: every acknowledged task once, ended as expected, with the right result, and to its
+//! owner alone.
 
 use std::collections::HashMap;
 
@@ -34,7 +35,7 @@ pub enum Exit {
     Ok = 0,
     Threshold = 1,
     Usage = 2,
-    /// Tasks lost or wrong.
+    /// Tasks lost or wrong, or shown to another owner.
     Tasks = 3,
     /// The figures mean nothing, or there are none.
     Invalid = 4,
@@ -44,19 +45,22 @@ pub enum Exit {
 pub struct Verdict {
     pub exit: Exit,
     pub wrong: Vec<WrongTask>,
+    /// Pushes that reached a session of another owner than the task's.
+    pub pushes_misrouted: u64,
     pub thresholds: Vec<Judged>,
     pub invalid: Option<String>,
 }
 
 pub fn judge(outcome: &LoadOutcome, thresholds: &[Threshold]) -> Verdict {
     let wrong = wrong_tasks(&outcome.ledger);
+    let pushes_misrouted = outcome.connection_stats.pushes_misrouted;
     let thresholds: Vec<_> = thresholds.iter().map(|threshold| threshold.judge(outcome)).collect();
     let invalid = match &outcome.validity {
         Validity::Valid => None,
         Validity::Invalid { reason } => Some(reason.clone()),
     };
     // A lost task is lost even when the figures are worth nothing.
-    let exit = if !wrong.is_empty() {
+    let exit = if !wrong.is_empty() || pushes_misrouted > 0 {
         Exit::Tasks
     } else if invalid.is_some() {
         Exit::Invalid
@@ -65,7 +69,7 @@ pub fn judge(outcome: &LoadOutcome, thresholds: &[Threshold]) -> Verdict {
     } else {
         Exit::Ok
     };
-    Verdict { exit, wrong, thresholds, invalid }
+    Verdict { exit, wrong, pushes_misrouted, thresholds, invalid }
 }
 
 pub fn wrong_tasks(ledger: &[LedgerEntry]) -> Vec<WrongTask> {

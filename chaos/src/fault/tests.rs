@@ -2,16 +2,16 @@
 
 use std::sync::{Arc, Mutex};
 
-use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_lambda::operation::delete_function_concurrency::DeleteFunctionConcurrencyOutput;
 use aws_sdk_lambda::operation::get_function_concurrency::GetFunctionConcurrencyOutput;
 use aws_sdk_lambda::operation::put_function_concurrency::PutFunctionConcurrencyOutput;
-use aws_smithy_mocks::{MockResponseInterceptor, RuleMode, create_mock_http_client, mock};
+use aws_smithy_mocks::mock;
 use serde_json::{Value, json};
 
 use super::{Guards, Lever, ReservedConcurrency, release};
 use crate::cloud::Cloud;
 use crate::journal::{Journal, Step, recovery};
+use crate::mocked;
 
 type Setting = Arc<Mutex<Option<i32>>>;
 
@@ -32,23 +32,11 @@ fn lambda(setting: &Setting) -> aws_sdk_lambda::Client {
             DeleteFunctionConcurrencyOutput::builder().build()
         }),
     ];
-    let mocks =
-        rules.iter().fold(MockResponseInterceptor::new().rule_mode(RuleMode::MatchAny), |mocks, rule| {
-            mocks.with_rule(rule)
-        });
-    let config = aws_sdk_lambda::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-        .http_client(create_mock_http_client())
-        .interceptor(mocks);
-    aws_sdk_lambda::Client::from_conf(config.build())
+    mocked::lambda(&rules)
 }
 
 async fn cloud(setting: &Setting) -> Cloud {
-    // Port 9 is the discard service: a call that is not mocked fails at once.
-    let cloud = Cloud::connect(Some("http://127.0.0.1:9"), "us-east-1").await;
-    Cloud { lambda: lambda(setting), ..cloud }
+    Cloud { lambda: lambda(setting), ..mocked::cloud().await }
 }
 
 fn lever() -> Lever {

@@ -9,12 +9,13 @@ use std::time::Duration;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::operation::invoke::InvokeError;
 use aws_sdk_lambda::primitives::Blob;
+use loadtest::stack::Function;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock::now_ms;
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, invocation_limits};
 
 const EVERY: Duration = Duration::from_millis(250);
 const EMPTY_BATCH: &[u8] = br#"{"Records":[]}"#;
@@ -61,7 +62,7 @@ pub struct Canary {
 }
 
 impl Canary {
-    pub fn start(cloud: Cloud, function: String, event: &'static [u8]) -> Self {
+    pub fn start(cloud: Cloud, function: Function, event: &'static [u8]) -> Self {
         let (stop, mut stopped) = watch::channel(false);
         let beats: Arc<Mutex<Vec<Beat>>> = Arc::default();
         let kept = Arc::clone(&beats);
@@ -90,11 +91,13 @@ impl Canary {
     }
 }
 
-async fn beat(cloud: &Cloud, function: &str, event: &'static [u8]) -> Beat {
+async fn beat(cloud: &Cloud, function: &Function, event: &'static [u8]) -> Beat {
     let at_ms = now_ms();
+    let limits = invocation_limits(Duration::from_secs(function.timeout_seconds.into()));
     // The SDK would repeat a throttled call, and hide what is looked for.
     let once = aws_sdk_lambda::config::Builder::new().retry_config(RetryConfig::disabled());
-    let call = cloud.lambda.invoke().function_name(function).payload(Blob::new(event));
+    let once = once.timeout_config(limits);
+    let call = cloud.lambda.invoke().function_name(&function.name).payload(Blob::new(event));
     let mut status = None;
     let pulse = match call.customize().config_override(once).send().await {
         Ok(answer) if answer.function_error().is_some() => Pulse::FunctionError,

@@ -14,4 +14,4 @@ pub use metrics::{Metric, sum_since};
 pub use probe::is_denied;
 pub use queue::{Depth, at_rest, depth, drained, peek};
 pub use sampler::{Sample, Sampler};
-pub use table::{each_record, owner_index_shards};
+pub use table::{Wanted, each_record, owner_index_shards};

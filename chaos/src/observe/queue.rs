@@ -1,6 +1,6 @@
 //! The two queues: how deep they are, and what lies in the dead-letter queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{
@@ -92,19 +92,23 @@ pub async fn at_rest(cloud: &Cloud, queue_url: &str) -> Result<(), CallError> {
         .ok_or_else(|| CallError::new("sqs:GetQueueAttributes", "somebody keeps the dead letters in flight"))
 }
 
+/// The counts that each message showed, by its id. A copy that is handed out once more counts no receive of its own.
+type Counts = BTreeMap<String, BTreeSet<u64>>;
+
 /// Everything that lies in a queue. Nothing is deleted, and all of it is visible again afterwards; only the receive
 /// counts have grown.
 pub async fn peek(cloud: &Cloud, queue_url: &str) -> Result<Vec<DeadLetter>, CallError> {
+    let mut counts = Counts::new();
     for _ in 0..PEEKS_MAX {
         let mut seen = BTreeMap::new();
         at_rest(cloud, queue_url).await?;
-        let outcome = receive_all(cloud, queue_url, &mut seen).await;
+        let outcome = receive_all(cloud, queue_url, &mut seen, &mut counts).await;
         let counted = depth(cloud, queue_url).await;
         let given_back = give_back(cloud, queue_url, &seen).await;
         outcome.and(given_back)?;
         // More there than seen: the auditor, which also runs by the clock, began to look at the same moment.
         if counted?.total() <= u64::try_from(seen.len()).unwrap_or(u64::MAX) {
-            return Ok(seen.into_iter().map(|(id, message)| dead_letter(id, &message)).collect());
+            return Ok(seen.into_iter().map(|(id, message)| dead_letter(id, &message, &counts)).collect());
         }
     }
     // Judged by a part of it, the rest would be taken for lost.
@@ -115,6 +119,7 @@ async fn receive_all(
     cloud: &Cloud,
     queue_url: &str,
     seen: &mut BTreeMap<String, Message>,
+    counts: &mut Counts,
 ) -> Result<(), CallError> {
     let deadline = Instant::now() + PEEK_AT_MOST;
     let wait_seconds = if cloud.emulated { PEEK_WAIT_SECONDS_EMULATED } else { PEEK_WAIT_SECONDS_AWS };
@@ -133,7 +138,11 @@ async fn receive_all(
             .map_err(CallError::of("sqs:ReceiveMessage"))?;
         let messages = received.messages.unwrap_or_default();
         empty = if messages.is_empty() { empty + 1 } else { 0 };
-        seen.extend(messages.into_iter().filter_map(|message| Some((message.message_id.clone()?, message))));
+        for message in messages {
+            let Some(id) = message.message_id.clone() else { continue };
+            counts.entry(id.clone()).or_default().insert(receive_count(&message));
+            seen.insert(id, message);
+        }
     }
     if empty < PEEK_EMPTY_RECEIVES {
         return Err(CallError::new(
@@ -172,13 +181,71 @@ async fn give_back(
     Ok(())
 }
 
-fn dead_letter(message_id: String, message: &Message) -> DeadLetter {
+fn receive_count(message: &Message) -> u64 {
     let count = message
         .attributes()
         .and_then(|attributes| attributes.get(&MessageSystemAttributeName::ApproximateReceiveCount));
+    count.and_then(|count| count.parse().ok()).unwrap_or_default()
+}
+
+fn dead_letter(message_id: String, message: &Message, counts: &Counts) -> DeadLetter {
     DeadLetter {
-        message_id,
-        receive_count: count.and_then(|count| count.parse().ok()).unwrap_or_default(),
+        receive_count: receive_count(message),
+        own_receives: counts.get(&message_id).map_or(0, |counts| counts.len() as u64),
         body: message.body().unwrap_or_default().to_owned(),
+        message_id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use aws_sdk_sqs::operation::change_message_visibility_batch::ChangeMessageVisibilityBatchOutput;
+    use aws_sdk_sqs::operation::get_queue_attributes::GetQueueAttributesOutput;
+    use aws_sdk_sqs::operation::receive_message::ReceiveMessageOutput;
+    use aws_smithy_mocks::mock;
+
+    use super::*;
+    use crate::mocked;
+
+    /// A queue of two messages, and what each receive shows of them: ids and receive counts.
+    async fn cloud(receives: &[&[(&'static str, u64)]]) -> Cloud {
+        let receives: VecDeque<Vec<Message>> = receives.iter().map(|shown| messages(shown)).collect();
+        let receives = Mutex::new(receives);
+        let rules = [
+            mock!(aws_sdk_sqs::Client::get_queue_attributes).then_compute_output(|_| {
+                let two = (QueueAttributeName::ApproximateNumberOfMessages, "2".to_owned());
+                GetQueueAttributesOutput::builder().set_attributes(Some([two].into())).build()
+            }),
+            mock!(aws_sdk_sqs::Client::receive_message).then_compute_output(move |_| {
+                let shown = receives.lock().unwrap().pop_front();
+                ReceiveMessageOutput::builder().set_messages(shown).build()
+            }),
+            mock!(aws_sdk_sqs::Client::change_message_visibility_batch).then_compute_output(|_| {
+                let (done, failed) = (Some(Vec::new()), Some(Vec::new()));
+                let output = ChangeMessageVisibilityBatchOutput::builder().set_successful(done);
+                output.set_failed(failed).build().unwrap()
+            }),
+        ];
+        Cloud { sqs: mocked::sqs(&rules), ..mocked::cloud().await }
+    }
+
+    fn messages(shown: &[(&'static str, u64)]) -> Vec<Message> {
+        let message = |(id, count): &(&'static str, u64)| {
+            let name = MessageSystemAttributeName::ApproximateReceiveCount;
+            Message::builder().message_id(*id).receipt_handle(*id).attributes(name, count.to_string()).build()
+        };
+        shown.iter().map(message).collect()
+    }
+
+    #[tokio::test]
+    async fn a_look_that_had_to_be_repeated_knows_its_own_receives() {
+        // The first time somebody else had the second message; the second time a copy of the first comes twice.
+        let cloud = cloud(&[&[("a", 6)], &[], &[], &[("a", 7)], &[("b", 6), ("a", 7)], &[], &[]]).await;
+        let letters = peek(&cloud, "http://127.0.0.1:9/1/dead").await.unwrap();
+        let seen: Vec<_> = letters.iter().map(|letter| (letter.receive_count, letter.receives())).collect();
+        assert_eq!(seen, [(7, 5), (6, 5)]);
     }
 }

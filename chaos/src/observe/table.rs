@@ -36,23 +36,37 @@ pub async fn owner_index_shards(cloud: &Cloud, function: &str) -> Result<u16, Ca
     Ok(shards.and_then(|shards| shards.parse().ok()).unwrap_or(SHARDS_MAX))
 }
 
-/// The records of these ids, and all others of these owners, each once. By key the read is consistent.
+/// Which tasks are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub ids: BTreeSet<String>,
+    /// All tasks of these owners that were made from `since_ms` on: an owner may have had others long before.
+    pub owners: BTreeSet<String>,
+    pub since_ms: u64,
+}
+
+impl Wanted {
+    pub fn names(&self, task_id: &str, owner: &str, created_at_ms: u64) -> bool {
+        self.ids.contains(task_id) || (self.owners.contains(owner) && created_at_ms >= self.since_ms)
+    }
+}
+
+/// Every record that is wanted, once. By key the read is consistent.
 pub async fn each_record<E: From<CallError>>(
     cloud: &Cloud,
     table: &str,
-    ids: BTreeSet<String>,
-    owners: &BTreeSet<String>,
+    wanted: Wanted,
     shards: u16,
     mut see: impl FnMut(Record) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut wanted = ids;
-    for owner in owners {
+    let mut ids = wanted.ids;
+    for owner in &wanted.owners {
         for shard in 0..shards {
-            wanted.extend(ids_of(cloud, table, &format!("{owner}#{shard}")).await?);
+            ids.extend(ids_of(cloud, table, &format!("{owner}#{shard}"), wanted.since_ms).await?);
         }
     }
-    let wanted: Vec<String> = wanted.into_iter().collect();
-    for keys in wanted.chunks(KEYS_MAX) {
+    let ids: Vec<String> = ids.into_iter().collect();
+    for keys in ids.chunks(KEYS_MAX) {
         for item in get(cloud, table, keys).await? {
             see(record(&item)?)?;
         }
@@ -60,14 +74,20 @@ pub async fn each_record<E: From<CallError>>(
     Ok(())
 }
 
-async fn ids_of(cloud: &Cloud, table: &str, owner_shard: &str) -> Result<Vec<String>, CallError> {
+async fn ids_of(
+    cloud: &Cloud,
+    table: &str,
+    owner_shard: &str,
+    since_ms: u64,
+) -> Result<Vec<String>, CallError> {
     let mut pages = cloud
         .dynamodb
         .query()
         .table_name(table)
         .index_name(OWNER_INDEX)
-        .key_condition_expression("owner_shard = :owner_shard")
+        .key_condition_expression("owner_shard = :owner_shard AND owner_sort >= :since")
         .expression_attribute_values(":owner_shard", AttributeValue::S(owner_shard.to_owned()))
+        .expression_attribute_values(":since", AttributeValue::S(first_sort(since_ms)))
         .projection_expression("task_id")
         .into_paginator()
         .items()
@@ -78,6 +98,11 @@ async fn ids_of(cloud: &Cloud, table: &str, owner_shard: &str) -> Result<Vec<Str
         ids.extend(item.get("task_id").and_then(|id| id.as_s().ok()).cloned());
     }
     Ok(ids)
+}
+
+/// Below the `owner_sort` of every task of this moment or later.
+fn first_sort(since_ms: u64) -> String {
+    format!("{since_ms:013}")
 }
 
 async fn get(cloud: &Cloud, table: &str, keys: &[String]) -> Result<Vec<Item>, CallError> {
@@ -126,4 +151,33 @@ fn record(item: &Item) -> Result<Record, CallError> {
         history,
         task_id,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_is_read_from_a_moment_on() {
+        let sort = |at_ms: u64| format!("{at_ms:013}#0193e0a4-7c1e-5b6f-8a9d-000000000001");
+        for (at_ms, since_ms, is_read) in [
+            (1_700_000_000_000, 1_700_000_000_000, true),
+            (1_700_000_000_001, 1_700_000_000_000, true),
+            (1_699_999_999_999, 1_700_000_000_000, false),
+            (999, 0, true),
+            (999, 1_000, false),
+        ] {
+            assert_eq!(sort(at_ms) >= first_sort(since_ms), is_read, "{at_ms} since {since_ms}");
+        }
+    }
+
+    #[test]
+    fn of_an_owner_only_what_was_made_since_is_wanted_and_a_task_that_was_asked_for_always() {
+        let wanted =
+            Wanted { ids: ["asked".into()].into(), owners: ["somebody".into()].into(), since_ms: 1_000 };
+        assert!(wanted.names("other", "somebody", 1_000));
+        assert!(!wanted.names("other", "somebody", 999));
+        assert!(!wanted.names("other", "somebody-else", 1_000));
+        assert!(wanted.names("asked", "somebody", 999));
+    }
 }

@@ -157,6 +157,7 @@ impl Generated {
         DeadLetter {
             message_id: format!("message-{position}"),
             receive_count: MAX_RECEIVE_COUNT + 1,
+            own_receives: 1,
             body: body.to_string(),
         }
     }

@@ -40,6 +40,7 @@ pub(super) struct EntryFact {
     pub(super) key: TaskKey,
     /// In the ledger.
     pub(super) position: u64,
+    pub(super) owner: u64,
     sent_at_ms: u64,
     answered_at_ms: u64,
     pub(super) answer: Answer,
@@ -71,6 +72,7 @@ impl EntryFact {
         let fact = move |key, is_answered, is_named| Self {
             key,
             position,
+            owner: hash64(entry.owner.as_bytes()),
             sent_at_ms: entry.sent_at_ms.unwrap_or(NEVER_MS),
             answered_at_ms: entry.answered_at_ms.unwrap_or(NEVER_MS),
             answer: Answer::of(&entry.outcome),
@@ -99,7 +101,7 @@ impl EntryFact {
 }
 
 impl Fact for EntryFact {
-    const BYTES: usize = 16 + 8 + 8 + 8 + 1 + 2 + 1 + 1 + 1 + 4;
+    const BYTES: usize = 16 + 8 + 8 + 8 + 8 + 1 + 2 + 1 + 1 + 1 + 4;
 
     fn key(&self) -> TaskKey {
         self.key
@@ -118,6 +120,7 @@ impl Fact for EntryFact {
         };
         bytes.extend(self.key.0.to_le_bytes());
         bytes.extend(self.position.to_le_bytes());
+        bytes.extend(self.owner.to_le_bytes());
         bytes.extend(self.sent_at_ms.to_le_bytes());
         bytes.extend(self.answered_at_ms.to_le_bytes());
         bytes.push(answer);
@@ -138,6 +141,7 @@ impl Fact for EntryFact {
     fn decode(bytes: &mut Bytes<'_>) -> Self {
         let key = TaskKey(u128::from_le_bytes(bytes.take()));
         let position = u64::from_le_bytes(bytes.take());
+        let owner = u64::from_le_bytes(bytes.take());
         let sent_at_ms = u64::from_le_bytes(bytes.take());
         let answered_at_ms = u64::from_le_bytes(bytes.take());
         let [answer] = bytes.take();
@@ -155,6 +159,7 @@ impl Fact for EntryFact {
         Self {
             key,
             position,
+            owner,
             sent_at_ms,
             answered_at_ms,
             answer,
@@ -312,7 +317,9 @@ pub(super) struct LetterFact {
     pub(super) owner: u64,
     pub(super) body: u64,
     pub(super) message: u64,
-    pub(super) receive_count: u32,
+    pub(super) created_at_ms: u64,
+    /// Without the look that showed it.
+    pub(super) receives: u32,
 }
 
 impl LetterFact {
@@ -325,13 +332,14 @@ impl LetterFact {
             owner: hash64(body.owner.as_bytes()),
             body: fingerprint(&body.owner, &body.kind, &body.payload, body.created_at_ms, &body.request_hash),
             message: hash64(letter.message_id.as_bytes()),
-            receive_count: u32::try_from(letter.receive_count).unwrap_or(u32::MAX),
+            created_at_ms: body.created_at_ms,
+            receives: u32::try_from(letter.receives()).unwrap_or(u32::MAX),
         })
     }
 }
 
 impl Fact for LetterFact {
-    const BYTES: usize = 16 + 8 + 8 + 8 + 8 + 4;
+    const BYTES: usize = 16 + 8 + 8 + 8 + 8 + 8 + 4;
 
     fn key(&self) -> TaskKey {
         self.key
@@ -347,7 +355,8 @@ impl Fact for LetterFact {
         bytes.extend(self.owner.to_le_bytes());
         bytes.extend(self.body.to_le_bytes());
         bytes.extend(self.message.to_le_bytes());
-        bytes.extend(self.receive_count.to_le_bytes());
+        bytes.extend(self.created_at_ms.to_le_bytes());
+        bytes.extend(self.receives.to_le_bytes());
     }
 
     fn decode(bytes: &mut Bytes<'_>) -> Self {
@@ -357,24 +366,25 @@ impl Fact for LetterFact {
             owner: u64::from_le_bytes(bytes.take()),
             body: u64::from_le_bytes(bytes.take()),
             message: u64::from_le_bytes(bytes.take()),
-            receive_count: u32::from_le_bytes(bytes.take()),
+            created_at_ms: u64::from_le_bytes(bytes.take()),
+            receives: u32::from_le_bytes(bytes.take()),
         }
     }
 }
 
 /// The body of a queue message, as far as it is compared.
 #[derive(Deserialize)]
-pub(super) struct Body {
-    pub(super) task_id: String,
-    pub(super) owner: String,
+pub(crate) struct Body {
+    pub(crate) task_id: String,
+    pub(crate) owner: String,
     kind: String,
     payload: Value,
-    created_at_ms: u64,
+    pub(crate) created_at_ms: u64,
     request_hash: String,
 }
 
 impl Body {
-    pub(super) fn of(letter: &DeadLetter) -> Option<Self> {
+    pub(crate) fn of(letter: &DeadLetter) -> Option<Self> {
         serde_json::from_str(&letter.body).ok()
     }
 
@@ -458,14 +468,15 @@ mod tests {
     proptest! {
         #[test]
         fn a_fact_of_a_request_survives_the_disk(
-            key: u128, position: u64, times: (u64, u64), kind in 0..4, status: u16, flags: [bool; 6], small: (u8, u8, u32),
+            key: u128, numbers: (u64, u64, u64, u64), kind in 0..4, status: u16, flags: [bool; 6], small: (u8, u8, u32),
         ) {
             let answer = [Answer::Acknowledged, Answer::Refused { status }, Answer::Unknown, Answer::Unsent][kind as usize];
             let [is_poison, is_hopeless, has_wrong_result, has_other_task, is_answered, is_named] = flags;
+            let (position, owner, sent_at_ms, answered_at_ms) = numbers;
             let (pushes, accepted_abuses, pushed_version) = small;
             let fact = EntryFact {
-                key: TaskKey(key), position, sent_at_ms: times.0, answered_at_ms: times.1, answer, is_poison,
-                is_hopeless, has_wrong_result, has_other_task, is_answered, is_named, pushes, accepted_abuses,
+                key: TaskKey(key), position, owner, sent_at_ms, answered_at_ms, answer, is_poison, is_hopeless,
+                has_wrong_result, has_other_task, is_answered, is_named, pushes, accepted_abuses,
                 pushed_version,
             };
             prop_assert_eq!(format!("{:?}", round_trip(fact)), format!("{fact:?}"));
@@ -489,10 +500,10 @@ mod tests {
 
         #[test]
         fn a_fact_of_a_dead_letter_survives_the_disk(
-            key: u128, numbers: (u64, u64, u64, u64), receive_count: u32,
+            key: u128, numbers: (u64, u64, u64, u64, u64), receives: u32,
         ) {
-            let (position, owner, body, message) = numbers;
-            let fact = LetterFact { key: TaskKey(key), position, owner, body, message, receive_count };
+            let (position, owner, body, message, created_at_ms) = numbers;
+            let fact = LetterFact { key: TaskKey(key), position, owner, body, message, created_at_ms, receives };
             prop_assert_eq!(format!("{:?}", round_trip(fact)), format!("{fact:?}"));
         }
     }

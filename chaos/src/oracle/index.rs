@@ -92,4 +92,9 @@ impl LetterIndex {
         self.total += 1;
         LetterFact::of(position, letter).map_or(Ok(()), |fact| self.facts.push(fact))
     }
+
+    /// One that is known to be nobody's of this run.
+    pub fn pass_over(&mut self) {
+        self.total += 1;
+    }
 }

@@ -7,7 +7,7 @@ use loadtest::{Outcome, TaskStatus};
 use super::fact::{Answer, Body, EntryFact, LetterFact, RecordFact};
 use super::index::{LedgerIndex, LetterIndex, TableIndex};
 use super::key::TaskKey;
-use super::rules::Rules;
+use super::rules::{Receives, Rules};
 use super::shelf::{Shelf, ShelfError};
 use super::sort::SpillError;
 use super::story::{Candidate, story};
@@ -43,6 +43,7 @@ pub fn judge(evidence: Evidence, rules: &Rules, shelf: &impl Shelf) -> Result<Fi
         shelf,
         owners: evidence.ledger.owners,
         remaining: evidence.remaining,
+        at_ms: evidence.at_ms,
         letters: 0,
         findings: Findings::default(),
         worst: None,
@@ -68,7 +69,7 @@ pub fn judge(evidence: Evidence, rules: &Rules, shelf: &impl Shelf) -> Result<Fi
         judge.task(&case)?;
     }
     judge.findings.dead_letters.of_others = evidence.dead_letters.total.saturating_sub(judge.letters);
-    judge.conclude(evidence.at_ms)
+    judge.conclude()
 }
 
 /// Dead letters by count: asked for, allowed, there.
@@ -82,6 +83,10 @@ pub struct DeadLetterCounts {
     pub found: u64,
     /// Messages that are nobody's of this run.
     pub of_others: u64,
+    /// Likely received as often as is allowed, which is not proven.
+    pub receives_likely: u64,
+    /// The auditor's looks hide how often these were received before.
+    pub receives_untold: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -123,7 +128,7 @@ impl Case {
         self.entries.iter().filter(|entry| entry.is_answered)
     }
 
-    fn status(&self) -> Option<TaskStatus> {
+    pub(super) fn status(&self) -> Option<TaskStatus> {
         self.record.map(|record| record.status)
     }
 }
@@ -133,6 +138,7 @@ struct Judge<'a, S> {
     shelf: &'a S,
     owners: HashSet<u64>,
     remaining: u64,
+    at_ms: u64,
     /// Dead letters of this run.
     letters: u64,
     findings: Findings,
@@ -156,6 +162,8 @@ impl<S: Shelf> Judge<'_, S> {
     fn task(&mut self, case: &Case) -> Result<(), OracleError> {
         let record = case.record.filter(|record| self.owners.contains(&record.owner));
         self.repeated_letters(case)?;
+        self.shared_task(case)?;
+        self.other_owner(case)?;
         match case.acknowledged().next_back() {
             Some(entry) => self.account_for(case, entry)?,
             None if record.is_some() || !case.letters.is_empty() => self.unasked(case)?,
@@ -183,6 +191,27 @@ impl<S: Shelf> Judge<'_, S> {
             }
         }
         Ok(())
+    }
+
+    /// Each entry of the ledger has a key of its own.
+    fn shared_task(&mut self, case: &Case) -> Result<(), OracleError> {
+        let answered = case.acknowledged().count();
+        if answered > 1 {
+            let detail = format!("{answered} requests, each with a key of its own, were answered with it");
+            self.add(AnomalyKind::SharedTask, case, |_| Ok(detail))?;
+        }
+        Ok(())
+    }
+
+    fn other_owner(&mut self, case: &Case) -> Result<(), OracleError> {
+        let Some(record) = case.record else { return Ok(()) };
+        let Some(entry) = case.entries.iter().find(|entry| entry.owner != record.owner) else {
+            return Ok(());
+        };
+        self.add(AnomalyKind::OtherOwner, case, |shelf| {
+            let (entry, record) = (shelf.entry(entry.position)?, shelf.record(record.position)?);
+            Ok(format!("{} asked for it, and it is filed under {}", entry.owner, record.owner))
+        })
     }
 
     fn account_for(&mut self, case: &Case, entry: &EntryFact) -> Result<(), OracleError> {
@@ -286,9 +315,14 @@ impl<S: Shelf> Judge<'_, S> {
     }
 
     fn look_at_letter(&mut self, case: &Case, letter: &LetterFact) -> Result<(), OracleError> {
-        if u64::from(letter.receive_count) <= self.rules.queue.max_receive_count {
-            let detail = format!("received {} times", letter.receive_count);
-            self.add(AnomalyKind::ReceiveCount, case, |_| Ok(detail))?;
+        match self.rules.receives(case, letter, self.at_ms) {
+            Receives::Enough => {}
+            Receives::Likely => self.findings.dead_letters.receives_likely += 1,
+            Receives::Untold => self.findings.dead_letters.receives_untold += 1,
+            Receives::TooFew => {
+                let detail = format!("received {} times at the most", letter.receives);
+                self.add(AnomalyKind::ReceiveCount, case, |_| Ok(detail))?;
+            }
         }
         let Some(record) = case.record else { return Ok(()) };
         if record.body != letter.body {
@@ -413,11 +447,11 @@ impl<S: Shelf> Judge<'_, S> {
         }
     }
 
-    fn conclude(mut self, at_ms: u64) -> Result<Findings, OracleError> {
+    fn conclude(mut self) -> Result<Findings, OracleError> {
         self.release_held();
         self.findings.anomalies.sort();
         if let Some(worst) = self.worst {
-            self.findings.counterexample = story(worst, self.shelf, self.remaining, at_ms)?;
+            self.findings.counterexample = story(worst, self.shelf, self.remaining, self.at_ms)?;
         }
         Ok(self.findings)
     }

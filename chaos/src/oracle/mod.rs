@@ -23,6 +23,7 @@ mod tests;
 
 pub use bench::{Measured, bench};
 pub use counterexample::{Counterexample, Event};
+pub(crate) use fact::Body;
 pub use history::{begun_at_ms, steps};
 pub use index::{LedgerIndex, LetterIndex, TableIndex};
 pub use judge::{DeadLetterCounts, Evidence, Findings, NAMED_MAX, OracleError, judge};

@@ -31,9 +31,18 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     pub message_id: String,
-    /// Includes the receives of the audit itself.
+    /// As SQS counts: the receives before it became a dead letter, and from then on every look at it.
     pub receive_count: u64,
+    /// Of these, those of the look that shows it.
+    pub own_receives: u64,
     pub body: String,
+}
+
+impl DeadLetter {
+    /// Without the look that shows it. The looks of the auditor are among them.
+    pub fn receives(&self) -> u64 {
+        self.receive_count.saturating_sub(self.own_receives)
+    }
 }
 
 /// In order of severity: the worst is shown as the counterexample.
@@ -42,8 +51,12 @@ pub struct DeadLetter {
 pub enum AnomalyKind {
     /// Acknowledged, and now nowhere: neither done, nor a dead letter, nor waiting.
     Lost,
+    /// Requests with different keys were answered with one task: all but one of them are lost.
+    SharedTask,
     /// Took effect more than once.
     DuplicateEffect,
+    /// The table files it under another owner than the one who asked for it.
+    OtherOwner,
     /// Exists, though no request asked for it.
     Unexpected,
     /// The client was told that nothing was accepted, and it was.
@@ -60,7 +73,7 @@ pub enum AnomalyKind {
     AlteredBody,
     /// In the dead-letter queue twice.
     RepeatedDeadLetter,
-    /// A dead letter that was received no more often than is allowed, or a success that was received more often.
+    /// A dead letter that was received less often than is allowed, or a delivery beyond that.
     ReceiveCount,
     /// The table's history has a move that no task may make.
     IllegalHistory,
@@ -78,7 +91,9 @@ impl AnomalyKind {
     pub const fn describe(self) -> &'static str {
         match self {
             Self::Lost => "acknowledged and lost",
+            Self::SharedTask => "one task for two keys",
             Self::DuplicateEffect => "took effect more than once",
+            Self::OtherOwner => "filed under another owner",
             Self::Unexpected => "exists though nobody asked for it",
             Self::RefusedApplied => "refused and yet applied",
             Self::WrongResult => "succeeded with a wrong result",

@@ -7,7 +7,7 @@ use loadtest::TaskStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::fact::{Answer, EntryFact, RecordFact};
+use super::fact::{Answer, EntryFact, LetterFact, RecordFact};
 use super::judge::Case;
 use crate::clock::millis;
 use crate::experiment::DlqRule;
@@ -54,6 +54,33 @@ pub struct Rules {
 const PUSH_MAX_MS: u64 = 1_000;
 /// The index by which connections are found is eventually consistent: a new one may stay unseen for a moment.
 const CONNECTION_UNSEEN_MAX_MS: u64 = 2_000;
+
+/// How often the auditor looks by its schedule. Each of its looks counts as a receive, and an audit that takes so long that
+/// it meets a dead letter twice counts twice.
+const AUDIT_EVERY_MS: u64 = 60_000;
+/// A dead letter that became one within the time between two audits can have been spared by so many of those that
+/// [`looks_max`] reckons with: the first, and one at the edge.
+pub(super) const LOOKS_SPARED_MAX: u64 = 2;
+/// A worker that dies of the last receive writes nothing down.
+pub(super) const RECEIVES_UNSEEN_MAX: u64 = 1;
+
+/// The most looks of the auditor that can be among the receives of a dead letter: as if it had been one from the first.
+pub(super) fn looks_max(created_at_ms: u64, at_ms: u64) -> u64 {
+    at_ms.saturating_sub(created_at_ms) / AUDIT_EVERY_MS + 1
+}
+
+/// What is known of how often a dead letter was received before it became one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receives {
+    /// Less often than is allowed, whoever has looked at it.
+    TooFew,
+    /// As often as is allowed.
+    Enough,
+    /// Nothing speaks against it, and at most a look or two, or the last receive, against the proof.
+    Likely,
+    /// The auditor's looks may stand for receives that never were.
+    Untold,
+}
 
 /// When each owner was away. Pushes go to who is there; who comes back reads what it missed.
 #[derive(Clone, Debug, Default)]
@@ -117,9 +144,35 @@ impl Rules {
         u64::from(record.deliveries) >= self.queue.max_receive_count
     }
 
-    /// By SQS's own count, the looks of the audit included: a worker may have acknowledged an older receive than the last.
+    /// By SQS's own count, the looks of the auditor included: a worker may have acknowledged an older receive than the last.
     fn is_letter_used_up(&self, case: &Case) -> bool {
-        case.letters.iter().any(|letter| u64::from(letter.receive_count) > self.queue.max_receive_count)
+        case.letters.iter().any(|letter| u64::from(letter.receives) >= self.queue.max_receive_count)
+    }
+
+    /// A worker may have written down the last receive, the clock may demand it, or the count may be beyond all looks.
+    pub(super) fn receives(&self, case: &Case, letter: &LetterFact, at_ms: u64) -> Receives {
+        let (allowed, counted) = (self.queue.max_receive_count, u64::from(letter.receives));
+        if counted < allowed {
+            return Receives::TooFew;
+        }
+        let seen = case.record.map_or(0, |record| u64::from(record.deliveries));
+        let least = counted.saturating_sub(looks_max(letter.created_at_ms, at_ms));
+        if seen >= allowed || least >= allowed || self.is_due(case) {
+            Receives::Enough
+        } else if seen + RECEIVES_UNSEEN_MAX >= allowed || least + LOOKS_SPARED_MAX >= allowed {
+            Receives::Likely
+        } else {
+            Receives::Untold
+        }
+    }
+
+    /// Its receives were used up while the worker was throttled, by the clock, and nobody did it before.
+    fn is_due(&self, case: &Case) -> bool {
+        let (Ending::By(DlqRule::ReceiveCounts), Some(window)) = (self.dead_letters, self.throttled) else {
+            return false;
+        };
+        let may = |entry: &EntryFact| receive_fate(entry, window, self.queue).1;
+        case.status() != Some(TaskStatus::Succeeded) && case.acknowledged().any(may)
     }
 
     /// The clock first, with a margin on both sides; inside of it the receives that workers saw decide.

@@ -11,7 +11,7 @@ use super::sort::{Bytes, Fact, Sorter};
 use super::*;
 use crate::experiment::DlqRule;
 use crate::oracle::naive::tests::{
-    DEFECTS, Fate, MAX_RECEIVE_COUNT, MISSED_PUSHES_PERCENT_MAX, World, fates, plant,
+    BEGAN_AT_MS, DEFECTS, Fate, MAX_RECEIVE_COUNT, MISSED_PUSHES_PERCENT_MAX, World, fates, plant,
 };
 use crate::oracle::naive::{after_redrive, counterexample, predict};
 
@@ -99,11 +99,9 @@ fn judge_streaming(world: &World, rules: &Rules, buffer: usize) -> Findings {
     for (position, letter) in (0..).zip(&world.dead_letters) {
         dead_letters.add(position, letter).unwrap();
     }
-    let evidence = Evidence { ledger, table, dead_letters, remaining: world.remaining, at_ms: JUDGED_AT_MS };
+    let evidence = Evidence { ledger, table, dead_letters, remaining: world.remaining, at_ms: world.at_ms };
     judge(evidence, rules, world).unwrap()
 }
-
-const JUDGED_AT_MS: u64 = 2_000_000;
 
 fn index(position: u64) -> usize {
     usize::try_from(position).unwrap()
@@ -164,9 +162,10 @@ proptest! {
     #[test]
     fn the_oracle_says_what_the_model_of_it_says(
         fates in fates(), defect in prop::option::of(0..DEFECTS.len()), rules in rules(), buffer in 1_usize..30,
-        unpushed: bool, eager: bool,
+        unpushed: bool, eager: bool, minutes in 0_u64..10,
     ) {
         let mut world = World::new(&fates);
+        world.at_ms = BEGAN_AT_MS + minutes * 60_000;
         if let Some(which) = defect {
             plant(DEFECTS[which], &mut world, &fates);
         }
@@ -182,7 +181,7 @@ proptest! {
             Ending::AfterRedrive => after_redrive(&premises),
         };
         let plain = world.judge();
-        let story = counterexample(&plain, &world.evidence(), JUDGED_AT_MS);
+        let story = counterexample(&plain, &world.evidence());
         let found = judge_streaming(&world, &rules, buffer);
         prop_assert_eq!(found.totals, plain.totals);
         prop_assert_eq!(&found.anomalies, &plain.anomalies);
@@ -194,6 +193,9 @@ proptest! {
         prop_assert_eq!(counts.must, world.prediction.must.len() as u64);
         prop_assert_eq!(counts.may, world.prediction.may.len() as u64);
         prop_assert_eq!(counts.by_clock, world.prediction.by_clock);
+        prop_assert_eq!(
+            (counts.receives_likely, counts.receives_untold), (plain.receives_likely, plain.receives_untold)
+        );
         prop_assert_eq!(found.counterexample, story);
     }
 }
@@ -226,4 +228,47 @@ fn a_push_that_fell_while_its_owner_had_no_socket_is_not_missed() {
     assert_eq!(judge(first, None), (0, 20, 0), "it never came back");
     assert_eq!(judge(last + 5_000, None), (20, 0, 20), "it was there");
     assert_eq!(judge(first - 20_000, Some(first - 10_000)), (20, 0, 20), "it had been back for long");
+}
+
+#[test]
+fn what_the_auditor_can_have_added_to_the_count_proves_no_receives() {
+    use Known::{Enough, Likely, TooFew, Untold};
+    // No worker saw it, and it was looked at once by the harness.
+    let receives = |counted: u64, seen: u64, after_s: u64, rules: &Rules| {
+        let mut world = World::new(&[Fate::Starved]);
+        world.dead_letters[0].receive_count = counted + 1;
+        world.records.values_mut().for_each(|record| record.deliveries = seen);
+        world.at_ms = BEGAN_AT_MS + after_s * 1_000;
+        let found = judge_streaming(&world, rules, 100);
+        match (found.count(AnomalyKind::ReceiveCount), found.dead_letters) {
+            (1, _) => TooFew,
+            (_, DeadLetterCounts { receives_likely: 1, .. }) => Likely,
+            (_, DeadLetterCounts { receives_untold: 1, .. }) => Untold,
+            _ => Enough,
+        }
+    };
+    let rules = bench::rules();
+    assert_eq!(receives(4, 0, 30, &rules), TooFew, "whoever has looked");
+    assert_eq!(receives(5, 0, 30, &rules), Likely, "one audit can have met it");
+    assert_eq!(receives(6, 0, 30, &rules), Enough, "one audit is all that there can have been");
+    assert_eq!(receives(6, 0, 200, &rules), Untold, "of six receives four can be audits");
+    assert_eq!(receives(12, 0, 600, &rules), Untold, "two receives and ten audits");
+    assert_eq!(receives(12, 5, 600, &rules), Enough, "a worker had its last receive");
+    assert_eq!(receives(12, 4, 600, &rules), Likely, "a worker had all but the last");
+    assert_eq!(receives(12, 3, 600, &rules), Untold, "two receives are nowhere");
+    let throttled = Rules {
+        dead_letters: Ending::By(DlqRule::ReceiveCounts),
+        throttled: Some(Window { from_ms: BEGAN_AT_MS - 1_000, to_ms: BEGAN_AT_MS + 60_000 }),
+        ..bench::rules()
+    };
+    assert_eq!(receives(12, 0, 600, &throttled), Enough, "ten visibility timeouts have passed");
+}
+
+/// Of a dead letter's own receives.
+#[derive(Debug, PartialEq, Eq)]
+enum Known {
+    TooFew,
+    Enough,
+    Likely,
+    Untold,
 }

@@ -8,11 +8,9 @@ use aws_sdk_sqs::error::BoxError;
 use loadtest::stack::Stack;
 
 use super::Finding;
-use crate::clock::now_ms;
+use crate::clock::{SKEW_MS_MAX, now_ms};
 use crate::cloud::{CallError, Cloud};
 
-/// Recovery is measured in seconds.
-const SKEW_MS_MAX: u64 = 2_000;
 /// The header `Date` has whole seconds.
 const DATE_GRAIN_MS: u64 = 1_000;
 

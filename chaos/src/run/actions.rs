@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use aws_sdk_lambda::primitives::Blob;
-use loadtest::stack::{Queue, Stack};
+use loadtest::stack::{Function, Queue, Stack};
+use serde::Deserialize;
 
-use crate::cloud::{CallError, Cloud};
+use crate::cloud::{CallError, Cloud, invocation_limits};
 use crate::observe;
 use crate::wait::{Patience, until};
 
@@ -16,24 +17,50 @@ const REDRIVE_PATIENCE: Patience =
     Patience { every: Duration::from_millis(500), at_most: Duration::from_secs(30) };
 /// One invocation of the auditor may not reach the end of a long queue.
 const AUDIT_INVOCATIONS_MAX: u32 = 3;
+/// Whoever still works on a task holds it for some seconds, and as long the auditor puts off to mark it.
+const AUDIT_PATIENCE: Patience =
+    Patience { every: Duration::from_millis(500), at_most: Duration::from_secs(60) };
 const AUDITOR: &str = "audit-dead-letters";
+const INVOKE: &str = "lambda:Invoke";
 
-/// Has the auditor look now; on AWS it also looks by its schedule.
+/// What the auditor says of one audit.
+#[derive(Deserialize)]
+struct Audited {
+    /// Not marked now: being worked on, or not to be written.
+    deferred: u64,
+}
+
+/// Has the auditor look, besides its schedule, until it puts nothing off.
 pub(super) async fn audit(cloud: &Cloud, stack: &Stack) -> Result<(), CallError> {
-    let operation = "lambda:Invoke";
-    let Some(auditor) = stack.functions.get(AUDITOR) else {
-        return Err(CallError::new(operation, format!("the stack has no function {AUDITOR}")));
-    };
+    let missing = |what: &str| CallError::new(INVOKE, format!("the stack has no {what}"));
+    let auditor = stack.functions.get(AUDITOR).ok_or_else(|| missing(AUDITOR))?;
+    let dead_letters = stack.queues.get("tasks-dlq").ok_or_else(|| missing("tasks-dlq"))?;
+    let mut deferred = 0;
+    let done = until(AUDIT_PATIENCE, async || {
+        // It passes over what somebody else has in flight, be it the audit before.
+        observe::at_rest(cloud, &dead_letters.url).await?;
+        deferred = audit_once(cloud, auditor).await?.deferred;
+        Ok::<_, CallError>((deferred == 0).then_some(()))
+    })
+    .await?;
+    done.ok_or_else(|| CallError::new(INVOKE, format!("{AUDITOR} kept putting {deferred} dead letters off")))
+}
+
+async fn audit_once(cloud: &Cloud, auditor: &Function) -> Result<Audited, CallError> {
+    let limits = invocation_limits(Duration::from_secs(auditor.timeout_seconds.into()));
     let mut failure = None;
     for _ in 0..AUDIT_INVOCATIONS_MAX {
+        let limited = aws_sdk_lambda::config::Builder::new().timeout_config(limits.clone());
         let call = cloud.lambda.invoke().function_name(&auditor.name).payload(Blob::new(b"{}"));
-        let answer = call.send().await.map_err(CallError::of(operation))?;
+        let call = call.customize().config_override(limited);
+        let answer = call.send().await.map_err(CallError::of(INVOKE))?;
         failure = answer.function_error().map(str::to_owned);
         if failure.is_none() {
-            return Ok(());
+            let summary = answer.payload().map_or(&[][..], |payload| payload.as_ref());
+            return serde_json::from_slice(summary).map_err(CallError::of(INVOKE));
         }
     }
-    Err(CallError::new(operation, format!("{AUDITOR} failed: {}", failure.unwrap_or_default())))
+    Err(CallError::new(INVOKE, format!("{AUDITOR} failed: {}", failure.unwrap_or_default())))
 }
 
 /// Moves at least so many dead letters back to where they came from, if it can be done. A move task takes what is visible at
@@ -76,23 +103,29 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicI64, Ordering};
 
-    use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
+    use aws_sdk_lambda::operation::invoke::InvokeOutput;
     use aws_sdk_sqs::operation::get_queue_attributes::GetQueueAttributesOutput;
     use aws_sdk_sqs::operation::list_message_move_tasks::ListMessageMoveTasksOutput;
     use aws_sdk_sqs::operation::start_message_move_task::StartMessageMoveTaskOutput;
     use aws_sdk_sqs::types::{ListMessageMoveTasksResultEntry, QueueAttributeName};
-    use aws_smithy_mocks::{MockResponseInterceptor, RuleMode, create_mock_http_client, mock};
+    use aws_smithy_mocks::{Rule, mock};
+    use serde_json::json;
 
     use super::*;
+    use crate::mocked;
+
+    fn nothing_in_flight() -> Rule {
+        mock!(aws_sdk_sqs::Client::get_queue_attributes).then_compute_output(|_| {
+            let none = (QueueAttributeName::ApproximateNumberOfMessagesNotVisible, "0".to_owned());
+            GetQueueAttributesOutput::builder().set_attributes(Some([none].into())).build()
+        })
+    }
 
     /// A dead-letter queue that says that nothing is in flight, while it is: the n-th move task finds `moves[n]` visible.
     async fn cloud(moves: &'static [i64], started: &Arc<AtomicI64>) -> Cloud {
         let (start, list) = (Arc::clone(started), Arc::clone(started));
         let rules = [
-            mock!(aws_sdk_sqs::Client::get_queue_attributes).then_compute_output(|_| {
-                let none = (QueueAttributeName::ApproximateNumberOfMessagesNotVisible, "0".to_owned());
-                GetQueueAttributesOutput::builder().set_attributes(Some([none].into())).build()
-            }),
+            nothing_in_flight(),
             mock!(aws_sdk_sqs::Client::start_message_move_task).then_compute_output(move |_| {
                 start.fetch_add(1, Ordering::SeqCst);
                 StartMessageMoveTaskOutput::builder().task_handle("handle").build()
@@ -105,19 +138,7 @@ mod tests {
                 ListMessageMoveTasksOutput::builder().results(entry).build()
             }),
         ];
-        let mocks =
-            rules.iter().fold(MockResponseInterceptor::new().rule_mode(RuleMode::MatchAny), |mocks, rule| {
-                mocks.with_rule(rule)
-            });
-        let config = aws_sdk_sqs::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .http_client(create_mock_http_client())
-            .interceptor(mocks);
-        // Port 9 is the discard service: a call that is not mocked fails at once.
-        let cloud = Cloud::connect(Some("http://127.0.0.1:9"), "us-east-1").await;
-        Cloud { sqs: aws_sdk_sqs::Client::from_conf(config.build()), ..cloud }
+        Cloud { sqs: mocked::sqs(&rules), ..mocked::cloud().await }
     }
 
     #[tokio::test]
@@ -132,6 +153,40 @@ mod tests {
             let started = Arc::new(AtomicI64::new(0));
             let moved = redrive(&cloud(moves, &started).await, &queue, 95).await.unwrap();
             assert_eq!((moved, started.load(Ordering::SeqCst)), (95, tasks));
+        }
+    }
+
+    fn stack() -> Stack {
+        let queue = json!({"url": "url", "arn": "arn"});
+        let api = json!({"id": "id", "stage": "stage"});
+        let auditor = json!({"name": "a", "arn": "arn", "role_arn": "arn", "timeout_seconds": 60});
+        let stack = json!({
+            "endpoint": null, "region": "us-east-1", "account_id": "1",
+            "http_url": "http://h", "websocket_url": "ws://w", "http_api": api, "websocket_api": api,
+            "functions": {"audit-dead-letters": auditor}, "queues": {"tasks": queue, "tasks-dlq": queue},
+            "tables": {}, "event_source_mapping_id": "uuid", "fault_injection": null,
+            "auth": {"issuer": "i", "audience": "a"},
+        });
+        serde_json::from_value(stack).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_auditor_is_asked_again_while_it_puts_something_off() {
+        for (answers, invocations, is_done) in [
+            (&[r#"{"seen": 2, "deferred": 0}"#][..], 1, true),
+            (&[r#"{"seen": 2, "deferred": 1}"#, r#"{"seen": 2, "deferred": 0}"#], 2, true),
+            (&[r#"{"message": "hello"}"#], 1, false),
+        ] {
+            let invoked = Arc::new(AtomicI64::new(0));
+            let count = Arc::clone(&invoked);
+            let invoke = mock!(aws_sdk_lambda::Client::invoke).then_compute_output(move |_| {
+                let number = usize::try_from(count.fetch_add(1, Ordering::SeqCst)).unwrap();
+                InvokeOutput::builder().status_code(200).payload(Blob::new(answers[number])).build()
+            });
+            let (lambda, sqs) = (mocked::lambda(&[invoke]), mocked::sqs(&[nothing_in_flight()]));
+            let cloud = Cloud { lambda, sqs, ..mocked::cloud().await };
+            let done = audit(&cloud, &stack()).await;
+            assert_eq!((done.is_ok(), invoked.load(Ordering::SeqCst)), (is_done, invocations), "{done:?}");
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::experiment::{Experiment, FaultKind};
 use crate::fault::RevertReport;
 use crate::observe::{Configuration, drift};
 use crate::oracle::{
-    Absences, AnomalyKind, EAGER_GAP_MS, Ending, Findings, OracleError, QueueRules, Rules, Window,
+    Absences, AnomalyKind, DeadLetterCounts, EAGER_GAP_MS, Ending, Findings, OracleError, QueueRules, Rules,
+    Window,
 };
 
 /// A report names this many anomalies; all are counted.
@@ -48,6 +49,8 @@ pub(super) fn assess(
     let mut checks = evidence_checks(experiment, &observed, &findings);
     checks.extend(data_checks(experiment, &findings));
     checks.push(audit_check(&observed.audit, unmarked));
+    let plan = &observed.outcome.plan;
+    checks.extend(strangers_check(plan.owners, observed.outcome.connection_stats.pushes_misrouted));
     checks.extend(redrive.as_ref().map(redrive_check));
     checks.extend(recovery_check(experiment, observed.queue.visibility_timeout, recovery_ms));
     checks.extend(service_checks(experiment, &observed.outcome.phases));
@@ -259,6 +262,8 @@ fn data_checks(experiment: &Experiment, findings: &Findings) -> Vec<Check> {
     let sum = totals.succeeded + totals.dead_lettered + totals.pending + totals.lost;
     let mut checks = vec![
         bound("nothing acknowledged is lost", AnomalyKind::Lost, expect.lost),
+        none("every request got a task of its own", &[AnomalyKind::SharedTask]),
+        none("every task is filed under its owner", &[AnomalyKind::OtherOwner]),
         bound("no effect twice", AnomalyKind::DuplicateEffect, expect.duplicate_effects),
         bound("nothing unexpected", AnomalyKind::Unexpected, expect.unexpected),
         none("what was refused was not applied", &[AnomalyKind::RefusedApplied]),
@@ -283,7 +288,7 @@ fn data_checks(experiment: &Experiment, findings: &Findings) -> Vec<Check> {
             "dead letters are unchanged, each once",
             &[AnomalyKind::AlteredBody, AnomalyKind::RepeatedDeadLetter],
         ),
-        none("receive counts fit", &[AnomalyKind::ReceiveCount]),
+        receives_check(findings.count(AnomalyKind::ReceiveCount), dead_letters),
         none("histories are legal", &[AnomalyKind::IllegalHistory]),
         none("every task is final in time", &[AnomalyKind::Unfinished]),
         none("what must be refused is refused", &[AnomalyKind::AcceptedAbuse]),
@@ -311,6 +316,29 @@ fn data_checks(experiment: &Experiment, findings: &Findings) -> Vec<Check> {
     ];
     checks.extend(redelivered);
     checks
+}
+
+/// SQS counts the auditor's looks like receives: where they can stand for all that a count proves, it proves nothing.
+fn receives_check(broken: u64, letters: DeadLetterCounts) -> Check {
+    let name = "receive counts fit";
+    let DeadLetterCounts { receives_likely: likely, receives_untold: untold, .. } = letters;
+    if broken == 0 && untold > 0 {
+        let detail =
+            format!("of {untold} dead letters the auditor's looks hide how often they were received");
+        return Check::evidence(name, false, detail);
+    }
+    let doubt = match likely {
+        0 => String::new(),
+        _ => format!("; of {likely} dead letters it is likely that they do, and not proven"),
+    };
+    Check::new(name, broken == 0, format!("{broken}{doubt}"))
+}
+
+/// Only tasks that this run asked for are counted: whose the others are it cannot know. Where there is one owner, no socket
+/// is another's.
+fn strangers_check(owners: u32, misrouted: u64) -> Option<Check> {
+    let detail = format!("{misrouted} reached a socket of another of the {owners} owners");
+    (owners > 1).then(|| Check::new("pushes reach their owner only", misrouted == 0, detail))
 }
 
 /// Once audited, the table says of every dead letter that it is one, unless it had succeeded.
@@ -456,5 +484,52 @@ impl serde::Serialize for DefinitionOf<'_> {
         fields.serialize_field("expect", &experiment.expect)?;
         fields.serialize_field("abort", &experiment.abort)?;
         fields.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_to_another_owner_breaks_the_run_and_one_owner_has_no_other() {
+        let outcome = |owners, misrouted| strangers_check(owners, misrouted).map(|check| check.outcome);
+        assert_eq!(outcome(4, 0), Some(Outcome::Held));
+        assert_eq!(outcome(4, 1), Some(Outcome::Broken));
+        assert_eq!(outcome(1, 0), None);
+    }
+
+    #[test]
+    fn a_count_that_the_auditor_s_looks_can_explain_away_is_no_evidence() {
+        let check = |broken, receives_likely, receives_untold| {
+            let letters =
+                DeadLetterCounts { receives_likely, receives_untold, ..DeadLetterCounts::default() };
+            receives_check(broken, letters)
+        };
+        assert_eq!(check(0, 0, 0), Check::new("receive counts fit", true, "0"));
+        assert_eq!(check(0, 3, 0).outcome, Outcome::Held);
+        assert!(check(0, 3, 0).detail.contains("of 3 dead letters it is likely"), "{:?}", check(0, 3, 0));
+        assert_eq!(check(0, 3, 1).outcome, Outcome::Unknown);
+        assert_eq!(check(1, 3, 1).outcome, Outcome::Broken, "what is broken is broken");
+    }
+
+    #[test]
+    fn a_task_for_two_keys_and_one_of_another_owner_break_the_run() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/baseline.toml");
+        let experiment = crate::experiment::load(&[file]).unwrap().remove(0);
+        let broken = |kind| -> Vec<String> {
+            let findings = Findings { counts: [(kind, 1)].into(), ..Findings::default() };
+            let checks = data_checks(&experiment, &findings).into_iter();
+            checks.filter(|check| check.outcome == Outcome::Broken).map(|check| check.name).collect()
+        };
+        assert_eq!(broken(AnomalyKind::SharedTask), ["every request got a task of its own"]);
+        assert_eq!(broken(AnomalyKind::OtherOwner), ["every task is filed under its owner"]);
+    }
+
+    #[test]
+    fn dead_letters_that_are_not_marked_break_the_run_unless_the_auditor_could_not_mark_them() {
+        assert_eq!(audit_check(&Ok(()), 0).outcome, Outcome::Held);
+        assert_eq!(audit_check(&Ok(()), 1).outcome, Outcome::Broken);
+        assert_eq!(audit_check(&Err("put off".into()), 1).outcome, Outcome::Unknown);
     }
 }

@@ -1,6 +1,6 @@
 //! The data plane at one quiet moment: read once, and kept as sorted facts. What people are shown is found again on disk.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
 use loadtest::LedgerEntry;
@@ -11,12 +11,12 @@ use task_core::{IdempotencyKey, Owner};
 use super::activity::Activity;
 use super::dose::Untouched;
 use super::execute::ExecuteError;
-use crate::clock::now_ms;
+use crate::clock::{SKEW_MS_MAX, now_ms};
 use crate::cloud::Cloud;
-use crate::observe;
+use crate::observe::{self, Wanted};
 use crate::oracle::{
-    DeadLetter, Evidence, Findings, LedgerIndex, LetterIndex, OracleError, Record, Records, Rules, Shelf,
-    ShelfError, TableIndex, judge,
+    Body, DeadLetter, Evidence, Findings, LedgerIndex, LetterIndex, OracleError, Record, Records, Rules,
+    Shelf, ShelfError, TableIndex, judge,
 };
 
 /// Where to look, and where to keep what was seen.
@@ -52,12 +52,13 @@ impl<'a> Place<'a> {
         untouched: &mut [Option<Untouched>],
     ) -> Result<Quiet, ExecuteError> {
         let shards = observe::owner_index_shards(self.cloud, self.submit).await?;
-        let at_ms = now_ms();
         let remaining = observe::depth(self.cloud, &self.tasks.url).await?.total();
-        let mut quiet = Quiet::new(self.folder, at_ms, remaining)?;
-        quiet.keep_letters(observe::peek(self.cloud, &self.dead_letters.url).await?)?;
-        let (ids, owners) = asked(ledger);
-        observe::each_record(self.cloud, &self.table.name, ids, &owners, shards, |record| {
+        let letters = observe::peek(self.cloud, &self.dead_letters.url).await?;
+        // After the dead letters: no look at them that they count comes later.
+        let mut quiet = Quiet::new(self.folder, now_ms(), remaining)?;
+        let mut wanted = wanted(ledger);
+        quiet.keep_letters(letters, &mut wanted)?;
+        observe::each_record(self.cloud, &self.table.name, wanted, shards, |record| {
             untouched.iter_mut().flatten().for_each(|untouched| untouched.see(&record));
             Ok::<_, ExecuteError>(quiet.keep_record(&record)?)
         })
@@ -66,11 +67,16 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Every id that an answer or a key names, and every owner.
-fn asked(ledger: &[LedgerEntry]) -> (BTreeSet<String>, BTreeSet<String>) {
+/// Every id that an answer or a key names, and all that the owners have had since the run began: where the token is given,
+/// all runs have one owner.
+fn wanted(ledger: &[LedgerEntry]) -> Wanted {
     let answered = ledger.iter().filter_map(|entry| entry.task_id().map(str::to_owned));
-    let ids = answered.chain(ledger.iter().filter_map(named_id)).collect();
-    (ids, ledger.iter().map(|entry| entry.owner.clone()).collect())
+    let began_at_ms = ledger.iter().map(|entry| entry.intended_at_ms).min().unwrap_or_default();
+    Wanted {
+        ids: answered.chain(ledger.iter().filter_map(named_id)).collect(),
+        owners: ledger.iter().map(|entry| entry.owner.clone()).collect(),
+        since_ms: began_at_ms.saturating_sub(SKEW_MS_MAX),
+    }
 }
 
 /// What the service promises of a key: it names the task, whatever the client was told.
@@ -86,12 +92,11 @@ pub(super) struct Quiet {
     records: Records,
     letters: LetterIndex,
     dead_letters: Vec<DeadLetter>,
-    /// Tasks that are dead letters.
-    dead: HashSet<String>,
+    /// Tasks of this run that are dead letters, and of which no record says that they are final.
+    unmarked: HashSet<String>,
     remaining: u64,
     at_ms: u64,
     activity: Activity,
-    unmarked: u64,
 }
 
 impl Quiet {
@@ -101,26 +106,39 @@ impl Quiet {
             records: Records::new(folder)?,
             letters: LetterIndex::new(folder),
             dead_letters: Vec::new(),
-            dead: HashSet::new(),
+            unmarked: HashSet::new(),
             remaining,
             at_ms,
             activity: Activity::default(),
-            unmarked: 0,
         })
     }
 
-    fn keep_letters(&mut self, dead_letters: Vec<DeadLetter>) -> Result<(), OracleError> {
+    /// Of a dead letter that is wanted the record is, too: the index may not show yet what the auditor has just made.
+    fn keep_letters(
+        &mut self,
+        dead_letters: Vec<DeadLetter>,
+        wanted: &mut Wanted,
+    ) -> Result<(), OracleError> {
         for (position, letter) in (0..).zip(&dead_letters) {
+            let task = Body::of(letter);
+            let ours = task.filter(|task| wanted.names(&task.task_id, &task.owner, task.created_at_ms));
+            let Some(task) = ours else {
+                self.letters.pass_over();
+                continue;
+            };
             self.letters.add(position, letter)?;
+            self.unmarked.insert(task.task_id.clone());
+            wanted.ids.insert(task.task_id);
         }
-        self.dead = dead_letters.iter().filter_map(DeadLetter::task_id).collect();
         self.dead_letters = dead_letters;
         Ok(())
     }
 
     fn keep_record(&mut self, record: &Record) -> Result<(), OracleError> {
         self.activity.see(record);
-        self.unmarked += u64::from(self.dead.contains(&record.task_id) && !record.status.is_final());
+        if record.status.is_final() {
+            self.unmarked.remove(&record.task_id);
+        }
         let position = self.records.keep(record)?;
         Ok(self.table.add(position, record)?)
     }
@@ -129,9 +147,9 @@ impl Quiet {
         self.dead_letters.len() as u64
     }
 
-    /// Dead letters of which the table does not say that they are final.
+    /// Dead letters of which the table does not say that they are final, be it that it does not know them.
     pub(super) fn unmarked(&self) -> u64 {
-        self.unmarked
+        self.unmarked.len() as u64
     }
 
     pub(super) fn activity(&self) -> &Activity {
@@ -187,4 +205,128 @@ impl Shelf for Kept<'_> {
 fn at<T: Clone>(all: &[T], what: &'static str, position: u64) -> Result<T, ShelfError> {
     let found = usize::try_from(position).ok().and_then(|position| all.get(position));
     found.cloned().ok_or(ShelfError::Missing { what, position })
+}
+
+#[cfg(test)]
+mod tests {
+    use loadtest::Outcome;
+    use serde_json::json;
+
+    use super::*;
+    use crate::experiment::DlqRule;
+    use crate::oracle::{Absences, AnomalyKind, Ending, QueueRules};
+
+    const BEGAN_AT_MS: u64 = 1_700_000_000_000;
+    /// Of the token that every run was given.
+    const OWNER: &str = "somebody";
+    const EARLIER: &str = "0193e0a4-7c1e-5b6f-8a9d-00000000000a";
+
+    /// The first request of a run, acknowledged with the task that its key names.
+    fn request() -> LedgerEntry {
+        let entry = json!({
+            "sequence": 0, "owner": OWNER, "idempotency_key": "run-2-0", "kind": "digest",
+            "expectation": "succeeds", "phase": "before", "intended_at_ms": BEGAN_AT_MS,
+            "sent_at_ms": BEGAN_AT_MS, "answered_at_ms": BEGAN_AT_MS + 5, "outcome": {"answer": "unsent"},
+            "sends": 1, "duplicate": null, "pushes": [], "final_state": null, "result_ok": null,
+        });
+        let entry: LedgerEntry = serde_json::from_value(entry).unwrap();
+        let task_id = named_id(&entry).unwrap();
+        LedgerEntry { outcome: Outcome::Acknowledged { task_id }, ..entry }
+    }
+
+    fn row(task_id: &str, status: &str, created_at_ms: u64) -> Record {
+        let history = [
+            format!("1 queued {created_at_ms}"),
+            format!("2 running {}", created_at_ms + 1),
+            format!("3 {status} {}", created_at_ms + 2),
+        ];
+        let row = json!({
+            "task_id": task_id, "owner": OWNER, "kind": "digest", "payload": {"text": "a"}, "status": status,
+            "version": 3, "attempts": 1, "deliveries": 1, "completions": u8::from(status == "succeeded"),
+            "created_at_ms": created_at_ms, "updated_at_ms": created_at_ms + 2, "request_hash": "hash",
+            "history": history,
+        });
+        serde_json::from_value(row).unwrap()
+    }
+
+    fn letter(task_id: &str, owner: &str, created_at_ms: u64) -> DeadLetter {
+        let body = json!({
+            "schema": 1, "task_id": task_id, "owner": owner, "kind": "digest", "payload": {"text": "a"},
+            "created_at_ms": created_at_ms, "request_hash": "hash",
+        });
+        DeadLetter {
+            message_id: format!("m-{task_id}"),
+            receive_count: 6,
+            own_receives: 1,
+            body: body.to_string(),
+        }
+    }
+
+    fn rules() -> Rules {
+        Rules {
+            dead_letters: Ending::By(DlqRule::Poison),
+            throttled: None,
+            queue: QueueRules { max_receive_count: 5, ..QueueRules::default() },
+            faults_end_ms: None,
+            missed_pushes_percent_max: 100.0,
+            absences: Absences::default(),
+        }
+    }
+
+    /// What a look sees, and the ids of the records that it asks for.
+    fn look(folder: &Path, letters: Vec<DeadLetter>, records: &[Record]) -> (Quiet, Wanted) {
+        let mut quiet = Quiet::new(folder, BEGAN_AT_MS + 60_000, 0).unwrap();
+        let mut wanted = wanted(&[request()]);
+        quiet.keep_letters(letters, &mut wanted).unwrap();
+        for record in records {
+            quiet.keep_record(record).unwrap();
+        }
+        (quiet, wanted)
+    }
+
+    #[test]
+    fn what_the_same_owner_left_before_the_run_is_not_the_run_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = [request()];
+        let records = [row(ledger[0].task_id().unwrap(), "succeeded", BEGAN_AT_MS)];
+        let judge = |created_at_ms| {
+            let letters = vec![letter(EARLIER, OWNER, created_at_ms)];
+            let (quiet, wanted) = look(folder.path(), letters, &records);
+            let unmarked = quiet.unmarked();
+            let findings = quiet.judge(&ledger, &rules(), folder.path()).unwrap();
+            let unexpected = findings.count(AnomalyKind::Unexpected);
+            (wanted.ids.contains(EARLIER), unmarked, unexpected, findings.dead_letters.of_others)
+        };
+        assert_eq!(judge(BEGAN_AT_MS - SKEW_MS_MAX - 1), (false, 0, 0, 1));
+        assert_eq!(judge(BEGAN_AT_MS), (true, 1, 1, 0), "nobody asked for it");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_task_of_a_given_owner_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = [request()];
+        let mut record = row(ledger[0].task_id().unwrap(), "succeeded", BEGAN_AT_MS);
+        record.completions = 2;
+        record.deliveries = 6;
+        let (quiet, _) = look(folder.path(), Vec::new(), &[record]);
+        let findings = quiet.judge(&ledger, &rules(), folder.path()).unwrap();
+        let counts =
+            [AnomalyKind::DuplicateEffect, AnomalyKind::ReceiveCount].map(|kind| findings.count(kind));
+        assert_eq!((counts, findings.totals.redelivered), ([1, 1], 1));
+    }
+
+    #[test]
+    fn a_dead_letter_without_a_final_record_is_not_marked_and_one_without_any_neither() {
+        let folder = tempfile::tempdir().unwrap();
+        let asked = request().task_id().unwrap().to_owned();
+        let unmarked = |owner: &str, records: &[Record]| {
+            look(folder.path(), vec![letter(&asked, owner, BEGAN_AT_MS)], records).0.unmarked()
+        };
+        assert_eq!(unmarked(OWNER, &[]), 1);
+        assert_eq!(unmarked(OWNER, &[row(&asked, "running", BEGAN_AT_MS)]), 1);
+        assert_eq!(unmarked(OWNER, &[row(&asked, "dead_lettered", BEGAN_AT_MS)]), 0);
+        assert_eq!(unmarked(OWNER, &[row(&asked, "succeeded", BEGAN_AT_MS)]), 0);
+        let of_others = vec![letter(EARLIER, "somebody-else", BEGAN_AT_MS)];
+        assert_eq!(look(folder.path(), of_others, &[]).0.unmarked(), 0);
+    }
 }

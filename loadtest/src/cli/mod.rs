@@ -20,7 +20,7 @@ use loadtest::{LoadError, Threshold};
 #[command(
     version,
     after_help = "Exit codes: 0 ok, 1 a threshold was not met, 2 usage, 3 tasks lost or wrong, \
-4 the run is invalid or could not be done."
+or shown to another owner, 4 the run is invalid or could not be done."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -63,7 +63,7 @@ struct OutputArgs {
     /// Seed of everything random, for a replay [default: from the time, printed].
     #[arg(long)]
     seed: Option<u64>,
-    /// Part of every owner and idempotency key [default: from the time].
+    /// Part of every idempotency key, and of every owner but one whose token is given [default: from the time].
     #[arg(long)]
     run_id: Option<String>,
 }
@@ -101,6 +101,7 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
             | LoadError::NoToken { .. }
             | LoadError::NoKey
             | LoadError::OneTokenManyOwners { .. }
+            | LoadError::NoSubject { .. }
             | LoadError::UnreadableToken { .. },
         ) => Exit::Usage,
         _ => Exit::Invalid,

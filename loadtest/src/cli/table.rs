@@ -90,6 +90,12 @@ fn wrong(lines: &mut Lines, verdict: &Verdict) {
     if verdict.wrong.len() > WRONG_SHOWN_MAX {
         lines.add(format_args!("wrong        and {} more", verdict.wrong.len() - WRONG_SHOWN_MAX));
     }
+    if verdict.pushes_misrouted > 0 {
+        lines.add(format_args!(
+            "wrong        {} pushes reached a session of another owner",
+            verdict.pushes_misrouted
+        ));
+    }
     if let Some(reason) = &verdict.invalid {
         lines.add(format_args!("invalid      {reason}"));
     }
@@ -97,7 +103,7 @@ fn wrong(lines: &mut Lines, verdict: &Verdict) {
         Exit::Ok => "ok",
         Exit::Threshold => "a threshold was not met",
         Exit::Usage => "usage",
-        Exit::Tasks => "tasks were lost or wrong",
+        Exit::Tasks => "tasks were lost or wrong, or shown to another owner",
         Exit::Invalid => "the run is invalid",
     };
     lines.add(format_args!("verdict      {word}"));

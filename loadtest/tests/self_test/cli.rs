@@ -2,17 +2,37 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use loadtest::stack::Stack;
+use loadtest::stack::{Auth, Stack};
+use loadtest::{TOKEN_VARIABLE, mint};
 use serde_json::Value;
 
 use crate::fake::{End, Fake, Post, Reaction};
 
-async fn loadtest(folder: &tempfile::TempDir, args: &'static [&'static str]) -> Output {
+fn command(folder: &tempfile::TempDir, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
     command.args(args).arg("--stack").arg(folder.path().join("stack.json"));
     command.current_dir(folder.path());
+    command
+}
+
+async fn output_of(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+}
+
+async fn loadtest(folder: &tempfile::TempDir, args: &[&str]) -> Output {
+    output_of(command(folder, args)).await
+}
+
+fn write_stack(folder: &tempfile::TempDir, stack: &Stack) {
+    std::fs::write(folder.path().join("stack.json"), serde_json::to_vec(stack).unwrap()).unwrap();
+}
+
+/// As on AWS: tokens come from elsewhere.
+fn forget_key(folder: &tempfile::TempDir, stack: Stack) {
+    let auth = Auth { private_key_path: None, ..stack.auth };
+    write_stack(folder, &Stack { auth, ..stack });
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -103,14 +123,40 @@ async fn wrong_input_exits_2_and_says_what_is_wrong() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_cannot_be_reached_leaves_no_verdict_and_exits_4() {
     let (_fake, stack, folder) = Fake::start(|_| Reaction::default()).await;
-    let no_sockets = Stack { websocket_url: stack.http_url.replace("http://", "ws://"), ..stack };
-    let path = folder.path().join("stack.json");
-    std::fs::write(path, serde_json::to_vec(&no_sockets).unwrap()).unwrap();
+    write_stack(&folder, &Stack { websocket_url: stack.http_url.replace("http://", "ws://"), ..stack });
     let output = loadtest(&folder, &["run"]).await;
     assert_eq!(output.status.code(), Some(4));
     let told = text(&output.stderr);
     assert!(told.contains("could not open its WebSocket session"), "{told}");
     assert!(!told.contains("token="), "a token must never be printed: {told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_token_that_is_given_every_task_is_the_owner_s_whom_the_token_names() {
+    let (_fake, stack, folder) = Fake::start(|_| Reaction::default()).await;
+    let token = mint(&stack, "somebody", Duration::from_secs(600)).unwrap();
+    forget_key(&folder, stack);
+    let args = ["run", "--rate", "50", "--duration", "1s", "--owners", "1", "--json", "out.json"];
+    let mut run = command(&folder, &args);
+    run.env(TOKEN_VARIABLE, &token);
+    let output = output_of(run).await;
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let report = json(&folder.path().join("out.json"));
+    let ledger = report["outcome"]["ledger"].as_array().unwrap();
+    assert_eq!(ledger.len(), 50);
+    assert!(ledger.iter().all(|entry| entry["owner"] == "somebody"), "{ledger:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_given_token_that_names_no_owner_exits_2_and_is_not_printed() {
+    let (_fake, stack, folder) = Fake::start(|_| Reaction::default()).await;
+    forget_key(&folder, stack);
+    let mut run = command(&folder, &["run", "--owners", "1"]);
+    run.env(TOKEN_VARIABLE, "nonsense.nonsense.nonsense");
+    let output = output_of(run).await;
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("is no JWT whose `sub` names an owner") && !told.contains("nonsense"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,9 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response as Han
 /// A session that does not answer a ping for so long is broken.
 const HEARD_WITHIN: Duration = Duration::from_secs(20);
 
+/// No run is ever told this id in an answer.
+const STRAY: &str = "task-of-an-earlier-run";
+
 /// What the target does with one POST. The default is to accept it and to end it well at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Reaction {
@@ -65,6 +68,10 @@ pub(crate) enum Pushes {
     Never,
     /// All of them before the POST is answered.
     Early,
+    /// To the sessions of all owners.
+    ToAll,
+    /// After them the end of a task that this run never asked for: one of before, or of another client of the owner.
+    AndStray,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,20 +176,32 @@ impl Fake {
     fn progress(&self, owner: &str, id: &str, pushes: Pushes) {
         let times = match pushes {
             Pushes::Never => return,
-            Pushes::Once | Pushes::Early => 1,
+            Pushes::Once | Pushes::Early | Pushes::ToAll | Pushes::AndStray => 1,
             Pushes::Twice => 2,
         };
+        let told = self.told(owner, pushes);
+        let tell = |task: &Value| told.iter().for_each(|owner| self.push(owner, task, times));
         let tasks = self.lock();
         let end = tasks.by_id[id].end;
         let view = wire(id, &tasks.by_id[id]);
         drop(tasks);
         for (version, status) in [(1, "queued"), (2, "running")] {
-            self.push(owner, &json!({"id": id, "status": status, "version": version}), times);
+            tell(&json!({"id": id, "status": status, "version": version}));
         }
         if end != End::Never {
-            self.push(owner, &view, times);
+            tell(&view);
+        }
+        if pushes == Pushes::AndStray {
+            tell(&json!({"id": STRAY, "status": "succeeded", "version": 3}));
         }
         self.ask_whether_heard(owner, id);
+    }
+
+    fn told(&self, owner: &str, pushes: Pushes) -> Vec<String> {
+        match pushes {
+            Pushes::ToAll => self.lock().sockets.keys().cloned().collect(),
+            _ => vec![owner.to_owned()],
+        }
     }
 
     /// A session answers a ping after it has taken all that came before it.

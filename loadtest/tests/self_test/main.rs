@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fake::{Answer, End, Fake, Post, Pushes, Reaction};
+use loadtest::verdict::{self, Exit};
 use loadtest::{
     Abuse, Arrivals, Duplicate, Expectation, LoadError, LoadOutcome, LoadPlan, Outcome, Running, Source,
     TaskMix, TaskStatus,
@@ -78,6 +79,7 @@ async fn a_healthy_target_ends_every_task_by_push() {
     assert_eq!(outcome.total.finals_by_poll, 0);
     assert_eq!(outcome.connection_stats.connects, 4);
     assert_eq!(outcome.connection_stats.pushes, 300);
+    assert_eq!(verdict::judge(&outcome, &[]).exit, Exit::Ok);
     let series_sum: u64 = outcome.series.iter().map(|point| point.finals).sum();
     assert_eq!(series_sum, 100);
     assert_eq!(outcome.series.last().unwrap().outstanding, 0);
@@ -166,6 +168,26 @@ async fn duplicate_pushes_are_counted_and_end_a_task_once() {
     let outcome = Scene::start(plan(50.0, 1), only(7, twice)).await.finish().await;
     assert_eq!(outcome.connection_stats.pushes_repeated, 3);
     assert_eq!(outcome.counts.succeeded, 50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pushes_that_also_reach_other_owners_fail_a_run_in_which_all_else_is_well() {
+    let to_all = |_| Reaction { pushes: Pushes::ToAll, ..Reaction::default() };
+    let outcome = Scene::start(plan(50.0, 1), to_all).await.finish().await;
+    let verdict = verdict::judge(&outcome, &[]);
+    assert_eq!((outcome.counts.succeeded, verdict.wrong.len()), (50, 0));
+    // What went to the others last may come when their sessions are gone.
+    assert!(verdict.pushes_misrouted > 0);
+    assert_eq!(verdict.exit, Exit::Tasks);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_of_a_task_that_this_run_did_not_ask_for_is_no_mistake() {
+    let stray = |_| Reaction { pushes: Pushes::AndStray, ..Reaction::default() };
+    let outcome = Scene::start(plan(50.0, 1), stray).await.finish().await;
+    let (stats, verdict) = (&outcome.connection_stats, verdict::judge(&outcome, &[]));
+    assert!(stats.pushes_unclaimed > 0, "{stats:?}");
+    assert_eq!((verdict.pushes_misrouted, verdict.exit), (0, Exit::Ok));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,12 +10,11 @@ use crate::oracle::{Anomaly, Counterexample};
 pub(in crate::oracle) fn counterexample(
     findings: &Findings,
     evidence: &Evidence<'_>,
-    judged_at_ms: u64,
 ) -> Option<Counterexample> {
     let worst = findings.anomalies.iter().map(|anomaly| anomaly.kind).min()?;
     findings
         .of(worst)
-        .map(|anomaly| story(anomaly, evidence, judged_at_ms))
+        .map(|anomaly| story(anomaly, evidence))
         // A story that knows the client's side tells more than one that does not.
         .min_by_key(|story| (Reverse(has_client(story)), story.timeline.len()))
 }
@@ -24,12 +23,12 @@ fn has_client(story: &Counterexample) -> bool {
     story.timeline.iter().any(|event| event.source == "client")
 }
 
-fn story(anomaly: &Anomaly, evidence: &Evidence<'_>, at_ms: u64) -> Counterexample {
+fn story(anomaly: &Anomaly, evidence: &Evidence<'_>) -> Counterexample {
     let id = anomaly.task_id.as_str();
     let entry = evidence.ledger.iter().find(|entry| {
         entry.task_id() == Some(id) || evidence.named_ids.get(&entry.sequence).map(String::as_str) == Some(id)
     });
     let letter = evidence.dead_letters.iter().find(|letter| letter.body.contains(id));
-    let remaining = evidence.remaining;
+    let (remaining, at_ms) = (evidence.remaining, evidence.at_ms);
     tell(anomaly, &Sides { entry, record: evidence.records.get(id), letter, remaining, at_ms })
 }

@@ -8,12 +8,15 @@ use serde_json::Value;
 
 use super::{Evidence, Findings, manners};
 use crate::oracle::history::{illegal_step, successes};
+use crate::oracle::rules::{LOOKS_SPARED_MAX, RECEIVES_UNSEEN_MAX, looks_max};
 use crate::oracle::{Anomaly, AnomalyKind, DeadLetter, Record};
 
 pub(in crate::oracle) fn judge(evidence: &Evidence<'_>) -> Findings {
     let mut judge = Judge::new(evidence);
     judge.count_requests();
     judge.account_for_acknowledged();
+    judge.look_for_shared_tasks();
+    judge.compare_owners();
     judge.look_for_unexpected();
     judge.look_at_records();
     judge.look_at_dead_letters();
@@ -130,6 +133,38 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Two keys name two tasks.
+    fn look_for_shared_tasks(&mut self) {
+        let mut keys: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for entry in self.evidence.ledger {
+            if let Some(id) = entry.task_id() {
+                keys.entry(id).or_default().insert(&entry.idempotency_key);
+            }
+        }
+        for (id, keys) in keys.into_iter().filter(|(_, keys)| keys.len() > 1) {
+            let detail =
+                format!("{} requests, each with a key of its own, were answered with it", keys.len());
+            self.findings.add(AnomalyKind::SharedTask, id, detail);
+        }
+    }
+
+    /// Of each task the first request that does not fit is told.
+    fn compare_owners(&mut self) {
+        let evidence = self.evidence;
+        let mut told = BTreeSet::new();
+        for entry in evidence.ledger {
+            let named = evidence.named_ids.get(&entry.sequence).map(String::as_str);
+            for id in entry.task_id().into_iter().chain(named) {
+                let Some(record) = evidence.records.get(id) else { continue };
+                if record.owner != entry.owner && told.insert(id) {
+                    let detail =
+                        format!("{} asked for it, and it is filed under {}", entry.owner, record.owner);
+                    self.findings.add(AnomalyKind::OtherOwner, id, detail);
+                }
+            }
+        }
+    }
+
     fn look_for_unexpected(&mut self) {
         let evidence = self.evidence;
         let asked: HashMap<&str, &LedgerEntry> = evidence
@@ -182,12 +217,17 @@ impl<'a> Judge<'a> {
     }
 
     fn look_at_dead_letters(&mut self) {
-        let mut anomalies = Vec::new();
+        let (mut anomalies, mut likely, mut untold) = (Vec::new(), 0, 0);
         for (id, (letter, body)) in &self.dead {
             let anomaly = |kind, detail| Anomaly { kind, task_id: id.clone(), detail };
-            if letter.receive_count <= self.evidence.max_receive_count {
-                let detail = format!("received {} times", letter.receive_count);
+            let (unseen, uncounted) = self.receives_lacking(letter, body);
+            if letter.receives() < self.evidence.max_receive_count {
+                let detail = format!("received {} times at the most", letter.receives());
                 anomalies.push(anomaly(AnomalyKind::ReceiveCount, detail));
+            } else if unseen > RECEIVES_UNSEEN_MAX && uncounted > LOOKS_SPARED_MAX {
+                untold += 1;
+            } else if unseen > 0 && uncounted > 0 {
+                likely += 1;
             }
             if let Some(difference) =
                 self.evidence.records.get(id).and_then(|record| difference(body, record))
@@ -197,6 +237,20 @@ impl<'a> Judge<'a> {
             }
         }
         self.findings.anomalies.extend(anomalies);
+        (self.findings.receives_likely, self.findings.receives_untold) = (likely, untold);
+    }
+
+    /// How many of the receives that are allowed no worker saw, and how many SQS did not surely count.
+    fn receives_lacking(&self, letter: &DeadLetter, body: &Body) -> (u64, u64) {
+        let evidence = self.evidence;
+        let record = evidence.records.get(&body.task_id);
+        let is_done = record.is_some_and(|record| record.status == TaskStatus::Succeeded);
+        if !is_done && evidence.prediction.due.contains(&body.task_id) {
+            return (0, 0);
+        }
+        let counted = letter.receives().saturating_sub(looks_max(body.created_at_ms, evidence.at_ms));
+        let seen = record.map_or(0, |record| record.deliveries);
+        [seen, counted].map(|receives| evidence.max_receive_count.saturating_sub(receives)).into()
     }
 
     fn compare_with_prediction(&mut self) {

@@ -19,6 +19,7 @@ pub(in crate::oracle) struct Evidence<'a> {
     pub remaining: u64,
     pub prediction: &'a Prediction,
     pub max_receive_count: u64,
+    pub at_ms: u64,
     /// Share of final tasks whose end no push need have told: a push is best effort.
     pub missed_pushes_percent_max: f64,
 }
@@ -29,6 +30,10 @@ pub(in crate::oracle) struct Findings {
     pub anomalies: Vec<Anomaly>,
     /// This run's ids in the dead-letter queue.
     pub dead_letters: BTreeSet<String>,
+    /// How many of them were likely received as often as is allowed.
+    pub receives_likely: u64,
+    /// Of how many nothing is known.
+    pub receives_untold: u64,
 }
 
 impl Findings {

@@ -16,6 +16,8 @@ pub(in crate::oracle) struct Prediction {
     pub may: BTreeSet<String>,
     /// By the clock alone, where the receives that workers saw have narrowed it: how many must, and how many may be there.
     pub by_clock: Option<(u64, u64)>,
+    /// Of these the clock says that their receives may be used up.
+    pub due: BTreeSet<String>,
 }
 
 /// What a prediction is made from.
@@ -46,7 +48,7 @@ impl<'a> Premises<'a> {
         let used_up = self
             .dead_letters
             .iter()
-            .filter(|letter| letter.receive_count > self.queue.max_receive_count && self.is_ours(letter));
+            .filter(|letter| letter.receives() >= self.queue.max_receive_count && self.is_ours(letter));
         used_up.filter_map(DeadLetter::task_id).collect()
     }
 
@@ -58,7 +60,7 @@ impl<'a> Premises<'a> {
         let unknown =
             unknown.filter(|entry| is(entry)).filter_map(|entry| self.named_ids.get(&entry.sequence));
         let may = must.iter().chain(unknown).cloned().collect();
-        Prediction { must, may, by_clock: None }
+        Prediction { must, may, ..Prediction::default() }
     }
 }
 
@@ -95,10 +97,13 @@ fn by_receive_counts(prediction: &mut Prediction, premises: &Premises<'_>, windo
     let (mut must_by_clock, mut may_by_clock) = (prediction.must.len() as u64, prediction.may.len() as u64);
     let letters_used_up = premises.letters_used_up();
     for (entry, id) in premises.acknowledged() {
+        let fate = receive_fate(entry, window, premises.queue);
+        if fate.may {
+            prediction.due.insert(id.to_owned());
+        }
         if entry.expectation == Expectation::DeadLetters {
             continue;
         }
-        let fate = receive_fate(entry, window, premises.queue);
         must_by_clock += u64::from(fate.must);
         may_by_clock += u64::from(fate.may);
         if !fate.may {

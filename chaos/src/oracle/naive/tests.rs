@@ -13,6 +13,9 @@ use crate::oracle::{AnomalyKind, DeadLetter, QueueRules, Record, Window};
 
 pub(in crate::oracle) const MAX_RECEIVE_COUNT: u64 = 5;
 const OWNERS: u64 = 3;
+/// When the first request of a generated run is sent, and when the run is judged.
+pub(in crate::oracle) const BEGAN_AT_MS: u64 = 1_000_000;
+const JUDGED_AT_MS: u64 = 2_000_000;
 /// Between two steps of a history, so that a retry has waited.
 const STEP_MS: u64 = 1_000;
 pub(in crate::oracle) const MISSED_PUSHES_PERCENT_MAX: f64 = 1.0;
@@ -40,6 +43,8 @@ pub(in crate::oracle) struct World {
     pub(in crate::oracle) dead_letters: Vec<DeadLetter>,
     pub(in crate::oracle) remaining: u64,
     pub(in crate::oracle) prediction: Prediction,
+    /// When it is judged.
+    pub(in crate::oracle) at_ms: u64,
 }
 
 impl World {
@@ -51,6 +56,7 @@ impl World {
             dead_letters: Vec::new(),
             remaining: 0,
             prediction: Prediction::default(),
+            at_ms: JUDGED_AT_MS,
         };
         for (sequence, fate) in (0..).zip(fates) {
             world.add(sequence, *fate);
@@ -91,6 +97,7 @@ impl World {
             remaining: self.remaining,
             prediction: &self.prediction,
             max_receive_count: MAX_RECEIVE_COUNT,
+            at_ms: self.at_ms,
             missed_pushes_percent_max: MISSED_PUSHES_PERCENT_MAX,
         }
     }
@@ -118,7 +125,7 @@ fn task_id(sequence: u64) -> String {
 }
 
 fn entry(sequence: u64, fate: Fate) -> LedgerEntry {
-    let at_ms = 1_000_000 + sequence * 25;
+    let at_ms = BEGAN_AT_MS + sequence * 25;
     let outcome = match fate {
         Fate::Refused => {
             Outcome::Refused { status: 503, problem_type: Some("urn:task:problem:queue-unavailable".into()) }
@@ -188,7 +195,8 @@ fn dead_letter(record: &Record) -> DeadLetter {
         "created_at_ms": record.created_at_ms, "request_hash": record.request_hash,
     });
     let message_id = format!("message-{}", record.task_id);
-    DeadLetter { message_id, receive_count: MAX_RECEIVE_COUNT + 2, body: body.to_string() }
+    // The auditor has looked, and so has the harness.
+    DeadLetter { message_id, receive_count: MAX_RECEIVE_COUNT + 2, own_receives: 1, body: body.to_string() }
 }
 
 pub(in crate::oracle) fn fates() -> impl Strategy<Value = Vec<Fate>> {
@@ -202,9 +210,10 @@ pub(in crate::oracle) fn fates() -> impl Strategy<Value = Vec<Fate>> {
         1 => Just(Fate::UnknownAndNot),
         1 => Just(Fate::Unsent),
     ];
-    // One of each that a defect is planted in, wherever it falls.
+    // As many of each as a defect is planted in, wherever they fall.
     prop::collection::vec(fate, 0..60).prop_flat_map(|mut fates| {
-        fates.extend([Fate::Succeeds, Fate::SucceedsLater, Fate::Poison, Fate::Starved, Fate::Refused]);
+        fates.extend([Fate::Succeeds, Fate::Succeeds, Fate::SucceedsLater]);
+        fates.extend([Fate::Poison, Fate::Starved, Fate::Refused]);
         Just(fates).prop_shuffle()
     })
 }
@@ -233,9 +242,11 @@ pub(in crate::oracle) enum Defect {
     NeverEnds,
     LosesOnRedrive,
     AcceptsSecondBody,
+    GivesOneTaskToTwo,
+    FilesUnderAnother,
 }
 
-pub(in crate::oracle) const DEFECTS: [Defect; 21] = [
+pub(in crate::oracle) const DEFECTS: [Defect; 23] = [
     Defect::DropsTask,
     Defect::DropsBeforeRecord,
     Defect::MarksAndDeletes,
@@ -257,6 +268,8 @@ pub(in crate::oracle) const DEFECTS: [Defect; 21] = [
     Defect::NeverEnds,
     Defect::LosesOnRedrive,
     Defect::AcceptsSecondBody,
+    Defect::GivesOneTaskToTwo,
+    Defect::FilesUnderAnother,
 ];
 
 /// Plants the defect; answers whom it hits, and as what it must be found.
@@ -364,6 +377,17 @@ pub(in crate::oracle) fn plant(defect: Defect, world: &mut World, fates: &[Fate]
             world.ledger[index].probes.push(Probe { abuse: Abuse::Conflict, outcome });
             (good, AnomalyKind::AcceptedAbuse)
         }
+        Defect::GivesOneTaskToTwo => {
+            let second = (index + 1..).zip(&fates[index + 1..]).find(|(_, fate)| **fate == Fate::Succeeds);
+            let (second, _) = second.unwrap();
+            world.ledger[second].outcome = Outcome::Acknowledged { task_id: good.clone() };
+            world.records.remove(&task_id(second as u64));
+            (good, AnomalyKind::SharedTask)
+        }
+        Defect::FilesUnderAnother => {
+            world.records.get_mut(&good).unwrap().owner = "somebody-else".into();
+            (good, AnomalyKind::OtherOwner)
+        }
     }
 }
 
@@ -399,7 +423,7 @@ proptest! {
         let mut world = World::new(&fates);
         plant(DEFECTS[which], &mut world, &fates);
         let findings = world.judge();
-        let story = counterexample(&findings, &world.evidence(), 2_000_000).unwrap();
+        let story = counterexample(&findings, &world.evidence()).unwrap();
         let worst = findings.anomalies.iter().map(|anomaly| anomaly.kind).min().unwrap();
         prop_assert_eq!(story.kind, worst);
         prop_assert!(!story.timeline.is_empty());
@@ -576,7 +600,7 @@ fn dead_letters_of_other_runs_and_unreadable_ones_are_left_aside() {
     record.owner = "another-run".into();
     world.dead_letters.push(dead_letter(&record));
     let body = "not JSON".to_owned();
-    world.dead_letters.push(DeadLetter { message_id: "m".into(), receive_count: 9, body });
+    world.dead_letters.push(DeadLetter { message_id: "m".into(), receive_count: 9, own_receives: 1, body });
     assert_eq!(
         world.judge(),
         Findings { dead_letters: Default::default(), ..World::new(&[Fate::Succeeds]).judge() }

@@ -1,0 +1,37 @@
+//! Clients whose calls are answered by rules, in tests.
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use aws_smithy_mocks::{MockResponseInterceptor, Rule, RuleMode, create_mock_http_client};
+
+use crate::cloud::Cloud;
+
+/// Port 9 is the discard service: a call of a client that is not mocked fails at once.
+pub(crate) async fn cloud() -> Cloud {
+    Cloud::connect(Some("http://127.0.0.1:9"), "us-east-1").await
+}
+
+pub(crate) fn sqs(rules: &[Rule]) -> aws_sdk_sqs::Client {
+    let config = aws_sdk_sqs::config::Builder::from(&config()).interceptor(answers(rules));
+    aws_sdk_sqs::Client::from_conf(config.build())
+}
+
+pub(crate) fn lambda(rules: &[Rule]) -> aws_sdk_lambda::Client {
+    let config = aws_sdk_lambda::config::Builder::from(&config()).interceptor(answers(rules));
+    aws_sdk_lambda::Client::from_conf(config.build())
+}
+
+fn config() -> SdkConfig {
+    let credentials = Credentials::new("test", "test", None, None, "test");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(create_mock_http_client())
+        .build()
+}
+
+fn answers(rules: &[Rule]) -> MockResponseInterceptor {
+    let none = MockResponseInterceptor::new().rule_mode(RuleMode::MatchAny);
+    rules.iter().fold(none, |answers, rule| answers.with_rule(rule))
+}
