@@ -14,7 +14,7 @@ use rand::RngExt;
 use crate::clock::{now_ms, rfc3339};
 use crate::cloud::{Cloud, check_target};
 use crate::experiment::{self, Experiment};
-use crate::fault::release;
+use crate::fault::{chain, release};
 use crate::journal::{self, Journal};
 use crate::oracle;
 use crate::plan::plan;
@@ -300,9 +300,14 @@ fn run_command(arguments: RunArguments) -> anyhow::Result<u8> {
         }
         anyhow::Ok(report)
     })?;
-    report::write(&folder, &report)?;
-    report::point_latest(&arguments.out, &report.run_id)?;
+    let kept =
+        report::write(&folder, &report).and_then(|()| report::point_latest(&arguments.out, &report.run_id));
+    // Whether or not it can be kept: what is left changed, or was seen broken, must be told.
     print!("\n{}", report::table(&report));
+    if let Err(error) = kept {
+        eprintln!("chaos: {}", chain(&error));
+        return Ok(report.exit_code_unwritten());
+    }
     println!("report: {}", folder.join("report.html").display());
     Ok(report.exit_code())
 }
@@ -334,6 +339,10 @@ async fn recover(folder: &Path, account: Option<&str>, identity: &Identity) -> a
         bail!("the run was in account {0} on AWS; allow it with --account {0}", recovery.account_id);
     }
     let cloud = identity.connect(recovery.endpoint.as_deref(), &recovery.region).await;
+    // A lever of the same name in another account would be moved, and the journal would say that all is well.
+    if !recovery.open.is_empty() {
+        preflight::account_must_be(&cloud, &recovery.account_id).await?;
+    }
     let journal = Journal::open(folder)?;
     let mut failed = 0;
     for entry in &recovery.open {

@@ -2,8 +2,10 @@
 
 use std::error::Error;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::error::DisplayErrorContext;
@@ -15,6 +17,32 @@ use crate::iam::Iam;
 const LOCAL_KEY: &str = "chaos-local";
 /// How CloudTrail tells the harness from whoever else assumes its role.
 const SESSION_NAME: &str = "chaos";
+/// The SDK by itself limits how long a connection takes, and never how long an answer does: a call that hangs would keep a
+/// setting from being put back for ever.
+const CALL_LIMITS: Limits = Limits { attempt: Duration::from_secs(20), operation: Duration::from_secs(60) };
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    attempt: Duration,
+    /// With all of its attempts.
+    operation: Duration,
+}
+
+impl Limits {
+    fn config(self) -> TimeoutConfig {
+        TimeoutConfig::builder()
+            .operation_attempt_timeout(self.attempt)
+            .operation_timeout(self.operation)
+            .build()
+    }
+}
+
+/// For `config_override` of an invocation, which may take as long as its function may besides.
+pub(crate) fn invocation_limits(function_timeout: Duration) -> TimeoutConfig {
+    let Limits { attempt, operation } = CALL_LIMITS;
+    Limits { attempt: attempt + function_timeout, operation: operation + function_timeout }.config()
+}
 
 #[derive(Clone, Debug)]
 pub struct Cloud {
@@ -79,12 +107,12 @@ pub fn check_target(stack: &Stack, allowed: &[String]) -> Result<(), TargetError
 
 impl Cloud {
     pub async fn connect(endpoint: Option<&str>, region: &str) -> Self {
-        Self::new(&own_config(endpoint, region).await, endpoint)
+        Self::new(&own_config(endpoint, region, CALL_LIMITS).await, endpoint)
     }
 
     /// Every call is made as this role, which is assumed at the first one, and again whenever a session ends.
     pub async fn connect_as(role_arn: &str, endpoint: Option<&str>, region: &str) -> Self {
-        let own = own_config(endpoint, region).await;
+        let own = own_config(endpoint, region, CALL_LIMITS).await;
         let role =
             AssumeRoleProvider::builder(role_arn).session_name(SESSION_NAME).configure(&own).build().await;
         let config = own.into_builder().credentials_provider(SharedCredentialsProvider::new(role)).build();
@@ -107,8 +135,10 @@ impl Cloud {
 }
 
 /// Of whoever started the harness: on AWS what the usual chain finds, on the emulator nothing that is worth anything.
-async fn own_config(endpoint: Option<&str>, region: &str) -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
+async fn own_config(endpoint: Option<&str>, region: &str, limits: Limits) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .timeout_config(limits.config());
     if let Some(endpoint) = endpoint {
         loader = loader
             .endpoint_url(endpoint)
@@ -126,7 +156,66 @@ fn is_loopback(endpoint: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
+    use aws_config::retry::RetryConfig;
+    use aws_sdk_sqs::error::SdkError;
+    use tokio::time::timeout;
+
     use super::*;
+
+    const LONG: Duration = Duration::from_secs(600);
+    const SHORT: Duration = Duration::from_millis(50);
+    /// A call that is still not over then has no limit.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Connections are made, and nobody ever answers.
+    fn silence() -> (TcpListener, String) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        (listener, endpoint)
+    }
+
+    async fn cloud(endpoint: &str, limits: Limits) -> Cloud {
+        let config = own_config(Some(endpoint), "us-east-1", limits).await;
+        let once = config.into_builder().retry_config(RetryConfig::disabled()).build();
+        Cloud::new(&once, Some(endpoint))
+    }
+
+    #[tokio::test]
+    async fn a_call_that_nobody_answers_ends() {
+        let (_listener, endpoint) = silence();
+        for limits in [Limits { attempt: SHORT, operation: LONG }, Limits { attempt: LONG, operation: SHORT }]
+        {
+            let cloud = cloud(&endpoint, limits).await;
+            let call = cloud.sqs.get_queue_attributes().queue_url(format!("{endpoint}/1/tasks"));
+            let answer = timeout(PATIENCE, call.send()).await.unwrap();
+            assert!(matches!(answer, Err(SdkError::TimeoutError(_))), "{limits:?}: {answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_invocation_has_limits_of_its_own() {
+        let (_listener, endpoint) = silence();
+        let cloud = cloud(&endpoint, Limits { attempt: LONG, operation: LONG }).await;
+        let own = Limits { attempt: SHORT, operation: LONG }.config();
+        let own = aws_sdk_lambda::config::Builder::new().timeout_config(own);
+        let call = cloud.lambda.invoke().function_name("f").customize().config_override(own);
+        let answer = timeout(PATIENCE, call.send()).await.unwrap();
+        assert!(matches!(answer, Err(SdkError::TimeoutError(_))), "{answer:?}");
+    }
+
+    #[test]
+    fn every_client_has_limits_and_an_invocation_may_take_as_long_as_its_function_besides() {
+        let calls = CALL_LIMITS.config();
+        let auditor = invocation_limits(Duration::from_secs(60));
+        let both = |limits: &TimeoutConfig| {
+            (limits.operation_attempt_timeout().unwrap(), limits.operation_timeout().unwrap())
+        };
+        let (attempt, operation) = both(&calls);
+        assert!(attempt < operation, "a second attempt fits");
+        assert_eq!(both(&auditor), (attempt + Duration::from_secs(60), operation + Duration::from_secs(60)));
+    }
 
     #[test]
     fn only_this_machine_is_given_the_emulator_s_credentials() {

@@ -8,9 +8,15 @@ use loadtest::stack::Stack;
 use serde_json::{Value, json};
 
 use crate::experiment::Experiment;
-use crate::fault::{Call, Lever, ResolveError, action_minutes, place};
+use crate::fault::{
+    CREATE_SERVICE_LINKED_ROLE, Call, FIS_SERVICE, Lever, ResolveError, action_minutes, place,
+};
 use crate::run::queue_facts;
 
+/// How faults begin the name of the event source mapping.
+const MAPPING: &str = "event-source-mapping:";
+/// How faults begin the path of an API of API Gateway.
+const API_PATH: &str = "/apis/";
 /// What AWS asks per minute of one FIS action.
 const FIS_DOLLARS_PER_ACTION_MINUTE: f64 = 0.10;
 
@@ -157,46 +163,60 @@ fn harness_calls(stack: &Stack) -> BTreeSet<Call> {
         add("dynamodb:BatchGetItem", &tasks.arn);
         add("dynamodb:Query", &format!("{}/index/owner-index", tasks.arn));
     }
-    add("lambda:GetEventSourceMapping", &mapping_arn(stack));
-    let of_no_resource = [
-        "iam:ListAccountAliases",
-        "cloudwatch:GetMetricData",
-        "cloudwatch:DescribeAlarms",
-        "fis:GetSafetyLever",
-        "fis:GetAction",
-        "apigateway:GET",
-    ];
-    for action in of_no_resource {
+    add("lambda:GetEventSourceMapping", &format!("{MAPPING}{}", stack.event_source_mapping_id));
+    let api = format!("{API_PATH}{}", stack.http_api.id);
+    add("apigateway:GET", &api);
+    add("apigateway:GET", &format!("{api}/stages/*"));
+    add("fis:GetSafetyLever", &arn(stack, "fis", "safety-lever/*"));
+    add("fis:GetAction", &arn(stack, "fis", "action/*"));
+    // AWS defines no resource for the first two. "You can't return information about composite alarms if your
+    // cloudwatch:DescribeAlarms permission has a narrower scope."
+    for action in ["iam:ListAccountAliases", "cloudwatch:GetMetricData", "cloudwatch:DescribeAlarms"] {
         add(action, "*");
     }
     calls
 }
 
-/// In the partition, Region and account of the functions.
-fn mapping_arn(stack: &Stack) -> String {
-    let function = stack.functions.values().next().and_then(|function| function.arn.split_once(":function:"));
-    let place = function.map_or("arn:aws:lambda:*:*", |(place, _)| place);
-    format!("{place}:event-source-mapping:{}", stack.event_source_mapping_id)
+/// In the partition of the functions: all of a stack is in one.
+fn arn(stack: &Stack, service: &str, resource: &str) -> String {
+    let function = stack.functions.values().next();
+    let partition = function.and_then(|function| function.arn.split(':').nth(1)).unwrap_or("aws");
+    // API Gateway's ARNs name no account.
+    let account_id = if service == "apigateway" { "" } else { stack.account_id.as_str() };
+    format!("arn:{partition}:{service}:{}:{account_id}:{resource}", stack.region)
+}
+
+/// A call names a mapping by its id, and a part of an API by its path: the rest of their ARNs is the stack's.
+fn resource_arn(stack: &Stack, resource: &str) -> String {
+    if resource.starts_with(MAPPING) {
+        arn(stack, "lambda", resource)
+    } else if resource.starts_with(API_PATH) {
+        arn(stack, "apigateway", resource)
+    } else {
+        resource.to_owned()
+    }
 }
 
 fn policy(calls: &BTreeSet<Call>, stack: &Stack) -> Value {
-    let mapping_arn = mapping_arn(stack);
-    let mut by_resource: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut by_resource: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for call in calls {
-        // A fault names the mapping by its id alone.
-        let is_mapping = call.resource.starts_with("event-source-mapping:");
-        let resource = if is_mapping { mapping_arn.as_str() } else { call.resource.as_str() };
-        by_resource.entry(resource).or_default().insert(call.action);
+        by_resource.entry(resource_arn(stack, &call.resource)).or_default().insert(call.action);
     }
     // One statement for all that may be called alike: the inline policies of a role are short.
-    let mut by_actions: BTreeMap<BTreeSet<&str>, Vec<&str>> = BTreeMap::new();
+    let mut by_actions: BTreeMap<BTreeSet<&str>, Vec<String>> = BTreeMap::new();
     for (resource, actions) in by_resource {
         by_actions.entry(actions).or_default().push(resource);
     }
-    let statements = by_actions
-        .iter()
-        .map(|(actions, resources)| json!({"Effect": "Allow", "Action": actions, "Resource": resources}));
+    let statements = by_actions.iter().map(|(actions, resources)| statement(actions, resources));
     json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<_>>()})
+}
+
+fn statement(actions: &BTreeSet<&str>, resources: &[String]) -> Value {
+    let mut statement = json!({"Effect": "Allow", "Action": actions, "Resource": resources});
+    if actions.contains(CREATE_SERVICE_LINKED_ROLE) {
+        statement["Condition"] = json!({"StringEquals": {"iam:AWSServiceName": FIS_SERVICE}});
+    }
+    statement
 }
 
 impl fmt::Display for Plan {
@@ -245,7 +265,7 @@ impl fmt::Display for Planned {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use super::*;
     use crate::experiment;
@@ -296,10 +316,24 @@ mod tests {
         serde_json::from_value(stack).unwrap()
     }
 
+    fn shipped_on(stack: &Stack) -> Plan {
+        let experiments = experiment::load(&experiment::files_of(&folder()).unwrap()).unwrap();
+        plan(&experiments, stack).unwrap()
+    }
+
+    fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments")
+    }
+
     fn shipped() -> Plan {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
-        let experiments = experiment::load(&experiment::files_of(&folder).unwrap()).unwrap();
-        plan(&experiments, &stack()).unwrap()
+        shipped_on(&stack())
+    }
+
+    /// Statements that allow this action.
+    fn allowing<'a>(policy: &'a Value, action: &str) -> Vec<&'a Value> {
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        let allows = |statement: &&Value| statement["Action"].as_array().unwrap().contains(&json!(action));
+        statements.filter(allows).collect()
     }
 
     #[test]
@@ -344,6 +378,56 @@ mod tests {
             of_mappings.flat_map(|statement| statement["Resource"].as_array().unwrap()).collect();
         assert!(!resources.is_empty(), "an experiment that ships changes the mapping");
         assert!(resources.iter().all(|resource| *resource == mapping), "{resources:?}");
+    }
+
+    #[test]
+    fn the_policy_lets_fis_and_no_other_service_make_itself_a_role() {
+        let policy = shipped().policy;
+        let expected = json!({
+            "Effect": "Allow", "Action": ["iam:CreateServiceLinkedRole"],
+            "Resource": ["arn:aws:iam::123456789012:role/aws-service-role/fis.amazonaws.com/*"],
+            "Condition": {"StringEquals": {"iam:AWSServiceName": "fis.amazonaws.com"}},
+        });
+        assert_eq!(allowing(&policy, "iam:CreateServiceLinkedRole"), [&expected]);
+        let conditions = policy["Statement"].as_array().unwrap().iter();
+        assert_eq!(conditions.filter(|statement| statement.get("Condition").is_some()).count(), 1);
+        let without_fis = experiment::load(&[folder().join("baseline.toml")]).unwrap();
+        let without_fis = plan(&without_fis, &stack()).unwrap().policy;
+        assert!(allowing(&without_fis, "iam:CreateServiceLinkedRole").is_empty());
+    }
+
+    #[test]
+    fn the_policy_names_a_resource_wherever_aws_takes_one() {
+        let policy = shipped().policy;
+        let everywhere = policy["Statement"].as_array().unwrap().iter();
+        let everywhere =
+            everywhere.filter(|statement| statement["Resource"].as_array().unwrap().contains(&json!("*")));
+        let actions = everywhere.flat_map(|statement| statement["Action"].as_array().unwrap());
+        let actions: BTreeSet<&str> = actions.map(|action| action.as_str().unwrap()).collect();
+        let expected = [
+            "cloudwatch:DescribeAlarms",
+            "cloudwatch:GetMetricData",
+            "fis:ListExperimentTemplates",
+            "fis:ListExperiments",
+            "iam:ListAccountAliases",
+        ];
+        assert_eq!(actions, BTreeSet::from(expected));
+        let read = allowing(&policy, "apigateway:GET").into_iter();
+        let read = read.flat_map(|statement| statement["Resource"].as_array().unwrap());
+        let read: BTreeSet<&str> = read.map(|arn| arn.as_str().unwrap()).collect();
+        let api = "arn:aws:apigateway:us-east-1::/apis/abcdefghij";
+        for arn in [api.to_owned(), format!("{api}/stages/*"), format!("{api}/stages/$default")] {
+            assert!(read.contains(arn.as_str()), "{arn} is not in {read:?}");
+        }
+        assert!(read.iter().all(|arn| arn.starts_with(api)), "{read:?}");
+    }
+
+    #[test]
+    fn the_policy_is_of_the_partition_that_the_stack_is_in() {
+        let elsewhere = serde_json::to_string(&stack()).unwrap().replace("arn:aws:", "arn:aws-cn:");
+        let policy = shipped_on(&serde_json::from_str(&elsewhere).unwrap()).policy.to_string();
+        assert!(policy.contains("arn:aws-cn:apigateway:us-east-1::/apis/"), "{policy}");
+        assert!(!policy.contains("arn:aws:"), "{policy}");
     }
 
     /// One row per file, for a stack on AWS whose visibility timeout is a minute.

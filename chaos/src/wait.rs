@@ -10,7 +10,8 @@ pub(crate) struct Patience {
     pub at_most: Duration,
 }
 
-/// Looks until there is something, or until patience ends: then `None`. A failed look ends the wait.
+/// Looks until there is something, or until patience ends: then `None`. A failed look ends the wait. One that is under way
+/// is not cut short: its calls have limits of their own.
 pub(crate) async fn until<T, E>(
     patience: Patience,
     mut look: impl AsyncFnMut() -> Result<Option<T>, E>,

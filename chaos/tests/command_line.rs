@@ -123,6 +123,43 @@ fn a_run_exits_by_its_verdict_and_above_all_by_what_is_left_changed() {
 }
 
 #[test]
+fn a_run_whose_report_could_not_be_kept_never_exits_as_if_nothing_had_been_touched() {
+    for (name, code) in
+        [("pass.json", EXIT_INCONCLUSIVE), ("fail.json", EXIT_FAIL), ("inconclusive.json", EXIT_INCONCLUSIVE)]
+    {
+        let run = verdict(name);
+        assert_eq!(i32::from(run.exit_code_unwritten()), code, "{name}");
+        let changed = RunReport { reverted: false, ..run };
+        assert_eq!(i32::from(changed.exit_code_unwritten()), EXIT_NOT_REVERTED, "{name}");
+    }
+}
+
+#[test]
+fn every_form_of_the_report_names_what_was_not_run_and_why() {
+    let run = RunReport {
+        halted: Some("a signal asked to stop".into()),
+        skipped: vec!["worker-slow".into(), "worker-throttled".into()],
+        ..verdict("pass.json")
+    };
+    let folder = tempfile::tempdir().unwrap();
+    report::write(folder.path(), &run).unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let junit = Report::deserialize_from_str(&read("junit.xml")).unwrap();
+    assert_eq!(junit.errors, run.skipped.len(), "none is a success, a failure or `skipped`");
+    for name in &run.skipped {
+        let suite = junit.test_suites.iter().find(|suite| suite.name.as_str() == name).unwrap();
+        let outcomes: Vec<Outcome> = suite.test_cases.iter().map(|case| outcome(&case.status)).collect();
+        assert_eq!(outcomes, [Outcome::Unknown], "{name}");
+    }
+    assert!(read("junit.xml").contains("a signal asked to stop"));
+    let summary = read("summary.md");
+    assert!(summary.contains("**Stopped early: a signal asked to stop.**"), "{summary}");
+    assert!(summary.contains("**Not run: worker-slow, worker-throttled.**"), "{summary}");
+    assert!(report::table(&run).contains("\nnot run: worker-slow, worker-throttled\n"));
+    assert_eq!(report::read(folder.path()).unwrap().skipped, run.skipped);
+}
+
+#[test]
 fn junit_has_a_case_for_every_check_and_fails_where_the_verdict_does() {
     for name in ["pass.json", "fail.json", "inconclusive.json"] {
         let (folder, run) = (tempfile::tempdir().unwrap(), verdict(name));

@@ -227,6 +227,68 @@ run "the_stack_object_has_the_shape_that_its_readers_expect" {
   }
 }
 
+run "an_issuer_that_publishes_its_keys_is_known_by_their_address" {
+  command = plan
+
+  module {
+    source = "./modules/task-backend"
+  }
+
+  variables {
+    token_jwks     = null
+    token_jwks_url = "https://issuer.test/.well-known/jwks.json"
+  }
+
+  assert {
+    # As JSON, since equality would also compare how the collections are typed.
+    condition     = jsonencode(local.token_keys) == jsonencode({ TOKEN_JWKS_URL = "https://issuer.test/.well-known/jwks.json" })
+    error_message = "The authorizer must be told where the keys are, and no keys: ${jsonencode(local.token_keys)}"
+  }
+}
+
+run "keys_that_are_given_twice_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/task-backend"
+  }
+
+  variables {
+    token_jwks_url = "https://issuer.test/.well-known/jwks.json"
+  }
+
+  expect_failures = [var.token_jwks]
+}
+
+run "a_stack_without_keys_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/task-backend"
+  }
+
+  variables {
+    token_jwks = null
+  }
+
+  expect_failures = [var.token_jwks]
+}
+
+run "an_address_that_anyone_on_the_way_can_change_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/task-backend"
+  }
+
+  variables {
+    token_jwks     = null
+    token_jwks_url = "http://issuer.test/.well-known/jwks.json"
+  }
+
+  expect_failures = [var.token_jwks_url]
+}
+
 run "a_private_key_a_slow_api_and_half_a_shard_are_refused" {
   command = plan
 

@@ -99,3 +99,21 @@ run "dev_needs_to_be_told_the_account" {
 
   expect_failures = [var.allowed_account_ids]
 }
+
+run "dev_takes_the_address_of_the_keys_instead_of_the_keys" {
+  command = plan
+
+  module {
+    source = "./environments/dev"
+  }
+
+  variables {
+    token_jwks     = null
+    token_jwks_url = "https://issuer.test/.well-known/jwks.json"
+  }
+
+  assert {
+    condition     = output.stack.auth == { issuer = "https://issuer.test", audience = "tasks" }
+    error_message = "A stack whose issuer publishes its keys must be as any other: ${jsonencode(output.stack.auth)}"
+  }
+}

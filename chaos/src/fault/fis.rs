@@ -21,6 +21,13 @@ use crate::clock::whole_seconds;
 use crate::cloud::{CallError, Cloud};
 use crate::wait::{Patience, until};
 
+/// In policies: for whom a role is made.
+pub(crate) const FIS_SERVICE: &str = "fis.amazonaws.com";
+pub(crate) const CREATE_SERVICE_LINKED_ROLE: &str = "iam:CreateServiceLinkedRole";
+/// Of `aws:lambda:invocation-add-delay`.
+pub(crate) const DELAY_PARAMETER: &str = "startupDelayMilliseconds";
+/// Of `aws:lambda:invocation-http-integration-response`.
+pub(crate) const STATUS_PARAMETER: &str = "statusCode";
 /// Names our templates, so that recovery finds them even when the journal lacks their ids.
 const TOKEN_TAG: &str = "chaos-token";
 const ACTION_NAME: &str = "fault";
@@ -91,12 +98,24 @@ impl FisAction {
         parameters
     }
 
-    /// In the partition, Region and account of the function.
-    fn fis_arn(&self, resource: &str) -> String {
+    /// Partition, Region and account of the function.
+    fn place(&self) -> (&str, &str, &str) {
         let mut parts = self.function_arn.split(':').skip(1);
         let mut part = || parts.next().unwrap_or_default();
         let (partition, _service, region, account) = (part(), part(), part(), part());
+        (partition, region, account)
+    }
+
+    fn fis_arn(&self, resource: &str) -> String {
+        let (partition, region, account) = self.place();
         format!("arn:{partition}:fis:{region}:{account}:{resource}")
+    }
+
+    /// "When you start an experiment, AWS FIS creates a service-linked role on your behalf": whoever starts an account's
+    /// first must be allowed to make that role.
+    fn service_linked_role_arn(&self) -> String {
+        let (partition, _region, account) = self.place();
+        format!("arn:{partition}:iam::{account}:role/aws-service-role/{FIS_SERVICE}/*")
     }
 
     async fn start(&self, cloud: &Cloud) -> Result<(), CallError> {
@@ -169,6 +188,7 @@ impl Setting for FisAction {
         let action = self.fis_arn(&format!("action/{}", self.action_id));
         let template = self.fis_arn("experiment-template/*");
         let experiment = self.fis_arn("experiment/*");
+        let service_linked_role = self.service_linked_role_arn();
         [
             ("fis:ListExperimentTemplates", "*"),
             ("fis:CreateExperimentTemplate", &action),
@@ -181,6 +201,7 @@ impl Setting for FisAction {
             ("fis:StopExperiment", &experiment),
             ("fis:DeleteExperimentTemplate", &template),
             ("iam:PassRole", &self.role_arn),
+            (CREATE_SERVICE_LINKED_ROLE, &service_linked_role),
         ]
         .map(|(action, resource)| call(action, resource))
         .into()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use loadtest::stack::{Function, Queue, Stack, Table};
 
+use super::fis::{DELAY_PARAMETER, STATUS_PARAMETER};
 use super::policy::{QUEUE_DATA_PLANE, TABLE_DATA_PLANE};
 use super::{
     FisAction, HttpThrottle, Lever, Mapping, MappingChange, OnDemandCap, ProvisionedCapacity, QueueDeny,
@@ -177,10 +178,10 @@ fn fis_action(target: &Targets<'_>, duration: Duration, token: String) -> Result
         parameters.insert("preventExecution".into(), prevent.to_string());
     }
     if let Some(delay_ms) = spec.delay_ms {
-        parameters.insert("startupDelayMilliseconds".into(), delay_ms.to_string());
+        parameters.insert(DELAY_PARAMETER.into(), delay_ms.to_string());
     }
     if let Some(status) = spec.status_code {
-        parameters.insert("statusCode".into(), status.to_string());
+        parameters.insert(STATUS_PARAMETER.into(), status.to_string());
         parameters.insert("contentTypeHeader".into(), "application/json".into());
     }
     Ok(FisAction {

@@ -57,7 +57,8 @@ impl Setting for HttpThrottle {
     }
 
     fn calls(&self) -> Vec<Call> {
-        let stage = format!("arn:aws:apigateway:*::/apis/{}/stages/{}", self.api_id, self.stage);
+        // By its path: its partition and Region are the stack's.
+        let stage = format!("/apis/{}/stages/{}", self.api_id, self.stage);
         // The settings of a route are a resource of their own, whose key may hold a blank and a slash.
         let routes =
             self.route.is_some().then(|| call("apigateway:DELETE", format!("{stage}/routesettings/*")));

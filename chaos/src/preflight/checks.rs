@@ -20,13 +20,13 @@ const DEAD_LETTERS_MAX: u64 = 2_000;
 const SAFETY_LEVER: &str = "default";
 const WORKER: &str = "process-task";
 
-/// The credentials must be of the account that the stack file names.
-pub(super) async fn account(cloud: &Cloud, stack: &Stack) -> Result<Finding, CallError> {
+/// The credentials must be of the account that the stack is in.
+pub(super) async fn account(cloud: &Cloud, account_id: &str) -> Result<Finding, CallError> {
     let found = cloud.sts.get_caller_identity().send().await;
     let found = found.map_err(CallError::of("sts:GetCallerIdentity"))?;
     let account = found.account().unwrap_or_default();
-    let detail = format!("the credentials are of {account}, the stack is in {}", stack.account_id);
-    Ok(Finding::new("account", account == stack.account_id, detail))
+    let detail = format!("the credentials are of {account}, the stack is in {account_id}");
+    Ok(Finding::new("account", account == account_id, detail))
 }
 
 /// A stack that is sick already proves nothing. Dead letters do not count: those of earlier runs may lie there.

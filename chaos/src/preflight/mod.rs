@@ -51,7 +51,7 @@ pub async fn preflight(
     stack: &Stack,
     experiments: &[Experiment],
 ) -> Result<Vec<Finding>, CallError> {
-    let mut findings = vec![checks::account(cloud, stack).await?];
+    let mut findings = vec![checks::account(cloud, &stack.account_id).await?];
     findings.push(tags::account(cloud).await?);
     findings.extend(tags::look(cloud, stack, experiments).await?);
     findings.push(checks::alarms(cloud, stack).await?);
@@ -68,7 +68,15 @@ pub async fn must_hold(
     stack: &Stack,
     experiments: &[Experiment],
 ) -> Result<Vec<Finding>, PreflightError> {
-    let findings = preflight(cloud, stack, experiments).await?;
+    all_hold(preflight(cloud, stack, experiments).await?)
+}
+
+/// Fails unless the credentials are of this account.
+pub async fn account_must_be(cloud: &Cloud, account_id: &str) -> Result<(), PreflightError> {
+    all_hold(vec![checks::account(cloud, account_id).await?]).map(drop)
+}
+
+fn all_hold(findings: Vec<Finding>) -> Result<Vec<Finding>, PreflightError> {
     let refused: Vec<Finding> = findings.iter().filter(|finding| !finding.holds).cloned().collect();
     if refused.is_empty() { Ok(findings) } else { Err(PreflightError::Refused(refused)) }
 }

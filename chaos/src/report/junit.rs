@@ -4,13 +4,26 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use crate::run::{Check, ExperimentReport, Outcome, RunReport};
+use crate::run::{Check, ExperimentReport, Outcome, RunReport, Verdict};
 
 pub fn junit(run: &RunReport) -> Result<String, SerializeError> {
     let mut report = Report::new(format!("chaos {}", run.run_id));
     report.set_time(Duration::from_millis(run.took_ms));
     report.add_test_suites(run.experiments.iter().map(suite));
+    report.add_test_suites(run.skipped.iter().map(|name| skipped_suite(run, name)));
     report.to_string()
+}
+
+/// Not `skipped`, which a CI counts among what is well.
+fn skipped_suite(run: &RunReport, name: &str) -> TestSuite {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_message(run.halted.as_deref().unwrap_or("the run ended before"));
+    let mut case = TestCase::new("was run", status);
+    case.set_classname(name);
+    let mut suite = TestSuite::new(name);
+    suite.add_property(("verdict", Verdict::Inconclusive.name()));
+    suite.add_test_case(case);
+    suite
 }
 
 fn suite(experiment: &ExperimentReport) -> TestSuite {

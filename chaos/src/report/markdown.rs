@@ -17,6 +17,13 @@ pub fn markdown(run: &RunReport) -> String {
     if !run.reverted {
         text.push_str("**Not everything was put back: run `chaos recover`.**\n\n");
     }
+    if let Some(reason) = &run.halted {
+        text.push_str(&format!("**Stopped early: {}.**\n\n", cell(reason)));
+    }
+    if !run.skipped.is_empty() {
+        let names: Vec<String> = run.skipped.iter().map(|name| cell(name)).collect();
+        text.push_str(&format!("**Not run: {}.**\n\n", names.join(", ")));
+    }
     text.push_str(
         "| experiment | verdict | acknowledged | lost | effects twice | dead letters (must, may) | recovery | dose |\n\
          | --- | --- | --: | --: | --: | --: | --: | --- |\n",

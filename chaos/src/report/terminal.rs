@@ -32,6 +32,9 @@ pub fn table(run: &RunReport) -> String {
             text.push_str(&format!("  - {reason}\n"));
         }
     }
+    if !run.skipped.is_empty() {
+        text.push_str(&format!("\nnot run: {}\n", run.skipped.join(", ")));
+    }
     text.push_str(&format!(
         "\nverdict {} in {:.0} s, seed {}{}{}\n",
         run.verdict.name(),

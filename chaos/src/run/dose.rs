@@ -2,6 +2,7 @@
 //! a function that never reads its faults.
 
 use std::collections::HashSet;
+use std::str::FromStr;
 use std::time::Duration;
 
 use loadtest::{LedgerEntry, Outcome};
@@ -12,7 +13,7 @@ use super::timeline::{FaultRun, Planned};
 use super::verdict::Check;
 use crate::cloud::Cloud;
 use crate::experiment::{FaultKind, FaultSpec};
-use crate::fault::{Lever, OnDemandCap, ProvisionedCapacity};
+use crate::fault::{DELAY_PARAMETER, Lever, OnDemandCap, ProvisionedCapacity, STATUS_PARAMETER};
 use crate::observe::{Beat, Metric, Pulse, sum_since};
 use crate::oracle::{Record, Window, begun_at_ms};
 use crate::wait::{Patience, until};
@@ -30,6 +31,9 @@ const DEVIATIONS_MAX: f64 = 4.0;
 /// FIS takes up to a minute to begin on AWS, and its extension up to 20 s to notice an end.
 const WINDOW_TOLERANCE_AWS: Duration = Duration::from_secs(100);
 const WINDOW_TOLERANCE_EMULATED: Duration = Duration::from_secs(5);
+/// Of the time that was asked for, so much must have been in it. The tolerance alone would let a short fault begin when it
+/// is over.
+const IN_EFFECT_PERCENT_MIN: u64 = 50;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Dose {
@@ -169,7 +173,7 @@ async fn metric_sums(cloud: &Cloud, planned: &Planned, run: &FaultRun) -> Vec<f6
 /// As the canaries saw it: from the first that met the fault to the first that was well again after the last that did.
 pub(super) fn measured_window(spec: &FaultSpec, run: &FaultRun) -> Option<Window> {
     let (engaged_at_ms, released_at_ms) = (run.engaged_at_ms?, run.released_at_ms?);
-    let mut hits = run.beats.iter().filter(|beat| is_hit(spec, beat));
+    let mut hits = hits(spec, run);
     let Some(first) = hits.next() else {
         return Some(Window { from_ms: engaged_at_ms.min(released_at_ms), to_ms: released_at_ms });
     };
@@ -179,6 +183,12 @@ pub(super) fn measured_window(spec: &FaultSpec, run: &FaultRun) -> Option<Window
     };
     let to_ms = run.beats.iter().find(is_well).map_or(released_at_ms, |beat| beat.at_ms);
     Some(Window { from_ms: first.at_ms.clamp(engaged_at_ms.min(to_ms), to_ms), to_ms })
+}
+
+/// Canaries that met the fault. One that was over before the fault was applied was slow, or failed, for a reason of its own.
+fn hits<'a>(spec: &'a FaultSpec, run: &'a FaultRun) -> impl DoubleEndedIterator<Item = &'a Beat> {
+    let applied_at_ms = run.asked.map_or(0, |asked| asked.from_ms);
+    run.beats.iter().filter(move |beat| beat.at_ms + beat.took_ms >= applied_at_ms && is_hit(spec, beat))
 }
 
 /// Canaries that could have met the fault, and those that did.
@@ -197,7 +207,7 @@ impl Trials {
 /// After the first hit, which is a hit by choice, and before the way back was begun: in between the fault has its full
 /// strength. `None` where too few are left to speak of a share.
 fn trials(spec: &FaultSpec, run: &FaultRun) -> Option<Trials> {
-    let first = run.beats.iter().find(|beat| is_hit(spec, beat))?;
+    let first = hits(spec, run).next()?;
     let inside = first.at_ms + 1..run.release_asked_at_ms?;
     let inside =
         run.beats.iter().filter(|beat| inside.contains(&beat.at_ms) && beat.pulse != Pulse::NoAnswer);
@@ -233,14 +243,29 @@ fn percent_check(spec: &FaultSpec, run: &FaultRun) -> Option<Check> {
     Some(Check::evidence(&name, off <= allowed, detail))
 }
 
-/// It began and ended about when it was asked to.
+/// It began and ended about when it was asked to, and was in effect for most of the time in between.
 fn window_check(spec: &FaultSpec, run: &FaultRun, tolerance: Duration) -> Option<Check> {
     let (asked, measured) = (run.asked?, measured_window(spec, run)?);
     let name = format!("dose of {}: window", spec.kind.name());
+    // FIS has started; whether the function ever learnt of it, only canaries can tell.
+    if spec.fis_action_id().is_some() && hits(spec, run).next().is_none() {
+        return Some(Check::evidence(&name, false, "no canary met it"));
+    }
+    let seconds = |ms: u64| ms as f64 / 1000.0;
     let off_ms = asked.from_ms.abs_diff(measured.from_ms).max(asked.to_ms.abs_diff(measured.to_ms));
-    let (off, tolerance) = (off_ms as f64 / 1000.0, tolerance.as_secs_f64());
-    let detail = format!("its start or end is {off:.1} s off what was asked, at most {tolerance} s");
-    Some(Check::evidence(&name, off <= tolerance, detail))
+    let asked_ms = asked.to_ms.saturating_sub(asked.from_ms);
+    let in_effect_ms = asked.to_ms.min(measured.to_ms).saturating_sub(asked.from_ms.max(measured.from_ms));
+    let is_in_time = seconds(off_ms) <= tolerance.as_secs_f64();
+    let is_long = in_effect_ms * 100 >= asked_ms * IN_EFFECT_PERCENT_MIN;
+    let detail = format!(
+        "its start or end is {:.1} s off what was asked, at most {} s; in effect for {:.1} of the {:.1} s asked, \
+         at least {IN_EFFECT_PERCENT_MIN} %",
+        seconds(off_ms),
+        tolerance.as_secs_f64(),
+        seconds(in_effect_ms),
+        seconds(asked_ms)
+    );
+    Some(Check::evidence(&name, is_in_time && is_long, detail))
 }
 
 /// What was measured against what was asked: without the dose nothing is told about the service.
@@ -251,17 +276,32 @@ fn checks(spec: &FaultSpec, run: &FaultRun, emulated: bool) -> Vec<Check> {
 
 /// Whether this invocation met what the fault does.
 fn is_hit(spec: &FaultSpec, beat: &Beat) -> bool {
-    let delay_ms = spec.delay_ms.map(u64::from);
+    let is_delayed = || delay_ms(spec).is_some_and(|delay_ms| beat.took_ms >= delay_ms);
+    let is_replaced = || beat.status.is_some() && beat.status == status_code(spec);
     match (spec.kind, beat.pulse) {
         (_, Pulse::NoAnswer) => false,
         // Above the function's timeout the delay ends in an error.
         (FaultKind::FisInvocationDelay, Pulse::FunctionError) => true,
-        (FaultKind::FisInvocationDelay, _) => delay_ms.is_some_and(|delay_ms| beat.took_ms >= delay_ms),
-        (FaultKind::FisHttpResponse, _) => beat.status.is_some() && beat.status == spec.status_code,
+        (FaultKind::FisInvocationDelay, _) => is_delayed(),
+        (FaultKind::FisHttpResponse, _) => is_replaced(),
         (FaultKind::FisInvocationError, pulse) => pulse == Pulse::FunctionError,
+        (FaultKind::FisAction, pulse) => pulse != Pulse::Healthy || is_delayed() || is_replaced(),
         (FaultKind::LambdaReservedConcurrency, pulse) => pulse == Pulse::Throttled,
         (_, pulse) => pulse != Pulse::Healthy,
     }
+}
+
+fn delay_ms(spec: &FaultSpec) -> Option<u64> {
+    spec.delay_ms.map(u64::from).or_else(|| parameter(spec, DELAY_PARAMETER))
+}
+
+fn status_code(spec: &FaultSpec) -> Option<u16> {
+    spec.status_code.or_else(|| parameter(spec, STATUS_PARAMETER))
+}
+
+/// Of an action that is asked for by its id.
+fn parameter<T: FromStr>(spec: &FaultSpec, name: &str) -> Option<T> {
+    spec.parameters.get(name)?.parse().ok()
 }
 
 fn canary_proofs(spec: &FaultSpec, run: &FaultRun) -> Option<Proof> {
@@ -436,6 +476,10 @@ mod tests {
         checks(spec, run, true).into_iter().map(|check| check.outcome).collect()
     }
 
+    fn outcomes_on_aws(spec: &FaultSpec, run: &FaultRun) -> Vec<Held> {
+        checks(spec, run, false).into_iter().map(|check| check.outcome).collect()
+    }
+
     fn inside(at_ms: u64) -> bool {
         (ENGAGED_MS..RELEASED_MS).contains(&at_ms)
     }
@@ -492,6 +536,46 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_that_was_in_effect_for_less_than_half_of_its_time_proves_nothing() {
+        let since = |from_ms: u64| run(move |at_ms| (from_ms..RELEASED_MS).contains(&at_ms));
+        for (late_ms, held) in [(0, Held::Held), (4_000, Held::Held), (6_000, Held::Unknown)] {
+            let outcomes = outcomes_on_aws(&errors(100), &since(ENGAGED_MS + late_ms));
+            assert_eq!(outcomes, [Held::Held, held], "{late_ms} ms late, and the tolerance is 100 s");
+        }
+        let at_the_end = run(|at_ms| at_ms >= RELEASED_MS - 2_000);
+        assert_eq!(outcomes_on_aws(&errors(100), &at_the_end)[1], Held::Unknown);
+        // What lasts for long after its time was not there in it.
+        let mut shifted = run(|at_ms| at_ms >= RELEASED_MS);
+        shifted.released_at_ms = Some(RELEASED_MS + 10_000);
+        assert_eq!(outcomes_on_aws(&errors(100), &shifted)[1], Held::Unknown);
+    }
+
+    #[test]
+    fn a_fault_of_fis_that_no_canary_met_has_no_window() {
+        let unmet = run(|_| false);
+        assert_eq!(outcomes(&errors(100), &unmet)[1], Held::Unknown);
+        assert_eq!(
+            outcomes(&spec("mapping-disabled", ""), &unmet),
+            [Held::Held],
+            "its setting was read back"
+        );
+    }
+
+    #[test]
+    fn a_canary_that_was_slow_before_the_fault_is_not_the_fault_s_beginning() {
+        let delay = spec("fis-invocation-delay", "delay_ms = 300");
+        let mut run = run(|_| false);
+        for beat in &mut run.beats {
+            // The first start of an environment takes as long as the delay does.
+            let is_cold = beat.at_ms == ENGAGED_MS - 1_000;
+            let is_met = (ENGAGED_MS + 7_000..RELEASED_MS).contains(&beat.at_ms);
+            beat.took_ms = if is_cold || is_met { 305 } else { 5 };
+        }
+        assert_eq!(measured_window(&delay, &run).unwrap().from_ms, ENGAGED_MS + 7_000);
+        assert_eq!(outcomes_on_aws(&delay, &run), [Held::Held, Held::Unknown]);
+    }
+
+    #[test]
     fn a_canary_that_was_hit_before_the_fault_is_no_proof_of_it() {
         let run = run(|at_ms| at_ms < RELEASED_MS);
         assert_eq!(canary_proofs(&errors(100), &run).unwrap().count, 0);
@@ -510,6 +594,14 @@ mod tests {
         let answer = spec("fis-http-response", "prevent_execution = false\nstatus_code = 503");
         assert!(is_hit(&answer, &beat(Pulse::Healthy, 5, Some(503))));
         assert!(!is_hit(&answer, &beat(Pulse::Healthy, 5, Some(202))));
+        let action = |parameters: &str| {
+            spec("fis-action", &format!("action_id = \"aws:lambda:x\"\nparameters = {{ {parameters} }}"))
+        };
+        let by_id = action("startupDelayMilliseconds = \"500\"");
+        assert!(is_hit(&by_id, &beat(Pulse::Healthy, 500, None)));
+        assert!(!is_hit(&by_id, &beat(Pulse::Healthy, 499, None)));
+        assert!(is_hit(&action("statusCode = \"503\""), &beat(Pulse::Healthy, 5, Some(503))));
+        assert!(is_hit(&action("preventExecution = \"true\""), &beat(Pulse::FunctionError, 5, None)));
         let throttle = spec("lambda-reserved-concurrency", "concurrency = 0");
         assert!(is_hit(&throttle, &beat(Pulse::Throttled, 5, None)));
         assert!(!is_hit(&throttle, &beat(Pulse::FunctionError, 5, None)));

@@ -124,46 +124,48 @@ impl Bench<'_> {
         self.announce(experiment, &planned, queue);
         let watched = Watched { running: &running, sampler: &sampler };
         let (runs, budget_spent) = self.under_load(experiment, &planned, watched).await;
-        self.unless_halted(std::future::ready(())).await?;
-        let settle = experiment.load.settle.resolve(queue.visibility_timeout);
-        self.progress.line("waiting for the queue to empty");
-        self.progress.phase("draining");
-        let draining = self.showing(watched, observe::drained(self.cloud, tasks_url, settle));
-        Box::pin(self.unless_halted(draining)).await??;
-        self.progress.phase("judging");
+        let looks = async {
+            let watched = Watched { running: &running, sampler: &sampler };
+            let settle = experiment.load.settle.resolve(queue.visibility_timeout);
+            self.progress.line("waiting for the queue to empty");
+            self.progress.phase("draining");
+            self.showing(watched, observe::drained(self.cloud, tasks_url, settle)).await?;
+            self.progress.phase("judging");
 
-        let ledger = running.ledger();
-        let (quiet, dose) = self.first_look(place, &planned, &runs, &ledger).await?;
-        drop(ledger);
-        let audit = actions::audit(self.cloud, self.stack).await.map_err(|error| error.to_string());
-        let redrive = match experiment.expect.redrive {
-            true => {
-                self.progress.phase("redrive");
-                let redrive = self.redrive(place, &running, quiet.dead_letters_seen(), settle);
-                let redrive = self.showing(watched, redrive);
-                let redrive = Box::pin(self.unless_halted(redrive)).await?;
-                Some(redrive.map_err(|error| crate::fault::chain(&error)))
-            }
-            false => None,
+            let ledger = running.ledger();
+            let (quiet, dose) = self.first_look(place, &planned, &runs, &ledger).await?;
+            drop(ledger);
+            let audit = actions::audit(self.cloud, self.stack).await.map_err(|error| error.to_string());
+            let redrive = match experiment.expect.redrive {
+                true => {
+                    self.progress.phase("redrive");
+                    let redrive = self.redrive(place, &running, quiet.dead_letters_seen(), settle);
+                    let redrive = self.showing(watched, redrive).await;
+                    Some(redrive.map_err(|error| crate::fault::chain(&error)))
+                }
+                false => None,
+            };
+            running.settled(SETTLE_CLIENTS).await;
+            let outcome = running.finish().await?;
+            let end = place.look(&outcome.ledger, &mut []).await?;
+            let after = observe::configuration(self.cloud, self.stack).await?;
+            let observed = Observed {
+                outcome,
+                dose,
+                samples: sampler.finish().await,
+                audit,
+                redrive,
+                configuration: (before, after),
+                during: runs.into_iter().find_map(|run| run.during),
+                budget_spent,
+                queue,
+                started_at_ms,
+                took_ms: millis(began.elapsed()),
+            };
+            Ok::<_, ExecuteError>((observed, Looks { quiet, end }))
         };
-        running.settled(SETTLE_CLIENTS).await;
-        let outcome = running.finish().await?;
-        let end = place.look(&outcome.ledger, &mut []).await?;
-        let after = observe::configuration(self.cloud, self.stack).await?;
-        let observed = Observed {
-            outcome,
-            dose,
-            samples: sampler.finish().await,
-            audit,
-            redrive,
-            configuration: (before, after),
-            during: runs.into_iter().find_map(|run| run.during),
-            budget_spent,
-            queue,
-            started_at_ms,
-            took_ms: millis(began.elapsed()),
-        };
-        Ok((observed, Looks { quiet, end }))
+        // Looks that were cut short prove nothing, whatever was seen by then.
+        Box::pin(self.unless_halted(looks)).await?
     }
 
     fn plan(&self, experiment: &Experiment, queue: QueueFacts) -> Result<Vec<Planned>, ExecuteError> {
@@ -171,13 +173,13 @@ impl Bench<'_> {
         let planned = placed.into_iter().map(|placed| {
             let function = match &placed.lever {
                 Lever::Fis(_) | Lever::ReservedConcurrency(_) => {
-                    self.stack.functions.get(&placed.spec.target)
+                    self.stack.functions.get(&placed.spec.target).cloned()
                 }
                 _ => None,
             };
-            let function = function.map(|function| function.name.clone());
+            let name = function.as_ref().map(|function| function.name.as_str());
             Planned {
-                metrics: dose::metrics(&placed.lever, function.as_deref()),
+                metrics: dose::metrics(&placed.lever, name),
                 spec: placed.spec,
                 lever: placed.lever,
                 function,

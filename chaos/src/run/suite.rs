@@ -62,11 +62,14 @@ pub async fn run(suite: &Suite) -> Result<RunReport, RunError> {
         progress.judged(&report.name, report.verdict);
         experiments.push(report);
     }
-    progress.end(overall(&experiments));
+    let skipped = suite.experiments.iter().skip(experiments.len());
+    let skipped: Vec<String> = skipped.map(|experiment| experiment.name.clone()).collect();
+    let verdict = overall(&experiments, &skipped);
+    progress.end(verdict);
     let reverted = guards.reports().iter().all(|report| report.error.is_none());
     Ok(RunReport {
         run_id: suite.run_id.clone(),
-        verdict: overall(&experiments),
+        verdict,
         seed: suite.seed,
         started_at: rfc3339(started_at_ms),
         took_ms: millis(began.elapsed()),
@@ -76,6 +79,7 @@ pub async fn run(suite: &Suite) -> Result<RunReport, RunError> {
         account_id: suite.stack.account_id.clone(),
         reverted,
         halted: suite.halt.reason(),
+        skipped,
         experiments,
     })
 }

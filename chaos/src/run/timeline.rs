@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use loadtest::Running;
-use loadtest::stack::Stack;
+use loadtest::stack::{Function, Stack};
 use tokio::time::Instant;
 
 use super::halt::Halt;
@@ -39,8 +39,8 @@ pub(super) const PHASE_AFTER: &str = "after";
 pub(super) struct Planned {
     pub(super) spec: FaultSpec,
     pub(super) lever: Lever,
-    /// Deployed name of the function under fault, when it is one.
-    pub(super) function: Option<String>,
+    /// The function under fault, when it is one.
+    pub(super) function: Option<Function>,
     pub(super) metrics: Vec<Metric>,
     pub(super) start: Duration,
     pub(super) duration: Duration,

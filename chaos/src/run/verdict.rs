@@ -159,6 +159,9 @@ pub struct RunReport {
     pub reverted: bool,
     /// Why the run ended before its time.
     pub halted: Option<String>,
+    /// Experiments that were asked for and not begun, because the run ended before.
+    #[serde(default)]
+    pub skipped: Vec<String>,
     pub experiments: Vec<ExperimentReport>,
 }
 
@@ -178,14 +181,22 @@ impl RunReport {
             (true, Verdict::Inconclusive) => Self::EXIT_INCONCLUSIVE,
         }
     }
+
+    /// Of a run whose report could not be kept: nobody can look at what would have passed.
+    pub fn exit_code_unwritten(&self) -> u8 {
+        match self.exit_code() {
+            Self::EXIT_PASS => Self::EXIT_INCONCLUSIVE,
+            code => code,
+        }
+    }
 }
 
-/// The worst of all; nothing run is nothing proven.
-pub(super) fn overall(experiments: &[ExperimentReport]) -> Verdict {
+/// The worst of all; nothing run is nothing proven, and neither is what was skipped.
+pub(super) fn overall(experiments: &[ExperimentReport], skipped: &[String]) -> Verdict {
     let any = |verdict| experiments.iter().any(|experiment| experiment.verdict == verdict);
     if any(Verdict::Fail) {
         Verdict::Fail
-    } else if any(Verdict::Inconclusive) || experiments.is_empty() {
+    } else if any(Verdict::Inconclusive) || experiments.is_empty() || !skipped.is_empty() {
         Verdict::Inconclusive
     } else {
         Verdict::Pass
@@ -199,5 +210,27 @@ impl Verdict {
             Self::Fail => "FAIL",
             Self::Inconclusive => "INCONCLUSIVE",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed() -> Vec<ExperimentReport> {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verdicts/pass.json");
+        let run: RunReport = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        run.experiments
+    }
+
+    #[test]
+    fn a_run_that_skipped_an_experiment_did_not_pass() {
+        let mut experiments = passed();
+        let skipped = ["later".to_owned()];
+        assert_eq!(overall(&experiments, &[]), Verdict::Pass);
+        assert_eq!(overall(&experiments, &skipped), Verdict::Inconclusive);
+        assert_eq!(overall(&[], &skipped), Verdict::Inconclusive);
+        experiments[0].verdict = Verdict::Fail;
+        assert_eq!(overall(&experiments, &skipped), Verdict::Fail, "what is broken stays broken");
     }
 }

@@ -8,7 +8,9 @@
 
 mod bench;
 mod budget;
+mod endings;
 mod front;
+mod other_account;
 mod preflight;
 
 use std::path::{Path, PathBuf};
@@ -117,7 +119,7 @@ async fn play(bench: &Bench, round: Round) -> bool {
         (Way::Kill, Some(folder)) => recover(&folder, round).await,
         // A signal before the handler is there ends the program like a kill, with nothing begun.
         (Way::Interrupt | Way::Terminate, Some(folder)) => {
-            // A signal that comes when all is put back and judged already changes no verdict; this load proves nothing.
+            // A signal that comes when all is put back and looked at already changes no verdict; this load proves nothing.
             assert!(matches!(status.code(), Some(EXIT_FAIL | EXIT_INCONCLUSIVE)), "{round:?}: {status}");
             let recovery = chaos::journal::recovery(&folder);
             assert!(recovery.as_ref().is_ok_and(|recovery| recovery.open.is_empty()), "{round:?}");

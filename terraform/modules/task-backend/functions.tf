@@ -206,6 +206,14 @@ module "audit_schedule" {
   expression   = var.audit_schedule
 }
 
+locals {
+  # One of the two is null, which no variable of a function may be.
+  token_keys = merge(
+    var.token_jwks == null ? {} : { TOKEN_JWKS = var.token_jwks },
+    var.token_jwks_url == null ? {} : { TOKEN_JWKS_URL = var.token_jwks_url },
+  )
+}
+
 # Holds no permission but its logs: it verifies tokens against public keys.
 module "authorizer" {
   source = "../function"
@@ -220,7 +228,6 @@ module "authorizer" {
       TOKEN_ISSUER   = var.token_issuer
       TOKEN_AUDIENCE = var.token_audience
     },
-    var.token_jwks == null ? {} : { TOKEN_JWKS = var.token_jwks },
-    var.token_jwks_url == null ? {} : { TOKEN_JWKS_URL = var.token_jwks_url },
+    local.token_keys,
   )
 }

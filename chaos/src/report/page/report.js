@@ -125,7 +125,9 @@ function banner(run) {
     el("div", { class: "word" }, run.verdict), el("p", {}, VERDICT_WORDS[run.verdict]),
     first ? el("p", {}, el("strong", {}, first.name + ": "), first.reasons[0], first.reasons.length > 1 ? `, and ${first.reasons.length - 1} more` : "") : null,
     run.reverted ? null : el("p", {}, el("strong", {}, "Not everything was put back."), " Run ", el("code", {}, `chaos recover runs/${run.run_id}`), "."),
-    run.halted ? el("p", {}, "Stopped early: " + run.halted) : null, el("p", { class: "dim small" }, `Experiments: ${tally || "none was run"}`));
+    run.halted ? el("p", {}, "Stopped early: " + run.halted) : null,
+    run.skipped.length ? el("p", {}, el("strong", {}, "Not run: "), run.skipped.join(", ")) : null,
+    el("p", { class: "dim small" }, `Experiments: ${tally || "none was run"}`));
 }
 
 function environment(run) {

@@ -1,0 +1,120 @@
+//! How a run ends that did not come to its verdict, or whose report cannot be kept: never as if all were well, and never as
+//! if nothing had been touched.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use chaos::observe::drift;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::bench::Bench;
+use crate::{END_LIMIT, EXIT_FAIL, EXIT_INCONCLUSIVE, LOOK, run_folder, settings};
+
+/// No write is throttled: the metric that would say so is waited for, and the judging takes seconds.
+const EXPERIMENT: &str = r#"
+name = "looked-at"
+hypothesis = "It takes seconds to be judged."
+[load]
+rate_per_second = 5
+duration = "1s"
+settle = "1s"
+owners = 1
+[abort]
+refused_percent = 100
+[[fault]]
+kind = "table-on-demand-cap"
+target = "tasks"
+start = "0s"
+duration = "1s"
+write_units = 5
+"#;
+
+struct Run {
+    child: Child,
+    out: PathBuf,
+    printed: PathBuf,
+    told: PathBuf,
+}
+
+impl Run {
+    fn start(bench: &Bench, files: &[PathBuf], options: &[&str]) -> Self {
+        let in_folder = |name: &str| bench.folder().join(name);
+        let (out, printed, told) = (in_folder("runs"), in_folder("printed.txt"), in_folder("told.txt"));
+        let mut program = Command::new(env!("CARGO_BIN_EXE_chaos"));
+        program.arg("run").args(files).args(options).args(["--seed", "1", "--stack"]).arg(bench.stack_file());
+        program.arg("--out").arg(&out).kill_on_drop(true);
+        program.stdout(File::create(&printed).unwrap()).stderr(File::create(&told).unwrap());
+        Self { child: program.spawn().unwrap(), out, printed, told }
+    }
+
+    async fn ended(&mut self) -> ExitStatus {
+        timeout(END_LIMIT, self.child.wait()).await.unwrap().unwrap()
+    }
+
+    fn interrupt(&self) {
+        let id = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill(Pid::from_raw(id), Signal::SIGINT).unwrap();
+    }
+
+    /// As the live view says it; `None` before there is one.
+    async fn phase(&self) -> Option<String> {
+        let told = std::fs::read_to_string(&self.told).ok()?;
+        let address = told.lines().find_map(|line| line.strip_prefix("live view: "))?;
+        let state: Value = reqwest::get(format!("{address}state")).await.ok()?.json().await.ok()?;
+        state["now"]["phase"].as_str().map(str::to_owned)
+    }
+}
+
+async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let limit = Instant::now() + END_LIMIT;
+    while !is_so().await {
+        assert!(Instant::now() < limit, "not within {} s: {what}", END_LIMIT.as_secs());
+        sleep(LOOK).await;
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_stopped_while_it_is_judged_has_no_verdict_and_names_what_it_never_began() {
+    let bench = Box::pin(Bench::up()).await;
+    let before = settings(&bench).await;
+    let first = bench.write("first.toml", EXPERIMENT);
+    let second = bench.write("second.toml", &EXPERIMENT.replace("looked-at", "never-begun"));
+    let mut run = Run::start(&bench, &[first, second], &["--serve"]);
+    until("it is judged", async || run.phase().await.as_deref() == Some("judging")).await;
+    run.interrupt();
+    let code = run.ended().await.code();
+    let folder = run_folder(&run.out).unwrap();
+    let verdict: Value = serde_json::from_str(&read(&folder.join("verdict.json"))).unwrap();
+    assert_eq!((code, &verdict["verdict"]), (Some(EXIT_INCONCLUSIVE), &json!("INCONCLUSIVE")));
+    assert_eq!(verdict["experiments"].as_array().unwrap().len(), 1);
+    let check = &verdict["experiments"][0]["checks"][0];
+    assert_eq!((&check["name"], &check["outcome"]), (&json!("carried through"), &json!("unknown")));
+    assert!(check["detail"].as_str().unwrap().contains("nothing was judged"), "{check}");
+    assert_eq!(verdict["skipped"], json!(["never-begun"]));
+    assert!(read(&folder.join("junit.xml")).contains("never-begun"));
+    assert_eq!(drift(&before, &settings(&bench).await), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_cannot_be_kept_is_printed_and_is_no_bad_input() {
+    let bench = Box::pin(Bench::up()).await;
+    let file = bench.write("unkept.toml", EXPERIMENT);
+    let mut run = Run::start(&bench, &[file], &[]);
+    until("its folder is there", async || run_folder(&run.out).is_some()).await;
+    // A folder in its place: no file can be written there.
+    std::fs::create_dir(run_folder(&run.out).unwrap().join("verdict.json")).unwrap();
+    let code = run.ended().await.code();
+    assert!(matches!(code, Some(EXIT_FAIL | EXIT_INCONCLUSIVE)), "{code:?}");
+    let (printed, told) = (read(&run.printed), read(&run.told));
+    assert!(printed.contains("\nverdict ") && !printed.contains("\nreport: "), "{printed}");
+    assert!(told.contains("verdict.json: cannot be written"), "{told}");
+}
