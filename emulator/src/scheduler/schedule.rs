@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::error::SchedulerError;
 use super::expression::Expression;
+use crate::repeatable;
 
 /// AWS quotas and defaults of the retry policy.
 const AGE_SECONDS: (i64, i64) = (60, 86_400);
@@ -16,6 +17,8 @@ const RETRIES: (i64, i64) = (0, 185);
 const WINDOW_MINUTES: (i64, i64) = (1, 1_440);
 /// "The StartDate you specify cannot be earlier than 5 minutes ago."
 const START_IN_THE_PAST_MAX_MS: i64 = 5 * 60_000;
+/// Since these rules AWS's bounds of both dates are kept.
+const RULES_OF_DATES: u32 = 1;
 /// Members of a target that only kinds of targets need that are not emulated.
 const REFUSED: [&str; 5] = [
     "EcsParameters",
@@ -168,7 +171,7 @@ impl Schedule {
             due_ms: None,
             revision: 0,
         };
-        if schedule.expression.is_recurring() {
+        if schedule.expression.is_recurring() && !repeatable::is_older_than(RULES_OF_DATES) {
             schedule.check_dates(now_ms)?;
         }
         schedule.due_ms = schedule.first(now_ms);

@@ -299,6 +299,9 @@ async fn a_schedule_begins_neither_long_ago_nor_after_its_end() {
         create("a", "rate(1 minute)", json!({"StartDate": now + 120, "EndDate": now + 60})).await;
     assert_eq!(status, 400);
     assert_eq!(create("a", "rate(1 minute)", json!({"StartDate": now - 299})).await.0, 200);
+    let long_ago = create("c", "rate(1 minute)", json!({"StartDate": now - 301}));
+    let again = crate::repeatable::scope_again(0, 1, now * 1_000, long_ago).await;
+    assert_eq!(again.0, 200, "an older emulator took it: {again:?}");
     // What runs once has no beginning.
     let once = create("b", "at(2027-01-15T08:05:00)", json!({"StartDate": now - 301})).await;
     assert_eq!(once.0, 200, "{once:?}");
