@@ -68,10 +68,10 @@ impl Unfit {
 
 /// A policy of a role, a user, a group, or of nobody yet.
 pub(super) fn check_identity(text: &str) -> Result<(), Unfit> {
-    Policy::parse(text, Kind::Identity)?;
-    let statements = statements(text);
+    let document = read(text, Kind::Identity)?;
+    let statements = statements(&document);
     check_elements(&statements)?;
-    let lacks_resources = |statement: &Map<String, Value>| {
+    let lacks_resources = |statement: &&Map<String, Value>| {
         let named = statement.get("Resource").or_else(|| statement.get("NotResource"));
         named.and_then(one_or_many).is_none_or(|names| names.is_empty())
     };
@@ -80,10 +80,10 @@ pub(super) fn check_identity(text: &str) -> Result<(), Unfit> {
 
 /// The trust policy of a role. Who is not there cannot be trusted: `exists` says it of the ARN of a role or a user.
 pub(super) fn check_trust(text: &str, exists: impl Fn(&str) -> bool) -> Result<(), Unfit> {
-    Policy::parse(text, Kind::Resource)?;
-    let statements = statements(text);
+    let document = read(text, Kind::Resource)?;
+    let statements = statements(&document);
     check_elements(&statements)?;
-    for statement in &statements {
+    for statement in statements {
         for element in ["Resource", "NotResource"] {
             if statement.contains_key(element) {
                 return Err(Unfit::Prohibited(element));
@@ -111,7 +111,7 @@ fn check_principals(statement: &Map<String, Value>, exists: &impl Fn(&str) -> bo
     }
 }
 
-fn check_elements(statements: &[Map<String, Value>]) -> Result<(), Unfit> {
+fn check_elements(statements: &[&Map<String, Value>]) -> Result<(), Unfit> {
     let mut sids = HashSet::new();
     for statement in statements {
         // A misspelt condition must not grant without one.
@@ -130,14 +130,19 @@ fn check_elements(statements: &[Map<String, Value>]) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// Of a text that was read as a policy before.
-fn statements(text: &str) -> Vec<Map<String, Value>> {
-    let document: Value = serde_json::from_str(text).unwrap_or_default();
+/// A document that makes a policy.
+fn read(text: &str, kind: Kind) -> Result<Value, Malformed> {
+    let document = serde_json::from_str(text).map_err(|_| Malformed::Document)?;
+    Policy::from_value(&document, kind)?;
+    Ok(document)
+}
+
+fn statements(document: &Value) -> Vec<&Map<String, Value>> {
     let all = match &document["Statement"] {
         Value::Array(all) => all.as_slice(),
         one => std::slice::from_ref(one),
     };
-    all.iter().filter_map(Value::as_object).cloned().collect()
+    all.iter().filter_map(Value::as_object).collect()
 }
 
 /// Whose inline policies, or attached ones, a call changes.
