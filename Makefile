@@ -50,7 +50,7 @@ test: build ## Every test: Rust, Terraform, and the end-to-end test with its pos
 	@$(CARGO) test --workspace --locked --test end_to_end -- --ignored
 	@echo "make test: Rust tests, Terraform fmt + validate + test, and the end-to-end test with its positive control all passed"
 
-controls: build ## Nine services that are broken on purpose, each of which the harness must catch
+controls: build ## Ten services that are broken on purpose, each of which the harness must catch
 	@$(BUILD_SABOTAGED)
 	@$(STACK) package
 	@$(CARGO) test --workspace --locked --test controls -- --ignored --nocapture

@@ -24,6 +24,8 @@ use crate::wait::{Patience, until};
 /// In policies: for whom a role is made.
 pub(crate) const FIS_SERVICE: &str = "fis.amazonaws.com";
 pub(crate) const CREATE_SERVICE_LINKED_ROLE: &str = "iam:CreateServiceLinkedRole";
+/// Of all actions on functions.
+pub(crate) const PERCENT_PARAMETER: &str = "invocationPercentage";
 /// Of `aws:lambda:invocation-add-delay`.
 pub(crate) const DELAY_PARAMETER: &str = "startupDelayMilliseconds";
 /// Of `aws:lambda:invocation-http-integration-response`.

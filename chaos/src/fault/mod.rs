@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use concurrency::ReservedConcurrency;
-pub(crate) use fis::{CREATE_SERVICE_LINKED_ROLE, DELAY_PARAMETER, FIS_SERVICE, STATUS_PARAMETER};
+pub(crate) use fis::{
+    CREATE_SERVICE_LINKED_ROLE, DELAY_PARAMETER, FIS_SERVICE, PERCENT_PARAMETER, STATUS_PARAMETER,
+};
 pub use fis::{FisAction, action_minutes};
 pub(crate) use guard::chain;
 pub use guard::{Guards, RevertReport, release};

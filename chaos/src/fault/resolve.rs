@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use loadtest::stack::{Function, Queue, Stack, Table};
 
-use super::fis::{DELAY_PARAMETER, STATUS_PARAMETER};
+use super::fis::{DELAY_PARAMETER, PERCENT_PARAMETER, STATUS_PARAMETER};
 use super::policy::{QUEUE_DATA_PLANE, TABLE_DATA_PLANE};
 use super::{
     FisAction, HttpThrottle, Lever, Mapping, MappingChange, OnDemandCap, ProvisionedCapacity, QueueDeny,
@@ -172,7 +172,7 @@ fn fis_action(target: &Targets<'_>, duration: Duration, token: String) -> Result
     let mut parameters: HashMap<String, String> = spec.parameters.clone().into_iter().collect();
     if spec.kind != FaultKind::FisAction {
         let percent = spec.percent.unwrap_or(PERCENT_DEFAULT);
-        parameters.insert("invocationPercentage".into(), percent.to_string());
+        parameters.insert(PERCENT_PARAMETER.into(), percent.to_string());
     }
     if let Some(prevent) = spec.prevent_execution {
         parameters.insert("preventExecution".into(), prevent.to_string());

@@ -58,6 +58,7 @@ pub(super) fn rules() -> Rules {
         throttled: None,
         queue,
         faults_end_ms: None,
+        calm_from_ms: None,
         missed_pushes_percent_max: 1.0,
         absences: Absences::default(),
     }

@@ -12,7 +12,7 @@ use super::shelf::{Shelf, ShelfError};
 use super::sort::SpillError;
 use super::story::{Candidate, story};
 use crate::oracle::history::illegal_step;
-use crate::oracle::manners::{are_too_eager, are_too_many_missed};
+use crate::oracle::manners::{are_too_eager, are_too_many_missed, are_too_many_unseen};
 use crate::oracle::{Anomaly, AnomalyKind, Counterexample, Totals};
 
 /// Anomalies of one kind that are named; all are counted.
@@ -49,6 +49,8 @@ pub fn judge(evidence: Evidence, rules: &Rules, shelf: &impl Shelf) -> Result<Fi
         worst: None,
         eager: Held::default(),
         missed: Held::default(),
+        unseen: Held::default(),
+        calm_letters: 0,
         ended: 0,
     };
     judge.findings.totals = evidence.ledger.totals;
@@ -146,6 +148,10 @@ struct Judge<'a, S> {
     worst: Option<Candidate>,
     eager: Held,
     missed: Held,
+    /// Of `calm_letters`, those whose last receive no worker wrote down and nothing else proves.
+    unseen: Held,
+    /// Dead letters that no fault was in the way of.
+    calm_letters: u64,
     /// Acknowledged tasks that are final in the table.
     ended: u64,
 }
@@ -315,7 +321,8 @@ impl<S: Shelf> Judge<'_, S> {
     }
 
     fn look_at_letter(&mut self, case: &Case, letter: &LetterFact) -> Result<(), OracleError> {
-        match self.rules.receives(case, letter, self.at_ms) {
+        let receives = self.rules.receives(case, letter, self.at_ms);
+        match receives {
             Receives::Enough => {}
             Receives::Likely => self.findings.dead_letters.receives_likely += 1,
             Receives::Untold => self.findings.dead_letters.receives_untold += 1,
@@ -324,6 +331,7 @@ impl<S: Shelf> Judge<'_, S> {
                 self.add(AnomalyKind::ReceiveCount, case, |_| Ok(detail))?;
             }
         }
+        self.look_for_unseen_receives(case, receives)?;
         let Some(record) = case.record else { return Ok(()) };
         if record.body != letter.body {
             self.add(AnomalyKind::AlteredBody, case, |shelf| {
@@ -333,6 +341,19 @@ impl<S: Shelf> Judge<'_, S> {
             })?;
         }
         Ok(())
+    }
+
+    fn look_for_unseen_receives(&mut self, case: &Case, receives: Receives) -> Result<(), OracleError> {
+        if receives == Receives::TooFew || !self.rules.is_calm(case) {
+            return Ok(());
+        }
+        self.calm_letters += 1;
+        if receives == Receives::Enough {
+            return Ok(());
+        }
+        let seen = case.record.map_or(0, |record| record.deliveries);
+        let detail = unseen_detail(u64::from(seen), self.rules.queue.max_receive_count);
+        hold(&mut self.unseen, self.shelf, AnomalyKind::ReceiveCount, case, detail)
     }
 
     fn compare_with_prediction(&mut self, case: &Case) -> Result<(), OracleError> {
@@ -428,7 +449,9 @@ impl<S: Shelf> Judge<'_, S> {
         let totals = &mut self.findings.totals;
         totals.missed_pushes = self.missed.tasks;
         let missed_max = self.rules.missed_pushes_percent_max;
+        let is_unseen_too_often = are_too_many_unseen(self.unseen.tasks, self.calm_letters);
         let judged = [
+            (AnomalyKind::ReceiveCount, &mut self.unseen, is_unseen_too_often),
             (AnomalyKind::EagerRetry, &mut self.eager, are_too_eager(totals.eager_retries, totals.retries)),
             (
                 AnomalyKind::MissedPush,
@@ -437,7 +460,9 @@ impl<S: Shelf> Judge<'_, S> {
             ),
         ];
         for (kind, held, _) in judged.into_iter().filter(|(_, _, is_too_much)| *is_too_much) {
-            self.findings.counts.insert(kind, held.tasks);
+            let count = self.findings.counts.entry(kind).or_default();
+            held.anomalies.truncate(usize::try_from(NAMED_MAX.saturating_sub(*count)).unwrap_or(usize::MAX));
+            *count += held.tasks;
             self.findings.anomalies.append(&mut held.anomalies);
             let is_worse =
                 |best: &Candidate| self.worst.as_ref().is_none_or(|worst| best.tells_more_than(worst));
@@ -478,6 +503,10 @@ fn hold(
         held.anomalies.push(anomaly);
     }
     Ok(())
+}
+
+pub(super) fn unseen_detail(seen: u64, allowed: u64) -> String {
+    format!("no worker saw more than {seen} of the {allowed} receives, and no fault was in the way")
 }
 
 fn accepted_abuse(shelf: &impl Shelf, position: u64, number: usize) -> Result<String, ShelfError> {

@@ -1,8 +1,8 @@
-//! How the service behaves besides being right: does a failed attempt wait before the next one, is every end pushed, and is
-//! what must be refused refused?
+//! How the service behaves besides being right: does a failed attempt wait before the next one, is every end pushed, do
+//! workers get every receive, and is what must be refused refused?
 //!
-//! Back-off and pushes are judged by shares and not one by one: a random pause may be nearly nothing, and a push is best
-//! effort. When the share is too large every task of it is named.
+//! Back-off, pushes and receives are judged by shares and not one by one: a random pause may be nearly nothing, a push is best
+//! effort, and a worker may die before it writes a receive down. When the share is too large every task of it is named.
 
 use loadtest::TaskStatus;
 
@@ -16,6 +16,12 @@ pub const EAGER_GAP_MS: u64 = 300;
 const EAGER_PERCENT_MAX: f64 = 50.0;
 /// Fewer retries say nothing.
 const RETRIES_MIN: u64 = 20;
+
+/// Of dead letters whose last receive no worker wrote down, and no fault was in the way: workers that die of themselves are
+/// fewer by far.
+const UNSEEN_PERCENT_MAX: f64 = 50.0;
+/// Fewer dead letters say nothing.
+const LETTERS_MIN: u64 = 20;
 
 /// From each failed attempt until the next one began. A task that waited for its first attempt was not retried.
 pub(super) fn retry_gaps_ms(record: &Record) -> impl Iterator<Item = u64> {
@@ -34,6 +40,10 @@ pub(super) fn retry_gaps_ms(record: &Record) -> impl Iterator<Item = u64> {
 
 pub(super) fn are_too_eager(eager: u64, retries: u64) -> bool {
     retries >= RETRIES_MIN && percent(eager, retries) > EAGER_PERCENT_MAX
+}
+
+pub(super) fn are_too_many_unseen(unseen: u64, letters: u64) -> bool {
+    letters >= LETTERS_MIN && percent(unseen, letters) > UNSEEN_PERCENT_MAX
 }
 
 pub(super) fn are_too_many_missed(missed: u64, all: u64, percent_max: f64) -> bool {

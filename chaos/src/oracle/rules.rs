@@ -44,6 +44,8 @@ pub struct Rules {
     pub queue: QueueRules,
     /// The measured end of the last fault: what was acknowledged before it is the backlog.
     pub faults_end_ms: Option<u64>,
+    /// From then on no fault keeps a receive from the workers; `None` where no such time is known.
+    pub calm_from_ms: Option<u64>,
     /// Share of final tasks whose end no push need have told.
     pub missed_pushes_percent_max: f64,
     /// While an owner had no socket to push to.
@@ -164,6 +166,12 @@ impl Rules {
         } else {
             Receives::Untold
         }
+    }
+
+    /// It was asked for when no fault could keep a receive of it from the workers.
+    pub(super) fn is_calm(&self, case: &Case) -> bool {
+        let sent_at_ms = case.acknowledged().next_back().and_then(EntryFact::sent_at_ms);
+        sent_at_ms.zip(self.calm_from_ms).is_some_and(|(sent_at_ms, from_ms)| sent_at_ms >= from_ms)
     }
 
     /// Its receives were used up while the worker was throttled, by the clock, and nobody did it before.

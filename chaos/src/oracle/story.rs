@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 
 use super::judge::Case;
+use super::key::TaskKey;
 use super::shelf::{Shelf, ShelfError};
 use crate::oracle::counterexample::{Sides, tell};
 use crate::oracle::{Anomaly, AnomalyKind, Counterexample};
@@ -16,6 +17,7 @@ pub(super) struct Candidate {
     kind: AnomalyKind,
     has_client: bool,
     events: usize,
+    key: Option<TaskKey>,
     entry: Option<u64>,
     record: Option<u64>,
     letter: Option<u64>,
@@ -32,6 +34,7 @@ impl Candidate {
             kind,
             has_client: entry.is_some(),
             events: client + table,
+            key: case.key,
             entry: entry.map(|entry| entry.position),
             record: case.record.map(|record| record.position),
             letter: case.letters.first().map(|letter| letter.position),
@@ -40,9 +43,9 @@ impl Candidate {
     }
 
     /// A worse anomaly, or one as bad whose story is better: one that knows the client's side tells more than one that
-    /// does not, and a short one more than a long one.
+    /// does not, a short one more than a long one, and of two alike the first.
     pub(super) fn tells_more_than(&self, other: &Self) -> bool {
-        let rank = |one: &Self| (one.kind, Reverse(one.has_client), one.events);
+        let rank = |one: &Self| (one.kind, Reverse(one.has_client), one.events, one.key);
         rank(self) < rank(other)
     }
 

@@ -144,7 +144,8 @@ fn rules() -> impl Strategy<Value = Rules> {
         Just(Ending::AfterRedrive),
     ];
     let window = prop::option::of((999_000_u64..1_001_000, 0_u64..20_000));
-    (ending, window, 1_u64..3).prop_map(|(dead_letters, window, visibility)| Rules {
+    let calm = prop::option::of(BEGAN_AT_MS..BEGAN_AT_MS + 1_000);
+    (ending, window, 1_u64..3, calm).prop_map(|(dead_letters, window, visibility, calm_from_ms)| Rules {
         dead_letters,
         throttled: window.map(|(from_ms, length_ms)| Window { from_ms, to_ms: from_ms + length_ms }),
         queue: QueueRules {
@@ -153,6 +154,7 @@ fn rules() -> impl Strategy<Value = Rules> {
             slack: Duration::from_millis(500),
         },
         faults_end_ms: None,
+        calm_from_ms,
         missed_pushes_percent_max: MISSED_PUSHES_PERCENT_MAX,
         absences: Absences::default(),
     })
@@ -166,6 +168,7 @@ proptest! {
     ) {
         let mut world = World::new(&fates);
         world.at_ms = BEGAN_AT_MS + minutes * 60_000;
+        world.calm_from_ms = rules.calm_from_ms;
         if let Some(which) = defect {
             plant(DEFECTS[which], &mut world, &fates);
         }
@@ -262,6 +265,30 @@ fn what_the_auditor_can_have_added_to_the_count_proves_no_receives() {
         ..bench::rules()
     };
     assert_eq!(receives(12, 0, 600, &throttled), Enough, "ten visibility timeouts have passed");
+}
+
+/// An hour of looks hides the receive that is lacking of each, and not that it is lacking of most.
+#[test]
+fn a_service_that_buries_one_receive_too_early_is_found_however_long_the_run() {
+    // How many are found of so many dead letters, of which a worker saw the last receive of the first few.
+    let found = |letters: usize, seen_to_the_end: usize, calm_from_ms: Option<u64>| {
+        let mut world = World::new(&vec![Fate::Poison; letters]);
+        world.at_ms = BEGAN_AT_MS + 3_600_000;
+        world.calm_from_ms = calm_from_ms;
+        for (position, record) in world.records.values_mut().enumerate() {
+            record.deliveries = MAX_RECEIVE_COUNT - u64::from(position >= seen_to_the_end);
+        }
+        let found = judge_streaming(&world, &Rules { calm_from_ms, ..bench::rules() }, 7);
+        assert_eq!(found.anomalies, world.judge().anomalies);
+        assert_eq!(found.anomalies.len() as u64, found.count(AnomalyKind::ReceiveCount));
+        found.anomalies.len()
+    };
+    assert_eq!(found(20, 0, Some(0)), 20);
+    assert_eq!(found(40, 19, Some(0)), 21);
+    assert_eq!(found(40, 20, Some(0)), 0, "a worker may die of a last receive");
+    assert_eq!(found(19, 0, Some(0)), 0, "a few say nothing");
+    assert_eq!(found(20, 0, Some(BEGAN_AT_MS + 1)), 0, "the first was asked for before it was calm");
+    assert_eq!(found(200, 0, None), 0, "a fault may have been in the way");
 }
 
 /// Of a dead letter's own receives.

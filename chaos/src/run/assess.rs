@@ -161,6 +161,7 @@ fn rules(experiment: &Experiment, observed: &Observed, dead_letters: Ending) -> 
             slack: experiment.expect.dlq_slack.resolve(observed.queue.visibility_timeout),
         },
         faults_end_ms: faults_end_ms(&observed.dose),
+        calm_from_ms: calm_from_ms(observed.dose.iter().map(|dose| dose.calm_from_ms)),
         missed_pushes_percent_max: experiment.expect.missed_pushes_percent_max,
         absences: Absences::of(&observed.outcome.absences),
     }
@@ -169,6 +170,11 @@ fn rules(experiment: &Experiment, observed: &Observed, dead_letters: Ending) -> 
 /// The measured end of the last fault.
 fn faults_end_ms(doses: &[Dose]) -> Option<u64> {
     doses.iter().filter_map(|dose| dose.measured_window).map(|window| window.to_ms).max()
+}
+
+/// When the last fault is surely gone, or the beginning where there is none. Of one whose end was not seen nobody knows.
+fn calm_from_ms(faults: impl IntoIterator<Item = Option<u64>>) -> Option<u64> {
+    faults.into_iter().try_fold(0, |last_ms: u64, from_ms| Some(last_ms.max(from_ms?)))
 }
 
 /// A second judgement, after the dead letters went back: only poison may be there now. Adds what it finds.
@@ -511,6 +517,13 @@ mod tests {
         assert!(check(0, 3, 0).detail.contains("of 3 dead letters it is likely"), "{:?}", check(0, 3, 0));
         assert_eq!(check(0, 3, 1).outcome, Outcome::Unknown);
         assert_eq!(check(1, 3, 1).outcome, Outcome::Broken, "what is broken is broken");
+    }
+
+    #[test]
+    fn it_is_calm_from_the_beginning_or_from_when_the_last_fault_is_gone_if_that_is_known() {
+        assert_eq!(calm_from_ms([]), Some(0));
+        assert_eq!(calm_from_ms([Some(9), Some(7)]), Some(9));
+        assert_eq!(calm_from_ms([Some(9), None]), None, "who knows how long that lasted");
     }
 
     #[test]

@@ -9,11 +9,15 @@ use loadtest::{LedgerEntry, Outcome};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::share::Trials;
 use super::timeline::{FaultRun, Planned};
 use super::verdict::Check;
+use crate::clock::millis;
 use crate::cloud::Cloud;
 use crate::experiment::{FaultKind, FaultSpec};
-use crate::fault::{DELAY_PARAMETER, Lever, OnDemandCap, ProvisionedCapacity, STATUS_PARAMETER};
+use crate::fault::{
+    DELAY_PARAMETER, Lever, OnDemandCap, PERCENT_PARAMETER, ProvisionedCapacity, STATUS_PARAMETER,
+};
 use crate::observe::{Beat, Metric, Pulse, sum_since};
 use crate::oracle::{Record, Window, begun_at_ms};
 use crate::wait::{Patience, until};
@@ -26,9 +30,11 @@ const HTTP_TOO_MANY_REQUESTS: u16 = 429;
 const PERCENT_DEFAULT: u8 = 100;
 /// Fewer canaries say nothing of a share.
 const TRIALS_MIN: u64 = 4;
-/// Standard deviations of a fair draw; beyond them are 6 of 100,000.
-const DEVIATIONS_MAX: f64 = 4.0;
-/// FIS takes up to a minute to begin on AWS, and its extension up to 20 s to notice an end.
+/// Of `aws:lambda:invocation-add-delay` by its id, where its parameters say nothing of it.
+const DELAY_DEFAULT_MS: u64 = 1_000;
+const DELAY_ACTION: &str = "aws:lambda:invocation-add-delay";
+/// FIS takes up to a minute to begin on AWS, and its extension up to 20 s to notice an end; a queue takes up to a minute for
+/// either.
 const WINDOW_TOLERANCE_AWS: Duration = Duration::from_secs(100);
 const WINDOW_TOLERANCE_EMULATED: Duration = Duration::from_secs(5);
 /// Of the time that was asked for, so much must have been in it. The tolerance alone would let a short fault begin when it
@@ -56,6 +62,9 @@ pub struct Dose {
     /// As the canaries saw it, or else from the answer of the first call to that of the last.
     pub measured_window: Option<Window>,
     pub error: Option<String>,
+    /// From then on it is surely gone; `None` where nobody knows.
+    #[serde(skip)]
+    pub(super) calm_from_ms: Option<u64>,
     /// What was measured against what was asked.
     #[serde(skip)]
     pub(super) checks: Vec<Check>,
@@ -148,6 +157,7 @@ pub(super) async fn measure(
         asked_window: run.asked,
         measured_window,
         error: run.error.clone(),
+        calm_from_ms: calm_from_ms(spec, run, cloud.emulated),
         checks: checks(spec, run, cloud.emulated),
     }
 }
@@ -170,7 +180,7 @@ async fn metric_sums(cloud: &Cloud, planned: &Planned, run: &FaultRun) -> Vec<f6
     sums
 }
 
-/// As the canaries saw it: from the first that met the fault to the first that was well again after the last that did.
+/// As the canaries saw it: from the first that met the fault until it was over.
 pub(super) fn measured_window(spec: &FaultSpec, run: &FaultRun) -> Option<Window> {
     let (engaged_at_ms, released_at_ms) = (run.engaged_at_ms?, run.released_at_ms?);
     let mut hits = hits(spec, run);
@@ -178,30 +188,35 @@ pub(super) fn measured_window(spec: &FaultSpec, run: &FaultRun) -> Option<Window
         return Some(Window { from_ms: engaged_at_ms.min(released_at_ms), to_ms: released_at_ms });
     };
     let last = hits.next_back().unwrap_or(first);
-    let is_well = |beat: &&Beat| {
-        beat.at_ms > last.at_ms && beat.at_ms >= released_at_ms && beat.pulse == Pulse::Healthy
-    };
-    let to_ms = run.beats.iter().find(is_well).map_or(released_at_ms, |beat| beat.at_ms);
+    // Where its end was not seen, it was in effect as long as canaries met it.
+    let to_ms = end_seen_ms(spec, &run.beats, released_at_ms).unwrap_or(released_at_ms.max(last.at_ms));
     Some(Window { from_ms: first.at_ms.clamp(engaged_at_ms.min(to_ms), to_ms), to_ms })
+}
+
+/// A setting that reads as before may be in effect for a while. Where canaries met the fault, they must have seen its end.
+fn calm_from_ms(spec: &FaultSpec, run: &FaultRun, emulated: bool) -> Option<u64> {
+    let end_ms = end_seen_ms(spec, &run.beats, run.released_at_ms?);
+    let is_end_known = end_ms.is_some() || hits(spec, run).next().is_none();
+    let window = measured_window(spec, run).filter(|_| is_end_known)?;
+    Some(window.to_ms + millis(window_tolerance(emulated)))
+}
+
+/// The first of the untouched canaries since the fault was put back and since the last that met it, where they are so many
+/// that the fault would have met one of them.
+fn end_seen_ms(spec: &FaultSpec, beats: &[Beat], released_at_ms: u64) -> Option<u64> {
+    let since = beats.iter().rposition(|beat| is_hit(spec, beat)).map_or(0, |last| last + 1);
+    let is_untouched = |beat: &&Beat| beat.at_ms >= released_at_ms && is_well(spec, beat);
+    let mut untouched = beats.iter().skip(since).filter(is_untouched);
+    let first = untouched.next()?;
+    let trials = Trials { hit: 0, all: 1 + untouched.count() as u64 };
+    let is_told = share(spec).is_none_or(|share| share >= 1.0 || trials.can_refute(share));
+    is_told.then_some(first.at_ms)
 }
 
 /// Canaries that met the fault. One that was over before the fault was applied was slow, or failed, for a reason of its own.
 fn hits<'a>(spec: &'a FaultSpec, run: &'a FaultRun) -> impl DoubleEndedIterator<Item = &'a Beat> {
     let applied_at_ms = run.asked.map_or(0, |asked| asked.from_ms);
     run.beats.iter().filter(move |beat| beat.at_ms + beat.took_ms >= applied_at_ms && is_hit(spec, beat))
-}
-
-/// Canaries that could have met the fault, and those that did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Trials {
-    hit: u64,
-    all: u64,
-}
-
-impl Trials {
-    fn percent(self) -> f64 {
-        self.hit as f64 * 100.0 / self.all as f64
-    }
 }
 
 /// After the first hit, which is a hit by choice, and before the way back was begun: in between the fault has its full
@@ -229,18 +244,19 @@ fn asked_percent(spec: &FaultSpec) -> Option<f64> {
     }
 }
 
+/// As a chance. Of an action that is asked for by its id, its parameters may tell.
+fn share(spec: &FaultSpec) -> Option<f64> {
+    asked_percent(spec).or_else(|| parameter(spec, PERCENT_PARAMETER)).map(|percent| percent / 100.0)
+}
+
 /// The measured share is what the asked one makes likely.
 fn percent_check(spec: &FaultSpec, run: &FaultRun) -> Option<Check> {
     let asked = asked_percent(spec)?;
     let name = format!("dose of {}: share", spec.kind.name());
-    let Some(trials) = trials(spec, run) else {
-        return Some(Check::evidence(&name, false, "too few canaries met it to speak of a share"));
-    };
-    let (expected, all) = (asked / 100.0, trials.all as f64);
-    let off = (trials.hit as f64 - all * expected).abs();
-    let allowed = DEVIATIONS_MAX * (all * expected * (1.0 - expected)).sqrt() + 1.0;
-    let detail = format!("{:.0} % of {} canaries, {asked:.0} % asked", trials.percent(), trials.all);
-    Some(Check::evidence(&name, off <= allowed, detail))
+    Some(match trials(spec, run) {
+        Some(trials) => trials.check(&name, asked),
+        None => Check::evidence(&name, false, "too few canaries met it to speak of a share"),
+    })
 }
 
 /// It began and ended about when it was asked to, and was in effect for most of the time in between.
@@ -270,8 +286,11 @@ fn window_check(spec: &FaultSpec, run: &FaultRun, tolerance: Duration) -> Option
 
 /// What was measured against what was asked: without the dose nothing is told about the service.
 fn checks(spec: &FaultSpec, run: &FaultRun, emulated: bool) -> Vec<Check> {
-    let tolerance = if emulated { WINDOW_TOLERANCE_EMULATED } else { WINDOW_TOLERANCE_AWS };
-    percent_check(spec, run).into_iter().chain(window_check(spec, run, tolerance)).collect()
+    percent_check(spec, run).into_iter().chain(window_check(spec, run, window_tolerance(emulated))).collect()
+}
+
+fn window_tolerance(emulated: bool) -> Duration {
+    if emulated { WINDOW_TOLERANCE_EMULATED } else { WINDOW_TOLERANCE_AWS }
 }
 
 /// Whether this invocation met what the fault does.
@@ -291,8 +310,19 @@ fn is_hit(spec: &FaultSpec, beat: &Beat) -> bool {
     }
 }
 
+/// Untouched by the fault. A delayed or replaced answer is a healthy one, and not untouched.
+pub(super) fn is_well(spec: &FaultSpec, beat: &Beat) -> bool {
+    beat.pulse == Pulse::Healthy && !is_hit(spec, beat)
+}
+
+/// Whether canaries that began after the fault was put back tell that it is over.
+pub(super) fn is_over(spec: &FaultSpec, beats: &[Beat], released_at_ms: u64) -> bool {
+    end_seen_ms(spec, beats, released_at_ms).is_some()
+}
+
 fn delay_ms(spec: &FaultSpec) -> Option<u64> {
-    spec.delay_ms.map(u64::from).or_else(|| parameter(spec, DELAY_PARAMETER))
+    let by_default = || (spec.fis_action_id() == Some(DELAY_ACTION)).then_some(DELAY_DEFAULT_MS);
+    spec.delay_ms.map(u64::from).or_else(|| parameter(spec, DELAY_PARAMETER)).or_else(by_default)
 }
 
 fn status_code(spec: &FaultSpec) -> Option<u16> {
@@ -435,7 +465,10 @@ fn proof(source: &str, sum: f64) -> Proof {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::experiment::{files_of, load};
     use crate::run::verdict::Outcome as Held;
 
     const ENGAGED_MS: u64 = 10_000;
@@ -573,6 +606,100 @@ mod tests {
         }
         assert_eq!(measured_window(&delay, &run).unwrap().from_ms, ENGAGED_MS + 7_000);
         assert_eq!(outcomes_on_aws(&delay, &run), [Held::Held, Held::Unknown]);
+    }
+
+    #[test]
+    fn a_delay_or_a_replaced_answer_is_over_when_canaries_are_as_before_and_not_earlier() {
+        let delay = spec("fis-invocation-delay", "delay_ms = 300");
+        let by_id = spec("fis-action", &format!("action_id = \"{DELAY_ACTION}\""));
+        let answer = spec("fis-http-response", "prevent_execution = false\nstatus_code = 503");
+        for (spec, took_ms, status) in [(delay, 305, None), (by_id, 1_005, None), (answer, 5, Some(503))] {
+            let mut run = run(|_| false);
+            for beat in run.beats.iter_mut().filter(|beat| beat.at_ms >= ENGAGED_MS) {
+                (beat.took_ms, beat.status) = (took_ms, status);
+            }
+            assert!(!is_over(&spec, &run.beats, RELEASED_MS), "all are healthy, and none is as before");
+            let last_ms = RELEASED_MS + 1_000 - BEAT_MS;
+            assert_eq!(measured_window(&spec, &run).unwrap().to_ms, last_ms);
+            let at_ms = RELEASED_MS + 3_000;
+            run.beats.push(Beat { at_ms, took_ms: 5, pulse: Pulse::Healthy, status: None });
+            assert!(is_over(&spec, &run.beats, RELEASED_MS));
+            assert_eq!(measured_window(&spec, &run).unwrap().to_ms, at_ms);
+        }
+    }
+
+    /// Met until it is put back and, after some that are spared by chance, once more; then so many canaries are untouched.
+    fn run_that_ends(last_met_ms: u64, untouched: u64) -> FaultRun {
+        let mut run = run(|at_ms| inside(at_ms) || at_ms == last_met_ms);
+        run.beats.retain(|beat| beat.at_ms <= last_met_ms);
+        let moments = (1..=untouched).map(|number| last_met_ms + number * BEAT_MS);
+        run.beats.extend(moments.map(|at_ms| Beat {
+            at_ms,
+            took_ms: 5,
+            pulse: Pulse::Healthy,
+            status: None,
+        }));
+        run
+    }
+
+    #[test]
+    fn the_smaller_the_share_the_more_canaries_in_a_row_must_be_untouched_before_it_is_over() {
+        let last_met_ms = RELEASED_MS + 2 * BEAT_MS;
+        let by_id = |percent: u8| {
+            let parameters = format!("parameters = {{ invocationPercentage = \"{percent}\" }}");
+            spec("fis-action", &format!("action_id = \"aws:lambda:invocation-error\"\n{parameters}"))
+        };
+        let enough = [(errors(100), 1), (errors(50), 11), (errors(10), 73), (by_id(100), 1), (by_id(50), 11)];
+        for (spec, enough) in enough {
+            let (early, over) = (run_that_ends(last_met_ms, enough - 1), run_that_ends(last_met_ms, enough));
+            assert!(!is_over(&spec, &early.beats, RELEASED_MS), "one fewer than {enough}");
+            assert_eq!(measured_window(&spec, &early).unwrap().to_ms, last_met_ms);
+            assert!(is_over(&spec, &over.beats, RELEASED_MS), "{enough}");
+            assert_eq!(measured_window(&spec, &over).unwrap().to_ms, last_met_ms + BEAT_MS);
+        }
+    }
+
+    #[test]
+    fn it_is_calm_a_while_after_the_end_and_never_where_the_end_was_not_seen() {
+        let last_met_ms = RELEASED_MS + 2 * BEAT_MS;
+        let over = run_that_ends(last_met_ms, 1);
+        let end_ms = last_met_ms + BEAT_MS;
+        assert_eq!(calm_from_ms(&errors(100), &over, true), Some(end_ms + 5_000));
+        assert_eq!(calm_from_ms(&errors(100), &over, false), Some(end_ms + 100_000));
+        assert_eq!(calm_from_ms(&errors(100), &run_that_ends(last_met_ms, 0), true), None);
+        assert_eq!(calm_from_ms(&errors(50), &over, true), None, "by chance one is spared");
+        let mut setting = run(|_| false);
+        setting.beats.clear();
+        let queue = spec("queue-visibility-timeout", "visibility_timeout = \"0s\"");
+        assert_eq!(calm_from_ms(&queue, &setting, false), Some(RELEASED_MS + 100_000), "it takes up to 60 s");
+        setting.released_at_ms = None;
+        assert_eq!(calm_from_ms(&queue, &setting, false), None);
+    }
+
+    /// Locally, even where every canary meets the fault and a quarter of them is missing: the first is a hit by choice.
+    #[test]
+    fn the_experiments_that_are_shipped_last_long_enough_to_tell_their_share() {
+        const VISIBILITY: Duration = Duration::from_secs(6);
+        const WORKER_TIMEOUT_MS: u64 = 1_000;
+        /// With its end and the start of another one.
+        const KILLED_MS: u64 = 1_600;
+        const CALM_MS: u64 = 20;
+        let took_ms = |delay_ms| if delay_ms < WORKER_TIMEOUT_MS { delay_ms } else { KILLED_MS };
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+        let mut told = 0;
+        for folder in [folder.clone(), folder.join("controls")] {
+            for experiment in load(&files_of(&folder).unwrap()).unwrap() {
+                for fault in experiment.fault_specs() {
+                    let Some(percent) = asked_percent(fault) else { continue };
+                    let met_ms = delay_ms(fault).map_or(0, took_ms);
+                    let all = millis(fault.duration.resolve(VISIBILITY)) / (BEAT_MS + CALM_MS + met_ms) - 1;
+                    let trials = Trials { hit: 0, all: all * 3 / 4 };
+                    assert!(trials.can_refute(percent / 100.0), "{}: {all} canaries", experiment.name);
+                    told += 1;
+                }
+            }
+        }
+        assert!(told >= 8, "the shares of {told} faults were looked at");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod halt;
 mod live;
 mod progress;
 mod quiet;
+mod share;
 mod suite;
 mod timeline;
 mod verdict;

@@ -268,6 +268,7 @@ mod tests {
             throttled: None,
             queue: QueueRules { max_receive_count: 5, ..QueueRules::default() },
             faults_end_ms: None,
+            calm_from_ms: None,
             missed_pushes_percent_max: 100.0,
             absences: Absences::default(),
         }

@@ -7,6 +7,7 @@ use loadtest::Running;
 use loadtest::stack::{Function, Stack};
 use tokio::time::Instant;
 
+use super::dose::{is_over, is_well};
 use super::halt::Halt;
 use super::live::FaultState;
 use super::progress::Progress;
@@ -14,14 +15,15 @@ use crate::clock::{millis, now_ms};
 use crate::cloud::Cloud;
 use crate::experiment::FaultSpec;
 use crate::fault::{Guards, Lever};
-use crate::observe::{self, Beat, Canary, Configuration, Metric, Pulse, empty_event, is_denied, sum_since};
+use crate::observe::{self, Beat, Canary, Configuration, Metric, empty_event, is_denied, sum_since};
 use crate::oracle::Window;
 
 /// How often the setting is read while the fault lasts.
 const HOLD_LOOK: Duration = Duration::from_secs(1);
-/// After the release the canary must be well within this time. The FIS extension may take 20 s to notice on AWS.
-const HEALTHY_WITHIN: Duration = Duration::from_secs(30);
-const HEALTHY_LOOK: Duration = Duration::from_millis(250);
+/// After the release canaries must tell within this time that the fault is over. The FIS extension may take 20 s to notice on
+/// AWS. What is left is too short for small shares, of which many must be untouched: then no end is seen.
+const WELL_WITHIN: Duration = Duration::from_secs(30);
+const WELL_LOOK: Duration = Duration::from_millis(250);
 /// How long the pulse is taken before the fault, to know what is normal.
 const CONTROL: Duration = Duration::from_millis(700);
 
@@ -121,7 +123,7 @@ impl Stage<'_> {
             self.progress.phase(PHASE_AFTER);
         }
         if let Some(canary) = canary {
-            run.beats = self.until_healthy(canary, run.engaged_at_ms).await;
+            run.beats = self.until_well(canary, &planned.spec, run.engaged_at_ms).await;
         }
         run
     }
@@ -171,17 +173,16 @@ impl Stage<'_> {
     }
 
     /// A canary that was not well before the fault is not waited for.
-    async fn until_healthy(&self, canary: Canary, engaged_at_ms: Option<u64>) -> Vec<Beat> {
-        let well = |beat: &Beat| beat.pulse == Pulse::Healthy;
+    async fn until_well(&self, canary: Canary, spec: &FaultSpec, engaged_at_ms: Option<u64>) -> Vec<Beat> {
         let before = |beat: &Beat| engaged_at_ms.is_none_or(|at_ms| beat.at_ms < at_ms);
-        if !canary.beats().iter().any(|beat| before(beat) && well(beat)) {
+        if !canary.beats().iter().any(|beat| before(beat) && is_well(spec, beat)) {
             return canary.finish().await;
         }
-        let deadline = Instant::now() + HEALTHY_WITHIN;
+        let deadline = Instant::now() + WELL_WITHIN;
         let released_at_ms = now_ms();
-        let healthy = |beats: &[Beat]| beats.iter().any(|beat| beat.at_ms >= released_at_ms && well(beat));
-        while !healthy(&canary.beats()) && Instant::now() < deadline && self.halt.reason().is_none() {
-            tokio::time::sleep(HEALTHY_LOOK).await;
+        let is_waited_for = || Instant::now() < deadline && self.halt.reason().is_none();
+        while !is_over(spec, &canary.beats(), released_at_ms) && is_waited_for() {
+            tokio::time::sleep(WELL_LOOK).await;
         }
         canary.finish().await
     }

@@ -16,14 +16,22 @@ pub(crate) enum Break {
     Nothing,
 }
 
+/// How the experiment shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shown {
+    /// Of a task, whose counterexample is of this kind.
+    OfTask(&'static str),
+    /// By this check alone: no task is blamed.
+    ByCheck(&'static str),
+}
+
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) name: &'static str,
     breaks: Break,
     /// The experiment that is meant for it.
     caught_by: &'static str,
-    /// What its counterexample must show.
-    shown_as: &'static str,
+    shown_as: Shown,
     /// Whatever else this defect does to a task; nothing else may be claimed.
     also: &'static [&'static str],
     /// An experiment in which this defect has no occasion to show, and which must pass.
@@ -32,12 +40,12 @@ pub(crate) struct Control {
 
 const WITHOUT_FAILURES: Option<&str> = Some("mapping-disabled");
 
-pub(crate) const ALL: [Control; 9] = [
+pub(crate) const ALL: [Control; 10] = [
     Control {
         name: "drops one task in twenty",
         breaks: Break::Worker("drop:20"),
         caught_by: "baseline",
-        shown_as: "lost",
+        shown_as: Shown::OfTask("lost"),
         also: &["missing-dead-letter"],
         spared_by: None,
     },
@@ -45,7 +53,7 @@ pub(crate) const ALL: [Control; 9] = [
         name: "acknowledges before the effect",
         breaks: Break::Worker("ack-before-effect"),
         caught_by: "baseline",
-        shown_as: "lost",
+        shown_as: Shown::OfTask("lost"),
         also: &["missing-dead-letter"],
         spared_by: WITHOUT_FAILURES,
     },
@@ -53,7 +61,7 @@ pub(crate) const ALL: [Control; 9] = [
         name: "completes twice",
         breaks: Break::Worker("double-effect"),
         caught_by: "baseline",
-        shown_as: "duplicate-effect",
+        shown_as: Shown::OfTask("duplicate-effect"),
         also: &["illegal-history", "missed-push"],
         spared_by: None,
     },
@@ -61,7 +69,7 @@ pub(crate) const ALL: [Control; 9] = [
         name: "swallows poison as success",
         breaks: Break::Worker("swallow-poison"),
         caught_by: "baseline",
-        shown_as: "lost",
+        shown_as: Shown::OfTask("lost"),
         also: &["missing-dead-letter"],
         spared_by: WITHOUT_FAILURES,
     },
@@ -69,7 +77,7 @@ pub(crate) const ALL: [Control; 9] = [
         name: "loses on redrive",
         breaks: Break::Worker("lose-on-redrive"),
         caught_by: "dead-letters-return",
-        shown_as: "lost",
+        shown_as: Shown::OfTask("lost"),
         also: &["missing-dead-letter"],
         spared_by: Some("baseline"),
     },
@@ -77,7 +85,15 @@ pub(crate) const ALL: [Control; 9] = [
         name: "forgets to push",
         breaks: Break::Worker("forget-push"),
         caught_by: "baseline",
-        shown_as: "missed-push",
+        shown_as: Shown::OfTask("missed-push"),
+        also: &[],
+        spared_by: None,
+    },
+    Control {
+        name: "pushes to another owner as well",
+        breaks: Break::Worker("stray-push"),
+        caught_by: "baseline",
+        shown_as: Shown::ByCheck("pushes reach their owner only"),
         also: &[],
         spared_by: None,
     },
@@ -85,7 +101,7 @@ pub(crate) const ALL: [Control; 9] = [
         name: "gives up after two receives",
         breaks: Break::MaxReceiveCount(2),
         caught_by: "baseline",
-        shown_as: "receive-count",
+        shown_as: Shown::OfTask("receive-count"),
         also: &[],
         spared_by: WITHOUT_FAILURES,
     },
@@ -93,7 +109,7 @@ pub(crate) const ALL: [Control; 9] = [
         name: "tries again without back-off",
         breaks: Break::Worker("no-backoff"),
         caught_by: "client-mischief",
-        shown_as: "eager-retry",
+        shown_as: Shown::OfTask("eager-retry"),
         also: &[],
         spared_by: Some("baseline"),
     },
@@ -101,7 +117,7 @@ pub(crate) const ALL: [Control; 9] = [
         name: "answers its consumer's batches with an HTTP response, which says nothing of failures",
         breaks: Break::Nothing,
         caught_by: "controls/worker-answers-replaced",
-        shown_as: "lost",
+        shown_as: Shown::OfTask("lost"),
         also: &["missing-dead-letter"],
         spared_by: None,
     },
@@ -143,10 +159,17 @@ pub(crate) async fn a_fault_that_nobody_meets_is_no_pass(stack: &Stack) {
 }
 
 fn must_be_caught(control: &Control, (code, entry): &(i32, Value)) {
+    assert_eq!((*code, &entry["verdict"]), (1, &json!("FAIL")), "{}: {entry:#}", control.name);
+    match control.shown_as {
+        Shown::OfTask(kind) => must_be_told(control, kind, entry),
+        Shown::ByCheck(check) => must_be_all_that_is_wrong(control, check, entry),
+    }
+}
+
+fn must_be_told(control: &Control, kind_shown: &str, entry: &Value) {
     let name = control.name;
-    assert_eq!((*code, &entry["verdict"]), (1, &json!("FAIL")), "{name}: {entry:#}");
     let shown = &entry["counterexample"];
-    assert_eq!(shown["kind"], json!(control.shown_as), "{name}: {shown:#}");
+    assert_eq!(shown["kind"], json!(kind_shown), "{name}: {shown:#}");
     let told_by_client =
         shown["timeline"].as_array().unwrap().iter().any(|event| event["source"] == "client");
     assert!(told_by_client, "{name}: the story must begin with the client: {shown:#}");
@@ -155,8 +178,19 @@ fn must_be_caught(control: &Control, (code, entry): &(i32, Value)) {
     assert!(anomalies.iter().any(|anomaly| &anomaly["task_id"] == task), "{name}: {shown:#}");
     for anomaly in anomalies {
         let kind = anomaly["kind"].as_str().unwrap();
-        assert!(kind == control.shown_as || control.also.contains(&kind), "{name}: {anomaly:#}");
+        assert!(kind == kind_shown || control.also.contains(&kind), "{name}: {anomaly:#}");
     }
+}
+
+fn must_be_all_that_is_wrong(control: &Control, check_broken: &str, entry: &Value) {
+    let name = control.name;
+    let checks = entry["checks"].as_array().unwrap().iter();
+    let open: Vec<(&str, &str)> = checks
+        .map(|check| (check["name"].as_str().unwrap(), check["outcome"].as_str().unwrap()))
+        .filter(|(_, outcome)| *outcome != "held")
+        .collect();
+    assert_eq!(open, [(check_broken, "broken")], "{name}: {entry:#}");
+    assert_eq!((&entry["anomalies"], &entry["counterexample"]), (&json!([]), &Value::Null), "{name}");
 }
 
 /// The way back.

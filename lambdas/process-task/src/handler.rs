@@ -34,6 +34,8 @@ pub(crate) struct Function {
     sabotage: Option<crate::sabotage::Sabotage>,
     #[cfg(feature = "sabotage")]
     delete: crate::sabotage::SqsDelete,
+    #[cfg(feature = "sabotage")]
+    bystanders: crate::sabotage::Bystanders,
 }
 
 impl Function {
@@ -65,6 +67,8 @@ impl Function {
                 client: aws_sdk_sqs::Client::new(&sdk),
                 queue_url: env::url(env, env::ENV_TASKS_QUEUE_URL)?,
             },
+            #[cfg(feature = "sabotage")]
+            bystanders: crate::sabotage::Bystanders::default(),
         })
     }
 
@@ -83,11 +87,8 @@ impl Function {
         let deadline = EpochMs(context.deadline);
         let (changes, changed) = pushes::channel();
         let worker = self.worker(changes);
-        let notifier = Notifier {
-            connections: self.connections.clone(),
-            pusher: self.sockets.clone(),
-            clock: SystemClock,
-        };
+        let notifier =
+            Notifier { connections: self.connections(), pusher: self.sockets.clone(), clock: SystemClock };
         let (ends, pushed) = tokio::join!(
             batch::run_batch(Arc::new(worker), event.records, deadline),
             notifier.notify(changed, deadline.minus(limits::ANSWER_MARGIN)),
@@ -95,6 +96,20 @@ impl Function {
         batch::count(&ends, wide);
         wide.pushes(pushed);
         batch::response(&ends)
+    }
+
+    #[cfg(not(feature = "sabotage"))]
+    fn connections(&self) -> DynamoConnections {
+        self.connections.clone()
+    }
+
+    #[cfg(feature = "sabotage")]
+    fn connections(&self) -> crate::sabotage::SabotagedConnections<DynamoConnections> {
+        crate::sabotage::SabotagedConnections {
+            inner: self.connections.clone(),
+            mode: self.sabotage,
+            bystanders: self.bystanders.clone(),
+        }
     }
 
     #[cfg(not(feature = "sabotage"))]

@@ -15,12 +15,14 @@ use task_core::ports::TaskStore;
 use task_core::process::{Delivery, Done, Ended, HandleDelivery, Handled};
 use task_core::wire::Status;
 
-pub(crate) use ports::{SabotagedChanges, SabotagedStore, SabotagedVisibility};
+pub(crate) use ports::{
+    Bystanders, SabotagedChanges, SabotagedConnections, SabotagedStore, SabotagedVisibility,
+};
 
 pub(crate) const ENV_SABOTAGE: &str = "TASKS_SABOTAGE";
 
-const EXPECTED: &str = "expected drop:<n>, swallow-poison, ack-before-effect, double-effect, forget-push, no-backoff, \
-                        lose-on-redrive or crash:<n>";
+const EXPECTED: &str = "expected drop:<n>, swallow-poison, ack-before-effect, double-effect, forget-push, stray-push, \
+                        no-backoff, lose-on-redrive or crash:<n>";
 
 /// What is wrong with this worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(crate) enum Sabotage {
     DoubleEffect,
     /// Tells no connection of any change.
     ForgetPush,
+    /// Tells a connection of another owner as well.
+    StrayPush,
     /// Shows every message again at once.
     NoBackoff,
     /// Acknowledges a task that came back from the dead-letter queue without doing it.
@@ -64,6 +68,7 @@ impl Sabotage {
             ("ack-before-effect", None) => Self::AckBeforeEffect,
             ("double-effect", None) => Self::DoubleEffect,
             ("forget-push", None) => Self::ForgetPush,
+            ("stray-push", None) => Self::StrayPush,
             ("no-backoff", None) => Self::NoBackoff,
             ("lose-on-redrive", None) => Self::LoseOnRedrive,
             _ => return None,

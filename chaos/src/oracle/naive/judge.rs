@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use super::{Evidence, Findings, manners};
 use crate::oracle::history::{illegal_step, successes};
+use crate::oracle::judge::unseen_detail;
+use crate::oracle::manners::are_too_many_unseen;
 use crate::oracle::rules::{LOOKS_SPARED_MAX, RECEIVES_UNSEEN_MAX, looks_max};
 use crate::oracle::{Anomaly, AnomalyKind, DeadLetter, Record};
 
@@ -218,6 +220,7 @@ impl<'a> Judge<'a> {
 
     fn look_at_dead_letters(&mut self) {
         let (mut anomalies, mut likely, mut untold) = (Vec::new(), 0, 0);
+        let (mut calm, mut unseen_in_calm) = (0, Vec::new());
         for (id, (letter, body)) in &self.dead {
             let anomaly = |kind, detail| Anomaly { kind, task_id: id.clone(), detail };
             let (unseen, uncounted) = self.receives_lacking(letter, body);
@@ -229,6 +232,14 @@ impl<'a> Judge<'a> {
             } else if unseen > 0 && uncounted > 0 {
                 likely += 1;
             }
+            if letter.receives() >= self.evidence.max_receive_count && self.is_calm(id) {
+                calm += 1;
+                if unseen > 0 && uncounted > 0 {
+                    let seen = self.evidence.records.get(id).map_or(0, |record| record.deliveries);
+                    let detail = unseen_detail(seen, self.evidence.max_receive_count);
+                    unseen_in_calm.push(anomaly(AnomalyKind::ReceiveCount, detail));
+                }
+            }
             if let Some(difference) =
                 self.evidence.records.get(id).and_then(|record| difference(body, record))
             {
@@ -237,7 +248,15 @@ impl<'a> Judge<'a> {
             }
         }
         self.findings.anomalies.extend(anomalies);
+        if are_too_many_unseen(unseen_in_calm.len() as u64, calm) {
+            self.findings.anomalies.extend(unseen_in_calm);
+        }
         (self.findings.receives_likely, self.findings.receives_untold) = (likely, untold);
+    }
+
+    fn is_calm(&self, id: &str) -> bool {
+        let sent_at_ms = self.acknowledged.get(id).and_then(|entry| entry.sent_at_ms);
+        matches!((sent_at_ms, self.evidence.calm_from_ms), (Some(sent), Some(from)) if sent >= from)
     }
 
     /// How many of the receives that are allowed no worker saw, and how many SQS did not surely count.

@@ -19,6 +19,8 @@ pub(in crate::oracle) struct Evidence<'a> {
     pub remaining: u64,
     pub prediction: &'a Prediction,
     pub max_receive_count: u64,
+    /// From then on no fault keeps a receive from the workers.
+    pub calm_from_ms: Option<u64>,
     pub at_ms: u64,
     /// Share of final tasks whose end no push need have told: a push is best effort.
     pub missed_pushes_percent_max: f64,

@@ -45,6 +45,8 @@ pub(in crate::oracle) struct World {
     pub(in crate::oracle) prediction: Prediction,
     /// When it is judged.
     pub(in crate::oracle) at_ms: u64,
+    /// From then on no fault keeps a receive from the workers.
+    pub(in crate::oracle) calm_from_ms: Option<u64>,
 }
 
 impl World {
@@ -57,6 +59,7 @@ impl World {
             remaining: 0,
             prediction: Prediction::default(),
             at_ms: JUDGED_AT_MS,
+            calm_from_ms: None,
         };
         for (sequence, fate) in (0..).zip(fates) {
             world.add(sequence, *fate);
@@ -97,6 +100,7 @@ impl World {
             remaining: self.remaining,
             prediction: &self.prediction,
             max_receive_count: MAX_RECEIVE_COUNT,
+            calm_from_ms: self.calm_from_ms,
             at_ms: self.at_ms,
             missed_pushes_percent_max: MISSED_PUSHES_PERCENT_MAX,
         }

@@ -1,14 +1,15 @@
 //! The worker's ports, wrong on purpose.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use task_core::DurationMs;
 use task_core::error::PortError;
 use task_core::id::TaskId;
-use task_core::ports::{Change, Changes, Created, Extended, Swapped, TaskStore, Visibility};
+use task_core::ports::{Change, Changes, Connections, Created, Extended, Swapped, TaskStore, Visibility};
 use task_core::record::{HistoryEntry, TaskRecord};
 use task_core::state::Lease;
 use task_core::wire::Status;
+use task_core::{ConnectionId, DurationMs, EpochMs, Owner};
 
 use super::{Sabotage, hash};
 
@@ -128,5 +129,48 @@ impl<N: Changes> Changes for SabotagedChanges<N> {
         if self.mode != Some(Sabotage::ForgetPush) {
             self.inner.changed(change);
         }
+    }
+}
+
+/// The last owner that this process pushed for, and the one before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bystanders(Arc<Mutex<Vec<Owner>>>);
+
+impl Bystanders {
+    /// The last owner that is another than this one, which is the last from now on.
+    fn beside(&self, owner: &Owner) -> Option<Owner> {
+        let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = owners.iter().find(|known| *known != owner).cloned();
+        *owners = std::iter::once(owner.clone()).chain(other.clone()).collect();
+        other
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct SabotagedConnections<N> {
+    pub(crate) inner: N,
+    pub(crate) mode: Option<Sabotage>,
+    pub(crate) bystanders: Bystanders,
+}
+
+impl<N: Connections> Connections for SabotagedConnections<N> {
+    async fn add(&self, owner: &Owner, connection: &ConnectionId, now: EpochMs) -> Result<(), PortError> {
+        self.inner.add(owner, connection, now).await
+    }
+
+    async fn remove(&self, owner: &Owner, connection: &ConnectionId) -> Result<(), PortError> {
+        self.inner.remove(owner, connection).await
+    }
+
+    async fn of_owner(&self, owner: &Owner) -> Result<Vec<ConnectionId>, PortError> {
+        let mut connections = self.inner.of_owner(owner).await?;
+        if self.mode == Some(Sabotage::StrayPush)
+            && let Some(bystander) = self.bystanders.beside(owner)
+        {
+            // The owner itself is told, whatever is known of the other.
+            let others = self.inner.of_owner(&bystander).await.unwrap_or_default();
+            connections.extend(others.into_iter().next());
+        }
+        Ok(connections)
     }
 }

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use task_core::idempotency::request_hash;
 use task_core::kind::KindsAllowed;
 use task_core::message::SCHEMA;
+use task_core::ports::Connections as _;
 use task_core::process::{Failed, Policy, Worker};
 use task_core::record::TaskRecord;
 use task_core::state::TaskState;
 use task_core::testing::{ManualClock, Memory, SeededRandom};
-use task_core::{DurationMs, Owner};
+use task_core::{ConnectionId, DurationMs, Owner};
 
 use super::*;
 
@@ -160,6 +161,30 @@ fn a_forgotten_push_leaves_the_effect_and_tells_nobody() {
     let bench = bench("forget-push");
     assert_eq!(bench.handle(&digest()), Handled::Done(Done::Succeeded));
     assert!(bench.memory.changes.lock().unwrap().is_empty());
+}
+
+/// Which connections hear of a task of each of these owners, one after the other; all are named as their owners are.
+fn told(mode: &str, owners: &[&str]) -> Vec<Vec<String>> {
+    let bench = bench(mode);
+    let connections =
+        SabotagedConnections { inner: &bench.memory, mode: bench.mode, bystanders: Bystanders::default() };
+    let mut told = Vec::new();
+    for name in owners {
+        let (owner, connection) = (Owner::parse(*name).unwrap(), ConnectionId::parse(*name).unwrap());
+        bench.clock.block_on(connections.add(&owner, &connection, EpochMs(1))).unwrap();
+        let of_owner = bench.clock.block_on(connections.of_owner(&owner)).unwrap();
+        told.push(of_owner.iter().map(|connection| connection.as_str().to_owned()).collect());
+    }
+    told
+}
+
+#[test]
+fn a_stray_push_goes_to_a_connection_of_another_owner_and_still_to_its_own() {
+    let owners = ["alice", "alice", "bob", "bob", "alice"];
+    let strays =
+        [vec!["alice"], vec!["alice"], vec!["bob", "alice"], vec!["bob", "alice"], vec!["alice", "bob"]];
+    assert_eq!(told("stray-push", &owners), strays);
+    assert_eq!(told("", &owners), owners.map(|owner| vec![owner]));
 }
 
 #[test]
