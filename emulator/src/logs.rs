@@ -2,8 +2,10 @@
 
 mod api;
 mod emf;
+mod metric_filter;
 mod page;
 mod pattern;
+mod search;
 mod store;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,10 +40,13 @@ impl Logs {
     }
 
     /// Appends one event. A missing group or stream is created, as Lambda does for its own. A line in the Embedded
-    /// Metric Format also becomes metrics.
+    /// Metric Format also becomes metrics, and what the metric filters of the group make of a line does.
     pub fn put(&self, group: &str, stream: &str, at_ms: i64, message: &str) {
         emf::record(&self.metrics, at_ms, message);
-        self.store().append(group, stream, Event::new(at_ms, at_ms, message), at_ms);
+        let filters = self.store().append(group, stream, Event::new(at_ms, at_ms, message), at_ms);
+        if let Some(filters) = filters {
+            metric_filter::record(&filters, &self.metrics, at_ms, message);
+        }
     }
 
     /// Whether there is such a group.

@@ -2,11 +2,15 @@
 
 mod events;
 mod groups;
+mod metric_filters;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::{Logs, group_in_arn};
 use crate::settings::Settings;
@@ -14,6 +18,11 @@ use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service, not_emulated};
 
 const TARGET: &str = "Logs_20140328.";
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
+/// Those that match a pattern with as much as a caller likes.
+const SEARCHES: [&str; 2] = ["FilterLogEvents", "TestMetricFilter"];
+/// How many of them may hold a thread and a page at once.
+const SEARCHES_MAX: usize = 4;
+const UNAVAILABLE: &str = "ServiceUnavailableException";
 
 /// A refused call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +47,10 @@ impl Failure {
     fn no_stream() -> Self {
         Self::new("ResourceNotFoundException", "The specified log stream does not exist.")
     }
+
+    fn status(&self) -> StatusCode {
+        if self.shape == UNAVAILABLE { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::BAD_REQUEST }
+    }
 }
 
 type Outcome = Result<Value, Failure>;
@@ -47,12 +60,30 @@ type Outcome = Result<Value, Failure>;
 pub struct LogsApi {
     logs: Logs,
     settings: Settings,
+    searches: Arc<Semaphore>,
 }
 
 impl LogsApi {
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self { logs: settings.logs.clone(), settings: settings.clone() }
+        let searches = Arc::new(Semaphore::new(SEARCHES_MAX));
+        Self { logs: settings.logs.clone(), settings: settings.clone(), searches }
+    }
+
+    /// A search is on a thread of its own, so that it keeps no other call of the account waiting.
+    async fn answer(&self, operation: &str, input: Value) -> Outcome {
+        if !SEARCHES.contains(&operation) {
+            return self.call(operation, &input);
+        }
+        // Never closed, so that it is always one. It is held until the search ends, also by a caller who has given up.
+        let turn = Arc::clone(&self.searches).acquire_owned().await;
+        let (api, operation) = (self.clone(), operation.to_owned());
+        let search = move || {
+            let _turn = turn;
+            api.call(&operation, &input)
+        };
+        let ended = tokio::task::spawn_blocking(search).await;
+        ended.unwrap_or_else(|error| Err(Failure::new(UNAVAILABLE, error.to_string())))
     }
 
     fn call(&self, operation: &str, input: &Value) -> Outcome {
@@ -74,6 +105,10 @@ impl LogsApi {
             "PutLogEvents" => self.put_events(input),
             "GetLogEvents" => self.get_events(input),
             "FilterLogEvents" => self.filter_events(input),
+            "PutMetricFilter" => self.put_metric_filter(input),
+            "DeleteMetricFilter" => self.delete_metric_filter(input),
+            "DescribeMetricFilters" => self.describe_metric_filters(input),
+            "TestMetricFilter" => Self::test_metric_filter(input),
             _ => {
                 tracing::warn!(
                     aws.service = "logs",
@@ -113,14 +148,14 @@ impl Service for LogsApi {
         Box::pin(async move {
             let operation = request.header("x-amz-target").and_then(|target| target.strip_prefix(TARGET));
             let outcome = match serde_json::from_slice::<Value>(&request.body) {
-                Ok(input) if input.is_object() => self.call(operation.unwrap_or_default(), &input),
+                Ok(input) if input.is_object() => self.answer(operation.unwrap_or_default(), input).await,
                 _ => Err(Failure::new("SerializationException", "")),
             };
             match outcome {
                 Ok(output) => AwsResponse::new(StatusCode::OK, CONTENT_TYPE, output.to_string()),
                 Err(failure) => {
                     let body = json!({"__type": failure.shape, "message": failure.message});
-                    AwsResponse::new(StatusCode::BAD_REQUEST, CONTENT_TYPE, body.to_string())
+                    AwsResponse::new(failure.status(), CONTENT_TYPE, body.to_string())
                 }
             }
         })

@@ -10,9 +10,9 @@ use crate::metrics::{MetricId, Metrics, Resolution};
 const METRICS_MAX: usize = 100;
 const DIMENSIONS_MAX: usize = 30;
 const VALUES_MAX: usize = 100;
-const DIMENSION_VALUE_CHARS_MAX: usize = 1024;
+pub(super) const DIMENSION_VALUE_CHARS_MAX: usize = 1024;
 /// "An event that is more than 256 KB is not turned into metrics."
-const LINE_BYTES_MAX: usize = 256 * 1024;
+pub(super) const LINE_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
+
+use super::metric_filter::MetricFilters;
 
 /// The most bytes of messages kept over all groups, unless told otherwise: the oldest events of the fullest stream go first.
 /// A run at full load writes some megabytes a minute; reading the log of a run needs no more than its end.
@@ -29,6 +32,11 @@ impl Event {
 
     pub(super) fn place(&self) -> Place {
         Place { at_ms: self.at_ms, sequence: self.sequence }
+    }
+
+    /// Whether it is one of the first events that the store has taken.
+    pub(super) fn is_of_first(&self, taken: u64) -> bool {
+        self.sequence < taken
     }
 }
 
@@ -102,6 +110,8 @@ pub(super) struct Group {
     pub(super) class: Option<String>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) streams: BTreeMap<String, Stream>,
+    /// None where there are none, so that a line of such a group costs nothing more.
+    pub(super) metric_filters: Option<Arc<MetricFilters>>,
 }
 
 impl Group {
@@ -120,7 +130,7 @@ impl Group {
 pub(super) struct Store {
     pub(super) groups: BTreeMap<String, Group>,
     /// Events, those included that are gone.
-    taken: u64,
+    pub(super) taken: u64,
     bytes: usize,
     bytes_max: usize,
 }
@@ -136,7 +146,14 @@ impl Store {
         Self { groups: BTreeMap::new(), taken: 0, bytes: 0, bytes_max }
     }
 
-    pub(super) fn append(&mut self, group: &str, stream: &str, mut event: Event, now_ms: i64) {
+    /// Returns what the event is still to be put through.
+    pub(super) fn append(
+        &mut self,
+        group: &str,
+        stream: &str,
+        mut event: Event,
+        now_ms: i64,
+    ) -> Option<Arc<MetricFilters>> {
         event.sequence = self.taken;
         self.taken += 1;
         // Two lookups for a known stream, and no allocation: this is called for every line of every function.
@@ -144,7 +161,8 @@ impl Store {
             let made = Group { created_ms: now_ms, ..Group::default() };
             self.groups.insert(group.to_owned(), made);
         }
-        let Some(group) = self.groups.get_mut(group) else { return };
+        let group = self.groups.get_mut(group)?;
+        let filters = group.metric_filters.clone();
         if !group.streams.contains_key(stream) {
             group.streams.insert(stream.to_owned(), Stream::new(now_ms));
         }
@@ -155,6 +173,7 @@ impl Store {
         if self.bytes > self.bytes_max {
             self.make_room();
         }
+        filters
     }
 
     pub(super) fn remove_group(&mut self, name: &str) -> Option<Group> {

@@ -166,7 +166,7 @@ async fn the_access_keys_that_were_handed_out_are_still_those_of_their_users() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_group_that_a_function_made_keeps_its_retention() {
+async fn a_log_group_that_a_function_made_keeps_its_retention_and_its_filters() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("data");
     let process = Process::start(&dir);
@@ -179,11 +179,15 @@ async fn a_log_group_that_a_function_made_keeps_its_retention() {
     caller.call("lambda", "POST", "/2015-03-31/functions/f/invocations", "{}").await;
     let retention = r#"{"logGroupName":"/aws/lambda/f","retentionInDays":7}"#;
     caller.call("logs", "POST", "#Logs_20140328.PutRetentionPolicy", retention).await;
+    let filter = json!({"logGroupName": "/aws/lambda/f", "filterName": "n", "filterPattern": "{ $.n > 1 }",
+        "metricTransformations": [{"metricNamespace": "N", "metricName": "m", "metricValue": "$.n"}]});
+    caller.call("logs", "POST", "#Logs_20140328.PutMetricFilter", &filter.to_string()).await;
     let process = restarted(process, &dir);
     let caller = Caller::administrator(&process);
     let groups = caller.call("logs", "POST", "#Logs_20140328.DescribeLogGroups", "{}").await;
     let groups: Value = serde_json::from_str(&groups).unwrap();
     assert_eq!(groups["logGroups"][0]["retentionInDays"], 7, "{groups}");
+    assert_eq!(groups["logGroups"][0]["metricFilterCount"], 1, "{groups}");
     assert_eq!(caller.configuration().await["CodeSha256"], before, "a dry run changed nothing");
 }
 

@@ -100,6 +100,32 @@ class Logs(EmulatorTest):
         self.assertEqual(listed["logGroups"][0]["logGroupName"], group)
         logs.delete_log_group(logGroupName=group)
 
+    def test_a_metric_filter_makes_metrics_of_lines(self):
+        logs, group, namespace = client("logs"), name("/group"), name("N")
+        logs.create_log_group(logGroupName=group)
+        logs.create_log_stream(logGroupName=group, logStreamName="s")
+        transformation = {"metricNamespace": namespace, "metricName": "m", "metricValue": "$.n", "unit": "Count"}
+        wanted = {"filterName": "f", "filterPattern": '{ $.level = "ERR*" && $.n > 1 }'}
+        logs.put_metric_filter(logGroupName=group, metricTransformations=[transformation], **wanted)
+        [shown] = logs.describe_metric_filters(logGroupName=group, filterNamePrefix="f")["metricFilters"]
+        self.assertEqual(shown["metricTransformations"], [transformation])
+        now = datetime.datetime.now(datetime.timezone.utc)
+        lines = [json.dumps({"level": level, "n": n}) for level, n in [("ERROR", 5), ("ERROR", 1), ("INFO", 9)]]
+        events = [{"timestamp": int(now.timestamp() * 1000), "message": line} for line in lines]
+        logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=events)
+        window = {"StartTime": now - datetime.timedelta(minutes=5), "EndTime": now + datetime.timedelta(minutes=5)}
+        metric = {"Namespace": namespace, "MetricName": "m", "Period": 60, "Statistics": ["Sum"]}
+        points = self.metrics.get_metric_statistics(**metric, **window)["Datapoints"]
+        self.assertEqual([(point["Sum"], point["Unit"]) for point in points], [(5.0, "Count")])
+        tried = logs.test_metric_filter(filterPattern="[kind, n > 1]", logEventMessages=["a 2", "b 1"])["matches"]
+        self.assertEqual([match["extractedValues"] for match in tried], [{"$kind": "a", "$n": "2"}])
+        wrong = {**wanted, "filterPattern": "{ $.n = }"}
+        with self.assertRaisesRegex(logs.exceptions.InvalidParameterException, "Invalid metric filter pattern"):
+            logs.put_metric_filter(logGroupName=group, metricTransformations=[transformation], **wrong)
+        logs.delete_metric_filter(logGroupName=group, filterName="f")
+        self.assertEqual(logs.describe_metric_filters(logGroupName=group)["metricFilters"], [])
+        logs.delete_log_group(logGroupName=group)
+
 
 class Fis(EmulatorTest):
     def setUp(self):

@@ -9,6 +9,10 @@ use crate::wire::AwsRequest;
 /// The resource of an action on a stream names the stream, and of one on a group no stream, as AWS's refusals show them.
 pub(super) fn logs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let Some(operation) = target(request) else { return Vec::new() };
+    // It is about messages that are nowhere.
+    if operation == "TestMetricFilter" {
+        return vec![Need::anywhere("logs:TestMetricFilter")];
+    }
     let body = body(request);
     let group = body["logGroupName"].as_str().map(str::to_owned).or_else(|| {
         let arn = body["logGroupIdentifier"].as_str().or_else(|| body["resourceArn"].as_str())?;

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use super::groups::without_null;
 use super::{Failure, LogsApi, Outcome, limit, text};
+use crate::logs::metric_filter;
 use crate::logs::page::{Cursor, EVENTS_MAX, Window, events};
-use crate::logs::pattern::Pattern;
+use crate::logs::pattern::{Flaw, Pattern};
+use crate::logs::search::{Found, Search};
 use crate::logs::store::{Event, Group, Place, Stream};
 use crate::logs::{FUTURE_MAX_MS, PAST_MAX_MS, emf};
 
@@ -81,9 +83,18 @@ impl LogsApi {
         }
         let (accepted, rejected) = sift(&events, known, now_ms);
         check_span(&events[accepted.clone()])?;
+        let filters = known.metric_filters.clone();
+        let filtered = if filters.is_some() { events[accepted.clone()].to_vec() } else { Vec::new() };
         for event in events.drain(accepted) {
             emf::record(&self.logs.metrics, now_ms, &event.message);
             store.append(group, stream, event, now_ms);
+        }
+        // Patterns take their time: functions log meanwhile.
+        drop(store);
+        if let Some(filters) = filters {
+            for event in filtered {
+                metric_filter::record(&filters, &self.logs.metrics, event.at_ms, &event.message);
+            }
         }
         Ok(without_null(json!({"nextSequenceToken": "0", "rejectedLogEventsInfo": rejected})))
     }
@@ -108,25 +119,15 @@ impl LogsApi {
         let token = text(input, "nextToken");
         let from = token.map_or(Some(Place::default()), Place::parse).ok_or_else(bad_token)?;
         let pattern = text(input, "filterPattern").unwrap_or_default();
-        let pattern = Pattern::parse(pattern).ok_or_else(|| {
-            Failure::invalid("Only patterns of terms are emulated, not JSON or space-delimited ones.")
+        let pattern = Pattern::parse(pattern).map_err(|flaw| match flaw {
+            Flaw::Syntax => Failure::invalid("Invalid filter pattern"),
+            Flaw::Named(message) => Failure::invalid(message),
         })?;
         let prefix = text(input, "logStreamNamePrefix").unwrap_or_default();
-        let wanted = input.get("logStreamNames").and_then(Value::as_array);
-        let is_wanted = |name: &str| {
-            name.starts_with(prefix)
-                && wanted.is_none_or(|names| names.iter().any(|given| given.as_str() == Some(name)))
-        };
-        let store = self.logs.store();
-        let group = store.groups.get(name).ok_or_else(Failure::no_group)?;
-        let is_matching =
-            |event: &&Event| event.place() >= from && window.holds(event) && pattern.matches(&event.message);
-        let mut found: Vec<(&str, &Event)> = Vec::new();
-        for (name, stream) in group.streams.iter().filter(|(name, _)| is_wanted(name)) {
-            found.extend(stream.events.iter().filter(is_matching).map(|event| (name.as_str(), event)));
-        }
-        found.sort_unstable_by_key(|(_, event)| event.place());
-        let token = found.get(window.limit).map(|(_, event)| event.place().to_string());
+        let streams = input.get("logStreamNames").and_then(Value::as_array).map(Vec::as_slice);
+        let search = Search { group: name, prefix, streams, window, pattern: &pattern };
+        let found = search.run(&self.logs, from).ok_or_else(Failure::no_group)?;
+        let token = found.get(window.limit).map(|next| next.event.place().to_string());
         let page: Vec<Value> = found.into_iter().take(window.limit).map(describe_filtered).collect();
         Ok(without_null(json!({"events": page, "searchedLogStreams": [], "nextToken": token})))
     }
@@ -221,7 +222,7 @@ fn describe(group_arn: &str, name: &str, stream: &Stream) -> Value {
     }))
 }
 
-fn describe_filtered((stream, event): (&str, &Event)) -> Value {
+fn describe_filtered(Found { stream, event }: Found) -> Value {
     json!({
         "logStreamName": stream, "timestamp": event.at_ms, "message": event.message,
         "ingestionTime": event.ingested_ms, "eventId": event.place().to_string(),

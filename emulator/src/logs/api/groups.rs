@@ -65,7 +65,7 @@ impl LogsApi {
         let arn = self.group_arn(name);
         without_null(json!({
             "logGroupName": name, "creationTime": group.created_ms, "retentionInDays": group.retention_days,
-            "metricFilterCount": 0, "arn": format!("{arn}:*"), "logGroupArn": arn, "storedBytes": group.bytes(),
+            "metricFilterCount": group.metric_filters.as_ref().map_or(0, |filters| filters.len()), "arn": format!("{arn}:*"), "logGroupArn": arn, "storedBytes": group.bytes(),
             "logGroupClass": group.class.as_deref().unwrap_or("STANDARD"),
         }))
     }

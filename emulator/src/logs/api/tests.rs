@@ -1,5 +1,7 @@
 //! Events as a caller meets them, on a clock that is moved by hand.
 
+mod metric_filters;
+
 use super::*;
 
 const START_MS: i64 = 1_800_000_000_000;

@@ -40,7 +40,7 @@ const fn kind(name: &'static str, service: &'static str, list: List, entry: Entr
 }
 
 /// Nothing is invoked, so that no function makes a log group of its own.
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     kind("functions", "lambda", List::Path("/2015-03-31/functions"), Entry::Json("Functions")),
     kind(
         "event source mappings",
@@ -64,6 +64,12 @@ const KINDS: [Kind; 14] = [
         Entry::Json("DashboardEntries"),
     ),
     kind("log groups", "logs", List::Target("Logs_20140328.DescribeLogGroups"), Entry::Json("logGroups")),
+    kind(
+        "metric filters",
+        "logs",
+        List::Target("Logs_20140328.DescribeMetricFilters"),
+        Entry::Json("metricFilters"),
+    ),
     kind("schedules", "scheduler", List::Path("/schedules"), Entry::Json("Schedules")),
     kind(
         "experiment templates",
