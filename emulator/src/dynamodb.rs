@@ -14,6 +14,7 @@ mod encryption;
 mod expiry;
 mod index_caps;
 mod index_units;
+mod insights;
 mod items;
 mod names;
 mod pages;
@@ -22,6 +23,7 @@ mod past;
 mod scaled;
 pub(crate) mod statement;
 mod throttle;
+mod touched;
 mod turns;
 mod warm;
 
@@ -73,6 +75,8 @@ struct Account {
     names: Names,
     throttle: Throttle,
     control: Arc<Mutex<Control>>,
+    /// Held by the change of a table that runs.
+    update: Arc<Mutex<()>>,
     past: Arc<Past>,
     expiry: Expiry,
     settings: Settings,
@@ -104,6 +108,7 @@ impl DynamoDb {
             names: Names::new(settings),
             throttle: Throttle::new(settings),
             control: Arc::new(Mutex::new(control)),
+            update: Arc::default(),
             past: Arc::default(),
             expiry: Expiry::new(looked_at_ms(settings)),
             settings: settings.clone(),
@@ -149,11 +154,24 @@ impl Service for DynamoDb {
     }
 }
 
-/// A key operation takes tens of microseconds, less than the hand-over to another thread; these read up to 1 MB.
+/// A key operation takes tens of microseconds, less than the hand-over to another thread; these read up to 1 MB, or wait for
+/// another change of a table.
 fn is_long(operation: &str) -> bool {
+    matches!(operation, "Scan" | "BatchGetItem" | "ExecuteStatement" | "BatchExecuteStatement")
+        || is_of_change(operation)
+}
+
+/// Whether it changes a table, or what is kept of one: such calls run one by one.
+fn is_of_change(operation: &str) -> bool {
     matches!(
         operation,
-        "Scan" | "BatchGetItem" | "ExecuteStatement" | "BatchExecuteStatement" | "UpdateTable"
+        "CreateTable"
+            | "UpdateTable"
+            | "DeleteTable"
+            | "UpdateContributorInsights"
+            | "UpdateContinuousBackups"
+            | "PutResourcePolicy"
+            | "DeleteResourcePolicy"
     )
 }
 
@@ -235,6 +253,7 @@ async fn keep_up(account: Account) {
     loop {
         clock.sleep_until(clock.now_ms() + UPKEEP_INTERVAL_MS).await;
         account.throttle.measure_provisioned();
+        account.throttle.drop_what_owes_nothing();
         if !account.expiry.begin(clock.now_ms()) {
             continue;
         }

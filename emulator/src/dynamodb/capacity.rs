@@ -1,14 +1,16 @@
 //! What a call consumed: always asked of the engine, shown only to callers that asked.
 
+use std::collections::HashMap;
+
 use dynoxide::actions::{
     batch_execute_statement, batch_get_item, batch_write_item, delete_item, execute_statement,
     execute_transaction, get_item, put_item, query, scan, transact_get_items, transact_write_items,
     update_item,
 };
-use dynoxide::types::ConsumedCapacity;
+use dynoxide::types::{ConsumedCapacity, TRANSACTIONAL_CAPACITY_FACTOR, item_size, write_capacity_units};
 
 use super::partitions::{At, Attributes, KeyCondition};
-use super::statement;
+use super::statement::{self, Stated};
 use super::throttle::Access;
 
 /// What a call reads or writes: a table, or one of its indexes.
@@ -17,11 +19,13 @@ pub(super) struct Target<'a> {
     pub(super) table: &'a str,
     pub(super) index: Option<&'a str>,
     pub(super) at: At<'a>,
+    /// What it costs by itself, where the request is charged for many and says so.
+    pub(super) units: Option<f64>,
 }
 
 impl<'a> Target<'a> {
     pub(super) const fn table(table: &'a str) -> Self {
-        Self { table, index: None, at: At::Anywhere }
+        Self { table, index: None, at: At::Anywhere, units: None }
     }
 
     pub(super) const fn index(table: &'a str, index: &'a str) -> Self {
@@ -64,10 +68,26 @@ pub(super) trait Billed {
     fn item(&mut self) -> Option<&mut Option<Attributes>> {
         None
     }
+    /// The items that a read shows, of kinds that do not say before where they are or that are charged for many together.
+    fn found(&self) -> Found<'_> {
+        Found::Nothing
+    }
     /// How many items a read found, of the kinds of reads that this is measured of.
     fn returned_items(&self) -> Option<usize> {
         None
     }
+}
+
+/// Items that an answer shows.
+#[derive(Debug)]
+pub(super) enum Found<'a> {
+    Nothing,
+    /// Of so many that were read.
+    Page(&'a [Attributes], usize),
+    /// By table, in any order.
+    ByTable(&'a HashMap<String, Vec<Attributes>>),
+    /// One for each that was asked for.
+    InOrder(Vec<Option<&'a Attributes>>),
 }
 
 macro_rules! metered {
@@ -106,7 +126,7 @@ macro_rules! stated {
             fn targets(&self) -> Vec<Target<'_>> {
                 let $this = self;
                 let statements = $statements;
-                statements.map(statement::target).collect()
+                statements.map(Stated::target).collect()
             }
         }
     };
@@ -129,9 +149,15 @@ macro_rules! billed {
             }
         }
     };
-    ($module:ident, $response:ident $(, |$this:ident| $returned:expr)?) => {
+    ($module:ident, $response:ident $(, |$this:ident| $returned:expr)? $(, found $that:ident => $found:expr)?) => {
         impl Billed for $module::$response {
             billed!(@capacity);
+            $(
+                fn found(&self) -> Found<'_> {
+                    let $that = self;
+                    $found
+                }
+            )?
             $(
                 fn returned_items(&self) -> Option<usize> {
                     let $this = self;
@@ -181,10 +207,11 @@ metered!(Read, query, QueryRequest, |r| {
         names: r.expression_attribute_names.as_ref(),
         values: r.expression_attribute_values.as_ref(),
     };
-    vec![Target { table: &r.table_name, index: r.index_name.as_deref(), at: At::Condition(condition) }]
+    let at = r.key_conditions.as_ref().map_or(At::Condition(condition), At::Conditions);
+    vec![Target { index: r.index_name.as_deref(), at, ..Target::table(&r.table_name) }]
 });
 metered!(Read, scan, ScanRequest, |r| {
-    vec![Target { index: r.index_name.as_deref(), ..Target::table(&r.table_name) }]
+    vec![Target { index: r.index_name.as_deref(), at: At::Page, ..Target::table(&r.table_name) }]
 });
 metered!(Read, batch_get_item, BatchGetItemRequest, |r| {
     let tables = r.request_items.iter();
@@ -200,12 +227,16 @@ metered!(Read, transact_get_items, TransactGetItemsRequest, |r| {
 metered!(Write, transact_write_items, TransactWriteItemsRequest, |r| {
     r.transact_items.iter().map(written_together).collect()
 });
-stated!(execute_statement, ExecuteStatementRequest, |r| std::iter::once(r.statement.as_str()));
+stated!(execute_statement, ExecuteStatementRequest, |r| {
+    std::iter::once(Stated { text: &r.statement, parameters: r.parameters.as_deref() })
+});
 stated!(execute_transaction, ExecuteTransactionRequest, |r| {
-    r.transact_statements.iter().map(|one| one.statement.as_str())
+    let statements = r.transact_statements.iter();
+    statements.map(|one| Stated { text: &one.statement, parameters: one.parameters.as_deref() })
 });
 stated!(batch_execute_statement, BatchExecuteStatementRequest, |r| {
-    r.statements.iter().map(|one| one.statement.as_str())
+    let statements = r.statements.iter();
+    statements.map(|one| Stated { text: &one.statement, parameters: one.parameters.as_deref() })
 });
 
 billed!(put_item, PutItemResponse);
@@ -213,28 +244,49 @@ billed!(update_item, UpdateItemResponse, shows item);
 billed!(delete_item, DeleteItemResponse, shows item);
 billed!(get_item, GetItemResponse);
 billed!(query, QueryResponse, |r| Some(r.count));
-billed!(scan, ScanResponse, |r| Some(r.count));
-billed!(batch_get_item, BatchGetItemResponse);
+billed!(scan, ScanResponse, |r| Some(r.count), found r => {
+    r.items.as_deref().map_or(Found::Nothing, |items| Found::Page(items, r.scanned_count))
+});
+billed!(batch_get_item, BatchGetItemResponse, found r => Found::ByTable(&r.responses));
 billed!(batch_write_item, BatchWriteItemResponse);
-billed!(transact_get_items, TransactGetItemsResponse);
+billed!(transact_get_items, TransactGetItemsResponse, found r => {
+    Found::InOrder(r.responses.iter().map(|one| one.item.as_ref()).collect())
+});
 billed!(transact_write_items, TransactWriteItemsResponse);
-billed!(execute_statement, ExecuteStatementResponse, |r| r.items.as_ref().map(Vec::len));
-billed!(execute_transaction, ExecuteTransactionResponse);
-billed!(batch_execute_statement, BatchExecuteStatementResponse);
+billed!(execute_statement, ExecuteStatementResponse, |r| r.items.as_ref().map(Vec::len), found r => {
+    r.items.as_deref().map_or(Found::Nothing, |items| Found::Page(items, items.len()))
+});
+billed!(execute_transaction, ExecuteTransactionResponse, found r => {
+    Found::InOrder(r.responses.iter().flatten().map(|one| one.item.as_ref()).collect())
+});
+billed!(batch_execute_statement, BatchExecuteStatementResponse, found r => {
+    Found::InOrder(r.responses.iter().map(|one| one.item.as_ref()).collect())
+});
 
 /// A request that is neither a put nor a deletion is none: the engine refuses it.
 fn written<'a>(table: &'a str, one: &'a batch_write_item::WriteRequest) -> Target<'a> {
-    let put = one.put_request.as_ref().map(|put| Target::item(table, &put.item));
+    let put = one
+        .put_request
+        .as_ref()
+        .map(|put| Target { units: Some(write_units(&put.item)), ..Target::item(table, &put.item) });
     let delete = || one.delete_request.as_ref().map(|delete| Target::key(table, &delete.key));
     put.or_else(delete).unwrap_or(Target::table(table))
 }
 
 fn written_together(item: &transact_write_items::TransactWriteItem) -> Target<'_> {
-    let put = item.put.as_ref().map(|put| Target::item(&put.table_name, &put.item));
+    let put = item.put.as_ref().map(|put| Target {
+        units: Some(TRANSACTIONAL_CAPACITY_FACTOR * write_units(&put.item)),
+        ..Target::item(&put.table_name, &put.item)
+    });
     let update = || item.update.as_ref().map(|update| Target::key(&update.table_name, &update.key));
     let delete = || item.delete.as_ref().map(|delete| Target::key(&delete.table_name, &delete.key));
     let check = || item.condition_check.as_ref().map(|check| Target::key(&check.table_name, &check.key));
     put.or_else(update).or_else(delete).or_else(check).unwrap_or(Target::table(""))
+}
+
+/// At least: what it replaces may have cost more.
+fn write_units(item: &Attributes) -> f64 {
+    write_capacity_units(item_size(item))
 }
 
 /// Whether the answer to a write shows the whole item.

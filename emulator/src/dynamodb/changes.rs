@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::answer::{Failure, seconds};
-use super::described::{ON_DEMAND, has_index, index_requests, indexes_mut, is_table_on_demand};
+use super::described::{ON_DEMAND, has_index, index_requests, indexes_mut, is_on_demand};
 
 /// "On a given day, you can start by performing up to four decreases", and then one "per hour as long as there was no decreases in
 /// the preceding hour". "This effectively brings the maximum number of decreases in a day to 27".
@@ -46,7 +46,7 @@ impl Changes {
             indexes.find(|index| index.index_name == name)?.provisioned_throughput.as_ref()
         };
         let indexes = index_requests(request).filter(|(name, index)| is_decrease(index, of_index(name)));
-        let switches = request["BillingMode"] == ON_DEMAND && !is_table_on_demand(table);
+        let switches = request["BillingMode"] == ON_DEMAND && !is_on_demand(table);
         Self {
             table: is_decrease(request, table.provisioned_throughput.as_ref()).then_some(one),
             indexes: indexes.map(|(name, _)| (name.to_owned(), one)).collect(),
@@ -81,7 +81,7 @@ impl Changes {
     }
 
     /// With what is changed now, and without the indexes that the table no longer has.
-    pub(super) fn changed(mut self, asked: Self, table: &Map<String, Value>) -> Self {
+    pub(super) fn changed(mut self, asked: Self, table: &TableDescription) -> Self {
         if let Some(asked) = asked.table {
             self.table = Some(self.table.unwrap_or_default().and(asked));
         }

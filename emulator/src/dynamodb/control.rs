@@ -4,20 +4,21 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dynoxide::actions::TableDescription;
 use dynoxide::actions::list_tables::ListTablesRequest;
 use dynoxide::actions::update_time_to_live::{UpdateTimeToLiveRequest, UpdateTimeToLiveResponse};
 use dynoxide::{Database, DynoxideError};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Account;
 use super::answer::{Failure, seconds};
 use super::decode::{decode, table_of};
 use super::described::Beside;
 use super::index_caps::IndexCaps;
 use super::index_units::IndexUnits;
 use super::warm::Warm;
+use super::{Account, is_of_change};
 use crate::iam::{Kind, Policy, PolicySource};
 use crate::store::{StoreError, write_whole};
 
@@ -75,17 +76,28 @@ impl Control {
         })
     }
 
-    fn of_table(&self, name: &str) -> Beside {
-        self.beside.get(name).cloned().unwrap_or_default()
+    /// What is known of a table.
+    pub(super) fn beside(&self, table: &str) -> Beside {
+        self.beside.get(table).cloned().unwrap_or_default()
+    }
+
+    /// The tables of which anything is known, in no order.
+    pub(super) fn tables(&self) -> impl Iterator<Item = (&str, &Beside)> {
+        self.beside.iter().map(|(table, beside)| (table.as_str(), beside))
+    }
+
+    /// Changes what is known of a table.
+    pub(super) fn change(&mut self, table: &str, change: impl FnOnce(&mut Beside)) -> Result<(), Failure> {
+        change(self.beside.entry(table.to_owned()).or_default());
+        self.save()
     }
 
     /// What is known of a table, as it is described, with what is asked for now.
-    pub(super) fn keep(&mut self, asked: Beside, table: &Map<String, Value>) -> Result<Beside, Failure> {
-        let name = table.get("TableName").and_then(Value::as_str).unwrap_or_default();
-        let before = self.of_table(name);
+    pub(super) fn keep(&mut self, asked: Beside, table: &TableDescription) -> Result<Beside, Failure> {
+        let before = self.beside(&table.table_name);
         let kept = before.clone().changed(asked, table);
         if kept != before {
-            self.beside.insert(name.to_owned(), kept.clone());
+            self.beside.insert(table.table_name.clone(), kept.clone());
             self.save()?;
         }
         Ok(kept)
@@ -217,6 +229,9 @@ struct PolicyRequest {
 
 impl Account {
     pub(super) fn call_control(&self, operation: &str, body: &str) -> Outcome {
+        // One is judged by what the one before it left, and the last one says what throttles.
+        let _one_by_one =
+            is_of_change(operation).then(|| self.update.lock().unwrap_or_else(PoisonError::into_inner));
         match operation {
             "DescribeContinuousBackups" => {
                 self.describe_backups(&decode::<TableOnly>(operation, body)?.table_name)
@@ -225,6 +240,9 @@ impl Account {
             "PutResourcePolicy" => self.put_policy(decode(operation, body)?),
             "GetResourcePolicy" => self.get_policy(&decode(operation, body)?),
             "DeleteResourcePolicy" => self.delete_policy(&decode(operation, body)?),
+            "DescribeContributorInsights" => self.describe_insights(operation, body),
+            "UpdateContributorInsights" => self.update_insights(operation, body),
+            "ListContributorInsights" => self.list_insights(operation, body),
             "CreateTable" => self.create_table(operation, body),
             _ => self.in_engine(operation, body),
         }
@@ -251,8 +269,8 @@ impl Account {
 
     fn call_engine(&self, operation: &str, body: &str) -> Outcome {
         match operation {
-            "CreateTable" => self.described(operation, body, "TableDescription", Database::create_table),
-            "DescribeTable" => self.described(operation, body, "Table", Database::describe_table),
+            "CreateTable" => self.make_table(body),
+            "DescribeTable" => self.describe_table(body),
             "DeleteTable" => self.plain(operation, body, Database::delete_table),
             "ListTables" => self.plain(operation, body, Database::list_tables),
             "UpdateTable" => self.update_table(body),
@@ -295,7 +313,7 @@ impl Account {
 
     /// What is known of a table beside the engine.
     pub(super) fn beside(&self, table: &str) -> Beside {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner).of_table(table)
+        self.control.lock().unwrap_or_else(PoisonError::into_inner).beside(table)
     }
 
     fn configure_throttle(&self, table_name: String) -> dynoxide::Result<()> {

@@ -69,7 +69,7 @@ pub(super) fn table_of(body: &str) -> Option<String> {
     let names: Names = serde_json::from_str(body).ok()?;
     names.table_name.or_else(|| {
         let statement = names.statement?;
-        Some(statement::target(&statement).table.to_owned()).filter(|table| !table.is_empty())
+        statement::named(&statement)?.table.filter(|table| !table.is_empty()).map(str::to_owned)
     })
 }
 

@@ -2,11 +2,8 @@
 
 use std::sync::PoisonError;
 
-use dynoxide::Database;
 use dynoxide::actions::TableDescription;
 use dynoxide::actions::describe_table::DescribeTableRequest;
-use dynoxide::actions::update_table::UpdateTableResponse;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -17,6 +14,7 @@ use super::decode::decode;
 use super::encryption::Encryption;
 use super::index_caps::IndexCaps;
 use super::index_units::IndexUnits;
+use super::insights::Insights;
 use super::warm::Warm;
 
 /// The billing mode of tables without provisioned throughput.
@@ -36,24 +34,25 @@ pub(super) struct Beside {
     pub(super) warm: Warm,
     pub(super) caps: IndexCaps,
     pub(super) units: IndexUnits,
+    pub(super) insights: Insights,
     encryption: Encryption,
     changes: Changes,
 }
 
 impl Beside {
     /// With what is asked for now, and without what the table no longer has.
-    pub(super) fn changed(self, asked: Self, table: &Map<String, Value>) -> Self {
+    pub(super) fn changed(self, asked: Self, table: &TableDescription) -> Self {
         Self {
             warm: self.warm.changed(asked.warm, table),
             caps: self.caps.changed(asked.caps, table),
             units: self.units.changed(asked.units, table),
+            insights: self.insights.changed(table),
             encryption: self.encryption.changed(asked.encryption),
             changes: self.changes.changed(asked.changes, table),
         }
     }
 
     fn show(&self, table: &mut Map<String, Value>, is_new: bool, now_ms: i64) {
-        self.units.show(table);
         self.changes.show(table, now_ms);
         self.warm.show(table, is_new);
         self.caps.show(table);
@@ -62,50 +61,64 @@ impl Beside {
 }
 
 impl Account {
-    /// Runs a call that describes a table under `member`, keeps what it asks for, and shows what the table has.
-    pub(super) fn described<Q: DeserializeOwned, R: Serialize>(
-        &self,
-        operation: &str,
-        body: &str,
-        member: &str,
-        run: impl FnOnce(&Database, Q) -> dynoxide::Result<R>,
-    ) -> Result<String, Failure> {
-        let asked = self.asked(operation, &serde_json::from_str(body).unwrap_or_default())?;
-        let answer = run(&self.database, decode(operation, body)?)?;
-        self.kept_and_shown(asked, answer, member, operation == "CreateTable")
+    /// Makes a table, keeps what else is asked for, and shows what the table has.
+    pub(super) fn make_table(&self, body: &str) -> Result<String, Failure> {
+        const OPERATION: &str = "CreateTable";
+        let asked = self.asked(OPERATION, &serde_json::from_str(body).unwrap_or_default())?;
+        let table = self.database.create_table(decode(OPERATION, body)?)?.table_description;
+        self.kept_and_shown(asked, table, true)
+    }
+
+    /// Keeps nothing: an update that runs meanwhile may know more of the table than the engine described.
+    pub(super) fn describe_table(&self, body: &str) -> Result<String, Failure> {
+        let DescribeTableRequest { table_name } = decode("DescribeTable", body)?;
+        let table = self.describe(table_name)?;
+        let known = self.beside(&table.table_name).changed(Beside::default(), &table);
+        self.shown(&known, table, "Table", false)
     }
 
     /// The engine's, for what it knows of; to it an update of the rest alone would be none at all.
     pub(super) fn update_table(&self, body: &str) -> Result<String, Failure> {
         const OPERATION: &str = "UpdateTable";
-        const MEMBER: &str = "TableDescription";
         let request: Value = serde_json::from_str(body).unwrap_or_default();
         let mut asked = self.asked(OPERATION, &request)?;
         self.check_indexes(&request)?;
         asked.changes = self.counted(&request, &asked.units)?;
-        let answer = match for_engine(&request) {
-            Some(rest) => self.database.update_table(decode(OPERATION, &rest.to_string())?)?,
+        let table = match for_engine(&request) {
+            Some(rest) => {
+                self.database.update_table(decode(OPERATION, &rest.to_string())?)?.table_description
+            }
             None => {
                 let DescribeTableRequest { table_name } = decode(OPERATION, body)?;
-                UpdateTableResponse { table_description: self.describe(table_name)? }
+                self.describe(table_name)?
             }
         };
-        self.kept_and_shown(asked, answer, MEMBER, false)
+        self.kept_and_shown(asked, table, false)
     }
 
     fn kept_and_shown(
         &self,
         asked: Beside,
-        answer: impl Serialize,
+        table: TableDescription,
+        is_new: bool,
+    ) -> Result<String, Failure> {
+        let kept = self.control.lock().unwrap_or_else(PoisonError::into_inner).keep(asked, &table)?;
+        self.shown(&kept, table, "TableDescription", is_new)
+    }
+
+    fn shown(
+        &self,
+        known: &Beside,
+        mut table: TableDescription,
         member: &str,
         is_new: bool,
     ) -> Result<String, Failure> {
-        let mut answer = serde_json::to_value(answer).map_err(|_| Failure::internal())?;
-        if let Some(table) = answer.get_mut(member).and_then(Value::as_object_mut) {
-            let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-            control.keep(asked, table)?.show(table, is_new, self.settings.clock.now_ms());
+        known.units.describe(&mut table);
+        let mut table = serde_json::to_value(table).map_err(|_| Failure::internal())?;
+        if let Some(members) = table.as_object_mut() {
+            known.show(members, is_new, self.settings.clock.now_ms());
         }
-        Ok(answer.to_string())
+        Ok(Value::from_iter([(member, table)]).to_string())
     }
 
     pub(super) fn describe(&self, table_name: String) -> dynoxide::Result<TableDescription> {
@@ -119,6 +132,7 @@ impl Account {
             warm: Warm::asked(request)?,
             caps: IndexCaps::asked(request)?,
             units: IndexUnits::asked(request),
+            insights: Insights::default(),
             encryption: Encryption::asked(request)?,
             changes: Changes::default(),
         };
@@ -131,7 +145,7 @@ impl Account {
             None if is_new => false,
             None => {
                 let table = self.describe(request["TableName"].as_str().unwrap_or_default().to_owned())?;
-                is_table_on_demand(&table)
+                is_on_demand(&table)
             }
         };
         asked.caps.check(will_be_on_demand, is_new)?;
@@ -147,7 +161,7 @@ impl Account {
         let table = self.describe(request["TableName"].as_str().unwrap_or_default().to_owned());
         let Ok(mut table) = table else { return Ok(Changes::default()) };
         // To the engine an index may be left without throughput when its table gets some.
-        if request["BillingMode"] == PROVISIONED && is_table_on_demand(&table) {
+        if request["BillingMode"] == PROVISIONED && is_on_demand(&table) {
             asked.check_all_of(&table)?;
         }
         let known = self.beside(&table.table_name);
@@ -180,19 +194,19 @@ impl Account {
 }
 
 /// Whether a table is, as the engine describes it.
-pub(super) fn is_table_on_demand(table: &TableDescription) -> bool {
+pub(super) fn is_on_demand(table: &TableDescription) -> bool {
     table.billing_mode_summary.as_ref().is_some_and(|summary| summary.billing_mode == ON_DEMAND)
 }
 
 /// The same, of a description on its way to the caller.
-pub(super) fn is_on_demand(table: &Map<String, Value>) -> bool {
+pub(super) fn is_shown_on_demand(table: &Map<String, Value>) -> bool {
     let mode = table.get("BillingModeSummary").and_then(|summary| summary.get("BillingMode"));
     mode.is_some_and(|mode| mode == ON_DEMAND)
 }
 
 /// Whether a table, as it is described, has a global secondary index of that name.
-pub(super) fn has_index(table: &Map<String, Value>, name: &str) -> bool {
-    items(table.get("GlobalSecondaryIndexes")).any(|index| index["IndexName"] == name)
+pub(super) fn has_index(table: &TableDescription, name: &str) -> bool {
+    table.global_secondary_indexes.iter().flatten().any(|index| index.index_name == name)
 }
 
 /// The global secondary indexes of a table, as it is described.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use dynoxide::DynoxideError;
+use dynoxide::actions::TableDescription;
 use dynoxide::types::OnDemandThroughput;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -63,7 +64,7 @@ impl IndexCaps {
     }
 
     /// With what is asked for now, and without what the table no longer has.
-    pub(super) fn changed(mut self, asked: Self, table: &Map<String, Value>) -> Self {
+    pub(super) fn changed(mut self, asked: Self, table: &TableDescription) -> Self {
         for (index, asked) in asked.0 {
             let caps = self.0.entry(index).or_default();
             caps.max_read_request_units = merged(caps.max_read_request_units, asked.max_read_request_units);

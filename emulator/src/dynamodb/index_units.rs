@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use dynoxide::actions::TableDescription;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::answer::Failure;
-use super::described::{has_index, index_requests, indexes_mut, is_on_demand, is_table_on_demand};
+use super::described::{has_index, index_requests, is_on_demand};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -45,7 +45,7 @@ impl IndexUnits {
     }
 
     /// With what is asked for now, and without what the table no longer has.
-    pub(super) fn changed(mut self, asked: Self, table: &Map<String, Value>) -> Self {
+    pub(super) fn changed(mut self, asked: Self, table: &TableDescription) -> Self {
         self.0.extend(asked.0);
         let on_demand = is_on_demand(table);
         self.0.retain(|name, _| !on_demand && has_index(table, name));
@@ -58,20 +58,8 @@ impl IndexUnits {
     }
 
     /// Writes the units into the indexes of a table's description.
-    pub(super) fn show(&self, table: &mut Map<String, Value>) {
-        let on_demand = is_on_demand(table);
-        for index in indexes_mut(table) {
-            let name = index.get("IndexName").and_then(Value::as_str).unwrap_or_default();
-            let Some(units) = self.of(name, on_demand) else { continue };
-            let shown = index.entry("ProvisionedThroughput").or_insert_with(|| Value::Object(Map::new()));
-            shown["ReadCapacityUnits"] = units.read_capacity_units.into();
-            shown["WriteCapacityUnits"] = units.write_capacity_units.into();
-        }
-    }
-
-    /// The same, in the engine's description.
     pub(super) fn describe(&self, table: &mut TableDescription) {
-        let on_demand = is_table_on_demand(table);
+        let on_demand = is_on_demand(table);
         for index in table.global_secondary_indexes.iter_mut().flatten() {
             if let Some(units) = self.of(&index.index_name, on_demand) {
                 let described = index.provisioned_throughput.get_or_insert_default();

@@ -14,10 +14,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::answer::Failure;
-use super::capacity::{Billed, Metered, ShownItem, Target, meter};
+use super::bucket::REQUEST_UNITS_MIN;
+use super::capacity::{Billed, Found, Metered, ShownItem, Target, meter};
 use super::decode::decode;
 use super::partitions::{At, Attributes};
-use super::throttle::{Access, Indexes, Places, Throttled};
+use super::statement::Stated;
+use super::throttle::{Access, Indexes, Places, Throttled, read_units};
 use super::{Account, count, pages};
 
 type Outcome = Result<String, Failure>;
@@ -93,6 +95,11 @@ impl Account {
             At::Key(key) if access == Access::Write && self.must_look_before(target.table, item) => {
                 self.throttle.admit(target, self.stored(target.table, key).as_ref(), access)
             }
+            At::Statement(stated)
+                if access == Access::Write && self.must_look_before(target.table, ShownItem::Never) =>
+            {
+                self.throttle.admit(target, self.stated(target.table, stated).as_ref(), access)
+            }
             _ => self.throttle.admit(target, None, access),
         }
     }
@@ -103,6 +110,17 @@ impl Account {
             (Indexes::None, _) | (Indexes::Cool, ShownItem::ToUs | ShownItem::ToTheCaller) => false,
             (Indexes::Cool, ShownItem::Never) | (Indexes::Hot, _) => true,
         }
+    }
+
+    /// The item that a statement makes, or changes.
+    fn stated(&self, table: &str, stated: Stated<'_>) -> Option<Attributes> {
+        let statement = stated.read()?;
+        let value = |name: String| match statement.values_of(&name)?.as_slice() {
+            [value] => Some((name, value.clone())),
+            _ => None,
+        };
+        let key = || self.throttle.key(table).into_iter().map(value).collect::<Option<Attributes>>();
+        statement.inserted().or_else(|| self.stored(table, &key()?))
     }
 
     fn stored(&self, table: &str, key: &Attributes) -> Option<Attributes> {
@@ -212,6 +230,9 @@ impl Account {
         match run(&self.database, request) {
             Ok(mut response) => {
                 self.locate(&mut places, &mut response, item);
+                if access == Access::Read {
+                    self.weigh(&mut places, response.found());
+                }
                 response.each(&mut |bill| self.bill(bill, &places, access));
                 if let (Access::Read, Some(items), [place]) =
                     (access, response.returned_items(), places.as_slice())
@@ -248,6 +269,28 @@ impl Account {
             }
             if item == ShownItem::ToUs {
                 *shown = None;
+            }
+        }
+    }
+
+    /// Takes from the answer to a read where its items are, or what each of them costs by itself.
+    fn weigh(&self, places: &mut [Places], found: Found<'_>) {
+        match found {
+            Found::Nothing => {}
+            Found::Page(items, read) => {
+                if let [place] = places {
+                    self.throttle.locate_page(place, items, read);
+                }
+            }
+            Found::ByTable(tables) => {
+                for (table, items) in tables {
+                    self.throttle.weigh(places, self.names.bare(table), items);
+                }
+            }
+            Found::InOrder(items) => {
+                for (place, item) in places.iter_mut().zip(items) {
+                    place.units = Some(item.map_or(REQUEST_UNITS_MIN, read_units));
+                }
             }
         }
     }

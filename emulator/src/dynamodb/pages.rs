@@ -3,7 +3,8 @@
 //! The engine cuts a page at 1 MB, and reads everything that matches before it does: of an owner with a hundred thousand items
 //! that is tens of megabytes, for hundreds of milliseconds, in which no other call is answered. With a `Limit` it reads no
 //! more than that. So it is asked with one, and asked again with a larger one when that, and not the size, ended the page:
-//! what comes out is what it would have answered at once.
+//! what comes out is what it would have answered at once. Only the item that a page had no room for is not counted among those
+//! that were scanned.
 
 use dynoxide::Database;
 use dynoxide::actions::query::{QueryRequest, QueryResponse};
@@ -15,26 +16,99 @@ const READ_GROWTH: usize = 8;
 /// No page holds more items than bytes.
 const PAGE_ITEMS_MAX: usize = 1_048_576;
 
+/// A request with another limit, of which `$own` is what only its kind has: the engine's have no copy of their own.
+macro_rules! limited {
+    ($kind:ident, $request:ident, $limit:expr, $($own:ident: $value:expr),+) => {
+        $kind {
+            table_name: $request.table_name.clone(),
+            filter_expression: $request.filter_expression.clone(),
+            projection_expression: $request.projection_expression.clone(),
+            expression_attribute_names: $request.expression_attribute_names.clone(),
+            expression_attribute_values: $request.expression_attribute_values.clone(),
+            limit: $limit,
+            exclusive_start_key: $request.exclusive_start_key.clone(),
+            select: $request.select.clone(),
+            consistent_read: $request.consistent_read,
+            index_name: $request.index_name.clone(),
+            return_consumed_capacity: $request.return_consumed_capacity.clone(),
+            attributes_to_get: $request.attributes_to_get.clone(),
+            conditional_operator: $request.conditional_operator.clone(),
+            exclusive_start_key_raw: $request.exclusive_start_key_raw.clone(),
+            $($own: $value),+
+        }
+    };
+}
+
 pub(super) fn query(database: &Database, request: QueryRequest) -> dynoxide::Result<QueryResponse> {
     if is_short(request.limit) {
-        return database.query(request);
+        let limit = request.limit;
+        return database.query(request).map(|page| without_unread(page, limit));
     }
+    let limited = |limit| {
+        limited!(QueryRequest, request, limit,
+            key_condition_expression: request.key_condition_expression.clone(),
+            scan_index_forward: request.scan_index_forward,
+            key_conditions: request.key_conditions.clone(),
+            query_filter: request.query_filter.clone())
+    };
     read(
         request.limit,
-        |limit| database.query(limited_query(&request, limit)),
+        |limit| database.query(limited(limit)).map(|page| without_unread(page, limit)),
         |page, limit| page.last_evaluated_key.is_some() && page.scanned_count >= limit,
     )
 }
 
 pub(super) fn scan(database: &Database, request: ScanRequest) -> dynoxide::Result<ScanResponse> {
     if is_short(request.limit) {
-        return database.scan(request);
+        let limit = request.limit;
+        return database.scan(request).map(|page| without_unread(page, limit));
     }
+    let limited = |limit| {
+        limited!(ScanRequest, request, limit,
+            segment: request.segment,
+            total_segments: request.total_segments,
+            scan_filter: request.scan_filter.clone())
+    };
     read(
         request.limit,
-        |limit| database.scan(limited_scan(&request, limit)),
+        |limit| database.scan(limited(limit)).map(|page| without_unread(page, limit)),
         |page, limit| page.last_evaluated_key.is_some() && page.scanned_count >= limit,
     )
+}
+
+/// Of a query or of a scan.
+trait Page {
+    fn is_last(&self) -> bool;
+    fn scanned_count(&mut self) -> &mut usize;
+}
+
+impl Page for QueryResponse {
+    fn is_last(&self) -> bool {
+        self.last_evaluated_key.is_none()
+    }
+    fn scanned_count(&mut self) -> &mut usize {
+        &mut self.scanned_count
+    }
+}
+
+impl Page for ScanResponse {
+    fn is_last(&self) -> bool {
+        self.last_evaluated_key.is_none()
+    }
+    fn scanned_count(&mut self) -> &mut usize {
+        &mut self.scanned_count
+    }
+}
+
+/// Of a page that its size ended the engine counts one item more than it read. Where it counts as many as the limit allows, that
+/// ended the page: the size may have done so at the same item, which nobody can tell.
+fn without_unread<P: Page>(mut page: P, limit: Option<usize>) -> P {
+    let is_last = page.is_last();
+    let scanned = page.scanned_count();
+    if !is_last && limit.is_none_or(|limit| *scanned < limit) {
+        *scanned = scanned.saturating_sub(1);
+    }
+    page
 }
 
 /// Then there is nothing to try first, and no request to copy: most queries name a small limit.
@@ -57,51 +131,6 @@ fn read<R>(
         limit *= READ_GROWTH;
     }
     page(wanted)
-}
-
-fn limited_query(request: &QueryRequest, limit: Option<usize>) -> QueryRequest {
-    QueryRequest {
-        table_name: request.table_name.clone(),
-        key_condition_expression: request.key_condition_expression.clone(),
-        filter_expression: request.filter_expression.clone(),
-        projection_expression: request.projection_expression.clone(),
-        expression_attribute_names: request.expression_attribute_names.clone(),
-        expression_attribute_values: request.expression_attribute_values.clone(),
-        scan_index_forward: request.scan_index_forward,
-        limit,
-        exclusive_start_key: request.exclusive_start_key.clone(),
-        select: request.select.clone(),
-        consistent_read: request.consistent_read,
-        index_name: request.index_name.clone(),
-        return_consumed_capacity: request.return_consumed_capacity.clone(),
-        key_conditions: request.key_conditions.clone(),
-        attributes_to_get: request.attributes_to_get.clone(),
-        query_filter: request.query_filter.clone(),
-        conditional_operator: request.conditional_operator.clone(),
-        exclusive_start_key_raw: request.exclusive_start_key_raw.clone(),
-    }
-}
-
-fn limited_scan(request: &ScanRequest, limit: Option<usize>) -> ScanRequest {
-    ScanRequest {
-        table_name: request.table_name.clone(),
-        filter_expression: request.filter_expression.clone(),
-        projection_expression: request.projection_expression.clone(),
-        expression_attribute_names: request.expression_attribute_names.clone(),
-        expression_attribute_values: request.expression_attribute_values.clone(),
-        limit,
-        exclusive_start_key: request.exclusive_start_key.clone(),
-        select: request.select.clone(),
-        consistent_read: request.consistent_read,
-        index_name: request.index_name.clone(),
-        segment: request.segment,
-        total_segments: request.total_segments,
-        return_consumed_capacity: request.return_consumed_capacity.clone(),
-        attributes_to_get: request.attributes_to_get.clone(),
-        scan_filter: request.scan_filter.clone(),
-        conditional_operator: request.conditional_operator.clone(),
-        exclusive_start_key_raw: request.exclusive_start_key_raw.clone(),
-    }
 }
 
 #[cfg(test)]
@@ -154,22 +183,29 @@ mod tests {
         database
     }
 
+    fn also(mut body: Value, more: Value) -> Value {
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    }
+
     fn same(database: &Database, more: Value) -> Value {
         let with = |extra: Value| {
-            let mut body = json!({"TableName": "tasks", "ReturnConsumedCapacity": "TOTAL"});
-            for part in [extra, more.clone()] {
-                body.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
-            }
-            body
+            let body = json!({"TableName": "tasks", "ReturnConsumedCapacity": "TOTAL"});
+            also(also(body, extra), more.clone())
         };
         let scan = || serde_json::from_value(with(json!({}))).unwrap();
+        // Nothing is filtered: what was read is shown.
+        let at_once = |page: Value| {
+            let read = page["Count"].clone();
+            also(page, json!({ "ScannedCount": read }))
+        };
         let scanned = serde_json::to_value(super::scan(database, scan()).unwrap()).unwrap();
-        assert_eq!(scanned, serde_json::to_value(database.scan(scan()).unwrap()).unwrap());
+        assert_eq!(scanned, at_once(serde_json::to_value(database.scan(scan()).unwrap()).unwrap()));
         let key =
             json!({"KeyConditionExpression": "p = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}});
         let query = || serde_json::from_value(with(key.clone())).unwrap();
         let queried = serde_json::to_value(super::query(database, query()).unwrap()).unwrap();
-        assert_eq!(queried, serde_json::to_value(database.query(query()).unwrap()).unwrap());
+        assert_eq!(queried, at_once(serde_json::to_value(database.query(query()).unwrap()).unwrap()));
         queried
     }
 
@@ -182,8 +218,12 @@ mod tests {
         assert_eq!(limited["LastEvaluatedKey"]["s"]["S"], format!("{FIRST_READ_ITEMS:05}"));
         let resumed = json!({"ExclusiveStartKey": limited["LastEvaluatedKey"]});
         assert_eq!(same(&small, resumed)["Count"], ITEMS - FIRST_READ_ITEMS - 1);
-        let large = same(&filled(1_000), json!({}));
-        assert!(large["Count"].as_u64().unwrap() < 1_050, "1 MB");
-        assert!(large["LastEvaluatedKey"].is_object());
+        let large = filled(1_000);
+        let page = same(&large, json!({}));
+        assert!(page["Count"].as_u64().unwrap() < 1_050, "1 MB");
+        assert!(page["LastEvaluatedKey"].is_object());
+        for limit in [1, 7, FIRST_READ_ITEMS] {
+            same(&large, json!({ "Limit": limit }));
+        }
     }
 }

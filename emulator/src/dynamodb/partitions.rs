@@ -1,19 +1,24 @@
 //! The throughput of each partition key value. What more than that is asked of one, AWS calls a hot partition.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use dynoxide::AttributeValue;
 use dynoxide::types::{KeySchemaElement, KeyType};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::bucket::REQUEST_UNITS_MIN;
+use super::statement::Stated;
 use super::throttle::Access;
+use super::touched::Touched;
 
 /// "Each partition on a DynamoDB table is designed to deliver a maximum capacity of 3,000 read units per second and 1,000 write
 /// units per second." One second of it may be used at once: nobody documents more.
 const READ_UNITS_PER_SECOND: f64 = 3_000.0;
 const WRITE_UNITS_PER_SECOND: f64 = 1_000.0;
-/// What is kept of a key is dropped when it owes nothing more, looked at when so many are kept and at each doubling.
+/// What is kept of a key is dropped when it owes nothing more, looked at when so many are kept, at each doubling and once a minute.
 const KEPT_MIN: usize = 64;
 
 pub(super) type Attributes = HashMap<String, AttributeValue>;
@@ -21,13 +26,18 @@ pub(super) type Attributes = HashMap<String, AttributeValue>;
 /// Where in its table or index a request reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum At<'a> {
-    /// In more than one partition, or nobody knows.
+    /// Nobody knows.
     Anywhere,
+    /// In any partition, which the answer shows.
+    Page,
     /// A whole item.
     Item(&'a Attributes),
     /// The key of one.
     Key(&'a Attributes),
     Condition(KeyCondition<'a>),
+    /// Of a query in the older form: conditions by the attribute.
+    Conditions(&'a Value),
+    Statement(Stated<'a>),
 }
 
 /// Of a query.
@@ -55,6 +65,16 @@ impl<'a> KeyCondition<'a> {
     }
 }
 
+/// The value that an attribute must be equal to, by the older form of a condition on it.
+fn equal_value(conditions: &Value, attribute: &str) -> Option<AttributeValue> {
+    let condition = conditions.get(attribute)?;
+    let values = condition.get("AttributeValueList")?.as_array()?;
+    match (condition.get("ComparisonOperator")?.as_str()?, values.as_slice()) {
+        ("EQ", [value]) => AttributeValue::deserialize(value).ok(),
+        _ => None,
+    }
+}
+
 /// A partition key value, by its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Partition(u64);
@@ -69,10 +89,12 @@ impl PartitionKey {
         Self(of_partition.map(|element| element.attribute_name.clone()).collect())
     }
 
-    fn value<'a>(&self, of: impl Fn(&str) -> Option<&'a AttributeValue>) -> Option<Partition> {
+    fn value<V: Borrow<AttributeValue>>(&self, of: impl Fn(&str) -> Option<V>) -> Option<Partition> {
         let mut hasher = DefaultHasher::new();
         for name in &self.0 {
-            match of(name)? {
+            let value = of(name)?;
+            let value: &AttributeValue = value.borrow();
+            match value {
                 // Nearly every key is one, and needs no copy.
                 AttributeValue::S(text) => text.hash(&mut hasher),
                 other => other.to_key_string()?.hash(&mut hasher),
@@ -141,8 +163,10 @@ impl Used {
     fn drop_what_owes_nothing(&mut self, now_ms: i64) {
         let mut by_partition = std::mem::take(&mut self.by_partition);
         by_partition.retain(|_, owed| self.owed(*owed, now_ms) > 0.0);
+        self.look_at = KEPT_MIN.max(2 * by_partition.len());
+        // After a page of thousands of keys each look would go over the place that they had.
+        by_partition.shrink_to(self.look_at);
         self.by_partition = by_partition;
-        self.look_at = KEPT_MIN.max(2 * self.by_partition.len());
     }
 }
 
@@ -163,11 +187,28 @@ impl Partitions {
         }
     }
 
-    pub(super) fn of(&self, at: At<'_>) -> Option<Partition> {
+    pub(super) fn of(&self, at: At<'_>) -> Touched {
         match at {
-            At::Anywhere => None,
-            At::Item(attributes) | At::Key(attributes) => self.of_item(attributes),
-            At::Condition(condition) => self.key.value(|name| condition.equal_to(name)),
+            At::Anywhere => Touched::Unknown,
+            At::Page => Touched::Any { is_shown: true },
+            At::Item(attributes) | At::Key(attributes) => self.of_item(attributes).into(),
+            At::Condition(condition) => self.key.value(|name| condition.equal_to(name)).into(),
+            At::Conditions(conditions) => self.key.value(|name| equal_value(conditions, name)).into(),
+            At::Statement(stated) => self.of_statement(stated),
+        }
+    }
+
+    /// No statement is on a key of several attributes: the engine refuses it.
+    fn of_statement(&self, stated: Stated<'_>) -> Touched {
+        let (Some(statement), [attribute]) = (stated.read(), self.key.0.as_slice()) else {
+            return Touched::Unknown;
+        };
+        match statement.values_of(attribute) {
+            Some(values) => {
+                Touched::each(values.iter().filter_map(|value| self.key.value(|_| Some(value))).collect())
+            }
+            None if statement.is_select() => Touched::Any { is_shown: statement.is_on_all() },
+            None => Touched::Unknown,
         }
     }
 
@@ -187,15 +228,24 @@ impl Partitions {
         self.used(access).is_exhausted(partition, now_ms)
     }
 
-    /// Whether a write to one of them may have to be refused.
-    pub(super) const fn is_any_write_exhausted(&self, now_ms: i64) -> bool {
-        now_ms < self.write.exhausted_until_ms
+    /// Whether a request to one of them may have to be refused.
+    pub(super) const fn is_any_exhausted(&self, access: Access, now_ms: i64) -> bool {
+        now_ms < self.used(access).exhausted_until_ms
     }
 
     pub(super) fn charge(&mut self, partition: Partition, access: Access, units: f64, now_ms: i64) {
         match access {
             Access::Read => self.read.charge(partition, units, now_ms),
             Access::Write => self.write.charge(partition, units, now_ms),
+        }
+    }
+
+    /// What thousands of keys of one page owed would be kept until as many are charged again.
+    pub(super) fn drop_what_owes_nothing(&mut self, now_ms: i64) {
+        for used in [&mut self.read, &mut self.write] {
+            if used.by_partition.len() > KEPT_MIN {
+                used.drop_what_owes_nothing(now_ms);
+            }
         }
     }
 
@@ -208,6 +258,8 @@ impl Partitions {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const NOW_MS: i64 = 1_700_000_000_000;
@@ -237,6 +289,7 @@ mod tests {
             partitions.of(At::Condition(condition))
         };
         let alice = of_owner(&partitions, "alice");
+        let one = |partition| Touched::from(Some(partition));
         for expression in [
             "owner = :o",
             "#o=:o",
@@ -244,14 +297,61 @@ mod tests {
             "#m <= :m AND #o=:o",
             "begins_with(#m, :m) and owner=:o",
         ] {
-            assert_eq!(of(Some(expression)), Some(alice), "{expression}");
+            assert_eq!(of(Some(expression)), one(alice), "{expression}");
         }
         for expression in
             [None, Some(""), Some("="), Some("#m = :m"), Some("owner = :none"), Some("owner >= :o")]
         {
-            assert_eq!(of(expression), None, "{expression:?}");
+            assert_eq!(of(expression), Touched::Unknown, "{expression:?}");
+        }
+        let older = |operator: &str, values: Value| {
+            let condition = json!({"ComparisonOperator": operator, "AttributeValueList": values});
+            partitions.of(At::Conditions(&json!({"moment": condition, "owner": condition})))
+        };
+        assert_eq!(older("EQ", json!([{"S": "alice"}])), one(alice));
+        for (operator, values) in [
+            ("GE", json!([{"S": "alice"}])),
+            ("EQ", json!([])),
+            ("EQ", json!([{"S": 1}])),
+            ("EQ", json!([{"L": []}])),
+            ("EQ", json!("alice")),
+        ] {
+            assert_eq!(older(operator, values), Touched::Unknown, "{operator}");
         }
         assert_ne!(of_owner(&partitions, "bob"), alice);
+    }
+
+    #[test]
+    fn a_statement_is_in_the_partitions_of_its_keys_or_in_those_that_its_answer_shows() {
+        let partitions = partitions(&["owner"]);
+        let of = |text| partitions.of(At::Statement(Stated { text, parameters: None }));
+        let (alice, bob) = (of_owner(&partitions, "alice"), of_owner(&partitions, "bob"));
+        assert_eq!(of("DELETE FROM t WHERE id = 'a' AND owner = 'alice'"), Touched::each(vec![alice]));
+        let both = of("SELECT * FROM t WHERE owner IN ['alice', 'bob']");
+        assert_eq!(both, Touched::each(vec![alice, bob]));
+        assert!(both.parts().iter().all(|part| part.share == 0.5), "{both:?}");
+        assert_eq!(of("SELECT * FROM t"), Touched::Any { is_shown: true });
+        assert_eq!(of("SELECT * FROM t WHERE id = 'a'"), Touched::Any { is_shown: false });
+        assert_eq!(of("UPDATE t SET n = 1 WHERE id = 'a'"), Touched::Unknown);
+        assert_eq!(of("SELECT * FROM t WHERE owner = 'alice"), Touched::Unknown);
+    }
+
+    #[test]
+    fn each_item_of_a_page_pays_by_its_size_and_none_for_what_is_not_shown() {
+        let partitions = partitions(&["owner"]);
+        let item = |owner: &str, bytes: usize| {
+            let filling = "x".repeat(bytes - "owner".len() - owner.len() - "t".len());
+            HashMap::from([("owner".to_owned(), text(owner)), ("t".to_owned(), text(&filling))])
+        };
+        let (alice, bob) = (of_owner(&partitions, "alice"), of_owner(&partitions, "bob"));
+        let items = [item("alice", 100), item("alice", 200), item("bob", 100)];
+        let shares = |read| -> Vec<(Partition, f64)> {
+            let touched = Touched::page(&items, read, |item| partitions.of_item(item));
+            touched.parts().iter().map(|part| (part.partition, part.share)).collect()
+        };
+        assert_eq!(shares(3), [(alice, 0.75), (bob, 0.25)]);
+        assert_eq!(shares(6), [(alice, 0.375), (bob, 0.125)]);
+        assert!(Touched::page(&[], 3, |_| None).parts().is_empty());
     }
 
     #[test]
@@ -271,15 +371,15 @@ mod tests {
         let (alice, bob) = (of_owner(&partitions, "alice"), of_owner(&partitions, "bob"));
         for _ in 0..1_000 {
             assert!(!partitions.is_exhausted(alice, Access::Write, NOW_MS));
-            assert!(!partitions.is_any_write_exhausted(NOW_MS));
+            assert!(!partitions.is_any_exhausted(Access::Write, NOW_MS));
             partitions.charge(alice, Access::Write, 1.0, NOW_MS);
         }
         assert!(partitions.is_exhausted(alice, Access::Write, NOW_MS));
-        assert!(partitions.is_any_write_exhausted(NOW_MS));
+        assert!(partitions.is_any_exhausted(Access::Write, NOW_MS));
         assert!(!partitions.is_exhausted(bob, Access::Write, NOW_MS));
         assert!(!partitions.is_exhausted(alice, Access::Read, NOW_MS));
         assert!(!partitions.is_exhausted(alice, Access::Write, NOW_MS + 1));
-        assert!(!partitions.is_any_write_exhausted(NOW_MS + 1));
+        assert!(!partitions.is_any_exhausted(Access::Write, NOW_MS + 1));
 
         partitions.charge(bob, Access::Read, 6_000.0, NOW_MS);
         assert!(partitions.is_exhausted(bob, Access::Read, NOW_MS + 1_000), "it owes as much again");
@@ -294,5 +394,15 @@ mod tests {
             partitions.charge(owner, Access::Write, 1.0, NOW_MS + i64::from(number / 10));
         }
         assert!(partitions.write.by_partition.len() <= KEPT_MIN, "{}", partitions.write.by_partition.len());
+
+        for number in 0..1_000_u32 {
+            let owner = of_owner(&partitions, &number.to_string());
+            partitions.charge(owner, Access::Read, 6.0, NOW_MS);
+        }
+        partitions.drop_what_owes_nothing(NOW_MS + 1);
+        assert_eq!(partitions.read.by_partition.len(), 1_000, "each still owes half");
+        partitions.drop_what_owes_nothing(NOW_MS + 2);
+        assert!(partitions.read.by_partition.is_empty());
+        assert!(partitions.read.by_partition.capacity() <= 2 * KEPT_MIN);
     }
 }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod hot;
+mod insights;
 mod scaled;
 
 use std::time::Duration;
@@ -231,6 +232,22 @@ async fn a_change_of_the_table_gives_nothing_back_of_what_was_used() {
     other["BillingMode"] = json!("PROVISIONED");
     stand.done("UpdateTable", update(other)).await;
     stand.put("tasks", "e").await;
+}
+
+#[tokio::test]
+async fn a_description_of_a_table_changes_nothing_of_what_is_known_of_it() {
+    let stand = Stand::start();
+    stand.table("tasks", on_demand()).await;
+    let account = &stand.tables.account;
+    // As of an update that the engine has done since it described the table.
+    let index = json!({"IndexName": "by-owner", "OnDemandThroughput": {"MaxReadRequestUnits": 7}});
+    let caps = index_caps::IndexCaps::asked(&json!({ "GlobalSecondaryIndexes": [index] })).unwrap();
+    account.control.lock().unwrap().change("tasks", |beside| beside.caps = caps).unwrap();
+    let known = account.beside("tasks");
+    assert!(known.caps.of("by-owner").is_some());
+    let asked = json!({"TableName": "tasks", "WarmThroughput": {"ReadUnitsPerSecond": 20_000}});
+    stand.done("DescribeTable", asked).await;
+    assert_eq!(account.beside("tasks"), known);
 }
 
 #[tokio::test]

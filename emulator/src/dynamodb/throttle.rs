@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dynoxide::actions::{
     GlobalSecondaryIndexDescription, TableDescription, TableProvisionedThroughputDescription,
 };
-use dynoxide::types::{KeySchemaElement, OnDemandThroughput};
+use dynoxide::types::{KeySchemaElement, OnDemandThroughput, ProjectionType, item_size, read_capacity_units};
 use serde_json::{Value, json};
 
 use super::bucket::{Bucket, ON_DEMAND_BURST_SECONDS};
 use super::capacity::Target;
 use super::count;
-use super::described::{Beside, is_table_on_demand};
-use super::partitions::{Attributes, Partition, Partitions};
+use super::described::{Beside, is_on_demand};
+use super::partitions::{Attributes, Partitions};
 use super::scaled::Scaled;
+use super::touched::{Division, Part, Touched};
 use super::warm::Served;
 use crate::settings::Settings;
 
@@ -192,6 +193,8 @@ struct Throughput {
     /// None of what has provisioned throughput.
     scaled: Option<Scaled>,
     partitions: Partitions,
+    /// Not of an index that shows a part of them.
+    has_whole_items: bool,
 }
 
 impl Throughput {
@@ -205,6 +208,7 @@ impl Throughput {
             caps: Buckets::on_demand(caps, now_ms),
             scaled: Some(Scaled::new(served, now_ms)),
             partitions: Partitions::new(key),
+            has_whole_items: true,
         }
     }
 
@@ -213,18 +217,29 @@ impl Throughput {
         key: &[KeySchemaElement],
         now_ms: i64,
     ) -> Self {
-        Self { caps: Buckets::provisioned(units, now_ms), scaled: None, partitions: Partitions::new(key) }
+        Self {
+            caps: Buckets::provisioned(units, now_ms),
+            scaled: None,
+            partitions: Partitions::new(key),
+            has_whole_items: true,
+        }
     }
 
-    /// Which of them refuses. `partition` is that of the request.
-    fn exhausted(&mut self, partition: Option<Partition>, access: Access, now_ms: i64) -> Option<Limit> {
+    /// Which of them refuses.
+    fn exhausted(&mut self, touched: &Touched, access: Access, now_ms: i64) -> Option<Limit> {
         if self.caps.is_exhausted(access, now_ms) {
             return Some(Limit::Configured);
         }
         if let Some(limit) = self.scaled.as_mut().and_then(|scaled| scaled.exhausted(access, now_ms)) {
             return Some(limit);
         }
-        let is_hot = partition.is_some_and(|one| self.partitions.is_exhausted(one, access, now_ms));
+        let is_hot = match touched {
+            Touched::Any { .. } => self.partitions.is_any_exhausted(access, now_ms),
+            some => {
+                let mut parts = some.parts().iter();
+                parts.any(|part| self.partitions.is_exhausted(part.partition, access, now_ms))
+            }
+        };
         is_hot.then_some(Limit::KeyRange)
     }
 
@@ -234,6 +249,25 @@ impl Throughput {
         }
         if let Some(scaled) = &mut self.scaled {
             scaled.charge(access, units, now_ms);
+        }
+    }
+
+    /// `places` are the partitions of each item of a request, and what it costs by itself.
+    fn charge_partitions<'a>(
+        &mut self,
+        access: Access,
+        units: f64,
+        places: impl Iterator<Item = (&'a [Part], Option<f64>)> + Clone,
+        now_ms: i64,
+    ) {
+        let has_whole_items = self.has_whole_items;
+        let places = places.map(|(parts, own)| (parts, own.filter(|_| has_whole_items)));
+        let division = Division::of(units, places.clone().map(|(_, own)| own));
+        for (parts, own) in places {
+            for part in parts {
+                let units = division.share(own) * part.share;
+                self.partitions.charge(part.partition, access, units, now_ms);
+            }
         }
     }
 
@@ -263,6 +297,8 @@ impl Throughput {
 /// The throughput of a table.
 #[derive(Debug)]
 struct OfTable {
+    /// The names of the attributes of its primary key.
+    key: Vec<String>,
     own: Throughput,
     /// Of global secondary indexes, by name: each has a throughput of its own, and none of them uses the table's.
     indexes: BTreeMap<String, Throughput>,
@@ -270,7 +306,7 @@ struct OfTable {
 
 impl OfTable {
     fn new(table: &TableDescription, beside: &Beside, now_ms: i64) -> Self {
-        let is_on_demand = is_table_on_demand(table);
+        let is_on_demand = is_on_demand(table);
         let throughput = |index: Option<&str>,
                           caps: Option<&OnDemandThroughput>,
                           units: Option<&TableProvisionedThroughputDescription>,
@@ -283,10 +319,13 @@ impl OfTable {
         };
         let of_index = |index: &GlobalSecondaryIndexDescription| {
             let (name, units) = (index.index_name.as_str(), index.provisioned_throughput.as_ref());
-            (name.to_owned(), throughput(Some(name), beside.caps.of(name), units, &index.key_schema))
+            let mut throughput = throughput(Some(name), beside.caps.of(name), units, &index.key_schema);
+            throughput.has_whole_items = index.projection.projection_type == Some(ProjectionType::ALL);
+            (name.to_owned(), throughput)
         };
         let (caps, units) = (table.on_demand_throughput.as_ref(), table.provisioned_throughput.as_ref());
         Self {
+            key: table.key_schema.iter().map(|element| element.attribute_name.clone()).collect(),
             own: throughput(None, caps, units, &table.key_schema),
             indexes: table.global_secondary_indexes.iter().flatten().map(of_index).collect(),
         }
@@ -309,21 +348,23 @@ impl OfTable {
     /// only the indexes that the write changes, which nobody knows before.
     fn exhausted(&mut self, places: &Places, access: Access, now_ms: i64) -> Option<(Whose, Limit)> {
         let (throughput, whose) = self.read_or_written(places.index.as_deref());
-        if let Some(limit) = throughput.exhausted(places.own, access, now_ms) {
+        if let Some(limit) = throughput.exhausted(&places.own, access, now_ms) {
             return Some((whose, limit));
         }
         if access == Access::Read {
             return None;
         }
         self.indexes.iter_mut().find_map(|(name, throughput)| {
-            let limit = throughput.exhausted(places.in_index(name), access, now_ms)?;
+            let touched = places.in_index(name).unwrap_or(&NOWHERE);
+            let limit = throughput.exhausted(touched, access, now_ms)?;
             Some((Whose::Index(name.clone()), limit))
         })
     }
 
-    fn partitions_of(&self, item: &Attributes) -> Vec<(String, Partition)> {
+    fn partitions_of(&self, item: &Attributes) -> Vec<(String, Touched)> {
+        let touched = |of: &Throughput| of.partitions.of_item(item).map(|one| Touched::One(Part::whole(one)));
         let indexes = self.indexes.iter();
-        indexes.filter_map(|(name, of)| Some((name.clone(), of.partitions.of_item(item)?))).collect()
+        indexes.filter_map(|(name, of)| Some((name.clone(), touched(of)?))).collect()
     }
 
     fn carry_over(&mut self, before: Self, now_ms: i64) {
@@ -345,33 +386,38 @@ pub(super) enum Indexes {
     Hot,
 }
 
+/// Of an item that is not in an index.
+static NOWHERE: Touched = Touched::Unknown;
+
 /// Where an admitted request reads or writes: what it uses is charged there.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
     pub(super) table: String,
     /// The index that is read, if it is a global one.
     index: Option<String>,
-    /// The partition of the table, or of that index.
-    own: Option<Partition>,
+    /// The partitions of the table, or of that index.
+    own: Touched,
     /// Of global secondary indexes, by name, as far as the item is known.
-    indexes: Vec<(String, Partition)>,
+    indexes: Vec<(String, Touched)>,
+    /// What it costs by itself, where others are charged with it and that is known.
+    pub(super) units: Option<f64>,
 }
 
 impl Places {
-    fn in_index(&self, index: &str) -> Option<Partition> {
+    fn in_index(&self, index: &str) -> Option<&Touched> {
         if self.index.as_deref() == Some(index) {
-            return self.own;
+            return Some(&self.own);
         }
-        self.indexes.iter().find(|(name, _)| name == index).map(|(_, partition)| *partition)
+        self.indexes.iter().find(|(name, _)| name == index).map(|(_, touched)| touched)
     }
 
-    /// The partition in what is charged: the table, or one of its indexes.
-    fn of(&self, table: &str, index: Option<&str>) -> Option<Partition> {
+    /// The partitions in what is charged, the table or one of its indexes; None where nothing of it is read or written.
+    fn of(&self, table: &str, index: Option<&str>) -> Option<&[Part]> {
         match index {
             _ if table != self.table => None,
-            Some(index) => self.in_index(index),
+            Some(index) => self.in_index(index).map(Touched::parts),
             None if self.index.is_some() => None,
-            None => self.own,
+            None => Some(self.own.parts()),
         }
     }
 }
@@ -410,7 +456,7 @@ impl Throttle {
         match self.tables().get(table) {
             Some(of_table) if !of_table.indexes.is_empty() => {
                 let mut indexes = of_table.indexes.values();
-                let is_hot = indexes.any(|index| index.partitions.is_any_write_exhausted(now_ms));
+                let is_hot = indexes.any(|index| index.partitions.is_any_exhausted(Access::Write, now_ms));
                 if is_hot { Indexes::Hot } else { Indexes::Cool }
             }
             _ => Indexes::None,
@@ -426,7 +472,7 @@ impl Throttle {
         access: Access,
     ) -> Result<Places, Throttled> {
         let now_ms = self.settings.clock.now_ms();
-        let mut places = Places { table: target.table.to_owned(), ..Places::default() };
+        let mut places = Places { table: target.table.to_owned(), units: target.units, ..Places::default() };
         let mut tables = self.tables();
         let Some(of_table) = tables.get_mut(target.table) else { return Ok(places) };
         let mode = of_table.mode();
@@ -462,7 +508,37 @@ impl Throttle {
         }
     }
 
-    /// What a request cost is known after it ran. Of many items each one pays as much as the others.
+    /// The names of the attributes of a table's primary key.
+    pub(super) fn key(&self, table: &str) -> Vec<String> {
+        self.tables().get(table).map(|of_table| of_table.key.clone()).unwrap_or_default()
+    }
+
+    /// What the items that a batch shows of a table cost by themselves, in any order.
+    pub(super) fn weigh(&self, places: &mut [Places], table: &str, items: &[Attributes]) {
+        let tables = self.tables();
+        let Some(of_table) = tables.get(table) else { return };
+        for item in items {
+            let touched = Touched::from(of_table.own.partitions.of_item(item));
+            let is_its =
+                |place: &&mut Places| place.units.is_none() && place.table == table && place.own == touched;
+            if let Some(place) = places.iter_mut().find(is_its) {
+                place.units = Some(read_units(item));
+            }
+        }
+    }
+
+    /// Where the items of a page turned out to be, of so many that were read.
+    pub(super) fn locate_page(&self, place: &mut Places, items: &[Attributes], read: usize) {
+        if place.own != (Touched::Any { is_shown: true }) || items.is_empty() {
+            return;
+        }
+        if let Some(of_table) = self.tables().get_mut(&place.table) {
+            let (throughput, _) = of_table.read_or_written(place.index.as_deref());
+            place.own = Touched::page(items, read, |item| throughput.partitions.of_item(item));
+        }
+    }
+
+    /// What a request cost is known after it ran.
     pub(super) fn charge<'a>(
         &self,
         table: &str,
@@ -480,11 +556,8 @@ impl Throttle {
             };
             let Some(throughput) = throughput else { continue };
             throughput.charge(access, units, now_ms);
-            let touched = || places.iter().filter_map(|places| places.of(table, index));
-            let share = units / f64::from(u32::try_from(touched().count()).unwrap_or(u32::MAX).max(1));
-            for partition in touched() {
-                throughput.partitions.charge(partition, access, share, now_ms);
-            }
+            let touched = places.iter().filter_map(|places| Some((places.of(table, index)?, places.units)));
+            throughput.charge_partitions(access, units, touched, now_ms);
         }
     }
 
@@ -495,6 +568,16 @@ impl Throttle {
             self.measure_provisioned_of(Target::table(table), &of_table.own.caps);
             for (index, throughput) in &of_table.indexes {
                 self.measure_provisioned_of(Target::index(table, index), &throughput.caps);
+            }
+        }
+    }
+
+    /// Of keys that were charged and never again.
+    pub(super) fn drop_what_owes_nothing(&self) {
+        let now_ms = self.settings.clock.now_ms();
+        for of_table in self.tables().values_mut() {
+            for throughput in std::iter::once(&mut of_table.own).chain(of_table.indexes.values_mut()) {
+                throughput.partitions.drop_what_owes_nothing(now_ms);
             }
         }
     }
@@ -530,4 +613,9 @@ impl Throttle {
     fn count(&self, name: &str, dimensions: &[(&str, &str)], value: f64) {
         count(&self.settings, name, dimensions, value);
     }
+}
+
+/// What an item costs to read, without what the request makes of it.
+pub(super) fn read_units(item: &Attributes) -> f64 {
+    read_capacity_units(item_size(item))
 }

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use dynoxide::DynoxideError;
+use dynoxide::actions::TableDescription;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::answer::Failure;
-use super::described::{has_index, index_requests, indexes_mut, is_on_demand};
+use super::described::{has_index, index_requests, indexes_mut, is_shown_on_demand};
 
 /// What AWS gives an on-demand table or index that asks for nothing else.
 const ON_DEMAND: Units = Units { read: Some(12_000), write: Some(4_000) };
@@ -65,7 +66,7 @@ impl Warm {
     }
 
     /// With what is asked for now, and without the indexes that the table no longer has.
-    pub(super) fn changed(mut self, asked: Self, table: &Map<String, Value>) -> Self {
+    pub(super) fn changed(mut self, asked: Self, table: &TableDescription) -> Self {
         if let Some(units) = asked.table {
             self.table = Some(units.or(self.table.unwrap_or_default()));
         }
@@ -87,7 +88,7 @@ impl Warm {
     /// Writes `WarmThroughput` into the description of a table. The answer to CreateTable has only what was asked for,
     /// which is still on its way.
     pub(super) fn show(&self, table: &mut Map<String, Value>, is_new: bool) {
-        let on_demand = is_on_demand(table);
+        let on_demand = is_shown_on_demand(table);
         for index in indexes_mut(table) {
             let name = index.get("IndexName").and_then(Value::as_str).unwrap_or_default();
             let asked = self.indexes.get(name).copied();

@@ -107,6 +107,24 @@ async fn a_table_and_its_index_count_apart_and_either_refuses_the_whole_request(
 }
 
 #[tokio::test]
+async fn updates_at_once_are_judged_one_after_the_other() {
+    let stand = Stand::start();
+    stand.table("tasks", provisioned(100)).await;
+    for units in [99, 98, 97] {
+        stand.updated(Some(units), None).await;
+    }
+    // One decrease is left: what follows it is an increase, or too much.
+    let calls = (1..=8).map(|units| stand.call("UpdateTable", update(Some(units), None)));
+    let answers = futures_util::future::join_all(calls).await;
+    let first = answers.iter().position(|(status, _)| *status == 200);
+    assert!(first.is_some(), "{answers:?}");
+    for (_, refused) in answers.iter().filter(|(status, _)| *status != 200) {
+        assert!(refused["message"].as_str().unwrap().contains("decreases today: 4"), "{refused}");
+    }
+    assert_eq!(stand.throughputs().await[0].1, 4, "decreases");
+}
+
+#[tokio::test]
 async fn a_table_becomes_on_demand_four_times_within_a_day() {
     let stand = Stand::start();
     stand.table("tasks", provisioned(1)).await;

@@ -132,10 +132,174 @@ async fn reads_of_a_hot_key_are_refused_and_writes_go_on() {
         json!({"TableName": "tasks", "KeyConditionExpression": "id = :id",
             "ExpressionAttributeValues": {":id": {"S": id}}})
     };
-    stand.is_hot("Query", query("a"), reason).await;
-    stand.done("Query", query("b")).await;
-    stand.done("Scan", json!({"TableName": "tasks"})).await;
+    let older = |id: &str| {
+        let condition = json!({"ComparisonOperator": "EQ", "AttributeValueList": [{"S": id}]});
+        json!({"TableName": "tasks", "KeyConditions": {"id": condition}})
+    };
+    let select = |condition: &str| json!({"Statement": format!("SELECT * FROM \"tasks\" {condition}")});
+    for hot in [query("a"), older("a")] {
+        stand.is_hot("Query", hot, reason).await;
+    }
+    for hot in ["WHERE id = 'a'", "WHERE id IN ['b', 'a']", "", "WHERE \"owner\" = 'o'"] {
+        stand.is_hot("ExecuteStatement", select(hot), reason).await;
+    }
+    // It may read that key, and nobody knows before.
+    stand.is_hot("Scan", json!({"TableName": "tasks"}), reason).await;
+    for cool in [query("b"), older("b")] {
+        stand.done("Query", cool).await;
+    }
+    stand.done("ExecuteStatement", select("WHERE id = 'b'")).await;
     stand.put("tasks", "a").await;
+    stand.clock.advance(Duration::from_millis(1));
+    stand.done("Scan", json!({"TableName": "tasks"})).await;
+}
+
+/// Four large items, each of which is read for 75 units, under one key of the index.
+async fn of_alice() -> Stand {
+    let stand = Stand::start();
+    stand.table("tasks", indexed(on_demand(), json!({}))).await;
+    for number in 0..LARGE_PUTS {
+        stand.done("PutItem", large("tasks", &number.to_string(), "alice")).await;
+        stand.clock.advance(Duration::from_secs(1));
+    }
+    stand
+}
+
+#[tokio::test]
+async fn every_kind_of_read_is_charged_to_the_key_that_it_reads() {
+    let condition = json!({"ComparisonOperator": "EQ", "AttributeValueList": [{"S": "alice"}]});
+    let older = json!({"TableName": "tasks", "IndexName": "by-owner", "KeyConditions": {"owner": condition}});
+    let select = |condition: &str| {
+        let statement = format!("SELECT * FROM \"tasks\".\"by-owner\" {condition}");
+        json!({"Statement": statement, "Parameters": [{"S": "alice"}]})
+    };
+    let scan = json!({"TableName": "tasks", "IndexName": "by-owner"});
+    for (operation, body) in [
+        ("Query", older),
+        ("ExecuteStatement", select("WHERE \"owner\" = ?")),
+        ("ExecuteStatement", select("")),
+        ("Scan", scan),
+    ] {
+        let stand = of_alice().await;
+        // Of two items: 75 units, of 3,000.
+        for _ in 0..40 {
+            stand.done(operation, with(body.clone(), "Limit", json!(2))).await;
+        }
+        let reason = "IndexReadKeyRangeThroughputExceeded";
+        stand.is_hot("ExecuteStatement", select("WHERE \"owner\" = 'alice'"), reason).await;
+        stand.done("ExecuteStatement", select("WHERE \"owner\" = 'bob'")).await;
+        stand.done("GetItem", getting("tasks", "0")).await;
+    }
+}
+
+#[tokio::test]
+async fn every_statement_that_writes_is_charged_to_its_keys() {
+    for statement in ["UPDATE \"tasks\" SET n = 1 WHERE id = ?", "DELETE FROM \"tasks\" WHERE id = ?"] {
+        let stand = of_alice().await;
+        for number in 0..LARGE_PUTS {
+            let parameters = json!([{"S": number.to_string()}]);
+            stand.done("ExecuteStatement", json!({"Statement": statement, "Parameters": parameters})).await;
+        }
+        let reason = "IndexWriteKeyRangeThroughputExceeded";
+        stand.is_hot("PutItem", small("new", "alice"), reason).await;
+        let insert = |owner: &str| {
+            let statement = format!("INSERT INTO \"tasks\" VALUE {{'id': 'of {owner}', 'owner': '{owner}'}}");
+            json!({ "Statement": statement })
+        };
+        stand.is_hot("ExecuteStatement", insert("alice"), reason).await;
+        let batch = json!({"Statements": [insert("alice"), insert("bob")]});
+        let answers = &stand.done("BatchExecuteStatement", batch).await["Responses"];
+        assert_eq!(answers[0]["Error"]["Code"], "ThrottlingError", "{answers}");
+        assert_eq!(answers[1]["TableName"], "tasks", "{answers}");
+    }
+}
+
+/// A large item beside small ones pays for itself, and the small ones for nothing of it.
+#[tokio::test]
+async fn of_a_batch_or_a_transaction_each_key_pays_for_its_own_item() {
+    let stand = Stand::start();
+    stand.table("tasks", on_demand()).await;
+    let item = |id: &str| large("tasks", id, "o")["Item"].clone();
+    let few = || json!({"id": {"S": "small"}});
+    let batch = json!([{"PutRequest": {"Item": item("large")}}, {"PutRequest": {"Item": few()}},
+        {"DeleteRequest": {"Key": key("gone")}}]);
+    let transaction = json!([{"Put": {"TableName": "tasks", "Item": item("large")}},
+        {"Put": {"TableName": "tasks", "Item": few()}}, {"Delete": {"TableName": "tasks", "Key": key("gone")}}]);
+    // 300 units of the large one, and 600, of 1,000.
+    stand.done("BatchWriteItem", json!({"RequestItems": {"tasks": batch}})).await;
+    stand.done("TransactWriteItems", json!({ "TransactItems": transaction })).await;
+    stand.done("PutItem", large("tasks", "large", "o")).await;
+    stand.is_hot("PutItem", putting("tasks", "large"), "TableWriteKeyRangeThroughputExceeded").await;
+    for id in ["small", "gone"] {
+        for _ in 0..LARGE_PUTS {
+            stand.done("PutItem", large("tasks", id, "o")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_a_batch_that_reads_each_key_pays_for_its_own_item() {
+    for (operation, times) in [("BatchGetItem", 40), ("TransactGetItems", 20), ("ExecuteTransaction", 20)] {
+        let stand = Stand::start();
+        stand.table("tasks", on_demand()).await;
+        stand.done("PutItem", large("tasks", "large", "o")).await;
+        stand.put("tasks", "small").await;
+        let ids = ["small", "large"];
+        let get = |id: &str| json!({"Get": {"TableName": "tasks", "Key": key(id)}});
+        let select =
+            |id: &str| json!({"Statement": "SELECT * FROM tasks WHERE id = ?", "Parameters": [{"S": id}]});
+        let body = match operation {
+            "BatchGetItem" => {
+                json!({"RequestItems": {"tasks": {"Keys": ids.map(key), "ConsistentRead": true}}})
+            }
+            "TransactGetItems" => json!({ "TransactItems": ids.map(get) }),
+            _ => json!({ "TransactStatements": ids.map(select) }),
+        };
+        for _ in 0..times {
+            stand.done(operation, body.clone()).await;
+        }
+        stand.is_hot("GetItem", getting("tasks", "large"), "TableReadKeyRangeThroughputExceeded").await;
+        // The other one still has nearly all of its units: 37 times 75.
+        stand.done("PutItem", large("tasks", "small", "o")).await;
+        for _ in 0..37 {
+            stand.done("GetItem", getting("tasks", "small")).await;
+        }
+    }
+}
+
+/// Conditions and updates in their older form change nothing of what is charged, and to which keys.
+#[tokio::test]
+async fn a_write_in_the_older_form_is_charged_as_in_the_newer_one() {
+    let exists = json!({"id": {"ComparisonOperator": "NOT_NULL"}});
+    for operation in ["PutItem", "UpdateItem", "DeleteItem"] {
+        let stand = of_alice().await;
+        for number in 0..LARGE_PUTS {
+            let id = number.to_string();
+            let body = match operation {
+                "PutItem" => {
+                    let mut other = large("tasks", &id, "alice");
+                    other["Item"]["n"] = json!({"N": "1"});
+                    other
+                }
+                "UpdateItem" => {
+                    let updates = json!({"n": {"Action": "PUT", "Value": {"N": "1"}}});
+                    json!({"TableName": "tasks", "Key": key(&id), "AttributeUpdates": updates})
+                }
+                _ => deleting(&id),
+            };
+            let body = with(body, "Expected", exists.clone());
+            let answer = stand.done(operation, body).await;
+            assert!(answer.get("Attributes").is_none(), "{operation}: {answer}");
+        }
+        let reason = "IndexWriteKeyRangeThroughputExceeded";
+        stand.is_hot("PutItem", small("new", "alice"), reason).await;
+        stand.done("PutItem", small("new", "bob")).await;
+    }
+}
+
+fn with(mut body: Value, member: &str, value: Value) -> Value {
+    body[member] = value;
+    body
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Need, Place, body, target};
-use crate::dynamodb::statement;
+use crate::dynamodb::statement::{self, Verb};
 use crate::wire::AwsRequest;
 
 /// The members that decide, read without the items between them.
@@ -57,19 +57,21 @@ fn named(operation: &str, request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let names: Names = serde_json::from_slice(&request.body).unwrap_or_default();
     match operation {
         "TransactWriteItems" | "TransactGetItems" => {
-            names.transact_items.iter().filter_map(|item| of_item(item, place)).collect()
+            names.transact_items.iter().flat_map(|item| of_item(item, place)).collect()
         }
         "BatchGetItem" | "BatchWriteItem" => names
             .request_items
             .keys()
             .map(|table| Need::new(format!("dynamodb:{operation}"), table_arn(place, table)))
             .collect(),
-        "ExecuteStatement" => names.statement.iter().filter_map(|text| of_statement(text, place)).collect(),
+        "ExecuteStatement" => {
+            names.statement.iter().map(|text| of_statement(operation, text, place)).collect()
+        }
         "BatchExecuteStatement" | "ExecuteTransaction" => {
             let all = names.statements.iter().chain(&names.transact_statements);
-            all.filter_map(|one| of_statement(&one.statement, place)).collect()
+            all.map(|one| of_statement(operation, &one.statement, place)).collect()
         }
-        "ListTables" | "DescribeLimits" | "ListStreams" | "ListBackups" => {
+        "ListTables" | "DescribeLimits" | "ListStreams" | "ListBackups" | "ListContributorInsights" => {
             vec![Need::anywhere(format!("dynamodb:{operation}"))]
         }
         // "You need to specify the CreateTable and PutResourcePolicy IAM actions for authorizing a user to create a table with a
@@ -129,7 +131,9 @@ fn table_arn(place: Place<'_>, table: &str) -> String {
 
 /// "Permissions for Put, Update, Delete and Get actions are governed by the permissions used for the underlying PutItem,
 /// UpdateItem, DeleteItem and GetItem operations. For the ConditionCheck action, you use dynamodb:ConditionCheckItem."
-fn of_item(item: &Item, place: Place<'_>) -> Option<Need> {
+///
+/// Of all that an item has: the operation reads some of it, and the rest must not stand for that.
+fn of_item(item: &Item, place: Place<'_>) -> impl Iterator<Item = Need> {
     let parts = [
         ("dynamodb:PutItem", &item.put),
         ("dynamodb:UpdateItem", &item.update),
@@ -137,22 +141,25 @@ fn of_item(item: &Item, place: Place<'_>) -> Option<Need> {
         ("dynamodb:ConditionCheckItem", &item.condition_check),
         ("dynamodb:GetItem", &item.get),
     ];
-    let (action, table) = parts.into_iter().find_map(|(action, table)| Some((action, table.as_ref()?)))?;
-    Some(Need::new(action, table_arn(place, &table.table_name)))
+    let named = parts.into_iter().filter_map(|(action, table)| Some((action, table.as_ref()?)));
+    named.map(move |(action, table)| Need::new(action, table_arn(place, &table.table_name)))
+}
+
+/// What cannot be read must not pass for a statement that needs nothing, whatever stands beside it.
+fn of_statement(operation: &str, text: &str, place: Place<'_>) -> Need {
+    read_statement(text, place).unwrap_or_else(|| Need::anywhere(format!("dynamodb:{operation}")))
 }
 
 /// None for what is no statement: the engine says so.
-fn of_statement(text: &str, place: Place<'_>) -> Option<Need> {
-    let verb = text.split_whitespace().next()?.to_ascii_uppercase();
-    let action = match verb.as_str() {
-        "SELECT" => "dynamodb:PartiQLSelect",
-        "INSERT" => "dynamodb:PartiQLInsert",
-        "UPDATE" => "dynamodb:PartiQLUpdate",
-        "DELETE" => "dynamodb:PartiQLDelete",
-        _ => return None,
+fn read_statement(text: &str, place: Place<'_>) -> Option<Need> {
+    let statement = statement::named(text)?;
+    let action = match statement.verb {
+        Verb::Select => "dynamodb:PartiQLSelect",
+        Verb::Insert => "dynamodb:PartiQLInsert",
+        Verb::Update => "dynamodb:PartiQLUpdate",
+        Verb::Delete => "dynamodb:PartiQLDelete",
     };
     // Whatever the engine may make of it: only who may do that on every table.
-    let (table, index) = statement::named(text).unwrap_or(("*", None));
-    let table = table_arn(place, table);
-    Some(Need::new(action, index.map_or(table.clone(), |index| format!("{table}/index/{index}"))))
+    let table = table_arn(place, statement.table.unwrap_or("*"));
+    Some(Need::new(action, statement.index.map_or(table.clone(), |index| format!("{table}/index/{index}"))))
 }
