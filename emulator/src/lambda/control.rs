@@ -294,11 +294,15 @@ pub(crate) fn delete(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
             ));
         }
         Some(number) => {
-            if let Some(alias) =
-                found.aliases.iter().find(|(_, alias)| alias.version == number).map(|(name, _)| name)
-            {
+            // As it is shown, and as aliases name it: `01` is 1.
+            let number =
+                number.parse::<u64>().map_or_else(|_| number.to_owned(), |number| number.to_string());
+            let naming = found.aliases.iter().filter(|(_, alias)| alias.names(&number));
+            let aliases: Vec<&str> = naming.map(|(name, _)| name.as_str()).collect();
+            if !aliases.is_empty() {
                 return Err(LambdaError::conflict(format!(
-                    "Unable to delete version because the following aliases reference it: [{alias}]"
+                    "Unable to delete version because the following aliases reference it: [{}]",
+                    aliases.join(", ")
                 )));
             }
             let gone = number.parse().ok().and_then(|number: u64| found.versions.remove(&number));

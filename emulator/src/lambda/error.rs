@@ -48,6 +48,11 @@ impl LambdaError {
         )
     }
 
+    /// A body that does not have the shape that it should have.
+    pub(crate) fn serialization(message: impl Into<String>) -> Self {
+        Self::new(400, "SerializationException", message)
+    }
+
     pub(crate) fn bad_content(message: impl Into<String>) -> Self {
         Self::new(400, "InvalidRequestContentException", message)
     }

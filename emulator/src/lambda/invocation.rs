@@ -14,7 +14,7 @@ use super::exec::{
 };
 use super::model::Phase;
 use super::names::FunctionRef;
-use super::store::{Kind, LATEST, Running, Store};
+use super::store::{Chosen, Kind, LATEST, Running, Store, Taken, Version};
 use crate::clock::Clock;
 use crate::metrics::Unit;
 use crate::settings::Settings;
@@ -51,9 +51,8 @@ impl Request {
 /// An invocation that holds its unit of concurrency.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    pool: Arc<Pool>,
+    chosen: Chosen,
     running: Running,
-    account_running: u32,
     request: Request,
 }
 
@@ -123,40 +122,48 @@ impl Lambda {
 
     /// "Lambda does not invoke a function during pending state. Any invocations [...] will fail."
     pub(crate) fn check_invocable(&self, function: &FunctionRef) -> Result<(), LambdaError> {
-        self.invocable(&mut self.store(), function).map(drop)
-    }
-
-    fn invocable(&self, store: &mut Store, function: &FunctionRef) -> Result<Arc<Pool>, LambdaError> {
         let now_ms = self.now_ms();
         let unknown = || self.unknown(function);
+        let mut store = self.store();
         let found = store.get(&function.name, now_ms).ok_or_else(unknown)?;
-        let version = found.version(function.qualifier.as_deref()).ok_or_else(unknown)?;
-        match version.phase(now_ms) {
-            Phase::Pending => Err(LambdaError::conflict(
-                "The operation cannot be performed at this time. The function is currently in the following state: Pending",
-            )),
-            Phase::Updating | Phase::Ready => Ok(Arc::clone(&version.pool)),
-        }
+        check_active(found.version(function.qualifier.as_deref()).ok_or_else(unknown)?, now_ms)
+    }
+
+    /// The version that is to run.
+    fn chosen(&self, store: &mut Store, function: &FunctionRef) -> Result<Chosen, LambdaError> {
+        let now_ms = self.now_ms();
+        let unknown = || self.unknown(function);
+        let random = &self.inner.host.settings.random;
+        let found = store.get(&function.name, now_ms).ok_or_else(unknown)?;
+        let chosen = found.choose(function.qualifier.as_deref(), random).ok_or_else(unknown)?;
+        check_active(&chosen.version, now_ms)?;
+        Ok(chosen)
     }
 
     /// Finds the version and takes a unit of concurrency, or says why not. Counts throttles.
     pub(crate) fn admit(&self, request: Request, kind: Kind) -> Result<Admitted, LambdaError> {
         let mut store = self.store();
-        let pool = self.invocable(&mut store, &request.function)?;
+        let chosen = self.chosen(&mut store, &request.function)?;
         let found =
             store.functions.get(&request.function.name).ok_or_else(|| self.unknown(&request.function))?;
         match store.enter(found, &self.inner.host.options, kind, self.now_ms()) {
-            Ok(running) => {
-                let account_running = store.running.load(Ordering::SeqCst);
-                Ok(Admitted { pool, running, account_running, request })
-            }
+            Ok(running) => Ok(Admitted { chosen, running, request }),
             Err(throttle) => {
                 drop(store);
                 let measure = Measure::new(&self.inner.host.settings, &request.function);
-                measure.everywhere("Throttles", 1.0, Unit::Count);
+                measure.of(&chosen).everywhere("Throttles", 1.0, Unit::Count);
                 Err(throttle)
             }
         }
+    }
+}
+
+fn check_active(version: &Version, now_ms: i64) -> Result<(), LambdaError> {
+    match version.phase(now_ms) {
+        Phase::Pending => Err(LambdaError::conflict(
+            "The operation cannot be performed at this time. The function is currently in the following state: Pending",
+        )),
+        Phase::Updating | Phase::Ready => Ok(()),
     }
 }
 
@@ -170,11 +177,11 @@ pub(crate) async fn run(admitted: Admitted) -> Finished {
 }
 
 async fn run_here(admitted: Admitted) -> Finished {
-    let Admitted { pool, running, account_running, request } = admitted;
-    let settings = &pool.spec.host.settings;
-    let measure = Measure::new(settings, &request.function);
-    measure.concurrency(running.function.load(Ordering::SeqCst), account_running);
-    let Outcome { result, tail, duration_ms } = pool.spec.host.turns.run(lend(&pool, &request)).await;
+    let Admitted { chosen, running, request } = admitted;
+    let pool = &chosen.version.pool;
+    let measure = Measure::new(&pool.spec.host.settings, &request.function).of(&chosen);
+    measure.concurrency(running.function.load(Ordering::SeqCst), running.taken);
+    let Outcome { result, tail, duration_ms } = pool.spec.host.turns.run(lend(pool, &request)).await;
     measure.invocation(duration_ms, result.is_err());
     drop(running);
     Finished { result, version: pool.spec.version.clone(), tail }
@@ -352,6 +359,8 @@ pub(super) struct Measure<'a> {
     at_ms: i64,
     name: &'a str,
     resource: String,
+    /// Of an invocation by an alias that has two versions.
+    executed_version: Option<&'a str>,
 }
 
 impl<'a> Measure<'a> {
@@ -360,24 +369,39 @@ impl<'a> Measure<'a> {
             Some(qualifier) => format!("{}:{qualifier}", function.name),
             None => function.name.clone(),
         };
-        Self { settings, at_ms: settings.clock.now_ms(), name: &function.name, resource }
+        let at_ms = settings.clock.now_ms();
+        Self { settings, at_ms, name: &function.name, resource, executed_version: None }
+    }
+
+    fn of(self, chosen: &'a Chosen) -> Self {
+        Self { executed_version: chosen.executed_version(), ..self }
     }
 
     fn record(&self, metric: &str, dimensions: &[(&str, &str)], value: f64, unit: Unit) {
         self.settings.metrics.record(self.at_ms, "AWS/Lambda", metric, dimensions, value, unit);
     }
 
-    /// By function, by function and resource, and for the account.
+    /// By function, by function and resource, and for the account. Where an alias has two versions, also by the one
+    /// that was chosen.
     pub(super) fn everywhere(&self, metric: &str, value: f64, unit: Unit) {
         self.record(metric, &[("FunctionName", self.name)], value, unit);
-        let resource = [("FunctionName", self.name), ("Resource", self.resource.as_str())];
-        self.record(metric, &resource, value, unit);
+        let (name, resource) = (("FunctionName", self.name), ("Resource", self.resource.as_str()));
+        self.record(metric, &[name, resource], value, unit);
         self.record(metric, &[], value, unit);
+        if let Some(version) = self.executed_version {
+            self.record(metric, &[name, resource, ("ExecutedVersion", version)], value, unit);
+        }
     }
 
-    fn concurrency(&self, function: u32, account: u32) {
+    fn concurrency(&self, function: u32, taken: Taken) {
         self.record("ConcurrentExecutions", &[("FunctionName", self.name)], f64::from(function), Unit::Count);
-        self.record("ConcurrentExecutions", &[], f64::from(account), Unit::Count);
+        for (metric, value) in [
+            ("ConcurrentExecutions", taken.executions),
+            ("UnreservedConcurrentExecutions", taken.unreserved),
+            ("ClaimedAccountConcurrency", taken.claimed()),
+        ] {
+            self.record(metric, &[], f64::from(value), Unit::Count);
+        }
     }
 
     fn invocation(&self, duration_ms: f64, failed: bool) {

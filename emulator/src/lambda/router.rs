@@ -24,12 +24,7 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, LambdaError> {
         let body: &[u8] = if self.request.body.is_empty() { b"{}" } else { &self.request.body };
-        serde_json::from_slice(body).map_err(|error| LambdaError {
-            status: 400,
-            code: "SerializationException",
-            message: error.to_string(),
-            reason: None,
-        })
+        serde_json::from_slice(body).map_err(|error| LambdaError::serialization(error.to_string()))
     }
 
     /// The function of the path; the qualifier may be in the name or in the query, but not differ.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rand::RngExt as _;
 use serde_json::Value;
 
 use super::FaultTarget;
@@ -15,6 +16,7 @@ use super::names::FunctionRef;
 use super::options::Options;
 use super::policy::Policy;
 use super::rate::InvocationRate;
+use crate::settings::Random;
 
 /// "Pending" and "InProgress" last this long: AWS takes seconds, a laptop need not.
 pub(crate) const SETTLE_MS: i64 = 100;
@@ -64,6 +66,43 @@ pub(crate) struct Alias {
     pub(crate) version: String,
     pub(crate) description: String,
     pub(crate) revision_id: String,
+    pub(crate) routing: Option<Routing>,
+}
+
+impl Alias {
+    /// Whether it sends anything to this version, or might.
+    pub(crate) fn names(&self, version: &str) -> bool {
+        self.version == version || self.routing.as_ref().is_some_and(|routing| routing.version == version)
+    }
+}
+
+/// The second version of an alias, and its share of the invocations: 0 is none of them, 1 all.
+#[derive(Clone, Debug)]
+pub(crate) struct Routing {
+    pub(crate) version: String,
+    pub(crate) weight: f64,
+}
+
+impl Routing {
+    /// Whether the lot falls on the second version.
+    fn takes(&self, random: &Random) -> bool {
+        random.with(|random| random.random::<f64>()) < self.weight
+    }
+}
+
+/// The version that one invocation runs.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) version: Arc<Version>,
+    /// By lot: the alias has a second one.
+    is_routed: bool,
+}
+
+impl Chosen {
+    /// What is measured of it beside the alias, where that alone does not tell.
+    pub(crate) fn executed_version(&self) -> Option<&str> {
+        self.is_routed.then_some(self.version.pool.spec.version.as_str())
+    }
 }
 
 #[derive(Debug)]
@@ -128,7 +167,7 @@ impl Function {
         Some(Arc::make_mut(version).revision_mut(phase))
     }
 
-    /// The version behind a qualifier (version, alias, `$LATEST` or none).
+    /// The version behind a qualifier (version, alias, `$LATEST` or none). Of an alias with two it is the first.
     pub(crate) fn version(&self, qualifier: Option<&str>) -> Option<&Arc<Version>> {
         let Some(qualifier) = qualifier.filter(|qualifier| *qualifier != LATEST) else {
             return Some(&self.latest);
@@ -138,6 +177,30 @@ impl Function {
             return Some(&self.latest);
         }
         self.versions.get(&number.parse().ok()?)
+    }
+
+    /// A numbered version, written as it is shown.
+    pub(crate) fn published(&self, number: &str) -> Option<&Arc<Version>> {
+        self.versions.get(&number.parse().ok()?).filter(|version| version.pool.spec.version == number)
+    }
+
+    /// The version that the next invocation runs.
+    pub(crate) fn choose(&self, qualifier: Option<&str>, random: &Random) -> Option<Chosen> {
+        let routing = self.routing(qualifier);
+        let second = routing.filter(|routing| routing.takes(random)).map(|routing| routing.version.as_str());
+        let version = Arc::clone(self.version(second.or(qualifier))?);
+        Some(Chosen { version, is_routed: routing.is_some() })
+    }
+
+    fn routing(&self, qualifier: Option<&str>) -> Option<&Routing> {
+        self.aliases.get(qualifier?)?.routing.as_ref()
+    }
+
+    /// The longest of the versions that an invocation may run.
+    fn timeout_seconds(&self, qualifier: Option<&str>) -> Option<u32> {
+        let of = |version: &Arc<Version>| version.pool.spec.config.timeout_seconds;
+        let second = self.routing(qualifier).and_then(|routing| self.published(&routing.version));
+        Some(of(self.version(qualifier)?).max(second.map_or(0, of)))
     }
 
     pub(crate) fn pools(&self) -> impl Iterator<Item = Arc<Pool>> {
@@ -157,10 +220,29 @@ impl Function {
     }
 }
 
+/// How much of the account's concurrency is taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub(crate) executions: u32,
+    /// Those of functions without reserved concurrency.
+    pub(crate) unreserved: u32,
+    /// Kept for functions, used or not.
+    reserved: u32,
+}
+
+impl Taken {
+    /// What is not there for invocations on demand.
+    pub(crate) const fn claimed(self) -> u32 {
+        self.reserved.saturating_add(self.unreserved)
+    }
+}
+
 /// Counts one running invocation while it lives.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) function: Arc<AtomicU32>,
+    /// When it began, with itself.
+    pub(crate) taken: Taken,
     account: Arc<AtomicU32>,
     unreserved: Option<Arc<AtomicU32>>,
 }
@@ -178,7 +260,7 @@ impl Drop for Running {
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     pub(crate) functions: BTreeMap<String, Function>,
-    pub(crate) running: Arc<AtomicU32>,
+    running: Arc<AtomicU32>,
     unreserved_running: Arc<AtomicU32>,
     unreserved_rate: InvocationRate,
 }
@@ -216,6 +298,7 @@ impl Store {
     ) -> Result<Running, LambdaError> {
         let is_too_often =
             |rate: &InvocationRate, limit| kind == Kind::Synchronous && !rate.admits(limit, now_ms);
+        let reserved = self.reserved_total();
         let unreserved = match function.reserved {
             Some(limit) => {
                 if function.running.load(Ordering::SeqCst) >= limit {
@@ -227,7 +310,7 @@ impl Store {
                 None
             }
             None => {
-                let limit = options.account_concurrency.saturating_sub(self.reserved_total());
+                let limit = options.account_concurrency.saturating_sub(reserved);
                 if self.unreserved_running.load(Ordering::SeqCst) >= limit {
                     return Err(LambdaError::throttled("ConcurrentInvocationLimitExceeded"));
                 }
@@ -239,9 +322,12 @@ impl Store {
             }
         };
         function.running.fetch_add(1, Ordering::SeqCst);
-        self.running.fetch_add(1, Ordering::SeqCst);
+        let executions = self.running.fetch_add(1, Ordering::SeqCst).saturating_add(1);
+        let taken =
+            Taken { executions, unreserved: self.unreserved_running.load(Ordering::SeqCst), reserved };
         Ok(Running {
             function: Arc::clone(&function.running),
+            taken,
             account: Arc::clone(&self.running),
             unreserved,
         })
@@ -249,8 +335,7 @@ impl Store {
 
     pub(crate) fn timeout_seconds(&mut self, reference: &str, now_ms: i64) -> Option<u32> {
         let wanted = FunctionRef::parse(reference)?;
-        let function = self.get(&wanted.name, now_ms)?;
-        Some(function.version(wanted.qualifier.as_deref())?.pool.spec.config.timeout_seconds)
+        self.get(&wanted.name, now_ms)?.timeout_seconds(wanted.qualifier.as_deref())
     }
 
     pub(crate) fn role_arn(&self, reference: &str) -> Option<String> {

@@ -5,13 +5,13 @@ use std::time::Duration;
 use aws_sdk_lambda::error::ProvideErrorMetadata;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{
-    DeadLetterConfig, DestinationConfig, FunctionCode, InvocationType, LastUpdateStatus, OnFailure,
-    OnSuccess, State,
+    AliasRoutingConfiguration, DeadLetterConfig, DestinationConfig, FunctionCode, InvocationType,
+    LastUpdateStatus, OnFailure, OnSuccess, State,
 };
 use serde_json::{Value, json};
 
 use crate::by_hand;
-use crate::functions::{Account, echo, package, package_of};
+use crate::functions::{Account, body, echo, package, package_of};
 
 const ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:f";
 const STALE: &str = "The Revision Id provided does not match the latest Revision Id. \
@@ -121,6 +121,28 @@ async fn a_function_that_is_asked_for_by_an_alias_shows_the_alias() {
     let found = account.lambda.get_function().function_name("f").qualifier("live").send().await.unwrap();
     let found = found.configuration().unwrap();
     assert_eq!((found.function_arn(), found.version()), (Some(format!("{ARN}:live").as_str()), Some("1")));
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alias_with_two_versions_runs_each_by_its_weight() {
+    let account = by_hand().await;
+    account.function("f", 60, &[], &[]).await;
+    account.lambda.publish_version().function_name("f").send().await.unwrap();
+    let update = account.lambda.update_function_configuration().function_name("f").description("second");
+    update.send().await.unwrap();
+    account.active("f").await;
+    account.lambda.publish_version().function_name("f").send().await.unwrap();
+    let alias = account.lambda.create_alias().function_name("f").name("live").function_version("1");
+    alias.send().await.unwrap();
+    for (weight, version) in [(0.0, "1"), (1.0, "2")] {
+        let routing = AliasRoutingConfiguration::builder().additional_version_weights("2", weight).build();
+        let update = account.lambda.update_alias().function_name("f").name("live").routing_config(routing);
+        update.send().await.unwrap();
+        let variable = json!({"do": "variable", "name": "AWS_LAMBDA_FUNCTION_VERSION"});
+        let output = account.invoke("f:live", variable).await;
+        assert_eq!((output.executed_version(), body(&output)), (Some(version), json!(version)));
+    }
     account.running.shutdown().await;
 }
 

@@ -311,43 +311,41 @@ impl Environment {
     }
 }
 
+/// What the processes of one environment have in common: the first, and the one that tries again.
+struct Setup {
+    pool: Arc<Pool>,
+    id: u64,
+    sandbox: Arc<Sandbox>,
+    lines: Arc<Lines>,
+}
+
 /// Runs one environment to its end. An init phase that fails is run again once, as part of the invocation.
 pub(crate) async fn live(pool: Arc<Pool>, id: u64, sandbox: Arc<Sandbox>, phase: InitPhase) {
     let lines = Arc::new(Lines::new(&pool.spec, sandbox.stream.clone()));
     lines.init_start(phase, &pool.spec.config.runtime);
-    let mut ended = live_once(&pool, id, &sandbox, &lines, phase).await;
+    let setup = Setup { pool, id, sandbox, lines };
+    let mut ended = live_once(&setup, phase).await;
     // What the end of the service took along has not failed.
-    if ended.is_err() && phase == InitPhase::Init && !pool.is_killed() {
-        ended = live_once(&pool, id, &sandbox, &lines, InitPhase::Invoke).await;
+    if ended.is_err() && phase == InitPhase::Init && !setup.pool.is_killed() {
+        ended = live_once(&setup, InitPhase::Invoke).await;
     }
     if let Err(failed) = ended {
-        pool.init_failed(failed, sandbox);
+        setup.pool.init_failed(failed, setup.sandbox);
     }
 }
 
 /// One process. An error means that it never asked for an event, which is said in the log.
-async fn live_once(
-    pool: &Arc<Pool>,
-    id: u64,
-    sandbox: &Arc<Sandbox>,
-    lines: &Arc<Lines>,
-    phase: InitPhase,
-) -> Result<(), InitFailed> {
-    let begun = Moment::now(&pool.spec.host.settings.clock);
-    let ended = run_process(pool, id, sandbox, lines, Init { phase, begun }).await;
+async fn live_once(setup: &Setup, phase: InitPhase) -> Result<(), InitFailed> {
+    let begun = Moment::now(&setup.pool.spec.host.settings.clock);
+    let ended = run_process(setup, Init { phase, begun }).await;
     ended.map_err(|Unserved { why, memory_peak_mb }| {
-        lines.init_report(phase, &why, begun.elapsed_ms());
-        InitFailed { why, lines: Arc::clone(lines), begun, memory_peak_mb }
+        setup.lines.init_report(phase, &why, begun.elapsed_ms());
+        InitFailed { why, lines: Arc::clone(&setup.lines), begun, memory_peak_mb }
     })
 }
 
-async fn run_process(
-    pool: &Arc<Pool>,
-    id: u64,
-    sandbox: &Arc<Sandbox>,
-    lines: &Arc<Lines>,
-    init: Init,
-) -> Result<(), Unserved> {
+async fn run_process(setup: &Setup, init: Init) -> Result<(), Unserved> {
+    let Setup { pool, id, sandbox, lines } = setup;
     let spec = &pool.spec;
     let host = &spec.host;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(InitFailure::machine)?;
@@ -370,7 +368,7 @@ async fn run_process(
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
     host.guardian.started(pid);
     let environment = Arc::new(Environment {
-        id,
+        id: *id,
         spec: Arc::clone(spec),
         lines: Arc::clone(lines),
         ready: AtomicBool::new(false),
