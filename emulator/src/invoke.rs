@@ -12,6 +12,8 @@ pub struct InvokeRequest {
     pub payload: Bytes,
     /// `X-Amzn-Trace-Id` of the caller; made up by Lambda when absent.
     pub trace_id: Option<String>,
+    /// The request id of the invocation, where the caller has to know it; made up by Lambda when absent.
+    pub request_id: Option<String>,
     /// The service that invokes by the function's own policy; None where the caller was judged already.
     pub source: Option<Source>,
 }

@@ -9,6 +9,9 @@ use crate::logs::group_in_arn;
 /// One of these must be in every format.
 const REQUEST_IDS: [&str; 2] = ["requestId", "extendedRequestId"];
 
+/// "The AWS endpoint's request ID": of Lambda, whose header is `x-amzn-requestid`.
+const INVOCATION_IDS: [&str; 2] = ["integration.requestId", "awsEndpointRequestId"];
+
 /// All that an HTTP API has, besides `authorizer.…`. AWS takes `resourcePath` as well, which has no value.
 const OF_HTTP_APIS: [&str; 49] = [
     "accountId",
@@ -65,6 +68,8 @@ const OF_HTTP_APIS: [&str; 49] = [
 #[derive(Debug)]
 pub(super) struct AccessLog {
     pub(super) group: String,
+    /// Whether a line has the request id of an invocation, which is only made for one that does.
+    pub(super) shows_invocations: bool,
     parts: Vec<Part>,
 }
 
@@ -78,7 +83,11 @@ impl AccessLog {
     /// None when the destination is not a log group.
     pub(super) fn compile(settings: &AccessLogSettings) -> Option<Self> {
         let group = group_in_arn(settings.destination_arn.as_deref()?)?;
-        Some(Self { group: group.to_owned(), parts: parts(settings.format.as_deref().unwrap_or_default()) })
+        let parts = parts(settings.format.as_deref().unwrap_or_default());
+        let shows_invocations = parts
+            .iter()
+            .any(|part| matches!(part, Part::Variable(name) if INVOCATION_IDS.contains(&name.as_str())));
+        Some(Self { group: group.to_owned(), shows_invocations, parts })
     }
 
     /// "-" stands for a variable that is unknown or empty.
@@ -129,7 +138,7 @@ pub(super) fn check(format: &str, protocol: Protocol) -> Result<(), ApiError> {
     faulty("Access Log format must include either $context.requestId or $context.extendedRequestId ")
 }
 
-fn is_of_http_apis(name: &str) -> bool {
+pub(super) fn is_of_http_apis(name: &str) -> bool {
     let of_authorizer = name.strip_prefix("authorizer.").is_some_and(|property| !property.is_empty());
     of_authorizer || OF_HTTP_APIS.contains(&name)
 }
@@ -146,6 +155,7 @@ pub(super) const fn response_type(status: u16) -> &'static str {
         403 => "ACCESS_DENIED",
         413 => "REQUEST_TOO_LARGE",
         429 => "THROTTLED",
+        502 => "INTEGRATION_FAILURE",
         504 => "INTEGRATION_TIMEOUT",
         500.. => "DEFAULT_5XX",
         _ => "DEFAULT_4XX",

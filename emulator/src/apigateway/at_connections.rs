@@ -1,5 +1,6 @@
 //! `@connections`: what a backend may do to an open connection.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode};
@@ -9,11 +10,13 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::connections::{Cause, Connection, Refused};
+use super::live::LiveApi;
 use super::measure::Meter;
 use super::names;
 use super::plane::Plane;
 use super::reply::Reply;
 use super::router::decode;
+use super::ws_log::ConnectionCall;
 use super::ws_session::MESSAGE_BYTES_MAX;
 use crate::adversary::Act;
 use crate::clock::iso8601;
@@ -29,11 +32,24 @@ pub(super) fn split(path: &str) -> Option<(&str, &str)> {
 
 pub(super) async fn answer(
     plane: &Plane,
+    api: &LiveApi,
     api_id: &str,
-    stage: &str,
-    id: &str,
+    (stage, id): (&str, &str),
     request: Request<Incoming>,
+    peer: SocketAddr,
 ) -> Reply {
+    let (stage, id) = (decode(stage), decode(id));
+    let live = api.stages.get(&stage);
+    let call = live.and_then(|live| ConnectionCall::begin(&plane.settings, live, &id, &request, peer));
+    let mut reply = handle(plane, api_id, &stage, &id, request).await;
+    if let Some(call) = call {
+        call.log(reply.status);
+        reply.set("x-amzn-requestid", &call.request_id);
+    }
+    reply
+}
+
+async fn handle(plane: &Plane, api_id: &str, stage: &str, id: &str, request: Request<Incoming>) -> Reply {
     if !is_signed(request.headers(), request.uri().query()) {
         return refusal(StatusCode::FORBIDDEN, "ForbiddenException", "Missing Authentication Token");
     }
@@ -43,8 +59,7 @@ pub(super) async fn answer(
         reply.body = body.to_string().into();
         return reply;
     }
-    let id = decode(id);
-    if !names::is_opaque_id(&id) {
+    if !names::is_opaque_id(id) {
         return refusal(
             StatusCode::BAD_REQUEST,
             "BadRequestException",
@@ -52,7 +67,7 @@ pub(super) async fn answer(
         );
     }
     let Some(connection) =
-        plane.connections.get(&id).filter(|open| open.api_id == api_id && open.stage == decode(stage))
+        plane.connections.get(id).filter(|open| open.api_id == api_id && open.stage == stage)
     else {
         return gone();
     };
@@ -73,7 +88,7 @@ fn permitted(plane: &Plane, api_id: &str, stage: &str, request: &Request<Incomin
     let settings = &plane.settings;
     let Some(signer) = settings.iam.signer(&access_key(request)) else { return Ok(()) };
     let tail = format!("{}/@connections/{{connectionId}}", request.method());
-    let resource = names::execute_api_arn(settings, api_id, &decode(stage), &tail);
+    let resource = names::execute_api_arn(settings, api_id, stage, &tail);
     let context = Context::at(settings.clock.now_ms());
     let ask = Ask { action: "execute-api:ManageConnections", resource: &resource, context };
     settings.iam.check(&signer, &ask)

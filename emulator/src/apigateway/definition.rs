@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::identity::IdentitySource;
 use super::jwt::JwtAuthorizer;
+use super::mapping::{RequestMapping, ResponseMapping};
 use super::model::{self, AuthorizationType, Protocol};
 use super::policy::Shape;
 use super::record::ApiRecord;
@@ -44,6 +45,8 @@ pub(super) struct Integration {
     pub(super) target: Target,
     pub(super) timeout: Duration,
     pub(super) format: Format,
+    pub(super) requests: Option<RequestMapping>,
+    pub(super) responses: Option<ResponseMapping>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +145,9 @@ impl Integration {
             )?,
             timeout: Duration::from_millis(u64::from(settings.timeout_in_millis?)),
             format: Format::parse(settings.payload_format_version.as_deref()),
+            // Others than these were refused when they were set.
+            requests: settings.request_parameters.as_ref().and_then(|map| RequestMapping::parse(map).ok()),
+            responses: settings.response_parameters.as_ref().and_then(|map| ResponseMapping::parse(map).ok()),
         })
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Facts<'a> {
     pub(super) method: &'a Method,
     /// Decoded; with the stage's prefix, unless the stage is `$default`.
     pub(super) path: &'a str,
+    /// The same, unless the integration sends its function another one.
+    pub(super) sent_path: &'a str,
     pub(super) raw_query: &'a str,
     pub(super) query: &'a Query<'a>,
     pub(super) headers: &'a HeaderMap,
@@ -136,7 +138,7 @@ fn event_v2<'a>(facts: &'a Facts<'a>, grant: Option<&'a Grant>) -> EventV2<'a> {
         route_arn: None,
         identity_source: None,
         route_key: facts.route_key,
-        raw_path: facts.path,
+        raw_path: facts.sent_path,
         raw_query_string: facts.raw_query,
         cookies: cookies(facts.headers),
         headers: JoinedHeaders(facts.headers),
@@ -361,7 +363,7 @@ fn event_v1<'a>(facts: &'a Facts<'a>, grant: Option<&'a Grant>) -> EventV1<'a> {
         identity_source: None,
         authorization_token: None,
         resource,
-        path: facts.path,
+        path: facts.sent_path,
         http_method: facts.method.as_str(),
         headers: LastHeaders(facts.headers),
         multi_value_headers: None,

@@ -97,14 +97,19 @@ impl<'a> Exchange<'a> {
             "error.message" => self.error_message(reply),
             "error.messageString" => Some(access_log::quoted(self.error_message(reply).as_deref())),
             "error.responseType" => Some(self.response_type(reply)?.to_owned()),
-            _ => match name.strip_prefix("authorizer.") {
-                Some("error") => self.denied.as_ref()?.error(),
-                Some(name) => self.grant.as_ref()?.property(name),
-                None => self
-                    .request_variable(name)
-                    .or_else(|| self.grant.as_ref()?.identity()?.variable(name))
-                    .or_else(|| self.integration.as_ref()?.variable(name)),
-            },
+            _ => self.known_variable(name),
+        }
+    }
+
+    /// A `$context` variable that is known before there is a reply.
+    pub(super) fn known_variable(&self, name: &str) -> Option<String> {
+        match name.strip_prefix("authorizer.") {
+            Some("error") => self.denied.as_ref()?.error(),
+            Some(name) => self.grant.as_ref()?.property(name),
+            None => self
+                .request_variable(name)
+                .or_else(|| self.grant.as_ref()?.identity()?.variable(name))
+                .or_else(|| self.integration.as_ref()?.variable(name)),
         }
     }
 

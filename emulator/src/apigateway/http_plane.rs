@@ -21,6 +21,7 @@ use super::identity::Sources;
 use super::integration::{Called, Sent, integrate};
 use super::jwt::Rejected;
 use super::live::{LiveApi, LiveStage};
+use super::mapped_value::{Asked, Content, Values};
 use super::names;
 use super::plane::Plane;
 use super::query::Query;
@@ -150,6 +151,7 @@ impl Served<'_> {
             route_key: &matched.route.key,
             method: &matched.head.method,
             path: &path,
+            sent_path: &path,
             raw_query: &raw_query,
             query: &query,
             headers: &matched.head.headers,
@@ -171,12 +173,40 @@ impl Served<'_> {
             Ok(body) => body,
             Err(reply) => return reply,
         };
-        let body = event_body(&matched.head.headers, &body);
-        let event = match integration.format {
-            Format::V2 => http_event::integration_v2(&facts, exchange.grant.as_ref(), &body),
-            Format::V1 => http_event::integration_v1(&facts, exchange.grant.as_ref(), &body),
-        };
+        let event = self.event(integration, &facts, exchange, &body);
         self.call(integration, Bytes::from(event), trace, &matched.head.method, exchange).await
+    }
+
+    /// The event of a request, as the integration changes it.
+    fn event(
+        &self,
+        integration: &Integration,
+        facts: &Facts<'_>,
+        exchange: &Exchange<'_>,
+        body: &Bytes,
+    ) -> Vec<u8> {
+        let (format, grant) = (integration.format, exchange.grant.as_ref());
+        let content = event_body(facts.headers, body);
+        let Some(mapping) = &integration.requests else { return event(format, facts, grant, &content) };
+        let path = decode(self.routed);
+        let context = |name: &str| exchange.known_variable(name);
+        let values = Values {
+            headers: facts.headers,
+            body: Content::new(body),
+            stage_variables: facts.variables,
+            context: &context,
+            asked: Some(Asked { path: &path, variables: facts.path_variables, query: facts.query }),
+        };
+        let mapped = mapping.apply(facts.raw_query, &values);
+        let query = Query::parse(&mapped.raw_query);
+        let facts = Facts {
+            headers: &mapped.headers,
+            raw_query: &mapped.raw_query,
+            query: &query,
+            sent_path: mapped.path.as_deref().unwrap_or(facts.sent_path),
+            ..*facts
+        };
+        event(format, &facts, grant, &content)
     }
 
     /// Adds what the edge of AWS adds, and gives the trace header.
@@ -246,7 +276,9 @@ impl Served<'_> {
         exchange: &mut Exchange<'_>,
     ) -> Reply {
         let source = format!("{}/{}", self.stage.name, source_route(&exchange.route_key, method));
-        let sent = Sent { payload: event, trace_id: Some(trace), source: &source };
+        let shows_id = self.stage.logs_invocations() || integration.responses.is_some();
+        let request_id = shows_id.then(names::invocation_id);
+        let sent = Sent { payload: event, trace_id: Some(trace), request_id, source: &source };
         let (called, mut integrated) =
             integrate(self.plane, self.stage, &integration.target, integration.timeout, sent).await;
         let reply = match called {
@@ -263,8 +295,21 @@ impl Served<'_> {
             Called::Failed(_) => Reply::internal_error(),
             Called::Throttled | Called::TimedOut => Reply::unavailable(),
         };
+        let is_answered = integrated.error.is_none();
         exchange.integration = Some(integrated);
-        reply
+        match &integration.responses {
+            Some(mapping) if is_answered => {
+                mapping.apply(reply, &self.stage.variables, &|name: &str| exchange.known_variable(name))
+            }
+            _ => reply,
+        }
+    }
+}
+
+fn event(format: Format, facts: &Facts<'_>, grant: Option<&Grant>, body: &Body<'_>) -> Vec<u8> {
+    match format {
+        Format::V2 => http_event::integration_v2(facts, grant, body),
+        Format::V1 => http_event::integration_v1(facts, grant, body),
     }
 }
 

@@ -83,6 +83,18 @@ fn identify(settings: &Settings, arn: &str, headers: &HeaderMap, query: Option<&
     Some(of_signer(settings, &signer, access_key))
 }
 
+/// Who signed a request, whether that may do anything or not.
+pub(super) fn signed_by(settings: &Settings, headers: &HeaderMap, query: Option<&str>) -> Option<Identity> {
+    if !is_signed(headers, query) {
+        return None;
+    }
+    let (access_key, _) = signed_for(headers, query)?;
+    Some(match settings.iam.signer(&access_key) {
+        Some(signer) => of_signer(settings, &signer, access_key),
+        None => administrator(settings, access_key),
+    })
+}
+
 fn administrator(settings: &Settings, access_key: String) -> Identity {
     let account_id = settings.account_id.to_string();
     Identity {

@@ -23,6 +23,8 @@ const INVOKE: &str = "lambda:InvokeFunction";
 pub(super) struct Sent<'a> {
     pub(super) payload: Bytes,
     pub(super) trace_id: Option<String>,
+    /// Of the invocation, where something shows it.
+    pub(super) request_id: Option<String>,
     /// What sends it, as the end of a source ARN: a route of a stage, or an authorizer.
     pub(super) source: &'a str,
 }
@@ -105,7 +107,8 @@ pub(super) async fn call(
         Some(role) if may_invoke(settings, role, &function) => None,
         Some(_) => return Called::Failed(Failure::forbidden()),
     };
-    let request = InvokeRequest { function, payload: sent.payload, trace_id: sent.trace_id, source };
+    let Sent { payload, trace_id, request_id, .. } = sent;
+    let request = InvokeRequest { function, payload, trace_id, request_id, source };
     let clock = &settings.clock;
     let until_ms = clock.now_ms().saturating_add(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX));
     let invoke = Arc::clone(invoke);
@@ -139,6 +142,8 @@ pub(super) struct Integrated {
     /// What the code of the function returned: 500 where it failed.
     pub(super) function_status: Option<u16>,
     pub(super) error: Option<String>,
+    /// Of the invocation: what Lambda's answer calls `x-amzn-requestid`, so None when it did not answer in time.
+    request_id: Option<String>,
 }
 
 /// Calls the function of a route, and notes how that went.
@@ -150,8 +155,9 @@ pub(super) async fn integrate(
     sent: Sent<'_>,
 ) -> (Called, Integrated) {
     let started = Instant::now();
+    let request_id = sent.request_id.clone();
     let called = call(plane, stage, target, timeout, sent).await;
-    let integrated = Integrated::new(&called, started.elapsed());
+    let integrated = Integrated::new(&called, started.elapsed()).identified(request_id);
     (called, integrated)
 }
 
@@ -164,7 +170,11 @@ impl Integrated {
             Called::Throttled => (Some(429), None),
             Called::TimedOut => (None, None),
         };
-        Self { took, lambda_status, function_status, error: called.error() }
+        Self { took, lambda_status, function_status, error: called.error(), request_id: None }
+    }
+
+    fn identified(self, request_id: Option<String>) -> Self {
+        Self { request_id: request_id.filter(|_| self.lambda_status.is_some()), ..self }
     }
 
     /// The answer has no meaning for a gateway.
@@ -180,6 +190,7 @@ impl Integrated {
             // "For Lambda proxy integrations, this is the status code that your Lambda function code returns."
             "integration.status" => Some(self.function_status?.to_string()),
             "integrationErrorMessage" | "integration.error" => self.error.clone(),
+            "integration.requestId" | "awsEndpointRequestId" => self.request_id.clone(),
             _ => None,
         }
     }
@@ -247,6 +258,21 @@ mod tests {
             let variable = |name| integrated.variable(name);
             assert_eq!(variable("integrationStatus").as_deref(), lambda, "{called:?}");
             assert_eq!(variable("integration.status").as_deref(), function, "{called:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_answer_of_lambda_names_the_invocation() {
+        for (called, expected) in [
+            (Called::Answered(Bytes::new()), Some("r1")),
+            (failed("{}"), Some("r1")),
+            (Called::Throttled, Some("r1")),
+            (Called::TimedOut, None),
+        ] {
+            let integrated = Integrated::new(&called, Duration::ZERO).identified(Some("r1".to_owned()));
+            for name in ["integration.requestId", "awsEndpointRequestId"] {
+                assert_eq!(integrated.variable(name).as_deref(), expected, "{called:?}");
+            }
         }
     }
 }

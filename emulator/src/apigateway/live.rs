@@ -100,6 +100,11 @@ impl LiveStage {
         own.or(self.bucket.as_ref()).is_none_or(|bucket| bucket.try_take(now_ms))
     }
 
+    /// Whether its access log shows the request ids of invocations.
+    pub(super) fn logs_invocations(&self) -> bool {
+        self.access_log.as_ref().is_some_and(|log| log.shows_invocations)
+    }
+
     pub(super) fn has_detailed_metrics(&self, route_key: &str) -> bool {
         self.routes.get(route_key).map_or(self.detailed_metrics, |limits| limits.detailed_metrics)
     }

@@ -9,6 +9,7 @@ use super::is_older_call;
 use super::model::{
     Api, Authorizer, Deployment, Integration, IntegrationResponse, Model, Route, RouteResponse, Stage,
 };
+use super::page;
 use super::quick_create::QuickCreate;
 use super::record::{self, ApiRecord, Document, MANAGED, Stored, members, parse, patched, present};
 use super::state::{CHILD_ID_LEN, State};
@@ -79,10 +80,7 @@ pub(super) fn handle(state: &mut State, request: &AwsRequest) -> Result<Answer> 
 
 fn apis(state: &mut State, call: &Call<'_>) -> Result<Answer> {
     match *call.method {
-        Method::GET => {
-            let items: Vec<Value> = state.apis.values().map(|api| state.view(api)).collect();
-            Ok(Answer::ok(json!({ "items": items })))
-        }
+        Method::GET => page::page("Api", &state.apis, call.query, |_, api| state.view(api)).map(Answer::ok),
         Method::POST => {
             let members = members(call.body)?;
             let quick: QuickCreate = parse(members.clone())?;
@@ -235,11 +233,9 @@ fn crud<D: Document>(
     match (call.method, rest) {
         (&Method::POST, []) => create::<D>(state, call, api_id, parent),
         (&Method::GET, []) => {
-            let items: Vec<Value> = D::collection(state.api_mut(api_id)?, parent)
-                .iter()
-                .map(|(id, stored)| record::view(id, stored))
-                .collect();
-            Ok(Answer::ok(json!({ "items": items })))
+            let list = format!("{}/{api_id}/{parent}", D::KIND);
+            let all = D::collection(state.api_mut(api_id)?, parent);
+            page::page(&list, all, call.query, record::view::<D>).map(Answer::ok)
         }
         (&Method::GET, [id]) => Ok(Answer::ok(record::view(id, find::<D>(state, api_id, parent, id)?))),
         (&Method::PATCH, [id]) => update::<D>(state, call, api_id, parent, id),

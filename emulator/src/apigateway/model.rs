@@ -106,7 +106,8 @@ pub(super) struct Integration {
     pub(super) payload_format_version: Option<String>,
     pub(super) request_parameters: Option<Texts>,
     pub(super) request_templates: Option<Texts>,
-    pub(super) response_parameters: Option<Value>,
+    /// By status.
+    pub(super) response_parameters: Option<BTreeMap<String, Texts>>,
     pub(super) template_selection_expression: Option<String>,
     pub(super) timeout_in_millis: Option<u32>,
     pub(super) tls_config: Option<Value>,

@@ -19,6 +19,11 @@ pub(super) fn opaque_id(settings: &Settings) -> String {
     URL_SAFE.encode(bytes)
 }
 
+/// The request id of an invocation, as Lambda makes them.
+pub(super) fn invocation_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
 /// Whether a text could be a connection id at all: AWS answers 400 to one that could not.
 pub(super) fn is_opaque_id(text: &str) -> bool {
     !text.is_empty() && URL_SAFE.decode(text).is_ok()

@@ -58,7 +58,9 @@ impl Plane {
         match api.protocol {
             Protocol::Http => http_plane::answer(&self, &api, path, request, peer).await.into(),
             Protocol::WebSocket => match at_connections::split(path) {
-                Some((stage, id)) => at_connections::answer(&self, api_id, stage, id, request).await.into(),
+                Some(target) => {
+                    at_connections::answer(&self, &api, api_id, target, request, peer).await.into()
+                }
                 None => websocket::answer(self, &api, path, request, peer).await,
             },
         }

@@ -133,6 +133,10 @@ pub(super) fn patched<D: Serialize + DeserializeOwned>(
                 existing.extend(keys);
                 existing.retain(|_, value| !is_blank(value));
             }
+            (Value::Object(mut keys), None) if merged.contains(&member.as_str()) => {
+                keys.retain(|_, value| !is_blank(value));
+                settings.insert(member, Value::Object(keys));
+            }
             (value, _) => {
                 settings.insert(member, value);
             }

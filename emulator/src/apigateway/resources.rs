@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::error::{ApiError, bad};
 use super::identity::IdentitySource;
 use super::jwt;
+use super::mapping::{self, RequestMapping, ResponseMapping};
 use super::model::{
     Api, AuthorizationType, Authorizer, CorsConfiguration, Deployment, Integration, IntegrationResponse,
     Model, Protocol, Route, RouteResponse, RouteSettings, Stage,
@@ -189,12 +190,7 @@ impl Document for Integration {
         if self.integration_type != "AWS_PROXY" || self.integration_subtype.is_some() || function.is_none() {
             return bad("only AWS_PROXY integrations with a Lambda function are supported here");
         }
-        // Mappings would have to change requests: refused rather than ignored.
-        if self.request_parameters.as_ref().is_some_and(|map| !map.is_empty())
-            || self.response_parameters.is_some()
-        {
-            return bad("parameter mappings of integrations are not supported here");
-        }
+        self.settle_mappings(api.protocol())?;
         // Terraform takes the role away by setting it to nothing.
         self.credentials_arn.take_if(|role| role.is_empty());
         self.fill_in(api.protocol())
@@ -213,6 +209,24 @@ impl Document for Integration {
 }
 
 impl Integration {
+    fn settle_mappings(&mut self, protocol: Protocol) -> Result<(), ApiError> {
+        if let Some(by_status) = &mut self.response_parameters {
+            by_status.retain(|_, map| !map.is_empty());
+        }
+        self.request_parameters.take_if(|map| map.is_empty());
+        self.response_parameters.take_if(|map| map.is_empty());
+        if let Some(map) = &mut self.request_parameters {
+            mapping::settle_removals(map);
+        }
+        let (requests, responses) = (&self.request_parameters, &self.response_parameters);
+        // Those of a WebSocket API have a form of their own: refused rather than ignored.
+        if protocol == Protocol::WebSocket && (requests.is_some() || responses.is_some()) {
+            return bad("parameter mappings are supported here only for HTTP APIs");
+        }
+        requests.as_ref().map_or(Ok(()), |map| RequestMapping::parse(map).map(drop))?;
+        responses.as_ref().map_or(Ok(()), |map| ResponseMapping::parse(map).map(drop))
+    }
+
     fn fill_in(&mut self, protocol: Protocol) -> Result<(), ApiError> {
         self.integration_method.get_or_insert_with(|| "POST".to_owned());
         self.connection_type.get_or_insert_with(|| "INTERNET".to_owned());

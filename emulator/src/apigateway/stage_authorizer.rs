@@ -110,7 +110,7 @@ async fn ask(
     event: Vec<u8>,
 ) -> Result<Verdict, Denied> {
     let source = format!("authorizers/{}", authorizer.id);
-    let sent = Sent { payload: Bytes::from(event), trace_id: None, source: &source };
+    let sent = Sent { payload: Bytes::from(event), trace_id: None, request_id: None, source: &source };
     match call(plane, stage, &authorizer.target, AUTHORIZER_TIMEOUT, sent).await {
         Called::Answered(answer) => Verdict::parse(&answer, authorizer.shape).ok_or(Denied::Malformed),
         Called::Failed(failure) if failure.says(UNAUTHORIZED) => Err(Denied::Unauthorized),

@@ -27,7 +27,8 @@ struct Refusal {
 
 const FORBIDDEN: Refusal = Refusal { status: 403, message: "Forbidden" };
 const THROTTLED: Refusal = Refusal { status: 429, message: "Too Many Requests" };
-const FAILED: Refusal = Refusal { status: 500, message: "Internal server error" };
+const NOWHERE: Refusal = Refusal { status: 500, message: "Internal server error" };
+const FAILED: Refusal = Refusal { status: 502, message: "Internal server error" };
 const TIMED_OUT: Refusal = Refusal { status: 504, message: "Endpoint request timed out" };
 
 /// What goes back to the client, if anything does.
@@ -65,7 +66,7 @@ async fn handle(plane: &Plane, connection: &Connection, text: &str) {
             let event = ws_event::message(connection, &moment, &route.key, &stage.variables, text);
             run(plane, occasion, route, integration, event).await
         }
-        Ok((_, None)) => ended(occasion, Err(FAILED), None),
+        Ok((_, None)) => ended(occasion, Err(NOWHERE), None),
         Err(refusal) => {
             occasion.meter().count("ClientError", 1);
             ended(occasion, Err(refusal), None)
@@ -137,7 +138,8 @@ pub(super) async fn invoke(
     event: Vec<u8>,
 ) -> (Called, Integrated) {
     let source = format!("{}/{route_key}", stage.name);
-    let sent = Sent { payload: Bytes::from(event), trace_id: Some(trace), source: &source };
+    let request_id = stage.logs_invocations().then(names::invocation_id);
+    let sent = Sent { payload: Bytes::from(event), trace_id: Some(trace), request_id, source: &source };
     integrate(plane, stage, &integration.target, integration.timeout, sent).await
 }
 

@@ -357,7 +357,13 @@ impl Poller {
         // The semaphore is never closed.
         let _place = self.invocations.acquire().await;
         let function = self.config.function_arn.clone();
-        let request = InvokeRequest { function, payload: payload.clone(), trace_id: None, source: None };
+        let request = InvokeRequest {
+            function,
+            payload: payload.clone(),
+            trace_id: None,
+            request_id: None,
+            source: None,
+        };
         match self.inner.functions.invoke(request).await {
             done @ (InvokeOutcome::Success(_) | InvokeOutcome::FunctionError { .. }) => Some(done),
             refused => {

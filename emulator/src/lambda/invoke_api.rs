@@ -133,7 +133,7 @@ pub(crate) async fn invoke(lambda: &Lambda, request: InvokeRequest) -> InvokeOut
     let request = Request {
         function,
         payload: request.payload,
-        request_id: uuid::Uuid::new_v4().to_string(),
+        request_id: request.request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
         trace_id: trace_id(request.trace_id.as_deref(), lambda.now_ms()),
         client_context: None,
         tail: false,

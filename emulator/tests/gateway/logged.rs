@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_apigatewaymanagement::primitives::Blob;
 use emulator::invoke::InvokeOutcome;
 use futures_util::SinkExt;
 use reqwest::Client;
@@ -10,7 +11,7 @@ use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::http::api as http_api;
-use crate::stand::{DEADLINE, Options, Stand, answered};
+use crate::stand::{DEADLINE, Options, START_MS, Stand, answered};
 use crate::websocket::{api as websocket_api, refused_with, text};
 
 #[tokio::test]
@@ -58,6 +59,29 @@ async fn a_request_leaves_a_line_with_the_status_of_the_function_and_that_of_lam
             "POST|/no/route|-|404|-|-|-|23|127.0.0.1|-|Not Found|-",
         ]
     );
+}
+
+#[tokio::test]
+async fn a_line_names_the_invocation_that_it_was() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
+    let (id, url) = http_api(&stand, "GET /x", json!({}), json!({})).await;
+    reqwest::get(format!("{url}/x")).await.unwrap();
+    let format = "$context.integration.requestId $context.awsEndpointRequestId";
+    stand.access_log(&id, "$default", format).await;
+    for path in ["x", "none"] {
+        reqwest::get(format!("{url}/{path}")).await.unwrap();
+    }
+    let ids: Vec<_> = stand.requests().into_iter().map(|request| request.request_id).collect();
+    assert_eq!(ids[0], None, "nobody asks for it");
+    let invocation = ids[1].as_deref().unwrap();
+    assert_eq!(stand.log_lines().await, [format!("{invocation} {invocation}"), "- -".to_owned()]);
+
+    let api = websocket_api(false).await;
+    api.stand.access_log(&api.id, "live", format).await;
+    let (_socket, _) = api.connect().await;
+    let requests = api.stand.requests();
+    let invocation = requests[0].request_id.as_deref().unwrap();
+    assert_eq!(api.stand.log_lines().await, [format!("- {invocation}")]);
 }
 
 #[tokio::test]
@@ -130,11 +154,11 @@ async fn every_handshake_message_and_end_of_a_connection_leaves_a_line() {
     };
     let lines = tokio::time::timeout(DEADLINE, lines).await.unwrap();
     let expected = [
-        "CONNECT $connect 200 200 200 -",
-        "MESSAGE $default 200 200 200 -",
-        "MESSAGE $default 500 500 200 Internal server error",
+        "CONNECT $connect 200 - - -",
+        "MESSAGE $default 200 - - -",
+        "MESSAGE $default 502 - - Internal server error",
         "MESSAGE $default 429 - - Too Many Requests",
-        "DISCONNECT $disconnect 200 200 200 -",
+        "DISCONNECT $disconnect 200 - - -",
     ];
     assert_eq!(lines, expected.map(|line| format!("{connection} {line}")));
 }
@@ -152,8 +176,8 @@ async fn what_is_refused_leaves_a_line_too() {
             "CONNECT $connect 401 - - Unauthorized",
             "CONNECT $connect 403 - - User is not authorized to access this resource with an explicit deny in an \
              identity-based policy",
-            "CONNECT $connect 401 401 200 -",
-            "CONNECT $connect 502 - 200 Internal server error",
+            "CONNECT $connect 401 - - -",
+            "CONNECT $connect 502 - - Internal server error",
         ]
     );
 }
@@ -186,6 +210,91 @@ async fn a_message_without_a_route_or_in_time_is_logged_as_refused() {
 }
 
 #[tokio::test]
+async fn every_call_of_connections_leaves_a_line_refused_ones_too() {
+    let api = websocket_api(false).await;
+    let (mut socket, connection) = api.connect().await;
+    let variables = [
+        "eventType",
+        "routeKey",
+        "status",
+        "connectionId",
+        "identity.caller",
+        "identity.userArn",
+        "identity.sourceIp",
+        "integrationLatency",
+        "integrationStatus",
+        "connectedAt",
+        "messageId",
+        "messageDirection",
+        "error.message",
+        "error.responseType",
+    ];
+    let format = variables.map(|name| format!("$context.{name}")).join("|");
+    api.stand.access_log(&api.id, "live", &format).await;
+
+    let client = api.management();
+    let post =
+        |text: &str| client.post_to_connection().connection_id(&connection).data(Blob::new(text)).send();
+    post("hi").await.unwrap();
+    assert_eq!(text(&mut socket).await, "hi");
+    client.get_connection().connection_id(&connection).send().await.unwrap();
+    post(&"x".repeat(128 * 1024 + 1)).await.unwrap_err();
+    let url = |id: &str| format!("{}/@connections/{id}", api.url.replace("ws://", "http://"));
+    let signed = |request: reqwest::RequestBuilder| {
+        request.header("authorization", "AWS4-HMAC-SHA256 Credential=x").send()
+    };
+    Client::new().post(url(&connection)).send().await.unwrap();
+    signed(Client::new().put(url(&connection))).await.unwrap();
+    signed(Client::new().post(url("a%0Ab"))).await.unwrap();
+    client.delete_connection().connection_id(&connection).send().await.unwrap();
+    post("late").await.unwrap_err();
+
+    let lines = api.stand.log_lines().await;
+    // The end of the connection has a line of its own, at some time.
+    let lines: Vec<_> = lines.into_iter().filter(|line| !line.starts_with("DISCONNECT")).collect();
+    let root = "123456789012|arn:aws:iam::123456789012:root";
+    let it = connection.as_str();
+    let expected = [
+        ("POST /@connections/{connectionId}", 200, it, root),
+        ("GET /@connections/{connectionId}", 200, it, root),
+        ("POST /@connections/{connectionId}", 413, it, root),
+        ("POST /@connections/{connectionId}", 403, it, "-|-"),
+        ("-", 403, it, "-|-"),
+        ("POST /@connections/{connectionId}", 400, "-", "-|-"),
+        ("DELETE /@connections/{connectionId}", 204, it, root),
+        ("POST /@connections/{connectionId}", 410, it, root),
+    ];
+    assert_eq!(
+        lines,
+        expected.map(|(route, status, connection, signer)| format!(
+            "CONNECTION_API|{route}|{status}|{connection}|{signer}|127.0.0.1|0|-|-|-|-|-|-"
+        ))
+    );
+}
+
+#[tokio::test]
+async fn the_line_of_a_call_of_connections_has_the_id_of_its_answer() {
+    let api = websocket_api(false).await;
+    let url = format!("{}/@connections/abc", api.url.replace("ws://", "http://"));
+    let call = || Client::new().post(&url).header("user-agent", "caller").send();
+    assert_eq!(call().await.unwrap().headers().get("x-amzn-requestid"), None);
+    assert_eq!(api.stand.log_lines().await, [] as [String; 0]);
+
+    let format = "$context.requestId $context.extendedRequestId $context.requestTimeEpoch \
+                  $context.identity.userAgent $context.stage $context.apiId";
+    api.stand.access_log(&api.id, "live", format).await;
+    let answer = call().await.unwrap();
+    let id = answer.headers()["x-amzn-requestid"].to_str().unwrap();
+    assert!(uuid::Uuid::parse_str(id).is_ok(), "{id}");
+    let lines = api.stand.log_lines().await;
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    let words: Vec<_> = line.split(' ').collect();
+    let at = START_MS.to_string();
+    assert_eq!((words[0], &words[2..]), (id, &[at.as_str(), "caller", "live", api.id.as_str()][..]));
+    assert!(!words[1].is_empty() && words[1] != id, "{line}");
+}
+
+#[tokio::test]
 async fn a_line_has_what_the_authorizer_said_and_why_it_refused() {
     let api = websocket_api(true).await;
     let format = "$context.eventType $context.authorizer.principalId $context.authorizer.level \
@@ -203,7 +312,7 @@ async fn a_line_has_what_the_authorizer_said_and_why_it_refused() {
             r#"CONNECT - - Forbidden ACCESS_DENIED "User is not authorized to access this resource with an explicit deny in an identity-based policy""#,
             r#"CONNECT ada 3 - - "-""#,
             r#"MESSAGE ada 3 - - "-""#,
-            r#"MESSAGE ada 3 - DEFAULT_5XX "Internal server error""#,
+            r#"MESSAGE ada 3 - INTEGRATION_FAILURE "Internal server error""#,
         ]
     );
 }

@@ -257,6 +257,29 @@ async fn roles(iam: &Arc<dyn Service>, roles: &[(&str, bool, bool)]) {
 }
 
 #[tokio::test]
+async fn who_may_not_call_connections_is_named_in_the_access_log() {
+    let account = Account::start().await;
+    let (api, url) = account.push_api().await;
+    roles(&account.iam, &[("logs", true, false)]).await;
+    let policy =
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"logs:*","Resource":"*"}]}"#;
+    let put = [("RoleName", "logs"), ("PolicyName", "w"), ("PolicyDocument", policy)];
+    iam_call(&account.iam, "PutRolePolicy", &put).await;
+    let format = "$context.status $context.identity.caller $context.identity.user $context.identity.userArn";
+    account.stand.access_log(&api, "live", format).await;
+
+    let authorization = signature(account.credentials().access_key_id(), "execute-api");
+    let url = format!("{}/@connections/abcd", url.replace("ws://", "http://"));
+    let (status, refusal) = answer(Client::new().post(url), Some(authorization)).await;
+    assert_eq!(status, 403, "{refusal}");
+    let lines = account.stand.log_lines().await;
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    let [status, caller, user, arn] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+    assert_eq!((status, arn), ("403", "arn:aws:sts::123456789012:assumed-role/caller/f"));
+    assert!(caller.ends_with(":f") && user == caller, "{line}");
+}
+
+#[tokio::test]
 async fn a_function_with_credentials_is_called_in_the_name_of_the_role_or_not_at_all() {
     let account = Account::start().await;
     let stand = &account.stand;

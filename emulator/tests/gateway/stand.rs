@@ -120,12 +120,13 @@ impl Stand {
         Self { gateway, address, clock: hand, settings, functions }
     }
 
-    /// A management call: the status and the body.
+    /// A management call, of a path with or without a query: the status and the body.
     pub(crate) async fn manage(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let request = AwsRequest {
             method: method.parse().unwrap(),
             path: path.to_owned(),
-            query: String::new(),
+            query: query.to_owned(),
             headers: hyper::HeaderMap::new(),
             body: if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) },
             service: "apigateway".to_owned(),
