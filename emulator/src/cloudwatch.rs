@@ -20,12 +20,13 @@ mod unit;
 mod window;
 mod xml;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::Value;
 use tokio::task::AbortHandle;
 
 use self::alarms::Alarms;
+pub use self::alarms::Functions;
 use self::dashboards::Dashboards;
 pub(crate) use self::failure::Bar;
 use self::failure::Failure;
@@ -39,7 +40,7 @@ const EVALUATION_STEP_MS: i64 = 10_000;
 #[derive(Debug)]
 pub struct CloudWatch {
     account: Account,
-    evaluator: AbortHandle,
+    evaluator: OnceLock<AbortHandle>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,13 +51,17 @@ struct Account {
 }
 
 impl CloudWatch {
-    /// Starts the evaluation of alarms on the account's clock.
+    /// No alarm is evaluated before the service begins.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let account =
             Account { settings: settings.clone(), alarms: Arc::default(), dashboards: Arc::default() };
-        let evaluator = tokio::spawn(evaluate_forever(account.clone())).abort_handle();
-        Self { account, evaluator }
+        Self { account, evaluator: OnceLock::new() }
+    }
+
+    /// Without them the alarms invoke nothing.
+    pub fn set_functions(&self, functions: Arc<dyn Functions>) {
+        self.account.alarms().set_functions(functions);
     }
 
     /// The state of an alarm (`OK`, `ALARM`, `INSUFFICIENT_DATA`), for services that stop on it.
@@ -69,6 +74,11 @@ impl CloudWatch {
 /// A call that IAM does not let through, refused in the protocol of the call.
 pub(crate) fn barred(request: &AwsRequest, bar: Bar, message: String) -> AwsResponse {
     protocol::refuse(request, &Failure::barred(bar, message))
+}
+
+/// Whether a call asks for what AWS shows only to who may see it of all alarms.
+pub(crate) fn may_show_composite_alarms(request: &AwsRequest) -> bool {
+    protocol::read(request).is_ok_and(|call| alarms::may_show_composites(&call.input))
 }
 
 impl Service for CloudWatch {
@@ -84,8 +94,15 @@ impl Service for CloudWatch {
         })
     }
 
+    /// Alarms are evaluated on the account's clock from now on.
+    fn begin(&self) {
+        self.evaluator.get_or_init(|| tokio::spawn(evaluate_forever(self.account.clone())).abort_handle());
+    }
+
     fn shutdown(&self) -> BoxFuture<'_, ()> {
-        self.evaluator.abort();
+        if let Some(evaluator) = self.evaluator.get() {
+            evaluator.abort();
+        }
         Box::pin(async {})
     }
 }
@@ -107,13 +124,14 @@ impl Account {
             "GetMetricStatistics" => data::get_metric_statistics(settings, input),
             "ListMetrics" => data::list_metrics(settings, input),
             "PutMetricAlarm" => self.alarms().put(settings, input),
+            "PutCompositeAlarm" => self.alarms().put_composite(settings, input),
             "DescribeAlarms" => self.alarms().describe(input),
             "DescribeAlarmsForMetric" => self.alarms().describe_for_metric(input),
             "DescribeAlarmHistory" => self.alarms().history(input),
             "DeleteAlarms" => self.alarms().delete(settings, input),
             "SetAlarmState" => self.alarms().set_state(settings, input),
-            "EnableAlarmActions" => self.alarms().enable_actions(input, true),
-            "DisableAlarmActions" => self.alarms().enable_actions(input, false),
+            "EnableAlarmActions" => self.alarms().enable_actions(settings, input, true),
+            "DisableAlarmActions" => self.alarms().enable_actions(settings, input, false),
             "ListTagsForResource" => self.alarms().list_tags(input),
             "TagResource" => self.alarms().tag(input),
             "UntagResource" => self.alarms().untag(input),
@@ -127,10 +145,23 @@ impl Account {
 }
 
 async fn evaluate_forever(account: Account) {
-    let clock = &account.settings.clock;
+    let (clock, held_back) = (&account.settings.clock, account.alarms().held_back());
+    let mut step_ms = next_step(clock.now_ms());
     loop {
-        let next_ms = (clock.now_ms().div_euclid(EVALUATION_STEP_MS) + 1) * EVALUATION_STEP_MS;
-        clock.sleep_until(next_ms).await;
-        account.alarms().evaluate(&account.settings, next_ms);
+        let due_ms = account.alarms().due_ms().map_or(step_ms, |due_ms| due_ms.min(step_ms));
+        tokio::select! {
+            () = clock.sleep_until(due_ms) => {}
+            // Something may be due earlier than it thought. A step whose time has come is still taken.
+            () = held_back.notified() => continue,
+        }
+        account.alarms().release(&account.settings, due_ms);
+        if due_ms == step_ms {
+            account.alarms().evaluate(&account.settings, step_ms);
+            step_ms = next_step(clock.now_ms());
+        }
     }
+}
+
+fn next_step(now_ms: i64) -> i64 {
+    (now_ms.div_euclid(EVALUATION_STEP_MS) + 1) * EVALUATION_STEP_MS
 }

@@ -636,6 +636,19 @@ fn logs_and_metrics_answer_anything() {
             json!({"logGroupName": "g", "filterPattern": "\"a\" b", "limit": 1, "startTime": 0}),
         ),
         of("Logs_20140328.PutRetentionPolicy", json!({"logGroupName": "g", "retentionInDays": 7})),
+        of(
+            "Logs_20140328.PutMetricFilter",
+            json!({"logGroupName": "g", "filterName": "f", "filterPattern": "{ $.a[0] = \"x*\" && ($.n > 5) }",
+            "metricTransformations": [{"metricNamespace": "N", "metricName": "m", "metricValue": "$.n", "defaultValue": 0}]}),
+        ),
+        of(
+            "Logs_20140328.TestMetricFilter",
+            json!({"filterPattern": "[ip, ..., status = 4*, bytes = %1+%]", "logEventMessages": ["a [b c] 404 \"1 2\""]}),
+        ),
+        of(
+            "Logs_20140328.DescribeMetricFilters",
+            json!({"logGroupName": "g", "filterNamePrefix": "f", "limit": 1}),
+        ),
     ];
     run("logs", &[], spoilt_call(logs));
     let alarm = json!({"AlarmName": "a", "Namespace": "N", "MetricName": "m", "Statistic": "Sum", "Period": 60,
@@ -645,7 +658,10 @@ fn logs_and_metrics_answer_anything() {
     let math = json!({"AlarmName": "b", "EvaluationPeriods": 1, "Threshold": 1.0,
         "ComparisonOperator": "GreaterThanThreshold", "Metrics": [{"Id": "e", "Expression": "100*FILL(m1,0)/SUM(METRICS())"},
         {"Id": "m1", "ReturnData": false, "MetricStat": {"Metric": {"Namespace": "N", "MetricName": "m"}, "Period": 60, "Stat": "Sum"}}]});
+    let composite = json!({"AlarmName": "c", "AlarmRule": "ALARM(\"a\") OR NOT (AT_LEAST(50%, OK, (a, b)) AND TRUE)",
+        "ActionsSuppressor": "a", "ActionsSuppressorWaitPeriod": 1, "ActionsSuppressorExtensionPeriod": 1});
     let metrics = vec![
+        of("GraniteServiceVersion20100801.PutCompositeAlarm", composite),
         of("GraniteServiceVersion20100801.PutMetricAlarm", alarm),
         of("GraniteServiceVersion20100801.PutMetricAlarm", math),
         of("GraniteServiceVersion20100801.GetMetricData", query),

@@ -1,64 +1,255 @@
 //! Alarms: kept, read back, and evaluated.
 
+mod actions;
 mod alarm;
+mod composite;
 mod definition;
 mod history;
 mod reason;
+mod rule;
+mod standing;
 mod watched;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
-use self::alarm::{Alarm, Verdict};
+pub use self::actions::Functions;
+use self::actions::{Invoker, Scene};
+use self::alarm::Alarm;
+use self::composite::{Cause, Composite, CompositeDefinition, Sight};
 use self::definition::Definition;
-use self::history::{History, Item};
+use self::history::{AlarmKind, History, Item};
+use self::rule::{Place, Rule};
+use self::standing::{Standing, Verdict};
 use super::evaluate::State;
 use super::failure::Failure;
 use super::request::{integer, list, metric, page, required_text, text, texts};
 use super::statistic::MetricStat;
+use crate::repeatable;
 use crate::settings::Settings;
 
 /// The default quota of an account and Region.
 const ALARMS_MAX: usize = 5_000;
+/// "Any single alarm can be included in the rule expressions of as many as 150 composite alarms."
+const PARENTS_MAX: usize = 150;
+/// Of rules after one change: paths through composite alarms of composite alarms may be very many.
+const EVALUATIONS_MAX: usize = 10_000;
 const RECORDS_DEFAULT: usize = 50;
 const RECORDS_MAX: i64 = 100;
 
-/// The alarms of the account.
+/// Members of DescribeAlarms beside which there are no others but those of pages.
+const RELATIVES: [&str; 2] = ["ChildrenOfAlarmName", "ParentsOfAlarmName"];
+const SELECTORS: [&str; 5] = ["AlarmNames", "AlarmNamePrefix", "AlarmTypes", "StateValue", "ActionPrefix"];
+
+/// The alarms of the account. No name is in both maps.
 #[derive(Debug, Default)]
 pub(super) struct Alarms {
     by_name: BTreeMap<String, Alarm>,
+    composites: BTreeMap<String, Composite>,
     history: History,
+    invoker: Invoker,
+    /// Told when actions begin to be held back until some time.
+    held_back: Arc<Notify>,
 }
 
 impl Alarms {
+    pub(super) fn set_functions(&mut self, functions: Arc<dyn Functions>) {
+        self.invoker = Invoker(Some(functions));
+    }
+
+    pub(super) fn held_back(&self) -> Arc<Notify> {
+        Arc::clone(&self.held_back)
+    }
+
     pub(super) fn put(&mut self, settings: &Settings, input: &Value) -> Result<Value, Failure> {
         let definition = Definition::read(input)?;
         let (name, now_ms) = (definition.name.clone(), settings.clock.now_ms());
+        self.check_name(&name, AlarmKind::Metric)?;
+        let metric_id = settings.random.uuid();
         if let Some(alarm) = self.by_name.get_mut(&name) {
             // "The tags of an existing alarm are not changed by this operation."
-            alarm.redefine(definition, now_ms, &mut self.history);
+            alarm.redefine(definition, metric_id, now_ms, &mut self.history);
             return Ok(json!({}));
         }
-        if self.by_name.len() >= ALARMS_MAX {
-            return Err(Failure::limit(format!("An account has at most {ALARMS_MAX} alarms.")));
-        }
-        let arn = format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", settings.region, settings.account_id);
-        let mut alarm = Alarm::new(arn, definition, now_ms);
-        alarm.tag(&tags_of(input)?);
-        self.history.push(Item::created(&name, now_ms, alarm.describe()));
+        let arn = place(settings).arn(&name);
+        let mut alarm = Alarm::new(arn, definition, metric_id, now_ms);
+        alarm.standing_mut().tag(&tags_of(input)?);
+        self.history.push(Item::created(AlarmKind::Metric, &name, now_ms, alarm.describe()));
         self.by_name.insert(name, alarm);
         Ok(json!({}))
     }
 
-    pub(super) fn describe(&self, input: &Value) -> Result<Value, Failure> {
-        if !wants_metric_alarms(input) {
-            return Ok(json!({"MetricAlarms": [], "CompositeAlarms": []}));
+    pub(super) fn put_composite(&mut self, settings: &Settings, input: &Value) -> Result<Value, Failure> {
+        let place = place(settings);
+        let definition = CompositeDefinition::read(input, &place)?;
+        let (name, now_ms) = (definition.name.clone(), settings.clock.now_ms());
+        self.check_name(&name, AlarmKind::Composite)?;
+        self.check_relatives(&definition, &place)?;
+        let cause = if self.composites.contains_key(&name) {
+            self.redefine(settings, definition, now_ms);
+            Cause::Updated
+        } else {
+            let mut composite = Composite::new(place.arn(&name), definition, now_ms);
+            composite.standing_mut().tag(&tags_of(input)?);
+            let described = composite.describe_with(&self.sights(composite.definition().rule.children()));
+            self.history.push(Item::created(AlarmKind::Composite, &name, now_ms, described));
+            self.composites.insert(name.clone(), composite);
+            Cause::Created
+        };
+        if self.judge(settings, &name, &cause, now_ms) {
+            self.tell(settings, name, now_ms);
         }
-        let names = texts(input, "AlarmNames");
-        let matching = self.by_name.values().filter(|alarm| is_wanted(alarm, &names, input));
-        let (page, token) = page(input, records(input)?, matching.map(Alarm::describe), Failure::next_token)?;
-        Ok(json!({"MetricAlarms": page, "CompositeAlarms": [], "NextToken": token}))
+        self.held_back.notify_one();
+        Ok(json!({}))
+    }
+
+    /// A name is that of one alarm, of one kind.
+    fn check_name(&self, name: &str, kind: AlarmKind) -> Result<(), Failure> {
+        let (is_metric, is_composite) = (self.by_name.contains_key(name), self.composites.contains_key(name));
+        let is_other = if kind == AlarmKind::Metric { is_composite } else { is_metric };
+        if is_other {
+            let message = format!("AlarmName [{name}] is already used by another alarm of a different type");
+            return Err(Failure::validation(message));
+        }
+        let is_new = !is_metric && !is_composite;
+        if is_new && self.by_name.len() + self.composites.len() >= ALARMS_MAX {
+            return Err(Failure::limit(format!("An account has at most {ALARMS_MAX} alarms.")));
+        }
+        Ok(())
+    }
+
+    /// The alarms that a composite alarm looks at must be there.
+    fn check_relatives(&self, definition: &CompositeDefinition, place: &Place<'_>) -> Result<(), Failure> {
+        // They were. Since then they may have gone, and what was kept of them with them.
+        if repeatable::is_repeated() {
+            return Ok(());
+        }
+        let children = definition.rule.children();
+        let missing = children.iter().filter(|child| self.standing(child).is_none());
+        let missing: Vec<String> = missing.map(|child| place.arn(child)).collect();
+        if !missing.is_empty() {
+            let message = format!(
+                "Could not save the composite alarm as alarms [{}] in the alarm rule do not exist",
+                missing.join(", ")
+            );
+            return Err(Failure::validation(message));
+        }
+        if let Some(suppressor) = definition.suppressor().filter(|name| self.standing(name).is_none()) {
+            let arn = place.arn(suppressor);
+            let message = format!(
+                "Could not save the composite alarm as the actions suppressor [{arn}] does not exist"
+            );
+            return Err(Failure::validation(message));
+        }
+        let has_many_parents = |child: &&String| {
+            let others = self.composites.values().filter(|other| other.name() != definition.name);
+            others.filter(|other| other.has_child(child)).count() >= PARENTS_MAX
+        };
+        match children.iter().find(has_many_parents) {
+            Some(child) => Err(Failure::limit(format!(
+                "The alarm {child} is in the rules of {PARENTS_MAX} composite alarms, which is the most."
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn redefine(&mut self, settings: &Settings, definition: CompositeDefinition, now_ms: i64) {
+        let name = definition.name.clone();
+        let suppressor = definition.suppressor().and_then(|name| self.sight(name));
+        let Some(old) = self.composites.get(&name) else { return };
+        let is_same_suppressor = old.definition().suppressor() == definition.suppressor();
+        let has_same_children = old.definition().rule.children() == definition.rule.children();
+        let children = self.sights(definition.rule.children());
+        // AWS shows the children of before only where they were others.
+        let old_children =
+            if has_same_children { children.clone() } else { self.sights(old.definition().rule.children()) };
+        let before = old.describe_with(&old_children);
+        let (composites, mut scene) = self.composites_and_scene(settings);
+        let Some(composite) = composites.get_mut(&name) else { return };
+        composite.redefine(definition, now_ms);
+        let after = composite.describe_with(&children);
+        scene.history.push(Item::updated(AlarmKind::Composite, &name, now_ms, before, after));
+        if !is_same_suppressor {
+            composite.change_suppressor(suppressor.as_ref(), now_ms, &mut scene);
+        }
+    }
+
+    pub(super) fn describe(&self, input: &Value) -> Result<Value, Failure> {
+        let found: Box<dyn Iterator<Item = (AlarmKind, Value)>> = match RELATIVES
+            .map(|member| text(input, member))
+        {
+            [None, None] => Box::new(self.selected(input)),
+            [children_of, parents_of] => {
+                let is_given =
+                    |member: &&str| text(input, member).is_some() || !list(input, member).is_empty();
+                let other = SELECTORS.iter().find(|member| is_given(member));
+                if let Some(other) = other.copied().or(children_of.and(parents_of).map(|_| RELATIVES[1])) {
+                    let message = format!("{other} must not be specified with the relatives of an alarm.");
+                    return Err(Failure::validation(message));
+                }
+                let relatives = match parents_of {
+                    Some(child) => self.parents_of(child),
+                    None => self.children_of(children_of.unwrap_or_default()),
+                };
+                Box::new(relatives.into_iter())
+            }
+        };
+        let (page, token) = page(input, records(input)?, found, Failure::next_token)?;
+        let of = |kind: AlarmKind| -> Vec<&Value> {
+            page.iter().filter(|(of, _)| *of == kind).map(|(_, alarm)| alarm).collect()
+        };
+        let (metric, composite) = (of(AlarmKind::Metric), of(AlarmKind::Composite));
+        Ok(json!({"MetricAlarms": metric, "CompositeAlarms": composite, "NextToken": token}))
+    }
+
+    /// What is not taken is not described.
+    fn selected<'a>(&'a self, input: &'a Value) -> impl Iterator<Item = (AlarmKind, Value)> + 'a {
+        let names = Rc::new(texts(input, "AlarmNames"));
+        let is_selected = move |kind: AlarmKind, name: &str, standing: &Standing| {
+            kind.is_wanted(input) && is_wanted(name, standing, &names, input)
+        };
+        let is_selected_too = is_selected.clone();
+        let (metric, composite) = (AlarmKind::Metric, AlarmKind::Composite);
+        let metrics = self.by_name.values();
+        let metrics = metrics.filter(move |alarm| is_selected(metric, alarm.name(), alarm.standing()));
+        let composites = self.composites.values();
+        let composites =
+            composites.filter(move |alarm| is_selected_too(composite, alarm.name(), alarm.standing()));
+        let metrics = metrics.map(move |alarm| (metric, alarm.describe()));
+        metrics.chain(composites.map(move |alarm| (composite, alarm.describe())))
+    }
+
+    /// "Only the Alarm Name, ARN, StateValue (OK/ALARM/INSUFFICIENT_DATA), and StateUpdatedTimestamp information are
+    /// returned by this operation when you use this parameter."
+    fn children_of(&self, name: &str) -> Vec<(AlarmKind, Value)> {
+        let Some(parent) = self.composites.get(name) else { return Vec::new() };
+        let children = parent.definition().rule.children().iter();
+        let shown = children.filter_map(|child| {
+            let mut shown = self.named(child)?;
+            let members = shown.1.as_object_mut()?;
+            let mut all = serde_json::Map::new();
+            self.standing(child)?.describe_in(&mut all);
+            for member in ["StateValue", "StateUpdatedTimestamp"] {
+                members.insert(member.to_owned(), all.remove(member)?);
+            }
+            Some(shown)
+        });
+        shown.collect()
+    }
+
+    /// "Only the Alarm Name and ARN are returned by this operation when you use this parameter."
+    fn parents_of(&self, name: &str) -> Vec<(AlarmKind, Value)> {
+        let parents = self.composites.values().filter(|composite| composite.has_child(name));
+        parents.filter_map(|parent| self.named(parent.name())).collect()
+    }
+
+    fn named(&self, name: &str) -> Option<(AlarmKind, Value)> {
+        let kind = if self.by_name.contains_key(name) { AlarmKind::Metric } else { AlarmKind::Composite };
+        Some((kind, json!({"AlarmName": name, "AlarmArn": self.standing(name)?.arn()})))
     }
 
     pub(super) fn describe_for_metric(&self, input: &Value) -> Result<Value, Failure> {
@@ -76,39 +267,74 @@ impl Alarms {
     }
 
     pub(super) fn history(&self, input: &Value) -> Result<Value, Failure> {
-        if !wants_metric_alarms(input) {
-            return Ok(json!({"AlarmHistoryItems": []}));
-        }
         self.history.describe(input, records(input)?)
     }
 
-    /// Unknown names are no error here, as on AWS.
+    /// Unknown names are no error here, as on AWS. All that there are go, or none.
     pub(super) fn delete(&mut self, settings: &Settings, input: &Value) -> Result<Value, Failure> {
-        for name in texts(input, "AlarmNames") {
+        let names: BTreeSet<String> = texts(input, "AlarmNames").into_iter().collect();
+        if names.iter().filter(|name| self.composites.contains_key(*name)).count() > 1 {
+            return Err(Failure::validation("You can delete at most one composite alarm in one operation."));
+        }
+        let is_needed = |name: &&String| {
+            self.standing(name).is_some() && self.composites.values().any(|other| other.depends_on(name))
+        };
+        let needed: Vec<&str> = names.iter().filter(is_needed).map(String::as_str).collect();
+        if !needed.is_empty() {
+            let them = if needed.len() == 1 { "it" } else { "them" };
+            let message = format!(
+                "Cannot delete {} as there are composite alarm(s) depending on {them}.",
+                needed.join(",")
+            );
+            return Err(Failure::validation(message));
+        }
+        let now_ms = settings.clock.now_ms();
+        for name in names {
             if let Some(alarm) = self.by_name.remove(&name) {
-                self.history.push(Item::deleted(&name, settings.clock.now_ms(), alarm.describe()));
+                self.history.push(Item::deleted(AlarmKind::Metric, &name, now_ms, alarm.describe()));
+            }
+            if let Some(composite) = self.composites.remove(&name) {
+                let described = composite.describe_with(&self.sights(composite.definition().rule.children()));
+                self.history.push(Item::deleted(AlarmKind::Composite, &name, now_ms, described));
             }
         }
         Ok(json!({}))
     }
 
     pub(super) fn set_state(&mut self, settings: &Settings, input: &Value) -> Result<Value, Failure> {
-        let name = required_text(input, "AlarmName")?;
+        let name = required_text(input, "AlarmName")?.to_owned();
         let value = required_text(input, "StateValue")?;
         let refuse = || Failure::not_in_enum(value, "stateValue", "INSUFFICIENT_DATA, ALARM, OK");
         let state = State::parse(value).ok_or_else(refuse)?;
         let reason = required_text(input, "StateReason")?.to_owned();
         let reason_data = text(input, "StateReasonData").map(str::to_owned);
-        let alarm = self.by_name.get_mut(name).ok_or_else(Failure::alarm_not_found)?;
-        let verdict = Verdict { state, reason, reason_data };
-        alarm.enter(verdict, settings.clock.now_ms(), &mut self.history);
+        self.standing(&name).ok_or_else(Failure::alarm_not_found)?;
+        let (verdict, now_ms) = (Verdict { state, reason, reason_data }, settings.clock.now_ms());
+        if self.enter(settings, &name, verdict, now_ms) {
+            self.tell(settings, name, now_ms);
+            self.held_back.notify_one();
+        }
         Ok(json!({}))
     }
 
-    pub(super) fn enable_actions(&mut self, input: &Value, is_enabled: bool) -> Result<Value, Failure> {
+    pub(super) fn enable_actions(
+        &mut self,
+        settings: &Settings,
+        input: &Value,
+        is_enabled: bool,
+    ) -> Result<Value, Failure> {
+        let now_ms = settings.clock.now_ms();
         for name in texts(input, "AlarmNames") {
             if let Some(alarm) = self.by_name.get_mut(&name) {
-                alarm.enable_actions(is_enabled);
+                alarm.enable_actions(is_enabled, now_ms, &mut self.history);
+            }
+            let Some(composite) = self.composites.get(&name) else { continue };
+            let children = self.sights(composite.definition().rule.children());
+            let before = composite.describe_with(&children);
+            let Some(composite) = self.composites.get_mut(&name) else { continue };
+            if composite.enable_actions(is_enabled, now_ms) {
+                let after = composite.describe_with(&children);
+                self.history.push(Item::updated(AlarmKind::Composite, &name, now_ms, before, after));
             }
         }
         Ok(json!({}))
@@ -137,30 +363,134 @@ impl Alarms {
     }
 
     pub(super) fn state_by_arn(&self, arn: &str) -> Option<&'static str> {
-        self.by_name.values().find(|alarm| alarm.arn() == arn).map(|alarm| alarm.state().name())
+        let metric = self.by_name.values().map(Alarm::standing);
+        let mut all = metric.chain(self.composites.values().map(Composite::standing));
+        all.find(|alarm| alarm.arn() == arn).map(|alarm| alarm.state().name())
     }
 
     pub(super) fn evaluate(&mut self, settings: &Settings, now_ms: i64) {
-        for alarm in self.by_name.values_mut() {
-            alarm.evaluate(&settings.metrics, now_ms, &mut self.history);
+        let Self { by_name, history, invoker, .. } = self;
+        let mut scene = Scene { settings, invoker, history };
+        let changed = by_name.values_mut().filter_map(|alarm| {
+            let is_changed = alarm.evaluate(now_ms, &mut scene);
+            is_changed.then(|| alarm.name().to_owned())
+        });
+        let changed: Vec<String> = changed.collect();
+        for name in changed {
+            self.tell(settings, name, now_ms);
         }
     }
 
-    fn by_arn(&mut self, arn: &str) -> Option<&mut Alarm> {
-        self.by_name.values_mut().find(|alarm| alarm.arn() == arn)
+    /// When the next actions are held back no longer.
+    pub(super) fn due_ms(&self) -> Option<i64> {
+        self.composites.values().filter_map(Composite::due_ms).min()
+    }
+
+    /// Takes the actions whose time has come.
+    pub(super) fn release(&mut self, settings: &Settings, now_ms: i64) {
+        let (composites, mut scene) = self.composites_and_scene(settings);
+        composites.values_mut().for_each(|composite| composite.release(now_ms, &mut scene));
+    }
+
+    /// Tells the composite alarms of a change, and of what changes by that. A way that comes back to where it was ends there:
+    /// "the evaluation of composite alarms stops if CloudWatch detects a cycle in the evaluation path".
+    fn tell(&mut self, settings: &Settings, changed: String, now_ms: i64) {
+        let mut ways = VecDeque::from([(changed, Vec::new())]);
+        let mut evaluations = 0;
+        while let Some((child, way)) = ways.pop_front() {
+            let Some(sight) = self.sight(&child) else { continue };
+            let cause = Cause::Child(sight.clone());
+            let parents = self.composites.values().filter(|parent| parent.has_child(&child));
+            let parents = parents.map(|parent| parent.name().to_owned());
+            let parents: Vec<String> = parents.filter(|parent| !way.contains(parent)).collect();
+            for parent in parents.into_iter().take(EVALUATIONS_MAX - evaluations) {
+                evaluations += 1;
+                if evaluations == EVALUATIONS_MAX {
+                    tracing::warn!(alarm.name = child, "too many composite alarms depend on each other");
+                }
+                if self.judge(settings, &parent, &cause, now_ms) {
+                    let way = way.iter().chain([&parent]).cloned().collect();
+                    ways.push_back((parent, way));
+                }
+            }
+            let (composites, mut scene) = self.composites_and_scene(settings);
+            let suppressed = composites.values_mut();
+            for composite in
+                suppressed.filter(|other| other.definition().suppressor() == Some(child.as_str()))
+            {
+                composite.see_suppressor(&sight, now_ms, &mut scene);
+            }
+        }
+    }
+
+    /// Evaluates the rule of a composite alarm. Whether its state is another one then.
+    fn judge(&mut self, settings: &Settings, name: &str, cause: &Cause, now_ms: i64) -> bool {
+        let Some(composite) = self.composites.get(name) else { return false };
+        let rule: &Rule = &composite.definition().rule;
+        let state_of = |child: &str| self.standing(child).map_or(State::InsufficientData, Standing::state);
+        let said = rule.evaluate(&state_of);
+        let state = if said.is_true { State::Alarm } else { State::Ok };
+        if state == composite.standing().state() {
+            return false;
+        }
+        let by: Vec<Sight> = said.by.iter().filter_map(|child| self.sight(child)).collect();
+        let verdict = cause.verdict(composite.standing().arn(), state, &by);
+        self.enter(settings, name, verdict, now_ms)
+    }
+
+    fn enter(&mut self, settings: &Settings, name: &str, verdict: Verdict, now_ms: i64) -> bool {
+        let suppressor = self.composites.get(name).and_then(|composite| composite.definition().suppressor());
+        let suppressor = suppressor.and_then(|name| self.sight(name));
+        let Self { by_name, composites, history, invoker, .. } = self;
+        let mut scene = Scene { settings, invoker, history };
+        if let Some(alarm) = by_name.get_mut(name) {
+            return alarm.enter(verdict, now_ms, &mut scene);
+        }
+        let composite = composites.get_mut(name);
+        composite.is_some_and(|composite| composite.enter(verdict, suppressor.as_ref(), now_ms, &mut scene))
+    }
+
+    fn composites_and_scene<'a>(
+        &'a mut self,
+        settings: &'a Settings,
+    ) -> (&'a mut BTreeMap<String, Composite>, Scene<'a>) {
+        let Self { composites, history, invoker, .. } = self;
+        (composites, Scene { settings, invoker, history })
+    }
+
+    fn standing(&self, name: &str) -> Option<&Standing> {
+        let metric = self.by_name.get(name).map(Alarm::standing);
+        metric.or_else(|| self.composites.get(name).map(Composite::standing))
+    }
+
+    fn sight(&self, name: &str) -> Option<Sight> {
+        self.standing(name).map(Sight::of)
+    }
+
+    fn sights(&self, names: &[String]) -> Vec<Sight> {
+        names.iter().filter_map(|name| self.sight(name)).collect()
+    }
+
+    fn by_arn(&mut self, arn: &str) -> Option<&mut Standing> {
+        let metric = self.by_name.values_mut().map(Alarm::standing_mut);
+        let mut all = metric.chain(self.composites.values_mut().map(Composite::standing_mut));
+        all.find(|alarm| alarm.arn() == arn)
     }
 }
 
-/// "If you omit this parameter, only metric alarms are returned", and there are no others here.
-fn wants_metric_alarms(input: &Value) -> bool {
-    let types = texts(input, "AlarmTypes");
-    types.is_empty() || types.iter().any(|kind| kind == "MetricAlarm")
+/// Whether the answer may show composite alarms.
+pub(super) fn may_show_composites(input: &Value) -> bool {
+    AlarmKind::Composite.is_wanted(input) || RELATIVES.iter().any(|member| text(input, member).is_some())
 }
 
-fn is_wanted(alarm: &Alarm, names: &[String], input: &Value) -> bool {
-    (names.is_empty() || names.iter().any(|name| name == alarm.name()))
-        && text(input, "AlarmNamePrefix").is_none_or(|prefix| alarm.name().starts_with(prefix))
-        && text(input, "StateValue").is_none_or(|state| state == alarm.state().name())
+fn place(settings: &Settings) -> Place<'_> {
+    Place { region: &settings.region, account_id: &settings.account_id }
+}
+
+fn is_wanted(name: &str, standing: &Standing, names: &[String], input: &Value) -> bool {
+    (names.is_empty() || names.iter().any(|wanted| wanted == name))
+        && text(input, "AlarmNamePrefix").is_none_or(|prefix| name.starts_with(prefix))
+        && text(input, "StateValue").is_none_or(|state| state == standing.state().name())
 }
 
 fn records(input: &Value) -> Result<usize, Failure> {

@@ -244,6 +244,18 @@ impl Query {
             "ReturnData": self.returns_data, "Period": self.period_s,
         })
     }
+
+    /// As the events of alarms have it.
+    pub(super) fn event(&self) -> Value {
+        let (expression, stat) = match &self.source {
+            Source::Math { text, .. } => (Some(text), None),
+            Source::Metric(stat) => (None, Some(stat.event())),
+        };
+        json!({
+            "id": self.id, "expression": expression, "metricStat": stat, "label": self.label_given,
+            "returnData": self.returns_data, "period": self.period_s,
+        })
+    }
 }
 
 impl Source {

@@ -1,5 +1,7 @@
 //! What is read of a metric: a statistic of the values of a period.
 
+use serde_json::{Map, Value, json};
+
 use super::failure::Failure;
 use super::math::Grid;
 use crate::metrics::{MetricId, Metrics};
@@ -108,6 +110,17 @@ impl MetricStat {
     /// The value of the period that starts at `at_ms`.
     pub(super) fn value(&self, metrics: &Metrics, unit: &str, at_ms: i64) -> Option<f64> {
         self.read(self.statistic, metrics, unit, at_ms)
+    }
+
+    /// As the events of alarms have it.
+    pub(super) fn event(&self) -> Value {
+        let dimensions = self.metric.dimensions.iter();
+        let dimensions: Map<String, Value> =
+            dimensions.map(|(name, value)| (name.clone(), json!(value))).collect();
+        json!({
+            "metric": {"namespace": self.metric.namespace, "name": self.metric.name, "dimensions": dimensions},
+            "period": self.period_s, "stat": self.stat, "unit": self.unit,
+        })
     }
 
     /// How many values that period has.

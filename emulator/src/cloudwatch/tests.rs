@@ -1,6 +1,8 @@
 //! Queries and alarms as a caller meets them, on a clock that is moved by hand.
 
+mod actions;
 mod alarms;
+mod composites;
 mod data;
 mod history;
 

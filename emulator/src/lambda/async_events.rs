@@ -15,6 +15,7 @@ use super::names::FunctionRef;
 use super::permission::action_on;
 use super::store::Kind;
 use crate::iam::{Ask, Context, Denied, Signer};
+use crate::invoke::Source;
 use crate::metrics::Unit;
 use crate::sqs::post::{NotPosted, post};
 
@@ -45,6 +46,25 @@ impl Lambda {
         function
             .and_then(|function| accept(self, Request::by_service(function, payload, self.now_ms())))
             .map_err(|error| (error.code.to_owned(), error.message))
+    }
+
+    /// An event from a service that the function's own policy must let in, for the resource `source_arn`.
+    ///
+    /// # Errors
+    /// Code and text of the refusal.
+    pub fn invoke_event_by_policy(
+        &self,
+        function: &str,
+        service: &'static str,
+        source_arn: &str,
+        payload: Bytes,
+    ) -> Result<(), (String, String)> {
+        let unknown = || LambdaError::function_not_found(function);
+        let refuse = |error: LambdaError| (error.code.to_owned(), error.message);
+        let named = FunctionRef::parse(function).ok_or_else(unknown).map_err(refuse)?;
+        let source = Source { service, arn: source_arn.to_owned() };
+        self.check_source(&named, &source).map_err(refuse)?;
+        self.invoke_event(function, payload)
     }
 
     fn targets(&self, function: &FunctionRef) -> Result<Targets, LambdaError> {

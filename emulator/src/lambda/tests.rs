@@ -1,4 +1,4 @@
-//! Who is admitted and who is throttled, what becomes of events, and which calls are accepted. Nothing runs here.
+//! Who is admitted and who is throttled, what becomes of events, and which calls are accepted. No function runs here.
 
 use std::io::Cursor;
 
@@ -17,6 +17,8 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::metrics::{MetricId, StatisticSet, Unit};
 use crate::sqs::tests::settings;
+
+mod aliases;
 
 /// An account of so many concurrent executions, with the functions `f` and `g`.
 async fn account(concurrency: u32) -> Lambda {
@@ -117,9 +119,35 @@ async fn ten_invocations_a_second_are_admitted_for_each_unit_of_concurrency() {
     assert_eq!((admitted("f"), admitted("g")), (10, 30));
 }
 
+#[tokio::test]
+async fn what_is_taken_of_the_account_is_measured_with_each_invocation() {
+    let lambda = account(5).await;
+    let reserve = json!({"ReservedConcurrentExecutions": 2});
+    call(&lambda, Method::PUT, "/2017-10-31/functions/f/concurrency", &reserve).await;
+    let most = |metric| measured_by(&lambda, metric, &[], Unit::Count).unwrap().maximum;
+    let _others = [admit(&lambda, "g").unwrap(), admit(&lambda, "f").unwrap()];
+    // The package cannot be run: that is measured too.
+    for (name, executions, unreserved) in [("f", 3.0, 1.0), ("g", 3.0, 2.0)] {
+        invocation::run(admit(&lambda, name).unwrap()).await;
+        assert_eq!(most("ConcurrentExecutions"), executions, "{name}");
+        assert_eq!(most("UnreservedConcurrentExecutions"), unreserved, "{name}");
+        assert_eq!(most("ClaimedAccountConcurrency"), 2.0 + unreserved, "{name}: reserved, used or not");
+    }
+}
+
 /// Of the function `f`, whatever the time.
 fn measured(lambda: &Lambda, metric: &str, unit: Unit) -> Option<StatisticSet> {
-    let id = MetricId::new("AWS/Lambda", metric, vec![("FunctionName".to_owned(), "f".to_owned())]);
+    measured_by(lambda, metric, &[("FunctionName", "f")], unit)
+}
+
+fn measured_by(
+    lambda: &Lambda,
+    metric: &str,
+    dimensions: &[(&str, &str)],
+    unit: Unit,
+) -> Option<StatisticSet> {
+    let dimensions = dimensions.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let id = MetricId::new("AWS/Lambda", metric, dimensions.collect());
     lambda.inner.host.settings.metrics.statistics(&id, unit.name(), 0, lambda.now_ms() + 1)
 }
 
@@ -234,4 +262,24 @@ async fn what_an_older_emulator_made_of_a_call_is_made_of_it_again() {
     let permission = json!({"StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "*"});
     ask_again(&lambda, Method::POST, "/2015-03-31/functions/f/policy", &permission).await;
     assert_eq!(revision().await["Configuration"]["RevisionId"], before, "later calls may name it");
+}
+
+#[tokio::test]
+async fn an_event_of_a_service_is_taken_by_the_policy_of_the_function() {
+    let lambda = account(1).await;
+    // So that nothing runs.
+    let _occupied = admit(&lambda, "g").unwrap();
+    let service = "lambda.alarms.cloudwatch.amazonaws.com";
+    let alarm = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:a";
+    let allow = json!({"StatementId": "alarm", "Action": "lambda:InvokeFunction", "Principal": service,
+        "SourceArn": alarm, "SourceAccount": "123456789012"});
+    call(&lambda, Method::POST, "/2015-03-31/functions/f/policy", &allow).await;
+    lambda.inner.host.settings.iam.enforce(true);
+    let invoke = |function: &str, alarm: &str| {
+        lambda.invoke_event_by_policy(function, service, alarm, Bytes::from_static(b"{}"))
+    };
+    invoke("f", alarm).unwrap();
+    for (function, alarm) in [("f", "arn:aws:cloudwatch:us-east-1:123456789012:alarm:b"), ("g", alarm)] {
+        assert_eq!(invoke(function, alarm).unwrap_err().0, "AccessDeniedException");
+    }
 }

@@ -54,9 +54,10 @@ pub(super) fn assemble(settings: &Settings, functions: lambda::Options) -> Resul
     lambda.set_sqs(Arc::clone(&sqs));
     lambda.set_s3(s3);
     let fis = Fis::new(settings.clone(), lambda.clone());
-    fis.set_alarms(cloudwatch);
+    fis.set_alarms(Arc::<CloudWatch>::clone(&cloudwatch));
     services.add("fis", Arc::new(fis));
     let lambda = Arc::new(lambda);
+    cloudwatch.set_functions(Arc::<Lambda>::clone(&lambda));
     settings.iam.set_policy_source("lambda", Arc::<Lambda>::clone(&lambda));
     services.add("lambda", Arc::<Lambda>::clone(&lambda));
     let targets = AccountTargets::new(settings.clone(), Arc::<Lambda>::clone(&lambda), sqs);

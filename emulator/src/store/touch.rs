@@ -123,7 +123,7 @@ fn monitoring(request: &AwsRequest) -> Option<Vec<Touch>> {
         (!names.is_empty()).then(|| names.into_iter().map(touch).collect())
     };
     match operation(request)?.as_str() {
-        "PutMetricAlarm" => one("alarm", fields.text("AlarmName")?, Effect::Create),
+        "PutMetricAlarm" | "PutCompositeAlarm" => one("alarm", fields.text("AlarmName")?, Effect::Create),
         "PutDashboard" => one("dashboard", fields.text("DashboardName")?, Effect::Create),
         "DeleteAlarms" => every("alarm", fields.texts("AlarmNames")),
         "DeleteDashboards" => every("dashboard", fields.texts("DashboardNames")),

@@ -1,90 +1,62 @@
 //! One alarm and its state.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
+use uuid::Uuid;
 
+use super::actions::{Actor, Scene};
 use super::definition::Definition;
-use super::history::{History, Item};
+use super::history::{AlarmKind, History, Item};
 use super::reason::Reason;
+use super::standing::{Standing, Verdict};
 use super::watched::Point;
 use crate::cloudwatch::EVALUATION_STEP_MS;
 use crate::cloudwatch::evaluate::{PERIODS_BEYOND, State, evaluate};
 use crate::cloudwatch::math::Grid;
 use crate::cloudwatch::statistic::MetricStat;
-use crate::cloudwatch::times::from_ms;
 use crate::metrics::Metrics;
 
 /// Alarms with a period of a minute or more are evaluated every minute.
 const MINUTE_MS: i64 = 60_000;
 
-/// A state and what led to it.
-#[derive(Debug)]
-pub(super) struct Verdict {
-    pub(super) state: State,
-    pub(super) reason: String,
-    /// A JSON text, of an evaluation or of whoever set the state.
-    pub(super) reason_data: Option<String>,
-}
-
-impl Verdict {
-    /// As the history has it.
-    fn describe(&self) -> Value {
-        let mut described = json!({"stateValue": self.state.name(), "stateReason": self.reason});
-        if let (Some(data), Some(members)) = (&self.reason_data, described.as_object_mut()) {
-            let data = serde_json::from_str(data).unwrap_or_else(|_| Value::from(data.as_str()));
-            members.insert("stateReasonData".to_owned(), data);
-        }
-        described
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Alarm {
-    arn: String,
+    standing: Standing,
     definition: Definition,
-    verdict: Verdict,
-    updated_ms: i64,
-    transitioned_ms: i64,
-    configured_ms: i64,
+    /// How events call the one metric that the alarm watches: anew with each definition.
+    metric_id: Uuid,
     evaluated_ms: i64,
-    tags: BTreeMap<String, String>,
 }
 
 impl Alarm {
-    pub(super) fn new(arn: String, definition: Definition, now_ms: i64) -> Self {
-        let reason = "Unchecked: Initial alarm creation".to_owned();
-        Self {
-            arn,
-            definition,
-            verdict: Verdict { state: State::InsufficientData, reason, reason_data: None },
-            updated_ms: now_ms,
-            transitioned_ms: now_ms,
-            configured_ms: now_ms,
-            evaluated_ms: i64::MIN,
-            tags: BTreeMap::new(),
-        }
+    pub(super) fn new(arn: String, definition: Definition, metric_id: Uuid, now_ms: i64) -> Self {
+        Self { standing: Standing::new(arn, now_ms), definition, metric_id, evaluated_ms: i64::MIN }
     }
 
     /// "When you update an existing alarm, its state is left unchanged."
-    pub(super) fn redefine(&mut self, definition: Definition, now_ms: i64, history: &mut History) {
+    pub(super) fn redefine(
+        &mut self,
+        definition: Definition,
+        metric_id: Uuid,
+        now_ms: i64,
+        history: &mut History,
+    ) {
         let before = self.describe();
-        self.definition = definition;
-        self.configured_ms = now_ms;
+        (self.definition, self.metric_id) = (definition, metric_id);
+        self.standing.configure(now_ms);
         self.evaluated_ms = i64::MIN;
-        history.push(Item::updated(self.name(), now_ms, before, self.describe()));
+        history.push(Item::updated(AlarmKind::Metric, self.name(), now_ms, before, self.describe()));
     }
 
     pub(super) fn name(&self) -> &str {
         &self.definition.name
     }
 
-    pub(super) fn arn(&self) -> &str {
-        &self.arn
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
-    pub(super) fn state(&self) -> State {
-        self.verdict.state
+    pub(super) fn standing_mut(&mut self) -> &mut Standing {
+        &mut self.standing
     }
 
     /// None for metric math.
@@ -92,68 +64,63 @@ impl Alarm {
         self.definition.watched.stat()
     }
 
-    pub(super) fn enable_actions(&mut self, is_enabled: bool) {
+    pub(super) fn enable_actions(&mut self, is_enabled: bool, now_ms: i64, history: &mut History) {
+        if self.definition.actions_enabled == is_enabled {
+            return;
+        }
+        let before = self.describe();
         self.definition.actions_enabled = is_enabled;
-    }
-
-    pub(super) fn tag(&mut self, tags: &[(String, String)]) {
-        self.tags.extend(tags.iter().cloned());
-    }
-
-    pub(super) fn untag(&mut self, keys: &[String]) {
-        self.tags.retain(|key, _| !keys.contains(key));
-    }
-
-    pub(super) fn tags(&self) -> Vec<Value> {
-        self.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect()
+        self.standing.configure(now_ms);
+        history.push(Item::updated(AlarmKind::Metric, self.name(), now_ms, before, self.describe()));
     }
 
     pub(super) fn describe(&self) -> Value {
         let mut described = self.definition.describe();
         if let Some(members) = described.as_object_mut() {
-            members.insert("AlarmArn".to_owned(), json!(self.arn));
             members.insert("ActionsEnabled".to_owned(), json!(self.definition.actions_enabled));
-            members.insert("StateValue".to_owned(), json!(self.verdict.state.name()));
-            members.insert("StateReason".to_owned(), json!(self.verdict.reason));
-            members.insert("StateReasonData".to_owned(), json!(self.verdict.reason_data));
-            members.insert("StateUpdatedTimestamp".to_owned(), from_ms(self.updated_ms));
-            members.insert("StateTransitionedTimestamp".to_owned(), from_ms(self.transitioned_ms));
-            members.insert("AlarmConfigurationUpdatedTimestamp".to_owned(), from_ms(self.configured_ms));
+            self.standing.describe_in(members);
         }
         described
     }
 
-    /// Takes a state with its reason. A change is remembered, with the actions that AWS takes on it.
-    pub(super) fn enter(&mut self, verdict: Verdict, now_ms: i64, history: &mut History) {
-        if verdict.state != self.verdict.state {
-            let (old, new) = (self.verdict.describe(), verdict.describe());
-            history.push(Item::state_update(self.name(), now_ms, &old, &new));
-            for arn in self.definition.actions(verdict.state) {
-                history.push(Item::action(self.name(), now_ms, &arn));
-            }
-            self.transitioned_ms = now_ms;
+    /// Takes another state with its reason. It is remembered, with the actions that AWS takes on it. The same state changes
+    /// nothing, whatever its reason. Whether it is another one.
+    pub(super) fn enter(&mut self, verdict: Verdict, now_ms: i64, scene: &mut Scene<'_>) -> bool {
+        if verdict.state == self.standing.state() {
+            return false;
         }
-        (self.verdict, self.updated_ms) = (verdict, now_ms);
+        let (old, new) = (self.standing.verdict().describe(), verdict.describe());
+        scene.history.push(Item::state_update(AlarmKind::Metric, self.name(), now_ms, &old, &new));
+        let before = self.standing.event_state();
+        self.standing.enter(verdict, now_ms);
+        let actions = self.definition.actions(self.standing.state());
+        if !actions.is_empty() {
+            let actor = Actor { kind: AlarmKind::Metric, name: self.name(), arn: self.standing.arn() };
+            let data = json!({
+                "state": self.standing.event_state(), "previousState": before,
+                "configuration": self.definition.event_configuration(self.metric_id),
+            });
+            scene.act(actor, &actions, now_ms, &data);
+        }
+        true
     }
 
-    /// Evaluates the alarm if its time has come.
-    pub(super) fn evaluate(&mut self, metrics: &Metrics, now_ms: i64, history: &mut History) {
+    /// Evaluates the alarm if its time has come. Whether its state is another one then.
+    pub(super) fn evaluate(&mut self, now_ms: i64, scene: &mut Scene<'_>) -> bool {
         let step_ms = if self.definition.period_s < 60 { EVALUATION_STEP_MS } else { MINUTE_MS };
         let end_ms = now_ms.div_euclid(step_ms) * step_ms;
         if end_ms <= self.evaluated_ms {
-            return;
+            return false;
         }
         self.evaluated_ms = end_ms;
-        let points = self.points(metrics, end_ms);
+        let points = self.points(&scene.settings.metrics, end_ms);
         if self.has_few_samples(&points) {
-            return;
+            return false;
         }
         let is_breaching = |point: &Point| point.value.map(|value| self.definition.is_breaching(value));
         let breaches: Vec<Option<bool>> = points.iter().map(is_breaching).collect();
-        let state = evaluate(&breaches, self.definition.rule).unwrap_or(self.verdict.state);
-        if state != self.verdict.state {
-            self.enter(self.verdict(state, &points, now_ms), now_ms, history);
-        }
+        let state = evaluate(&breaches, self.definition.rule).unwrap_or(self.standing.state());
+        state != self.standing.state() && self.enter(self.verdict(state, &points, now_ms), now_ms, scene)
     }
 
     /// Too few to believe the percentile. None at all are missing data.

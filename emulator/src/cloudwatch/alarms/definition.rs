@@ -1,6 +1,7 @@
 //! What PutMetricAlarm says, checked.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::watched::Watched;
 use crate::cloudwatch::evaluate::{Comparison, MissingData, Rule, State};
@@ -80,17 +81,30 @@ impl Definition {
 
     /// What is done when the alarm enters a state.
     pub(super) fn actions(&self, state: State) -> Vec<String> {
-        match state {
-            _ if !self.actions_enabled => Vec::new(),
-            State::Ok => texts(&self.described, "OKActions"),
-            State::Alarm => texts(&self.described, "AlarmActions"),
-            State::InsufficientData => texts(&self.described, "InsufficientDataActions"),
-        }
+        if self.actions_enabled { actions_on(state, &self.described) } else { Vec::new() }
     }
 
     pub(super) fn describe(&self) -> Value {
         self.described.clone()
     }
+
+    /// As events have it.
+    pub(super) fn event_configuration(&self, metric_id: Uuid) -> Value {
+        json!({
+            "description": self.described.get("AlarmDescription"),
+            "metrics": self.watched.event_metrics(metric_id),
+        })
+    }
+}
+
+/// Of an alarm as it is described.
+pub(super) fn actions_on(state: State, described: &Value) -> Vec<String> {
+    let member = match state {
+        State::Ok => "OKActions",
+        State::Alarm => "AlarmActions",
+        State::InsufficientData => "InsufficientDataActions",
+    };
+    texts(described, member)
 }
 
 fn rule(input: &Value, periods: i64, datapoints: i64, watched: &Watched) -> Result<Rule, Failure> {
@@ -139,7 +153,7 @@ fn check_window(period_s: i64, periods: i64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_actions(input: &Value, member: &str) -> Result<Vec<String>, Failure> {
+pub(super) fn read_actions(input: &Value, member: &str) -> Result<Vec<String>, Failure> {
     let actions = texts(input, member);
     if actions.len() > ACTIONS_MAX {
         return Err(Failure::invalid(format!(

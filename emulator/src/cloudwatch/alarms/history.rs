@@ -7,14 +7,20 @@ use serde_json::{Map, Value, json};
 use super::reason::iso;
 use crate::cloudwatch::failure::Failure;
 use crate::cloudwatch::protocol::drop_absent;
-use crate::cloudwatch::request::{page, text, time_ms};
+use crate::cloudwatch::request::{page, text, texts, time_ms};
 use crate::cloudwatch::times;
 
 /// Of all alarms together, the newest stay. AWS keeps 30 days of them.
 const ITEMS_MAX: usize = 5_000;
 const VERSION: &str = "1.0";
 /// Of DescribeAlarms, and not of what the history says of an alarm.
-const STATE_MEMBERS: [&str; 3] = ["StateReason", "StateReasonData", "StateTransitionedTimestamp"];
+const STATE_MEMBERS: [&str; 5] = [
+    "StateReason",
+    "StateReasonData",
+    "StateTransitionedTimestamp",
+    "ActionsSuppressedBy",
+    "ActionsSuppressedReason",
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -40,8 +46,64 @@ impl Kind {
     }
 }
 
+/// The two kinds of alarms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AlarmKind {
+    Metric,
+    Composite,
+}
+
+impl AlarmKind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Metric => "MetricAlarm",
+            Self::Composite => "CompositeAlarm",
+        }
+    }
+
+    /// "If you omit this parameter, only metric alarms are returned."
+    pub(super) fn is_wanted(self, input: &Value) -> bool {
+        let types = texts(input, "AlarmTypes");
+        if types.is_empty() { self == Self::Metric } else { types.iter().any(|name| name == self.name()) }
+    }
+}
+
+/// What became of an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Succeeded,
+    Failed(String),
+    Suppressed,
+}
+
+impl Outcome {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::Failed(_) => "Failed",
+            Self::Suppressed => "Suppressed",
+        }
+    }
+
+    fn summary(&self, action: &str) -> String {
+        match self {
+            Self::Succeeded => format!("Successfully executed action {action}"),
+            Self::Failed(error) => format!("Failed to execute action {action}. Received error: \"{error}\""),
+            Self::Suppressed => format!("Suppressed action {action}"),
+        }
+    }
+
+    fn error(&self) -> Option<&str> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::Succeeded | Self::Suppressed => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Item {
+    alarm_kind: AlarmKind,
     alarm: String,
     at_ms: i64,
     kind: Kind,
@@ -51,50 +113,64 @@ pub(super) struct Item {
 
 impl Item {
     /// `alarm` is as DescribeAlarms has it.
-    pub(super) fn created(name: &str, at_ms: i64, alarm: Value) -> Self {
+    pub(super) fn created(of: AlarmKind, name: &str, at_ms: i64, alarm: Value) -> Self {
         let data = json!({"version": VERSION, "type": "Create", "createdAlarm": configuration(alarm)});
-        Self::configuration_update(name, at_ms, "created", &data)
+        Self::configuration_update(of, name, at_ms, "created", &data)
     }
 
-    pub(super) fn updated(name: &str, at_ms: i64, before: Value, after: Value) -> Self {
+    pub(super) fn updated(of: AlarmKind, name: &str, at_ms: i64, before: Value, after: Value) -> Self {
         let (before, after) = (configuration(before), configuration(after));
         let changed = changed(&before, &after);
         let data = json!({
             "version": VERSION, "type": "Update", "updatedAlarm": after, "originalUpdatedFields": changed,
         });
-        Self::configuration_update(name, at_ms, "updated", &data)
+        Self::configuration_update(of, name, at_ms, "updated", &data)
     }
 
-    pub(super) fn deleted(name: &str, at_ms: i64, alarm: Value) -> Self {
+    pub(super) fn deleted(of: AlarmKind, name: &str, at_ms: i64, alarm: Value) -> Self {
         let data = json!({"version": VERSION, "type": "Delete", "deletedAlarm": configuration(alarm)});
-        Self::configuration_update(name, at_ms, "deleted", &data)
+        Self::configuration_update(of, name, at_ms, "deleted", &data)
     }
 
-    fn configuration_update(name: &str, at_ms: i64, verb: &str, data: &Value) -> Self {
+    fn configuration_update(alarm_kind: AlarmKind, name: &str, at_ms: i64, verb: &str, data: &Value) -> Self {
         let summary = format!("Alarm \"{name}\" {verb}");
         let (alarm, data) = (name.to_owned(), data.to_string());
-        Self { alarm, at_ms, kind: Kind::ConfigurationUpdate, summary, data }
+        Self { alarm_kind, alarm, at_ms, kind: Kind::ConfigurationUpdate, summary, data }
     }
 
     /// `old` and `new` have a `stateValue`.
-    pub(super) fn state_update(name: &str, at_ms: i64, old: &Value, new: &Value) -> Self {
+    pub(super) fn state_update(
+        alarm_kind: AlarmKind,
+        name: &str,
+        at_ms: i64,
+        old: &Value,
+        new: &Value,
+    ) -> Self {
         let state = |of: &Value| of["stateValue"].as_str().unwrap_or_default().to_owned();
         let summary = format!("Alarm updated from {} to {}", state(old), state(new));
         let data = json!({"version": VERSION, "oldState": old, "newState": new}).to_string();
-        Self { alarm: name.to_owned(), at_ms, kind: Kind::StateUpdate, summary, data }
+        Self { alarm_kind, alarm: name.to_owned(), at_ms, kind: Kind::StateUpdate, summary, data }
     }
 
-    pub(super) fn action(name: &str, at_ms: i64, arn: &str) -> Self {
-        let summary = format!("Successfully executed action {arn}");
+    /// AWS writes the members that say nothing too.
+    pub(super) fn action(
+        alarm_kind: AlarmKind,
+        name: &str,
+        at_ms: i64,
+        action: &str,
+        outcome: &Outcome,
+    ) -> Self {
         let data = json!({
-            "actionState": "Succeeded", "stateUpdateTimestamp": at_ms, "notificationResource": arn,
+            "actionState": outcome.name(), "stateUpdateTimestamp": at_ms, "notificationResource": action,
+            "publishedMessage": null, "error": outcome.error(), "muteWindowEndTimestamp": null,
         });
-        Self { alarm: name.to_owned(), at_ms, kind: Kind::Action, summary, data: data.to_string() }
+        let (alarm, summary, data) = (name.to_owned(), outcome.summary(action), data.to_string());
+        Self { alarm_kind, alarm, at_ms, kind: Kind::Action, summary, data }
     }
 
     fn describe(&self) -> Value {
         json!({
-            "AlarmName": self.alarm, "AlarmType": "MetricAlarm", "HistoryItemType": self.kind.name(),
+            "AlarmName": self.alarm, "AlarmType": self.alarm_kind.name(), "HistoryItemType": self.kind.name(),
             "Timestamp": times::from_ms(self.at_ms), "HistorySummary": self.summary, "HistoryData": self.data,
         })
     }
@@ -158,8 +234,10 @@ impl History {
     pub(super) fn describe(&self, input: &Value, limit: usize) -> Result<Value, Failure> {
         let (start_ms, end_ms) = (time_ms(input, "StartDate")?, time_ms(input, "EndDate")?);
         let kind = text(input, "HistoryItemType").map(Kind::parse).transpose()?;
+        let kinds = [AlarmKind::Metric, AlarmKind::Composite].map(|kind| (kind, kind.is_wanted(input)));
         let is_wanted = |item: &&Item| {
-            text(input, "AlarmName").is_none_or(|name| name == item.alarm)
+            kinds.contains(&(item.alarm_kind, true))
+                && text(input, "AlarmName").is_none_or(|name| name == item.alarm)
                 && kind.is_none_or(|kind| kind == item.kind)
                 && start_ms.is_none_or(|start_ms| start_ms <= item.at_ms)
                 && end_ms.is_none_or(|end_ms| item.at_ms <= end_ms)
@@ -182,7 +260,7 @@ mod tests {
     fn the_oldest_items_make_room_for_new_ones() {
         let mut history = History::default();
         for at_ms in 0..=i64::try_from(ITEMS_MAX).unwrap() {
-            history.push(Item::action("a", at_ms, "arn"));
+            history.push(Item::action(AlarmKind::Metric, "a", at_ms, "arn", &Outcome::Succeeded));
         }
         assert_eq!(history.0.len(), ITEMS_MAX);
         assert_eq!((history.0[0].at_ms, history.0.back().unwrap().at_ms), (1, 5_000));
@@ -192,7 +270,7 @@ mod tests {
     fn an_item_that_comes_late_is_in_its_place() {
         let mut history = History::default();
         for at_ms in [2_000, 1_000, 2_000] {
-            history.push(Item::action("a", at_ms, "arn"));
+            history.push(Item::action(AlarmKind::Metric, "a", at_ms, "arn", &Outcome::Succeeded));
         }
         let times: Vec<i64> = history.0.iter().map(|item| item.at_ms).collect();
         assert_eq!(times, [1_000, 2_000, 2_000]);

@@ -151,3 +151,9 @@ fn day(at_ms: i64) -> String {
 pub(super) fn iso(at_ms: i64) -> String {
     Timestamp::from_millisecond(at_ms).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S.%3f+0000").to_string()
 }
+
+/// As the reasons of composite alarms write times: `Monday 14 September, 2026 06:29:58 UTC`.
+pub(super) fn moment(at_ms: i64) -> String {
+    let at = Timestamp::from_millisecond(at_ms).unwrap_or_default();
+    at.strftime("%A %d %B, %Y %H:%M:%S UTC").to_string()
+}

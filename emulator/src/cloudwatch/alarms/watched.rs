@@ -1,6 +1,7 @@
 //! What an alarm looks at: a statistic of one metric, or the one result of a list of queries.
 
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::cloudwatch::data::describe_metric;
 use crate::cloudwatch::failure::Failure;
@@ -107,6 +108,16 @@ impl Watched {
         };
         let members = [what, how].into_iter().filter_map(|value| value.as_object().cloned());
         members.flatten().collect()
+    }
+
+    /// As events have it. A single metric is called by `id` there.
+    pub(super) fn event_metrics(&self, id: Uuid) -> Vec<Value> {
+        match self {
+            Self::Stat(stat) => {
+                vec![json!({"id": id.to_string(), "metricStat": stat.event(), "returnData": true})]
+            }
+            Self::Math(queries) => queries.all().iter().map(Query::event).collect(),
+        }
     }
 }
 

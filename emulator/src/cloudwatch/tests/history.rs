@@ -93,9 +93,40 @@ fn the_actions_of_a_state_are_remembered_unless_they_are_off() {
     let items = account.history(json!({"HistoryItemType": "Action"}));
     let [action] = &items[..] else { panic!("{items:?} are not one action") };
     assert_eq!(action["HistorySummary"], format!("Successfully executed action {TOPIC}"));
-    let expected =
-        json!({"actionState": "Succeeded", "stateUpdateTimestamp": START_MS, "notificationResource": TOPIC});
+    let expected = json!({
+        "actionState": "Succeeded", "stateUpdateTimestamp": START_MS, "notificationResource": TOPIC,
+        "publishedMessage": null, "error": null, "muteWindowEndTimestamp": null,
+    });
     assert_eq!(data(action), expected);
+}
+
+#[test]
+fn actions_that_are_turned_on_or_off_are_an_update_of_the_alarm() {
+    let (account, hand) = account_and_hand();
+    account.put_alarm("a", json!({})).unwrap();
+    hand.advance(Duration::from_secs(60));
+    for operation in ["EnableAlarmActions", "DisableAlarmActions", "DisableAlarmActions"] {
+        account.call(operation, &json!({"AlarmNames": ["a"]})).unwrap();
+    }
+    let items = account.history(json!({}));
+    assert_eq!(summaries(&items), ["Alarm \"a\" updated", "Alarm \"a\" created"]);
+    let changed = json!({
+        "actionsEnabled": true, "alarmConfigurationUpdatedTimestamp": "2027-01-15T08:00:00.000+0000",
+    });
+    assert_eq!(data(&items[0])["originalUpdatedFields"], changed);
+}
+
+#[test]
+fn a_state_that_is_set_again_stays_as_it_was() {
+    let (account, hand) = account_and_hand();
+    account.put_alarm("a", json!({})).unwrap();
+    account.set("a", "ALARM");
+    let before = account.described();
+    hand.advance(Duration::from_secs(60));
+    let again = json!({"AlarmName": "a", "StateValue": "ALARM", "StateReason": "again"});
+    account.call("SetAlarmState", &again).unwrap();
+    assert_eq!(account.described(), before);
+    assert_eq!(account.history(json!({"HistoryItemType": "StateUpdate"})).len(), 1);
 }
 
 #[test]

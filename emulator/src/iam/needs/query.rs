@@ -1,18 +1,24 @@
 //! Services whose first protocol was the query protocol: CloudWatch, IAM, STS.
 
 use super::{Need, Place, form_value, target};
+use crate::cloudwatch;
 use crate::wire::AwsRequest;
 
 const CBOR_OPERATION: &str = "/operation/";
 
 /// Metrics have no resources; alarms and dashboards are not told apart by name here, so their policies must allow `*` of
-/// their kind.
+/// their kind. Composite alarms are made and shown only to who may do it anywhere: "You can't create a composite alarm if
+/// your cloudwatch:PutCompositeAlarm permission has a narrower scope."
 pub(super) fn cloudwatch(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let by_path = || request.path.split_once(CBOR_OPERATION).map(|(_, operation)| operation.to_owned());
     let operation =
         target(request).map(str::to_owned).or_else(by_path).or_else(|| form_value(request, "Action"));
     let Some(operation) = operation else { return Vec::new() };
     let resource = match operation.as_str() {
+        "PutCompositeAlarm" => "*".to_owned(),
+        "DescribeAlarms" | "DescribeAlarmHistory" if cloudwatch::may_show_composite_alarms(request) => {
+            "*".to_owned()
+        }
         "DescribeAlarms"
         | "DescribeAlarmHistory"
         | "PutMetricAlarm"

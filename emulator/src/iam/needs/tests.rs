@@ -93,11 +93,50 @@ fn a_query_of_an_index_needs_the_index_and_not_the_table() {
         shown(&json_request("dynamodb", "DynamoDB_20120810.ExecuteStatement", statement)),
         [format!("dynamodb:PartiQLSelect {TABLES}/tasks/index/owner-index")]
     );
-    for (statement, table) in [(r#"DELETE FROM \"a.b\""#, "a.b"), (r#"SELECT * FROM\"a\""#, "*")] {
-        let body = format!(r#"{{"Statement":"{statement}"}}"#);
+}
+
+#[test]
+fn a_statement_needs_what_the_engine_makes_of_it() {
+    for (statement, need) in [
+        (r#"DELETE FROM "a.b""#, "PartiQLDelete a.b"),
+        (r#"SELECT * FROM"a""#, "PartiQLSelect a"),
+        ("SELECT *", "PartiQLSelect *"),
+        (r#"DELETE /* FROM public */ FROM "secret" WHERE id = 'x'"#, "PartiQLDelete secret"),
+        (r#"/**/DELETE FROM "secret" WHERE id = 'x'"#, "PartiQLDelete secret"),
+        (r#"FROM "secret" WHERE id = 'x' SET n = 1"#, "PartiQLUpdate secret"),
+        ("SELECT `id FROM public` FROM secret", "PartiQLSelect secret"),
+        ("SELECT id, FROM FROM 'secret'", "PartiQLSelect secret"),
+    ] {
+        let (action, table) = need.split_once(' ').unwrap();
+        let need = format!("dynamodb:{action} {TABLES}/{table}");
+        let body = json!({ "Statement": statement }).to_string();
         let asked = shown(&json_request("dynamodb", "DynamoDB_20120810.ExecuteStatement", &body));
-        assert!(asked[0].ends_with(&format!(":table/{table}")), "{statement}: {asked:?}");
+        assert_eq!(asked, std::slice::from_ref(&need), "{statement}");
+
+        let public = format!("dynamodb:PartiQLDelete {TABLES}/public");
+        let both = json!([{"Statement": "DELETE FROM public"}, {"Statement": statement}]);
+        for (target, member) in [
+            ("DynamoDB_20120810.BatchExecuteStatement", "Statements"),
+            ("DynamoDB_20120810.ExecuteTransaction", "TransactStatements"),
+        ] {
+            let asked = shown(&json_request("dynamodb", target, &json!({ member: both }).to_string()));
+            assert_eq!(asked, [public.clone(), need.clone()], "{statement}");
+        }
     }
+    let body = json!({"Statements": [{"Statement": "DELETE FROM public"}, {"Statement": "DROP secret"}]});
+    assert_eq!(
+        shown(&json_request("dynamodb", "DynamoDB_20120810.BatchExecuteStatement", &body.to_string())),
+        [format!("dynamodb:PartiQLDelete {TABLES}/public"), "dynamodb:BatchExecuteStatement *".to_owned()]
+    );
+}
+
+#[test]
+fn a_part_that_a_transaction_does_not_read_hides_no_other() {
+    let body = r#"{"TransactItems":[{"Put":{"TableName":"public"},"Get":{"TableName":"secret"}}]}"#;
+    assert_eq!(
+        shown(&json_request("dynamodb", "DynamoDB_20120810.TransactGetItems", body)),
+        [format!("dynamodb:PutItem {TABLES}/public"), format!("dynamodb:GetItem {TABLES}/secret")]
+    );
 }
 
 #[test]
@@ -108,6 +147,9 @@ fn what_the_operation_does_not_read_decides_nothing() {
     };
     assert_eq!(asked("DynamoDB_20120810.GetItem"), [format!("dynamodb:GetItem {TABLES}/tasks")]);
     assert_eq!(asked("DynamoDB_20120810.Query"), [format!("dynamodb:Query {TABLES}/tasks/index/i")]);
+    let insights = [format!("dynamodb:UpdateContributorInsights {TABLES}/tasks/index/i")];
+    assert_eq!(asked("DynamoDB_20120810.UpdateContributorInsights"), insights);
+    assert_eq!(asked("DynamoDB_20120810.ListContributorInsights"), ["dynamodb:ListContributorInsights *"]);
     let tags = "dynamodb:ListTagsOfResource arn:aws:dynamodb:us-east-1:1:table/other";
     assert_eq!(asked("DynamoDB_20120810.ListTagsOfResource"), [tags]);
 }
@@ -383,6 +425,14 @@ fn every_other_service_names_what_aws_names() {
             format!("logs:PutLogEvents {group}:log-stream:s"),
         ),
         (
+            json_request("logs", "Logs_20140328.PutMetricFilter", r#"{"logGroupName":"/aws/lambda/f"}"#),
+            format!("logs:PutMetricFilter {group}:log-stream:"),
+        ),
+        (
+            json_request("logs", "Logs_20140328.TestMetricFilter", r#"{"filterPattern":""}"#),
+            "logs:TestMetricFilter *".to_owned(),
+        ),
+        (
             json_request("ssm", "AmazonSSM.GetParameter", r#"{"Name":"/a/b"}"#),
             "ssm:GetParameter arn:aws:ssm:us-east-1:123456789012:parameter/a/b".to_owned(),
         ),
@@ -441,4 +491,51 @@ fn every_other_service_names_what_aws_names() {
         assert_eq!(shown(&request), [need]);
     }
     assert!(shown(&request("sts", Method::POST, "/", "Action=GetCallerIdentity")).is_empty());
+}
+
+#[test]
+fn composite_alarms_are_made_and_shown_only_to_who_may_do_it_anywhere() {
+    let alarms = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:*";
+    for (target, body, needed) in [
+        (
+            "GraniteServiceVersion20100801.PutCompositeAlarm",
+            r#"{"AlarmName":"c"}"#,
+            "PutCompositeAlarm *".to_owned(),
+        ),
+        (
+            "GraniteServiceVersion20100801.DescribeAlarms",
+            r#"{"AlarmTypes":["CompositeAlarm"]}"#,
+            "DescribeAlarms *".to_owned(),
+        ),
+        (
+            "GraniteServiceVersion20100801.DescribeAlarms",
+            r#"{"AlarmTypes":["MetricAlarm"]}"#,
+            format!("DescribeAlarms {alarms}"),
+        ),
+        (
+            "GraniteServiceVersion20100801.DescribeAlarms",
+            r#"{"AlarmNames":["CompositeAlarm"]}"#,
+            format!("DescribeAlarms {alarms}"),
+        ),
+        (
+            "GraniteServiceVersion20100801.DescribeAlarms",
+            r#"{"ChildrenOfAlarmName":"c"}"#,
+            "DescribeAlarms *".to_owned(),
+        ),
+        (
+            "GraniteServiceVersion20100801.DescribeAlarmHistory",
+            r#"{"AlarmTypes":["CompositeAlarm"]}"#,
+            "DescribeAlarmHistory *".to_owned(),
+        ),
+        (
+            "GraniteServiceVersion20100801.DescribeAlarmHistory",
+            "{}",
+            format!("DescribeAlarmHistory {alarms}"),
+        ),
+        ("GraniteServiceVersion20100801.DeleteAlarms", "{}", format!("DeleteAlarms {alarms}")),
+    ] {
+        assert_eq!(shown(&json_request("monitoring", target, body)), [format!("cloudwatch:{needed}")]);
+    }
+    let form = "Action=DescribeAlarms&AlarmTypes.member.1=CompositeAlarm";
+    assert_eq!(shown(&request("monitoring", Method::POST, "/", form)), ["cloudwatch:DescribeAlarms *"]);
 }

@@ -212,6 +212,33 @@ resource "aws_cloudwatch_log_group" "other" {
   name = "/every/other"
 }
 
+resource "aws_cloudwatch_log_metric_filter" "this" {
+  name           = "every"
+  log_group_name = aws_cloudwatch_log_group.this.name
+  pattern        = local.first ? "ERROR -retried" : "{ $.level = \"ERROR\" && ($.attempt > ${var.step} || $.last IS TRUE) }"
+
+  metric_transformation {
+    namespace     = "Every"
+    name          = local.first ? "Errors" : "Attempts"
+    value         = local.first ? "1" : "$.attempt"
+    unit          = local.bare ? "None" : "Count"
+    default_value = local.first ? "0" : null
+    dimensions    = local.changed ? { Operation = "$.operation", Code = "$.codes[0]" } : null
+  }
+}
+
+resource "aws_cloudwatch_log_metric_filter" "fields" {
+  name           = "every-fields"
+  log_group_name = aws_cloudwatch_log_group.other.name
+  pattern        = local.first ? "[ip, ..., status = 5*, bytes > 1000]" : "[ip, ..., status = %^[45][0-9]+$%, bytes]"
+
+  metric_transformation {
+    namespace = "Every"
+    name      = "Bytes"
+    value     = "$bytes"
+  }
+}
+
 resource "aws_lambda_function" "this" {
   function_name                  = "every"
   role                           = local.changed ? aws_iam_role.other.arn : aws_iam_role.this.arn
@@ -270,6 +297,35 @@ resource "aws_lambda_function" "other" {
   depends_on       = [aws_iam_role_policy.other]
   runtime          = "provided.al2023"
   handler          = "bootstrap"
+}
+
+# Publishes a version with each step.
+resource "aws_lambda_function" "versioned" {
+  function_name    = "every-versioned"
+  role             = aws_iam_role.other.arn
+  filename         = var.other_zip
+  source_code_hash = filebase64sha256(var.other_zip)
+  publish          = true
+  depends_on       = [aws_iam_role_policy.other]
+  runtime          = "provided.al2023"
+  handler          = "bootstrap"
+  timeout          = 3 + var.step
+}
+
+resource "aws_lambda_alias" "this" {
+  name             = "live"
+  function_name    = aws_lambda_function.versioned.function_name
+  function_version = local.bare ? "2" : "1"
+  description      = local.bare ? null : "step ${var.step}"
+  # The name alone is known before the version is there.
+  depends_on = [aws_lambda_function.versioned]
+
+  dynamic "routing_config" {
+    for_each = local.changed ? [0.25] : []
+    content {
+      additional_version_weights = { "2" = routing_config.value }
+    }
+  }
 }
 
 locals {
@@ -382,6 +438,17 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   insufficient_data_actions = local.bare ? [] : ["arn:aws:sns:us-east-1:123456789012:unknown-${var.step}"]
 }
 
+resource "aws_cloudwatch_metric_alarm" "logged" {
+  alarm_name          = "every-logged"
+  namespace           = aws_cloudwatch_log_metric_filter.this.metric_transformation[0].namespace
+  metric_name         = aws_cloudwatch_log_metric_filter.this.metric_transformation[0].name
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+}
+
 resource "aws_cloudwatch_metric_alarm" "math" {
   alarm_name          = "every-math"
   evaluation_periods  = 1 + var.step
@@ -406,6 +473,26 @@ resource "aws_cloudwatch_metric_alarm" "math" {
         stat        = "Sum"
         unit        = "Count"
       }
+    }
+  }
+}
+
+resource "aws_cloudwatch_composite_alarm" "this" {
+  alarm_name        = "every-composite"
+  alarm_description = local.bare ? null : "step ${var.step}"
+  alarm_rule        = local.first ? "ALARM(${aws_cloudwatch_metric_alarm.this.alarm_name}) OR NOT OK(\"${aws_cloudwatch_metric_alarm.math.arn}\")" : "ALARM(${aws_cloudwatch_metric_alarm.this.arn}) AND (TRUE OR FALSE)"
+  alarm_actions     = local.changed ? ["arn:aws:sns:us-east-1:123456789012:topic"] : []
+  ok_actions        = local.bare ? [] : ["arn:aws:sns:us-east-1:123456789012:ok-${var.step}"]
+  tags              = local.tags
+
+  insufficient_data_actions = local.bare ? [] : ["arn:aws:sns:us-east-1:123456789012:unknown-${var.step}"]
+
+  dynamic "actions_suppressor" {
+    for_each = local.bare ? [] : [var.step]
+    content {
+      alarm            = local.first ? aws_cloudwatch_metric_alarm.math.alarm_name : aws_cloudwatch_metric_alarm.math.arn
+      wait_period      = 60 + actions_suppressor.value
+      extension_period = 120 + actions_suppressor.value
     }
   }
 }
