@@ -160,10 +160,10 @@ fn read(route: &Route, answer: &Bytes, integrated: &mut Integrated) -> Outcome {
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// Writes the line of the access log.
+/// Writes the line of the access log, with the status that the function answered.
 fn ended(occasion: Occasion<'_>, outcome: Outcome, integrated: Option<&Integrated>) -> Outcome {
     let (status, message) = match &outcome {
-        Ok(_) => (200, None),
+        Ok(_) => (integrated.and_then(|integrated| integrated.function_status).unwrap_or(200), None),
         Err(Refusal { status, message }) => (*status, Some(*message)),
     };
     occasion.log(&Ended { status, message, integrated, ..Ended::default() });

@@ -143,16 +143,7 @@ async fn every_handshake_message_and_end_of_a_connection_leaves_a_line() {
     text(&mut socket).await;
     socket.close(None).await.unwrap();
     api.disconnected().await;
-    let lines = async {
-        loop {
-            let lines = api.stand.log_lines().await;
-            if lines.len() == 5 {
-                return lines;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let lines = tokio::time::timeout(DEADLINE, lines).await.unwrap();
+    let lines = lines_when(&api.stand, 5).await;
     let expected = [
         "CONNECT $connect 200 - - -",
         "MESSAGE $default 200 - - -",
@@ -180,6 +171,35 @@ async fn what_is_refused_leaves_a_line_too() {
             "CONNECT $connect 502 - - Internal server error",
         ]
     );
+}
+
+/// The lines of the access log, once there are so many.
+async fn lines_when(stand: &Stand, count: usize) -> Vec<String> {
+    let lines = async {
+        loop {
+            let lines = stand.log_lines().await;
+            if lines.len() == count {
+                return lines;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, lines).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_message_is_logged_with_the_status_that_its_function_answers() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 503}))).await;
+    let id = stand.websocket_api().await;
+    let target = stand.integration(&id, "work", json!({})).await;
+    stand.route(&id, "echo", &target, json!({})).await;
+    stand.stage(&id, "live").await;
+    stand.access_log(&id, "live", FORMAT).await;
+    let url = format!("ws://{}/_aws/execute-api/{id}/live", stand.address);
+    let (mut socket, _) = connect_async(url).await.unwrap();
+    socket.send(Message::text(json!({"action": "echo"}).to_string())).await.unwrap();
+    let lines = lines_when(&stand, 2).await;
+    assert_eq!(lines, ["CONNECT $connect 200 - - -", "MESSAGE echo 503 - - -"]);
 }
 
 #[tokio::test]

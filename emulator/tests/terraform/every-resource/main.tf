@@ -139,6 +139,17 @@ resource "aws_dynamodb_table" "this" {
 }
 
 # One that gives its provisioned throughput up in the end, one that has some for a while.
+resource "aws_dynamodb_contributor_insights" "this" {
+  count      = local.bare ? 0 : 1
+  table_name = aws_dynamodb_table.this.name
+}
+
+resource "aws_dynamodb_contributor_insights" "index" {
+  count      = local.bare ? 0 : 1
+  table_name = aws_dynamodb_table.this.name
+  index_name = "by-owner"
+}
+
 resource "aws_dynamodb_table" "provisioned" {
   for_each       = { provisioned = !local.bare, on-demand = local.changed }
   name           = "every-${each.key}"
@@ -550,6 +561,23 @@ resource "aws_apigatewayv2_integration" "http" {
   payload_format_version = local.first ? "2.0" : "1.0"
   timeout_milliseconds   = 5000 + var.step
   description            = "step ${var.step}"
+
+  request_parameters = local.bare ? null : {
+    "overwrite:path"                                = "/step-${var.step}"
+    "append:header.traced"                          = "$context.requestId"
+    "remove:querystring.${local.first ? "a" : "b"}" = "''"
+  }
+
+  dynamic "response_parameters" {
+    for_each = local.bare ? [] : (local.first ? ["500"] : ["500", "404"])
+    content {
+      status_code = response_parameters.value
+      mappings = {
+        "overwrite:statuscode"  = "4${var.step}9"
+        "append:header.service" = "$response.header.server"
+      }
+    }
+  }
 }
 
 resource "aws_apigatewayv2_integration" "other" {
