@@ -20,7 +20,7 @@ class CloudWatch(EmulatorTest):
         self.assertEqual((listed["MetricName"], listed["Dimensions"]), ("m", dimensions))
         window = {"StartTime": now - datetime.timedelta(minutes=5), "EndTime": now + datetime.timedelta(minutes=5)}
         metric = {"Namespace": namespace, "MetricName": "m", "Dimensions": dimensions}
-        points = self.metrics.get_metric_statistics(Period=60, Statistics=["Sum"], **metric, **window)["Datapoints"]
+        points = client("cloudwatch").get_metric_statistics(Period=60, Statistics=["Sum"], **metric, **window)["Datapoints"]
         self.assertEqual([point["Sum"] for point in points], [3.0])
         query = {"Id": "a", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}}
         found = self.metrics.get_metric_data(MetricDataQueries=[query], **window)["MetricDataResults"]
@@ -115,7 +115,7 @@ class Logs(EmulatorTest):
         logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=events)
         window = {"StartTime": now - datetime.timedelta(minutes=5), "EndTime": now + datetime.timedelta(minutes=5)}
         metric = {"Namespace": namespace, "MetricName": "m", "Period": 60, "Statistics": ["Sum"]}
-        points = self.metrics.get_metric_statistics(**metric, **window)["Datapoints"]
+        points = client("cloudwatch").get_metric_statistics(**metric, **window)["Datapoints"]
         self.assertEqual([(point["Sum"], point["Unit"]) for point in points], [(5.0, "Count")])
         tried = logs.test_metric_filter(filterPattern="[kind, n > 1]", logEventMessages=["a 2", "b 1"])["matches"]
         self.assertEqual([match["extractedValues"] for match in tried], [{"$kind": "a", "$n": "2"}])
