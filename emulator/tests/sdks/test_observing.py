@@ -78,6 +78,27 @@ class CloudWatch(EmulatorTest):
         self.metrics.delete_alarms(AlarmNames=[alarm])
         self.assertEqual(self.metrics.describe_alarms(AlarmNames=[alarm])["MetricAlarms"], [])
 
+    def test_a_composite_alarm_follows_its_children(self):
+        child, parent = name("child"), name("parent")
+        comparison = {"Threshold": 1.0, "ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 1}
+        self.metrics.put_metric_alarm(
+            AlarmName=child, Namespace="N", MetricName="m", Statistic="Sum", Period=60, **comparison
+        )
+        rule = f'ALARM("{child}") OR\nFALSE'
+        self.metrics.put_composite_alarm(AlarmName=parent, AlarmRule=rule)
+        self.metrics.set_alarm_state(AlarmName=child, StateValue="ALARM", StateReason="test")
+        composite = {"AlarmNames": [parent], "AlarmTypes": ["CompositeAlarm"]}
+        [shown] = self.metrics.describe_alarms(**composite)["CompositeAlarms"]
+        self.assertEqual((shown["AlarmRule"], shown["StateValue"]), (rule, "ALARM"))
+        [relative] = self.metrics.describe_alarms(ChildrenOfAlarmName=parent)["MetricAlarms"]
+        self.assertEqual((relative["AlarmName"], relative["StateValue"]), (child, "ALARM"))
+        found = aws("cloudwatch", "describe-alarms", "--alarm-types", "CompositeAlarm", "--alarm-names", parent)
+        self.assertIn(child, found["CompositeAlarms"][0]["StateReason"])
+        with self.assertRaisesRegex(self.metrics.exceptions.ClientError, "depending on it"):
+            self.metrics.delete_alarms(AlarmNames=[child])
+        self.metrics.delete_alarms(AlarmNames=[parent])
+        self.metrics.delete_alarms(AlarmNames=[child])
+
 
 class Logs(EmulatorTest):
     def test_a_group_holds_events_in_streams(self):
