@@ -24,7 +24,6 @@ mod scaled;
 pub(crate) mod statement;
 mod throttle;
 mod touched;
-mod turns;
 mod warm;
 
 #[cfg(test)]
@@ -42,12 +41,12 @@ use self::expiry::Expiry;
 use self::names::Names;
 use self::past::Past;
 use self::throttle::Throttle;
-use self::turns::Turns;
 use crate::clock::Clock;
 use crate::iam::PolicySource;
 use crate::metrics::Unit;
 use crate::server::StartError;
 use crate::settings::Settings;
+use crate::threads::Threads;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 const NAMESPACE: &str = "AWS/DynamoDB";
@@ -56,6 +55,8 @@ const NAMESPACE: &str = "AWS/DynamoDB";
 const PRIVATE_MEMORY_FILE: &str = "file:tables?vfs=memdb";
 
 const UPKEEP_INTERVAL_MS: i64 = 60_000;
+/// The engine does one call at a time: more would only wait in it.
+const THREADS_MAX: usize = 4;
 
 /// Targets of the two APIs that share the signing name.
 const TARGETS: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
@@ -64,7 +65,7 @@ const TARGETS: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
 #[expect(missing_debug_implementations, reason = "the engine has none")]
 pub struct DynamoDb {
     account: Account,
-    turns: Turns,
+    threads: Threads,
     upkeep: AbortHandle,
 }
 
@@ -115,7 +116,7 @@ impl DynamoDb {
         };
         account.configure_throttles().map_err(StartError::Tables)?;
         let upkeep = tokio::spawn(keep_up(account.clone())).abort_handle();
-        Ok(Self { account, turns: Turns::new(), upkeep })
+        Ok(Self { account, threads: Threads::at_most(THREADS_MAX), upkeep })
     }
 
     /// The policies of the tables.
@@ -136,7 +137,7 @@ impl Service for DynamoDb {
             // A table on disk is synced with every write, which holds a thread for as long.
             let outcome = if is_long(operation) || account.settings.store.dir().is_some() {
                 let (account, operation) = (account.clone(), operation.to_owned());
-                let call = self.turns.run(move || account.call(&operation, &request));
+                let call = self.threads.run(move || account.call(&operation, &request));
                 call.await.unwrap_or_else(|_| Err(Failure::internal()))
             } else {
                 account.call(operation, &request)

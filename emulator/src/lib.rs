@@ -23,6 +23,7 @@ pub mod server;
 pub mod settings;
 pub mod sqs;
 pub mod store;
+mod threads;
 mod token_bucket;
 pub mod wire;
 mod xml;

@@ -6,14 +6,12 @@ mod metric_filters;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use super::{Logs, group_in_arn};
 use crate::settings::Settings;
+use crate::threads::Threads;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service, not_emulated};
 
 const TARGET: &str = "Logs_20140328.";
@@ -60,13 +58,13 @@ type Outcome = Result<Value, Failure>;
 pub struct LogsApi {
     logs: Logs,
     settings: Settings,
-    searches: Arc<Semaphore>,
+    searches: Threads,
 }
 
 impl LogsApi {
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        let searches = Arc::new(Semaphore::new(SEARCHES_MAX));
+        let searches = Threads::at_most(SEARCHES_MAX);
         Self { logs: settings.logs.clone(), settings: settings.clone(), searches }
     }
 
@@ -75,14 +73,8 @@ impl LogsApi {
         if !SEARCHES.contains(&operation) {
             return self.call(operation, &input);
         }
-        // Never closed, so that it is always one. It is held until the search ends, also by a caller who has given up.
-        let turn = Arc::clone(&self.searches).acquire_owned().await;
         let (api, operation) = (self.clone(), operation.to_owned());
-        let search = move || {
-            let _turn = turn;
-            api.call(&operation, &input)
-        };
-        let ended = tokio::task::spawn_blocking(search).await;
+        let ended = self.searches.run(move || api.call(&operation, &input)).await;
         ended.unwrap_or_else(|error| Err(Failure::new(UNAVAILABLE, error.to_string())))
     }
 

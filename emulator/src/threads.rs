@@ -1,28 +1,25 @@
-//! How many calls may hold a thread at once.
+//! Work that takes long, on a few threads beside those of the runtime.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
-/// The engine does one call at a time, so that more threads only wait in it; and hundreds, which a burst would start, keep
-/// hundreds of megabytes.
-const THREADS_MAX: usize = 4;
+/// So many threads at once: hundreds, which a burst of calls would start, keep hundreds of megabytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Threads(Arc<Semaphore>);
 
-#[derive(Debug)]
-pub(super) struct Turns(Arc<Semaphore>);
-
-impl Turns {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(THREADS_MAX)))
+impl Threads {
+    pub(crate) fn at_most(count: usize) -> Self {
+        Self(Arc::new(Semaphore::new(count)))
     }
 
     /// Runs `work` on a thread of its own. Its turn ends when it does and not with its caller: one who has given up leaves
-    /// a thread behind that still waits for the engine.
+    /// a thread behind that still works.
     ///
     /// # Errors
     /// When `work` panics.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {
@@ -45,14 +42,16 @@ mod tests {
 
     use super::*;
 
+    const THREADS_MAX: usize = 4;
+
     #[tokio::test]
     async fn callers_who_gave_up_leave_no_more_threads_behind_than_there_are_turns() {
-        let (turns, begun) = (Turns::new(), Arc::new(AtomicUsize::new(0)));
+        let (threads, begun) = (Threads::at_most(THREADS_MAX), Arc::new(AtomicUsize::new(0)));
         let mut ends = Vec::new();
         for _ in 0..THREADS_MAX * 3 {
             let (end, ended) = mpsc::channel::<()>();
             let begun = Arc::clone(&begun);
-            let call = turns.run(move || {
+            let call = threads.run(move || {
                 begun.fetch_add(1, Ordering::SeqCst);
                 ended.recv().ok();
             });
@@ -62,7 +61,7 @@ mod tests {
         }
         drop(ends);
         // One who comes later has a turn once the abandoned calls have ended, and only those that had one ever began.
-        turns.run(|| ()).await.unwrap();
+        threads.run(|| ()).await.unwrap();
         assert!(begun.load(Ordering::SeqCst) <= THREADS_MAX, "{begun:?} threads");
     }
 }
