@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use task_core::connection::newest;
 use task_core::error::PortError;
 use task_core::limits;
-use task_core::ports::Connections;
+use task_core::ports::{Connections, Listener};
 use task_core::{ConnectionId, EpochMs, Owner};
 
 use crate::sdk::port_error;
@@ -54,7 +54,7 @@ impl Connections for DynamoConnections {
             .map_err(|error| port_error("DeleteItem connections", &error))
     }
 
-    async fn of_owner(&self, owner: &Owner) -> Result<Vec<ConnectionId>, PortError> {
+    async fn of_owner(&self, owner: &Owner) -> Result<Vec<Listener>, PortError> {
         let output = self
             .client
             .query()
@@ -71,9 +71,9 @@ impl Connections for DynamoConnections {
             .await
             .map_err(|error| port_error("Query connections", &error))?;
         let connections = output.items.unwrap_or_default().into_iter().filter_map(|item| {
-            let id = ConnectionId::parse(item.get("connection_id")?.as_s().ok()?.clone()).ok()?;
-            let connected_at = item.get("connected_at_ms")?.as_n().ok()?.parse().ok()?;
-            Some((EpochMs(connected_at), id))
+            let connection = ConnectionId::parse(item.get("connection_id")?.as_s().ok()?.clone()).ok()?;
+            let since = EpochMs(item.get("connected_at_ms")?.as_n().ok()?.parse().ok()?);
+            Some(Listener { since, connection })
         });
         Ok(newest(connections))
     }

@@ -4,9 +4,8 @@ use crate::error::PortError;
 use crate::id::{ConnectionId, Owner};
 use crate::limits;
 use crate::list;
-use crate::ports::{Clock, Connections, TaskStore};
+use crate::ports::{Clock, Connections, Listener, TaskStore};
 use crate::problem::ProblemKind;
-use crate::time::EpochMs;
 use crate::wire::{ClientMessage, ServerMessage};
 
 pub async fn connect<N: Connections, C: Clock>(
@@ -29,11 +28,11 @@ pub async fn disconnect<N: Connections>(
 
 /// The connections that changes are pushed to, of all that an owner has: the newest first, since a client that came back is
 /// newer than what it left behind.
-pub fn newest(all: impl IntoIterator<Item = (EpochMs, ConnectionId)>) -> Vec<ConnectionId> {
+pub fn newest(all: impl IntoIterator<Item = Listener>) -> Vec<Listener> {
     let mut all: Vec<_> = all.into_iter().collect();
     all.sort_by(|one, other| other.cmp(one));
     all.truncate(usize::from(limits::CONNECTIONS_PER_OWNER_MAX));
-    all.into_iter().map(|(_, connection)| connection).collect()
+    all
 }
 
 /// The answer to one message. `watch` answers with the state of now, so that a client that asks after it connected

@@ -88,6 +88,10 @@ pub const PUSH_FAILURES_PER_CONNECTION_MAX: u32 = 2;
 /// `PostToConnection` is billed, and all of an account share a rate.
 pub const BEGUN_HELD: DurationMs = DurationMs(100);
 
+/// For how long a connection that is said to be gone may still be one that is not open yet: its row is written before `$connect` is
+/// answered, and it is kept. AWS: an integration answers within 29 s.
+pub const CONNECT_TIME_MAX: DurationMs = DurationMs::from_seconds(30);
+
 /// How long pushes may go on when the work of a batch is done: until then the batch is not answered.
 pub const PUSH_GRACE: DurationMs = DurationMs(600);
 

@@ -1,8 +1,10 @@
 //! Telling an owner's connections about changes. Never fails a task.
 //!
-//! Each connection has its own outbox and at most one push under way, and each owner its share of the pushes, so that clients
-//! that do not read hold up nobody but themselves. What waits in an outbox is overtaken by what is newer: a client drops a push whose version is not above
-//! what it has. That a task has begun waits a moment before it goes there: most tasks have ended by then.
+//! A change goes to the connections that are there after it was written: an older answer would miss a client that came in
+//! between, whose own question was answered with the state before. Each connection has its own outbox and at most one push
+//! under way, and each owner its share of the pushes, so that clients that do not read hold up nobody but themselves. What
+//! waits in an outbox is overtaken by what is newer: a client drops a push whose version is not above what it has. That a
+//! task has begun waits a moment before it goes there: most tasks have ended by then.
 
 mod held;
 mod outbox;
@@ -16,9 +18,9 @@ use futures_util::stream::{FuturesUnordered, Stream, StreamExt as _};
 
 use crate::deadline::within;
 use crate::error::PortError;
-use crate::id::{ConnectionId, Owner, TaskId};
+use crate::id::{Owner, TaskId};
 use crate::limits;
-use crate::ports::{Change, Clock, Connections, Pushed, Pusher};
+use crate::ports::{Change, Clock, Connections, Listener, Pushed, Pusher};
 use crate::time::EpochMs;
 use crate::wire::{ServerMessage, Status, Task};
 use held::Held;
@@ -28,13 +30,13 @@ use outbox::{Message, Outboxes, Parcel};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PushReport {
     pub sent: u32,
-    /// Connections that were closed; their rows are removed.
+    /// To connections that were closed, or not open yet.
     pub gone: u32,
     /// Refused, unanswered, or given up.
     pub failed: u32,
 }
 
-/// Pushes for one batch: asks for each owner's connections once.
+/// Pushes for one batch. Asks for an owner's connections once at a time, for all changes that came meanwhile.
 #[derive(Clone, Debug)]
 pub struct Notifier<N, P, C> {
     pub connections: N,
@@ -42,10 +44,18 @@ pub struct Notifier<N, P, C> {
     pub clock: C,
 }
 
+/// What became of a push that was answered.
+enum Outcome {
+    Sent,
+    /// Or gone already: nobody can tell.
+    NotOpen,
+    Gone,
+}
+
 /// What the notifier waited for.
 enum Step {
-    Found { owner: Owner, connections: Result<Vec<ConnectionId>, PortError> },
-    Pushed { parcel: Parcel, outcome: Result<Pushed, PortError> },
+    Found { owner: Owner, connections: Result<Vec<Listener>, PortError> },
+    Pushed { parcel: Parcel, outcome: Result<Outcome, PortError> },
 }
 
 enum Next {
@@ -59,18 +69,29 @@ enum Next {
     Done,
 }
 
-/// The connections of an owner, as far as they are known.
-enum Audience {
-    /// Being asked for; the newest change of each task waits.
-    Asked(BTreeMap<TaskId, Arc<Message>>),
-    Known(Vec<ConnectionId>),
+/// The newest change of each task, on its way to the connections of one owner.
+struct Waiting {
+    /// For the answer that is under way.
+    asked: BTreeMap<TaskId, Arc<Message>>,
+    /// For the next: they were written when that question may have been answered already.
+    later: BTreeMap<TaskId, Arc<Message>>,
+}
+
+impl Waiting {
+    fn put(&mut self, message: Arc<Message>) {
+        if self.asked.get(&message.task_id).is_some_and(|asked| asked.version < message.version) {
+            self.asked.remove(&message.task_id);
+        }
+        outbox::put_newest(&mut self.later, message);
+    }
 }
 
 /// One batch's pushes.
 struct Round<'a, N, P, C> {
     notifier: &'a Notifier<N, P, C>,
     under_way: FuturesUnordered<BoxFuture<'a, Step>>,
-    audiences: HashMap<Owner, Audience>,
+    /// Of owners whose connections are being asked for.
+    waiting: HashMap<Owner, Waiting>,
     held: Held<'a>,
     outboxes: Outboxes,
     report: PushReport,
@@ -88,7 +109,7 @@ impl<N: Connections, P: Pusher, C: Clock> Notifier<N, P, C> {
         let mut round = Round {
             notifier: self,
             under_way: FuturesUnordered::new(),
-            audiences: HashMap::new(),
+            waiting: HashMap::new(),
             held: Held::default(),
             outboxes: Outboxes::default(),
             report: PushReport::default(),
@@ -153,8 +174,6 @@ impl<N: Connections, P: Pusher, C: Clock> Round<'_, N, P, C> {
 
     fn changed(&mut self, change: Change) {
         if change.task.status == Status::Running {
-            // Meanwhile, so that the end of the work need not wait for the answer.
-            self.ask(&change.owner);
             self.held.put(change, self.notifier.clock.now());
         } else {
             self.held.overtake(change.task.id);
@@ -170,13 +189,20 @@ impl<N: Connections, P: Pusher, C: Clock> Round<'_, N, P, C> {
         }
     }
 
-    /// Asks for the connections of an owner whose connections are neither known nor asked for.
-    fn ask(&mut self, owner: &Owner) {
-        if self.audiences.contains_key(owner) {
+    fn announce(&mut self, change: Change) {
+        let Some(message) = message(change.task) else {
+            self.report.failed += 1;
             return;
+        };
+        match self.waiting.get_mut(&change.owner) {
+            Some(waiting) => waiting.put(message),
+            None => self.ask(change.owner, BTreeMap::from([(message.task_id, message)])),
         }
-        self.audiences.insert(owner.clone(), Audience::Asked(BTreeMap::new()));
-        let (connections, owner) = (&self.notifier.connections, owner.clone());
+    }
+
+    fn ask(&mut self, owner: Owner, asked: BTreeMap<TaskId, Arc<Message>>) {
+        self.waiting.insert(owner.clone(), Waiting { asked, later: BTreeMap::new() });
+        let connections = &self.notifier.connections;
         let ask = async move {
             let connections = connections.of_owner(&owner).await;
             Step::Found { owner, connections }
@@ -184,52 +210,35 @@ impl<N: Connections, P: Pusher, C: Clock> Round<'_, N, P, C> {
         self.under_way.push(ask.boxed());
     }
 
-    fn announce(&mut self, change: Change) {
-        // Perhaps once more: an answer that was an error is forgotten.
-        self.ask(&change.owner);
-        let Some(message) = message(change.task) else {
-            self.report.failed += 1;
-            return;
-        };
-        match self.audiences.get_mut(&change.owner) {
-            Some(Audience::Known(connections)) => {
-                for connection in connections {
-                    self.outboxes.put(&change.owner, connection, Arc::clone(&message));
+    fn found(&mut self, owner: Owner, connections: Result<Vec<Listener>, PortError>) {
+        let Some(Waiting { asked, later }) = self.waiting.remove(&owner) else { return };
+        match connections {
+            Ok(connections) => {
+                for listener in &connections {
+                    for message in asked.values() {
+                        self.outboxes.put(&owner, listener, Arc::clone(message));
+                    }
                 }
             }
-            Some(Audience::Asked(waiting)) => outbox::put_newest(waiting, message),
-            None => {}
+            Err(_) => self.report.failed += count(asked.len()),
+        }
+        if !later.is_empty() {
+            self.ask(owner, later);
         }
     }
 
-    fn found(&mut self, owner: Owner, connections: Result<Vec<ConnectionId>, PortError>) {
-        let Some(Audience::Asked(waiting)) = self.audiences.remove(&owner) else { return };
-        // Forgotten when it failed, so that the next change asks again.
-        let Ok(connections) = connections else {
-            self.report.failed += count(waiting.len());
-            return;
-        };
-        for connection in &connections {
-            for message in waiting.values() {
-                self.outboxes.put(&owner, connection, Arc::clone(message));
-            }
-        }
-        self.audiences.insert(owner, Audience::Known(connections));
-    }
-
-    fn pushed(&mut self, parcel: Parcel, outcome: Result<Pushed, PortError>) {
+    fn pushed(&mut self, parcel: Parcel, outcome: Result<Outcome, PortError>) {
         match outcome {
-            Ok(Pushed::Sent) => self.report.sent += 1,
-            Ok(Pushed::Gone) => {
+            Ok(Outcome::Sent) => self.report.sent += 1,
+            // A client that opens it now sees this change when it asks, and is to be told of the next.
+            Ok(Outcome::NotOpen) => self.report.gone += 1,
+            Ok(Outcome::Gone) => {
                 self.report.gone += 1;
-                if let Some(Audience::Known(known)) = self.audiences.get_mut(&parcel.owner) {
-                    known.retain(|connection| *connection != parcel.connection);
-                }
-                self.outboxes.close(&parcel.connection);
+                self.outboxes.close(&parcel.listener.connection);
             }
             Err(_) => {
                 self.report.failed += 1;
-                self.outboxes.failed(&parcel.connection);
+                self.outboxes.failed(&parcel.listener.connection);
             }
         }
         self.outboxes.ended(&parcel);
@@ -242,21 +251,27 @@ impl<N: Connections, P: Pusher, C: Clock> Round<'_, N, P, C> {
     }
 
     fn report_with_what_is_left(self) -> PushReport {
-        let asked = self.audiences.values().map(|audience| match audience {
-            Audience::Asked(waiting) => waiting.len(),
-            Audience::Known(_) => 0,
-        });
+        let asked = self.waiting.values().map(|waiting| waiting.asked.len() + waiting.later.len());
         let left = self.outboxes.left() + self.held.len() + asked.sum::<usize>();
         PushReport { failed: self.report.failed + count(left), ..self.report }
     }
 }
 
 async fn push<N: Connections, P: Pusher, C: Clock>(notifier: &Notifier<N, P, C>, parcel: Parcel) -> Step {
-    let outcome = notifier.pusher.push(&parcel.connection, &parcel.message.text).await;
-    if outcome == Ok(Pushed::Gone) {
-        // When the removal fails the row goes with the next push, or by its time to live.
-        let _later = notifier.connections.remove(&parcel.owner, &parcel.connection).await;
-    }
+    let Listener { since, connection } = &parcel.listener;
+    let outcome = notifier.pusher.push(connection, &parcel.message.text).await;
+    let outcome = match outcome {
+        Ok(Pushed::Sent) => Ok(Outcome::Sent),
+        Ok(Pushed::Gone) if notifier.clock.now().since(*since) < limits::CONNECT_TIME_MAX => {
+            Ok(Outcome::NotOpen)
+        }
+        Ok(Pushed::Gone) => {
+            // When the removal fails the row goes with the next push, or by its time to live.
+            let _later = notifier.connections.remove(&parcel.owner, connection).await;
+            Ok(Outcome::Gone)
+        }
+        Err(error) => Err(error),
+    };
     Step::Pushed { parcel, outcome }
 }
 

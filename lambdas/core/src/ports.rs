@@ -143,13 +143,21 @@ pub trait Connections: Sync {
     ) -> impl Future<Output = Result<(), PortError>> + Send;
 
     /// The newest first, at most [`crate::limits::CONNECTIONS_PER_OWNER_MAX`].
-    fn of_owner(&self, owner: &Owner) -> impl Future<Output = Result<Vec<ConnectionId>, PortError>> + Send;
+    fn of_owner(&self, owner: &Owner) -> impl Future<Output = Result<Vec<Listener>, PortError>> + Send;
+}
+
+/// A connection that changes are pushed to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listener {
+    /// When its row was written: before the end of `$connect`.
+    pub since: EpochMs,
+    pub connection: ConnectionId,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
     Sent,
-    /// The connection is closed; its row is to be removed.
+    /// The connection is closed, or not open yet.
     Gone,
 }
 

@@ -2,18 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::stream;
+use futures_util::future::join;
+use futures_util::stream::{self, Stream};
 use serde_json::json;
 use task_core::error::{ErrorClass, PortError};
 use task_core::idempotency::{fresh_task_id, request_hash};
 use task_core::message::{QueueMessage, SCHEMA};
 use task_core::notify::{Notifier, PushReport};
-use task_core::ports::{Change, Clock as _, Connections as _, Pushed, Pusher};
+use task_core::ports::{Change, Clock as _, Connections, Listener, Pushed, Pusher};
 use task_core::record::TaskRecord;
 use task_core::testing::{ManualClock, Memory, SeededRandom};
 use task_core::wire::{ServerMessage, Status, Task};
@@ -126,7 +127,7 @@ fn notify(lines: &Lines, memory: &Memory, changes: Vec<Change>, time: DurationMs
     let notifier = Notifier { connections: memory, pusher: lines, clock };
     clock.block_on(async {
         for (connection, (owner, _)) in &lines.lines {
-            memory.add(owner, connection, clock.now()).await.unwrap();
+            memory.add(owner, connection, EpochMs(0)).await.unwrap();
         }
         notifier.notify(stream::iter(changes), clock.now().plus(time)).await
     })
@@ -158,6 +159,7 @@ fn a_broken_connection_is_passed_by_and_a_gone_one_is_forgotten() {
     ]);
     let (random, memory) = (SeededRandom::new(1), Memory::default());
     let changes: Vec<_> = (0..10).map(|_| change(&random)).collect();
+    lines.clock.advance(limits::CONNECT_TIME_MAX);
     let report = notify(&lines, &memory, changes, MINUTE);
     assert_eq!(report, PushReport { sent: 10, gone: 1, failed: 10 });
     let tried = ["quick", "gone", "broken"].map(|id| lines.tried(id));
@@ -165,6 +167,18 @@ fn a_broken_connection_is_passed_by_and_a_gone_one_is_forgotten() {
     let left = memory.connections.lock().unwrap();
     let left: Vec<&str> = left.keys().map(|(_, connection)| connection.as_str()).collect();
     assert_eq!(left, ["broken", "quick"]);
+}
+
+/// API Gateway opens a connection when `$connect` was answered, which is after its row was written.
+#[test]
+fn a_connection_that_is_not_open_yet_keeps_its_row() {
+    let lines = Lines::new([("opening".to_owned(), Line::Gone)]);
+    let (random, memory) = (SeededRandom::new(1), Memory::default());
+    lines.clock.advance(DurationMs(limits::CONNECT_TIME_MAX.0 - 1));
+    let changes: Vec<_> = (0..3).map(|_| change(&random)).collect();
+    let report = notify(&lines, &memory, changes, MINUTE);
+    assert_eq!(report, PushReport { sent: 0, gone: 3, failed: 0 }, "who opens it meanwhile is to be told");
+    assert_eq!(memory.connections.lock().unwrap().len(), 1, "who opens it now would hear nothing");
 }
 
 #[test]
@@ -235,6 +249,76 @@ fn pushing_ends_at_its_deadline_and_counts_what_it_gave_up() {
     assert_eq!((&lines.clock).now(), EpochMs(100));
 }
 
+/// A table that takes its time to answer with what it saw when it was asked.
+struct SlowTable<'a> {
+    inner: &'a Memory,
+    clock: &'a ManualClock,
+    questions: &'a AtomicUsize,
+}
+
+const LOOK_MS: u64 = 10;
+
+impl Connections for SlowTable<'_> {
+    async fn add(&self, owner: &Owner, connection: &ConnectionId, now: EpochMs) -> Result<(), PortError> {
+        self.inner.add(owner, connection, now).await
+    }
+
+    async fn remove(&self, owner: &Owner, connection: &ConnectionId) -> Result<(), PortError> {
+        self.inner.remove(owner, connection).await
+    }
+
+    async fn of_owner(&self, owner: &Owner) -> Result<Vec<Listener>, PortError> {
+        self.questions.fetch_add(1, Ordering::SeqCst);
+        let seen = self.inner.of_owner(owner).await;
+        self.clock.sleep(DurationMs(LOOK_MS)).await;
+        seen
+    }
+}
+
+/// Changes of one batch, each at its time.
+fn at_their_times(
+    clock: &ManualClock,
+    changes: Vec<(EpochMs, Change)>,
+    end: EpochMs,
+) -> impl Stream<Item = Change> {
+    stream::unfold(changes.into_iter(), move |mut left| async move {
+        let next = left.next();
+        let at = next.as_ref().map_or(end, |(at, _)| *at);
+        clock.sleep(at.since(clock.now())).await;
+        next.map(|(_, change)| (change, left))
+    })
+}
+
+/// Otherwise it would hear nothing of work that was under way when it came, or wait for a later task to be told.
+#[test]
+fn a_client_that_connects_during_a_batch_is_told_of_what_is_written_from_then_on() {
+    let lines = Lines::new([("late".to_owned(), Line::Quick)]);
+    let (memory, random, questions) = (Memory::default(), SeededRandom::new(1), AtomicUsize::new(0));
+    let clock = &lines.clock;
+    let connections = SlowTable { inner: &memory, clock, questions: &questions };
+    let notifier = Notifier { connections, pusher: &lines, clock };
+    // The first is asked for at once, and its answer is under way when the client comes and three more are written.
+    let connects_at = 5;
+    let changes: Vec<_> = [0, 6, 7, 8, 600].map(|at| (EpochMs(at), change(&random))).into();
+    let written: Vec<_> = changes.iter().map(|(at, change)| (at.0, change.task.id)).collect();
+    clock.block_on(async {
+        let connect = async {
+            clock.sleep(DurationMs(connects_at)).await;
+            (&memory).add(&alice(), lines.lines.keys().next().unwrap(), clock.now()).await.unwrap();
+        };
+        let changes = at_their_times(clock, changes, EpochMs(700));
+        join(connect, notifier.notify(pin!(changes), EpochMs(MINUTE.0))).await
+    });
+    let heard: BTreeSet<_> = lines.got("late").iter().map(|(task, _)| task.id).collect();
+    let later = written.iter().filter(|(at, _)| *at > connects_at);
+    assert_eq!(heard, later.map(|(_, id)| *id).collect());
+    assert_eq!(
+        questions.load(Ordering::SeqCst),
+        3,
+        "one question serves all that came while another was open"
+    );
+}
+
 /// A task of Alice's in one state after another, each at its time in milliseconds.
 fn life(states: &[(u64, Status)]) -> Vec<(EpochMs, Change)> {
     let first = change(&SeededRandom::new(1));
@@ -252,12 +336,7 @@ fn heard(life: Vec<(EpochMs, Change)>, end: u64) -> Vec<(Status, u64)> {
     let memory = &Memory::default();
     let clock = &lines.clock;
     let notifier = Notifier { connections: memory, pusher: &lines, clock };
-    let changes = stream::unfold(life.into_iter(), |mut left| async move {
-        let next = left.next();
-        let at = next.as_ref().map_or(EpochMs(end), |(at, _)| *at);
-        clock.sleep(at.since(clock.now())).await;
-        next.map(|(_, change)| (change, left))
-    });
+    let changes = at_their_times(clock, life, EpochMs(end));
     clock.block_on(async {
         memory.add(&alice(), lines.lines.keys().next().unwrap(), clock.now()).await.unwrap();
         notifier.notify(pin!(changes), EpochMs(MINUTE.0)).await

@@ -5,7 +5,7 @@ use task_aws::connections::DynamoConnections;
 use task_aws::sdk;
 use task_aws::sockets::Sockets;
 use task_core::error::ErrorClass;
-use task_core::ports::{Connections as _, Pushed, Pusher as _};
+use task_core::ports::{Connections as _, Listener, Pushed, Pusher as _};
 use task_core::{ConnectionId, EpochMs, Owner, limits};
 
 use crate::replay::{Replay, Reply, error, ok};
@@ -51,7 +51,7 @@ async fn the_newest_connections_are_told_whatever_their_ids_are() {
     let connections = DynamoConnections::new(sdk::dynamodb(&replay.sdk), "connections");
     let told = connections.of_owner(&Owner::parse("alice").unwrap()).await.unwrap();
     let expected: Vec<String> = (1..=max).rev().map(|n| format!("c{n:03}")).collect();
-    assert_eq!(told.iter().map(ConnectionId::as_str).collect::<Vec<_>>(), expected);
+    assert_eq!(told.iter().map(|listener| listener.connection.as_str()).collect::<Vec<_>>(), expected);
     assert_eq!(replay.only_body()["ProjectionExpression"], "connection_id, connected_at_ms");
 }
 
@@ -62,7 +62,8 @@ async fn a_connection_expires_by_itself_and_is_read_consistently() {
     let connections = DynamoConnections::new(sdk::dynamodb(&replay.sdk), "connections");
     let owner = Owner::parse("alice").unwrap();
     connections.add(&owner, &connection(), EpochMs(1_000)).await.unwrap();
-    assert_eq!(connections.of_owner(&owner).await, Ok(vec![connection()]));
+    let listener = Listener { since: EpochMs(1_000), connection: connection() };
+    assert_eq!(connections.of_owner(&owner).await, Ok(vec![listener]));
     connections.remove(&owner, &connection()).await.unwrap();
     let asked = replay.asked();
     // Two hours, the longest that a connection lasts, and five minutes.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::id::{ConnectionId, Owner, TaskId, Version};
 use crate::limits;
+use crate::ports::Listener;
+use crate::time::EpochMs;
 
 /// One state of one task, as it is sent.
 #[derive(Debug)]
@@ -18,15 +20,24 @@ pub(super) struct Message {
 #[derive(Debug)]
 pub(super) struct Parcel {
     pub(super) owner: Owner,
-    pub(super) connection: ConnectionId,
+    pub(super) listener: Listener,
     pub(super) message: Arc<Message>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Outbox {
+    since: EpochMs,
     waiting: BTreeMap<TaskId, Arc<Message>>,
     is_busy: bool,
+    /// An answer that was under way when it went may still name it; its id is given to no other.
+    is_gone: bool,
     failures: u32,
+}
+
+impl Outbox {
+    fn new(since: EpochMs) -> Self {
+        Self { since, waiting: BTreeMap::new(), is_busy: false, is_gone: false, failures: 0 }
+    }
 }
 
 /// One owner's share of the pushes.
@@ -53,8 +64,12 @@ pub(super) struct Outboxes {
 }
 
 impl Outboxes {
-    pub(super) fn put(&mut self, owner: &Owner, connection: &ConnectionId, message: Arc<Message>) {
-        let outbox = self.boxes.entry(connection.clone()).or_default();
+    pub(super) fn put(&mut self, owner: &Owner, listener: &Listener, message: Arc<Message>) {
+        let Listener { since, connection } = listener;
+        let outbox = self.boxes.entry(connection.clone()).or_insert_with(|| Outbox::new(*since));
+        if outbox.is_gone {
+            return;
+        }
         if outbox.failures >= limits::PUSH_FAILURES_PER_CONNECTION_MAX {
             self.given_up += 1;
             return;
@@ -89,7 +104,7 @@ impl Outboxes {
         outbox.is_busy = true;
         share.busy += 1;
         self.busy += 1;
-        Some(Parcel { owner: owner.clone(), connection, message })
+        Some(Parcel { owner: owner.clone(), listener: Listener { since: outbox.since, connection }, message })
     }
 
     /// The owner waits for its next turn, if it can make use of one.
@@ -107,10 +122,10 @@ impl Outboxes {
         let Some(share) = self.shares.get_mut(&parcel.owner) else { return };
         self.busy -= 1;
         share.busy -= 1;
-        if let Some(outbox) = self.boxes.get_mut(&parcel.connection) {
+        if let Some(outbox) = self.boxes.get_mut(&parcel.listener.connection) {
             outbox.is_busy = false;
             if !outbox.waiting.is_empty() {
-                share.ready.push_back(parcel.connection.clone());
+                share.ready.push_back(parcel.listener.connection.clone());
             }
         }
         self.queue_up(&parcel.owner);
@@ -128,7 +143,10 @@ impl Outboxes {
 
     /// The connection is gone, and what waits for it with it.
     pub(super) fn close(&mut self, connection: &ConnectionId) {
-        self.boxes.remove(connection);
+        if let Some(outbox) = self.boxes.get_mut(connection) {
+            outbox.is_gone = true;
+            outbox.waiting.clear();
+        }
     }
 
     /// Pushes that were given up, not begun, or begun and not ended.

@@ -196,7 +196,7 @@ impl<P: Connections> Connections for Faulty<'_, P> {
         self.faults.run("remove", self.inner.remove(owner, connection)).await
     }
 
-    async fn of_owner(&self, owner: &Owner) -> Result<Vec<ConnectionId>, PortError> {
+    async fn of_owner(&self, owner: &Owner) -> Result<Vec<Listener>, PortError> {
         self.faults.run("of_owner", self.inner.of_owner(owner)).await
     }
 }

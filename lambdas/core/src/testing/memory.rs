@@ -306,10 +306,10 @@ impl Connections for &Memory {
         Ok(())
     }
 
-    async fn of_owner(&self, owner: &Owner) -> Result<Vec<ConnectionId>, PortError> {
+    async fn of_owner(&self, owner: &Owner) -> Result<Vec<Listener>, PortError> {
         let connections = locked(&self.connections);
         let of_owner = connections.iter().filter(|((other, _), _)| other == owner);
-        Ok(newest(of_owner.map(|((_, id), at)| (*at, id.clone()))))
+        Ok(newest(of_owner.map(|((_, id), at)| Listener { since: *at, connection: id.clone() })))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whole lives of tasks under faults: submissions, deliveries, audits, redrives and clients, in which calls are refused,
 //! answers are lost, calls hang and processes die, from a seed. Then the faults end, and every promise must hold.
 
-use crate::world::{World, silence_expected_crashes};
+use crate::world::{OWNERS, World, silence_expected_crashes};
 use futures_util::future::join;
 use proptest::prelude::*;
 use serde_json::json;
@@ -80,6 +80,33 @@ fn without_faults_a_connected_client_hears_the_end_of_every_task() {
             }
             while !world.queue.lock().unwrap().is_empty() {
                 world.work(&world.no_faults()).await;
+                world.clock.advance(DurationMs::from_seconds(1));
+            }
+        });
+        world.check();
+    }
+}
+
+/// It asks once, when it is connected, and is told the rest: also of work that was under way when it came, and when a push found its
+/// connection before it was open.
+#[test]
+fn a_client_that_connects_while_tasks_run_knows_the_end_of_every_task() {
+    for seed in 0..256 {
+        let world = World::new(seed);
+        world.add_clients();
+        world.clock.block_on(async {
+            for _ in 0..10 {
+                world.submit_any(&world.no_faults()).await;
+            }
+            let come = async {
+                for client in 0..OWNERS.len() {
+                    (&world.clock).sleep(DurationMs(world.roll(world.function_time.0 / 2))).await;
+                    world.connect(client, &world.no_faults()).await;
+                }
+            };
+            join(come, world.work_and_push()).await;
+            while !world.queue.lock().unwrap().is_empty() {
+                world.work_and_push().await;
                 world.clock.advance(DurationMs::from_seconds(1));
             }
         });

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use task_core::error::PortError;
 use task_core::id::TaskId;
-use task_core::ports::{Change, Changes, Connections, Created, Extended, Swapped, TaskStore, Visibility};
+use task_core::ports::{
+    Change, Changes, Connections, Created, Extended, Listener, Swapped, TaskStore, Visibility,
+};
 use task_core::record::{HistoryEntry, TaskRecord};
 use task_core::state::Lease;
 use task_core::wire::Status;
@@ -162,7 +164,7 @@ impl<N: Connections> Connections for SabotagedConnections<N> {
         self.inner.remove(owner, connection).await
     }
 
-    async fn of_owner(&self, owner: &Owner) -> Result<Vec<ConnectionId>, PortError> {
+    async fn of_owner(&self, owner: &Owner) -> Result<Vec<Listener>, PortError> {
         let mut connections = self.inner.of_owner(owner).await?;
         if self.mode == Some(Sabotage::StrayPush)
             && let Some(bystander) = self.bystanders.beside(owner)

@@ -173,7 +173,7 @@ fn told(mode: &str, owners: &[&str]) -> Vec<Vec<String>> {
         let (owner, connection) = (Owner::parse(*name).unwrap(), ConnectionId::parse(*name).unwrap());
         bench.clock.block_on(connections.add(&owner, &connection, EpochMs(1))).unwrap();
         let of_owner = bench.clock.block_on(connections.of_owner(&owner)).unwrap();
-        told.push(of_owner.iter().map(|connection| connection.as_str().to_owned()).collect());
+        told.push(of_owner.iter().map(|listener| listener.connection.as_str().to_owned()).collect());
     }
     told
 }

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use task_core::connection;
+use task_core::ports::Clock as _;
 use task_core::testing::{Faults, Faulty};
 use task_core::wire::{ServerMessage, Task};
-use task_core::{ConnectionId, Owner, TaskId};
+use task_core::{ConnectionId, DurationMs, Owner, TaskId};
 
 use super::{Invocation, OWNERS, World};
+
+const ANSWER_MS_MAX: u64 = 50;
 
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -44,17 +47,20 @@ impl World {
         let id = ConnectionId::parse(format!("c{:016x}", self.random.next())).unwrap();
         let connections = Faulty { inner: &self.memory, faults };
         let clock = &self.clock;
-        match self.invoke(self.function_time, connection::connect(&connections, &clock, &owner, &id)).await {
-            Invocation::Answered(Ok(())) => {
-                self.clients.lock().unwrap()[client].connection = Some(id);
-                let tasks = self.acknowledged.lock().unwrap().clone();
-                for task in tasks {
-                    self.watch(client, task, faults).await;
-                }
-            }
-            // The handshake was refused, whatever is in the table.
-            _ => {
-                self.memory.closed.lock().unwrap().insert(id);
+        self.memory.closed.lock().unwrap().insert(id.clone());
+        let handshake = async {
+            let connected = connection::connect(&connections, &clock, &owner, &id).await;
+            // On its way back to API Gateway, which opens the connection only then.
+            clock.sleep(DurationMs(self.roll(ANSWER_MS_MAX))).await;
+            connected
+        };
+        // Otherwise the handshake was refused, whatever is in the table.
+        if let Invocation::Answered(Ok(())) = self.invoke(self.function_time, handshake).await {
+            self.memory.closed.lock().unwrap().remove(&id);
+            self.clients.lock().unwrap()[client].connection = Some(id);
+            let tasks = self.acknowledged.lock().unwrap().clone();
+            for task in tasks {
+                self.watch(client, task, faults).await;
             }
         }
     }

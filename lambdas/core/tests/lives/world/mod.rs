@@ -9,16 +9,17 @@ use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 
+use futures_channel::mpsc;
 use futures_util::FutureExt as _;
-use futures_util::future::{Either, join_all, select};
-use futures_util::stream;
+use futures_util::future::{Either, join, join_all, select};
+use futures_util::stream::{self, Stream};
 use serde_json::{Value, json};
 use task_core::admission::Admission;
 use task_core::audit::{AuditSummary, Auditor};
 use task_core::kind::KindsAllowed;
 use task_core::message::QueueMessage;
 use task_core::notify::Notifier;
-use task_core::ports::{Change, Clock as _};
+use task_core::ports::{Change, Changes, Clock as _};
 use task_core::process::{Delivery, Ended, Failed, HandleDelivery as _, Handled, Policy, Worker};
 use task_core::submit::{Submission, Submit, SubmitError, Submitted};
 use task_core::testing::{Crash, Fault, Faults, Faulty, ManualClock, Memory, SeededRandom};
@@ -180,25 +181,55 @@ impl World {
         let deadline = self.now().plus(self.function_time);
         let deliveries = self.queue.lock().unwrap().receive(self, faults);
         let changes = Mutex::new(Vec::new());
+        let handler = async {
+            let ended = self.deliver(&deliveries, faults, Noted(&changes), deadline).await;
+            let changes = std::mem::take(&mut *changes.lock().unwrap());
+            self.push(stream::iter(changes), faults, deadline).await;
+            ended
+        };
+        self.batch(&deliveries, handler).await
+    }
+
+    /// The same without faults, and with pushes that go on beside the work.
+    pub(crate) async fn work_and_push(&self) {
+        let deadline = self.now().plus(self.function_time);
+        let faults = self.no_faults();
+        let deliveries = self.queue.lock().unwrap().receive(self, &faults);
+        let (sender, changes) = mpsc::unbounded();
+        let handler = async {
+            let work = self.deliver(&deliveries, &faults, Sent(sender), deadline);
+            join(work, self.push(changes, &faults, deadline)).await.0
+        };
+        self.batch(&deliveries, handler).await;
+    }
+
+    async fn deliver<N: Changes + Send>(
+        &self,
+        deliveries: &[(usize, Delivery)],
+        faults: &Faults,
+        changes: N,
+        deadline: EpochMs,
+    ) -> Vec<Ended> {
         let worker = Worker {
             store: Faulty { inner: &self.memory, faults },
             visibility: Faulty { inner: QueuePort { queue: &self.queue, clock: &self.clock }, faults },
             clock: &self.clock,
             random: &self.random,
-            changes: Noted(&changes),
+            changes,
             policy: Policy {
                 max_receive_count: MAX_RECEIVE_COUNT,
                 visibility: self.visibility(),
                 kinds: KindsAllowed::WithTestTasks,
             },
         };
-        let handler = async {
-            let ended =
-                join_all(deliveries.iter().map(|(_, delivery)| worker.handle(delivery, deadline))).await;
-            let changes = std::mem::take(&mut *changes.lock().unwrap());
-            self.push(changes, faults, deadline).await;
-            ended
-        };
+        join_all(deliveries.iter().map(|(_, delivery)| worker.handle(delivery, deadline))).await
+    }
+
+    async fn batch(
+        &self,
+        deliveries: &[(usize, Delivery)],
+        handler: impl Future<Output = Vec<Ended>>,
+    ) -> Vec<Ended> {
         let ended = match self.invoke(self.function_time, handler).await {
             Invocation::Answered(ended) => ended,
             Invocation::Crashed => Vec::new(),
@@ -214,13 +245,16 @@ impl World {
         ended
     }
 
-    pub(crate) async fn push(&self, changes: Vec<Change>, faults: &Faults, deadline: EpochMs) {
+    async fn push<S>(&self, changes: S, faults: &Faults, deadline: EpochMs)
+    where
+        S: Stream<Item = Change> + Unpin,
+    {
         let notifier = Notifier {
             connections: Faulty { inner: &self.memory, faults },
             pusher: Faulty { inner: &self.memory, faults },
             clock: &self.clock,
         };
-        notifier.notify(stream::iter(changes), deadline.minus(limits::ANSWER_MARGIN)).await;
+        notifier.notify(changes, deadline.minus(limits::ANSWER_MARGIN)).await;
     }
 
     /// What it found, if it was answered.
@@ -238,7 +272,7 @@ impl World {
         let handler = async {
             let summary = auditor.audit(deadline).await;
             let changes = std::mem::take(&mut *changes.lock().unwrap());
-            self.push(changes, faults, deadline).await;
+            self.push(stream::iter(changes), faults, deadline).await;
             summary
         };
         let audited = self.invoke(AUDIT_TIME, handler).await;
@@ -290,9 +324,18 @@ fn check_end(delivery: &Delivery, ended: &Ended) {
 /// Collects the changes of one invocation, which dies with them.
 struct Noted<'a>(&'a Mutex<Vec<Change>>);
 
-impl task_core::ports::Changes for Noted<'_> {
+impl Changes for Noted<'_> {
     fn changed(&self, change: Change) {
         self.0.lock().unwrap().push(change);
+    }
+}
+
+/// Hands them on at once.
+struct Sent(mpsc::UnboundedSender<Change>);
+
+impl Changes for Sent {
+    fn changed(&self, change: Change) {
+        self.0.unbounded_send(change).unwrap();
     }
 }
 
