@@ -40,6 +40,7 @@ mod stage_authorizer;
 mod state;
 mod target;
 mod throttle;
+mod to_the_end;
 mod websocket;
 mod ws_event;
 mod ws_log;

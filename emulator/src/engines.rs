@@ -6,6 +6,7 @@ mod bucket_policies;
 mod iam_answers;
 mod identities;
 mod object_tags;
+mod object_versions;
 mod public_parameters;
 mod storage_classes;
 
@@ -22,6 +23,7 @@ use self::bucket_policies::BucketPolicies;
 use self::iam_answers::IamAnswers;
 use self::identities::Identities;
 use self::object_tags::ObjectTags;
+use self::object_versions::ObjectVersions;
 use self::public_parameters::PublicParameters;
 use self::storage_classes::StorageClasses;
 use crate::iam::{IamApi, StsApi};
@@ -57,7 +59,7 @@ pub fn s3(settings: &Settings) -> Arc<dyn Service> {
     let engine = ObjectTags::new(Engine::new("s3", Scope::Regional, Arc::new(S3Service::new())));
     let s3 = BucketPolicies::new(StorageClasses::new(engine));
     settings.iam.set_policy_source("s3", s3.known());
-    Arc::new(s3)
+    Arc::new(ObjectVersions::new(s3, settings.random.clone()))
 }
 
 /// SSM with the public parameters that AWS keeps in every account.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use emulator::cli::{Cli, run};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 /// A task is some thousand small allocations in a process with as many threads as the machine: the system's allocator took
@@ -22,10 +23,20 @@ const BLOCKING_THREADS_KEPT: Duration = Duration::from_secs(24 * 3600);
 fn main() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_keep_alive(BLOCKING_THREADS_KEPT)
         .build()?;
     Ok(runtime.block_on(run(Cli::parse()))?)
+}
+
+/// As far as this user may. An environment is a listener, a pipe and some connections here: of the 1,024 files that a shell
+/// grants at first, a few hundred environments have none left.
+fn raise_open_files() {
+    let most = getrlimit(Resource::RLIMIT_NOFILE).map(|(_, most)| most);
+    if let Err(error) = most.and_then(|most| setrlimit(Resource::RLIMIT_NOFILE, most, most)) {
+        tracing::warn!(%error, "the limit of open files was not raised");
+    }
 }

@@ -4,7 +4,7 @@
 //! * `messages/`: a journal of every change of every message ([`crate::sqs`]'s trail), made anew from time to time.
 //! * `requests/`: a journal of the calls that changed anything else, made again in order at the next start ([`replay`]),
 //!   without those of what is gone ([`compact`]).
-//! * `account.json`: whose directory it is. `lock`: held while an emulator runs.
+//! * `account.json`: whose directory it is. `starts.json`: how often an emulator began on it. `lock`: held while one runs.
 
 mod account;
 mod by_itself;
@@ -106,6 +106,19 @@ impl Store {
     #[must_use]
     pub fn requests(&self) -> Option<&Journal> {
         self.0.as_deref().map(|kept| &kept.requests)
+    }
+
+    /// Takes the directory for the account and counts this start. How many there were before; 0 without a directory.
+    ///
+    /// # Errors
+    /// A directory of another account, region or port, or one that cannot be written.
+    pub fn claim(&self, known: Option<&Identity>, ours: &Identity) -> Result<u64, StoreError> {
+        let Some(dir) = self.dir() else { return Ok(0) };
+        match known {
+            Some(known) => known.check(ours)?,
+            None => ours.write(dir)?,
+        }
+        account::count_start(dir, known.is_none())
     }
 
     /// The messages of the process before this one; once.

@@ -25,7 +25,10 @@ struct Up {
 
 impl Up {
     fn start(more: &[&str]) -> Self {
-        let mut command = emulator();
+        Self::by(emulator(), more)
+    }
+
+    fn by(mut command: Command, more: &[&str]) -> Self {
         command.args(["up", "--port", "0"]).args(more).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -87,6 +90,26 @@ async fn the_first_lines_say_whether_anything_is_kept() {
     let mut up = Up::start(&["--seed", "8", "--data-dir", kept.to_str().unwrap()]);
     assert_eq!(up.next_line(), format!("state is kept in {}; seed 8", kept.display()));
     assert_eq!(up.persistence().await, "directory");
+}
+
+/// Soft and hard, as the system tells them of a process.
+#[cfg(target_os = "linux")]
+fn open_files(pid: u32) -> (String, String) {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let mut words = line.split_whitespace().map(str::to_owned);
+    (words.next().unwrap(), words.next().unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_emulator_takes_as_many_open_files_as_its_user_may_have() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"ulimit -Sn 256; exec "$0" "$@""#, env!("CARGO_BIN_EXE_emulator")]);
+    let up = Up::by(shell, &[]);
+    let (soft, hard) = open_files(up.child.id());
+    assert_ne!(soft, "256");
+    assert_eq!(soft, hard);
 }
 
 #[tokio::test]

@@ -187,13 +187,19 @@ impl Connections {
         }
     }
 
+    /// A handshake whose function still runs is nobody's any more at a stop.
+    fn has_open(&self) -> bool {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.by_id.values().any(|connection| connection.open.load(Ordering::Acquire))
+    }
+
     async fn emptied(&self) {
         loop {
             let removed = self.removed.notified();
             tokio::pin!(removed);
             // Registered before the check, so that a removal between the two is not missed.
             removed.as_mut().enable();
-            if self.table.lock().unwrap_or_else(PoisonError::into_inner).by_id.is_empty() {
+            if !self.has_open() {
                 return;
             }
             removed.await;
@@ -203,19 +209,36 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
-    #[test]
-    fn nothing_is_posted_before_a_connection_is_open_or_once_it_is_to_end() {
-        let arrival = Arrival {
+    fn arrived() -> (Arc<Connection>, mpsc::Receiver<Utf8Bytes>) {
+        Connection::new(Arrival {
             id: "C=".to_owned(),
             api_id: "api".to_owned(),
             stage: "live".to_owned(),
             at_ms: 0,
             source_ip: "127.0.0.1".to_owned(),
             user_agent: None,
-        };
-        let (connection, _messages) = Connection::new(arrival);
+        })
+    }
+
+    #[test]
+    fn a_stop_waits_for_open_connections_only() {
+        let (connection, _messages) = arrived();
+        let connections = Connections::default();
+        assert!(connections.add(&connection));
+        assert!(connections.emptied().now_or_never().is_some(), "`$connect` still runs");
+        connection.open();
+        assert!(connections.emptied().now_or_never().is_none());
+        connections.remove("C=");
+        assert!(connections.emptied().now_or_never().is_some());
+    }
+
+    #[test]
+    fn nothing_is_posted_before_a_connection_is_open_or_once_it_is_to_end() {
+        let (connection, _messages) = arrived();
         let connections = Connections::default();
         assert!(connections.add(&connection));
         assert!(connections.get("C=").is_none(), "`$connect` still runs");

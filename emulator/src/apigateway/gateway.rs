@@ -13,6 +13,7 @@ use super::error::ApiError;
 use super::management;
 use super::plane::Plane;
 use super::state::State;
+use super::to_the_end::ToTheEnd;
 use crate::invoke::Invoke;
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, DataPlane, Service};
@@ -67,6 +68,7 @@ impl Service for Gateway {
 
 impl DataPlane for Gateway {
     fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> BoxFuture<'_, Response<Full<Bytes>>> {
-        Box::pin(Arc::clone(&self.plane).answer(request, peer))
+        // A client that hangs up is logged and measured like any other, and what it connected ends with `$disconnect`.
+        Box::pin(ToTheEnd::new(Arc::clone(&self.plane).answer(request, peer)))
     }
 }

@@ -9,11 +9,14 @@ use super::error::ApiError;
 use super::live::{LiveApi, LiveStage};
 use super::model::{Api, Deployment, Protocol, Texts};
 use super::record::{ApiRecord, Stored};
+use crate::repeatable;
 use crate::settings::Settings;
 
 /// Lengths as AWS makes them: `a1b2c3d4e5` for an API, `abc1234` for what is below it.
 const API_ID_LEN: usize = 10;
 pub(super) const CHILD_ID_LEN: usize = 7;
+/// The first rules by which an id is no other API's: until then one could take another's place.
+const RULES_OF_IDS: u32 = 2;
 /// Of an automatic deployment only the newest is ever served: older ones would grow without bound.
 const AUTO_DEPLOYMENTS_KEPT: usize = 1;
 
@@ -66,7 +69,10 @@ impl State {
     }
 
     pub(super) fn add(&mut self, settings: Api) -> String {
-        let id = self.new_id(API_ID_LEN);
+        let mut id = self.new_id(API_ID_LEN);
+        while self.apis.contains_key(&id) && !repeatable::is_older_than(RULES_OF_IDS) {
+            id = self.new_id(API_ID_LEN);
+        }
         self.apis.insert(id.clone(), ApiRecord::new(id.clone(), self.now_ms(), settings));
         id
     }
@@ -166,5 +172,21 @@ fn drop_unused_automatic(api: &mut ApiRecord) {
     for (_, id) in unused.iter().rev().skip(AUTO_DEPLOYMENTS_KEPT) {
         api.deployments.remove(id);
         api.snapshots.remove(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_id_that_is_taken_is_drawn_again_unless_the_call_was_accepted_before_it_was() {
+        let mut state = State::new(Settings::by_hand(0).0, Live::default());
+        let first = repeatable::scope(1, None, async { state.add(Api::default()) }).await;
+        let second = repeatable::scope(1, None, async { state.add(Api::default()) }).await;
+        assert_ne!(first, second);
+        assert_eq!(state.apis.len(), 2);
+        let older = async { state.add(Api::default()) };
+        assert_eq!(repeatable::scope_again(RULES_OF_IDS - 1, 1, 0, older).await, first);
     }
 }

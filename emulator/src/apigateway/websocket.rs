@@ -115,7 +115,7 @@ fn measure<T>(occasion: Occasion<'_>, connected: &Result<T, Reply>, integrated: 
     }
 }
 
-/// Takes a connection out of the table again when its handshake does not complete, be it that the client hung up.
+/// Takes a connection out of the table again when its handshake does not complete.
 struct Admission<'a> {
     plane: &'a Plane,
     id: &'a str,

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::invoke::Invoke;
 use crate::settings::Settings;
 use crate::sqs::account::Account;
@@ -39,6 +41,9 @@ pub struct Inner {
     pub queues: Arc<Account>,
     pub functions: Arc<dyn Invoke>,
     mappings: Mutex<BTreeMap<String, Mapping>>,
+    /// Set once everything that was kept is back. No poller receives before: its function would call an emulator that does
+    /// not answer yet.
+    begun: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for EventSourceMappings {
@@ -61,12 +66,20 @@ impl Inner {
         mappings.retain(|_, mapping| !mapping.is_gone(now_ms));
         mappings
     }
+
+    /// Returns once pollers may receive.
+    async fn begun(&self) {
+        // The only error is that the sender is gone.
+        drop(self.begun.subscribe().wait_for(|begun| *begun).await);
+    }
 }
 
 impl EventSourceMappings {
+    /// No mapping receives before the service begins.
     #[must_use]
     pub fn new(settings: Settings, queues: Arc<Account>, functions: Arc<dyn Invoke>) -> Self {
-        Self { inner: Arc::new(Inner { settings, queues, functions, mappings: Mutex::default() }) }
+        let (mappings, begun) = (Mutex::default(), watch::Sender::new(false));
+        Self { inner: Arc::new(Inner { settings, queues, functions, mappings, begun }) }
     }
 
     /// Answers a request to `/2015-03-31/event-source-mappings` or to the tags of a mapping. Creating and updating
@@ -91,6 +104,10 @@ impl Service for EventSourceMappings {
     fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
         let answer = Self::handle(self, &request);
         Box::pin(async { answer })
+    }
+
+    fn begin(&self) {
+        self.inner.begun.send_replace(true);
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {

@@ -45,7 +45,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Starts polling at `start_ms`.
+    /// Starts polling at `start_ms`, or when the service begins if that is later.
     #[must_use]
     pub fn start(inner: Arc<Inner>, config: Config, start_ms: i64) -> Self {
         let (stop, stopped) = watch::channel(false);
@@ -103,7 +103,7 @@ async fn supervise(poller: Arc<Poller>, start_ms: i64) {
         tokio::select! {
             biased;
             () = poller.stop_signal() => break,
-            () = clock.sleep_until(tick_ms) => {}
+            () = poller.turn(tick_ms) => {}
         }
         if tick_ms > start_ms {
             scaling.tick(poller.load());
@@ -158,6 +158,12 @@ impl Poller {
         let mut stopped = self.stopped.clone();
         // The only error is that the sender is gone.
         drop(stopped.wait_for(|stopped| *stopped).await);
+    }
+
+    /// Returns at the time, but not before the service begins.
+    async fn turn(&self, at_ms: i64) {
+        self.inner.begun().await;
+        self.inner.settings.clock.sleep_until(at_ms).await;
     }
 
     /// True for the workers that are too many; each of them must end.

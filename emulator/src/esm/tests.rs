@@ -104,6 +104,13 @@ impl Fixture {
     }
 
     async fn new(function: Arc<Function>) -> Self {
+        let fixture = Self::not_begun(function).await;
+        fixture.esm.begin();
+        fixture
+    }
+
+    /// As while a data directory is made again.
+    async fn not_begun(function: Arc<Function>) -> Self {
         let (settings, hand) = settings();
         let sqs = Sqs::start(settings.clone());
         let queues = Arc::clone(sqs.account());
@@ -240,6 +247,36 @@ async fn a_message_reaches_the_function_as_recorded_on_aws_and_is_deleted() {
         "eventSource": "aws:sqs", "eventSourceARN": QUEUE_ARN, "awsRegion": "us-east-1",
     }] });
     assert_eq!(event, expected);
+}
+
+#[tokio::test]
+async fn nothing_is_received_before_the_service_begins() {
+    let fixture = Fixture::not_begun(Function::new([])).await;
+    let uuid = fixture.create(json!({})).1["UUID"].as_str().unwrap().to_owned();
+    fixture.send("kept").await;
+    fixture.advance_ms(200);
+    fixture.rest().await;
+    // Made again like the first settings: the pollers of neither may receive.
+    assert_eq!(fixture.mapping(Method::PUT, &uuid, json!({ "BatchSize": 5 })).0, 202);
+    fixture.advance_ms(200);
+    fixture.rest().await;
+    assert_eq!((fixture.function.calls(), fixture.counts().visible), (0, 1));
+    fixture.esm.begin();
+    fixture.until("deletion", |fixture| fixture.left() == 0).await;
+    let event = fixture.function.events.lock().unwrap()[0].clone();
+    assert_eq!(event["Records"][0]["attributes"]["ApproximateReceiveCount"], "1");
+}
+
+#[tokio::test]
+async fn a_mapping_that_never_began_stops() {
+    let fixture = Fixture::not_begun(Function::new([])).await;
+    fixture.create(json!({}));
+    fixture.send("kept").await;
+    fixture.esm.shutdown().await;
+    fixture.esm.begin();
+    fixture.advance_ms(200);
+    fixture.rest().await;
+    assert_eq!((fixture.function.calls(), fixture.counts().visible), (0, 1));
 }
 
 #[tokio::test]

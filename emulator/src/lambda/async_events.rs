@@ -21,7 +21,7 @@ use crate::sqs::post::{NotPosted, post};
 
 /// AWS: "1 min before the second attempt, 2 min before the third".
 const RETRY_STEP_MS: i64 = 60_000;
-/// AWS: throttles are retried "with exponential backoff from 1 second to 5 minutes".
+/// AWS: throttles and errors of the service are retried "with exponential backoff from 1 second to 5 minutes".
 const THROTTLE_FIRST_MS: i64 = 1_000;
 const THROTTLE_MAX_MS: i64 = 300_000;
 /// AWS quota of a dead-letter message's ErrorMessage attribute.
@@ -121,15 +121,18 @@ async fn deliver(lambda: Lambda, request: Request, _slot: OwnedSemaphorePermit) 
             return give_up(&lambda, &request, &targets, "ZeroReservedConcurrency", attempts, last).await;
         }
         measure_age(&lambda, &request, age_ms);
-        let wait_ms = match lambda.admit(request.clone(), Kind::Asynchronous) {
+        let ended = match lambda.admit(request.clone(), Kind::Asynchronous) {
+            Ok(admitted) => invocation::run(admitted).await,
+            Err(refused) => Err(refused),
+        };
+        let wait_ms = match ended {
             Err(_) => {
                 let wait_ms = throttle_wait_ms;
                 throttle_wait_ms = (throttle_wait_ms * 2).min(THROTTLE_MAX_MS);
                 wait_ms
             }
-            Ok(admitted) => {
+            Ok(finished) => {
                 attempts += 1;
-                let finished = invocation::run(admitted).await;
                 if finished.result.is_ok() {
                     let Some(to) = targets.config.on_success.as_deref() else { return };
                     let record = record(&lambda, &request, &targets, "Success", attempts, Some(&finished));

@@ -10,7 +10,7 @@ use super::Lambda;
 use super::error::LambdaError;
 use super::exec::{
     EXIT_ERROR, Ending, INVALID_ENTRYPOINT, Idle, InitFailed, InitFailure, Initialised, Job, KILLED, Lines,
-    Moment, OUT_OF_MEMORY, Pool, Report, posted_error_type,
+    Moment, NotLent, OUT_OF_MEMORY, Pool, Report, posted_error_type,
 };
 use super::model::Phase;
 use super::names::FunctionRef;
@@ -167,40 +167,45 @@ fn check_active(version: &Version, now_ms: i64) -> Result<(), LambdaError> {
     }
 }
 
-/// Runs to the end whatever becomes of the caller: AWS does not stop a function whose invoker has hung up.
-pub(crate) async fn run(admitted: Admitted) -> Finished {
-    tokio::spawn(run_here(admitted)).await.unwrap_or_else(|error| Finished {
-        result: Err(FunctionError::new("Runtime.Unknown", &error.to_string())),
-        version: LATEST.into(),
-        tail: None,
-    })
+/// Runs to the end whatever becomes of the caller: AWS does not stop a function whose invoker has hung up. An error means
+/// that the function did not run, for no fault of its own.
+pub(crate) async fn run(admitted: Admitted) -> Result<Finished, LambdaError> {
+    let ended = tokio::spawn(run_here(admitted)).await;
+    ended.unwrap_or_else(|error| Err(LambdaError::service(error.to_string())))
 }
 
-async fn run_here(admitted: Admitted) -> Finished {
+async fn run_here(admitted: Admitted) -> Result<Finished, LambdaError> {
     let Admitted { chosen, running, request } = admitted;
     let pool = &chosen.version.pool;
     let measure = Measure::new(&pool.spec.host.settings, &request.function).of(&chosen);
     measure.concurrency(running.function.load(Ordering::SeqCst), running.taken);
-    let Outcome { result, tail, duration_ms } = pool.spec.host.turns.run(lend(pool, &request)).await;
+    let Outcome { result, tail, duration_ms } = pool.spec.host.turns.run(lend(pool, &request)).await?;
     measure.invocation(duration_ms, result.is_err());
     drop(running);
-    Finished { result, version: pool.spec.version.clone(), tail }
+    Ok(Finished { result, version: pool.spec.version.clone(), tail })
 }
 
-async fn lend(pool: &Arc<Pool>, request: &Request) -> Outcome {
+async fn lend(pool: &Arc<Pool>, request: &Request) -> Result<Outcome, LambdaError> {
     let asked = Moment::now(&pool.spec.host.settings.clock);
     for _ in 0..LEND_TRIES {
         match pool.acquire().await {
             Ok(idle) => {
                 if let Some(outcome) = serve(pool, idle, request, asked).await {
-                    return outcome;
+                    return Ok(outcome);
                 }
             }
-            Err(failed) => return not_started(pool, failed, request, asked),
+            Err(NotLent::Init(failed)) => return Ok(not_started(pool, failed, request, asked)),
+            Err(NotLent::Machine(error)) => return Err(refused(pool, &error)),
         }
     }
     let result = Err(exited(&request.request_id, "Runtime exited without providing a reason", EXIT_ERROR));
-    Outcome { result, tail: None, duration_ms: 0.0 }
+    Ok(Outcome { result, tail: None, duration_ms: 0.0 })
+}
+
+/// A function error would spend a receive or an attempt, and the function would be blamed.
+fn refused(pool: &Pool, error: &std::io::Error) -> LambdaError {
+    tracing::warn!(function.name = %pool.spec.name, %error, "an environment could not be made");
+    LambdaError::service(format!("the environment could not be made: {error}"))
 }
 
 /// None when the environment died before it got the event.

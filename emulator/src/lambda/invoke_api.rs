@@ -29,7 +29,7 @@ pub(crate) async fn handle(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answ
         "RequestResponse" => {
             check_size(&request.payload, "RequestResponse", SYNC_MAX_BYTES)?;
             let (id, trace) = (request.request_id.clone(), request.trace_id.clone());
-            let finished = invocation::run(lambda.admit(request, Kind::Synchronous)?).await;
+            let finished = invocation::run(lambda.admit(request, Kind::Synchronous)?).await?;
             Ok(answer(finished, &id, &trace))
         }
         "Event" => {
@@ -139,11 +139,13 @@ pub(crate) async fn invoke(lambda: &Lambda, request: InvokeRequest) -> InvokeOut
         tail: false,
     };
     let too_large = check_size(&request.payload, "RequestResponse", SYNC_MAX_BYTES);
-    match permitted.and(too_large).and_then(|()| lambda.admit(request, Kind::Synchronous)) {
-        Ok(admitted) => match invocation::run(admitted).await.result {
-            Ok(payload) => InvokeOutcome::Success(payload),
-            Err(error) => InvokeOutcome::FunctionError { payload: error.payload, timed_out: error.timed_out },
-        },
+    let ended = match permitted.and(too_large).and_then(|()| lambda.admit(request, Kind::Synchronous)) {
+        Ok(admitted) => invocation::run(admitted).await.map(|finished| finished.result),
+        Err(refused) => Err(refused),
+    };
+    match ended {
+        Ok(Ok(payload)) => InvokeOutcome::Success(payload),
+        Ok(Err(error)) => InvokeOutcome::FunctionError { payload: error.payload, timed_out: error.timed_out },
         Err(LambdaError { status: 429, reason, .. }) => {
             InvokeOutcome::Throttled { reason: reason.unwrap_or("CallerRateLimitExceeded") }
         }

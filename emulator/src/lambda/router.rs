@@ -46,12 +46,7 @@ impl Call<'_> {
 }
 
 pub(crate) async fn route(lambda: &Lambda, request: AwsRequest) -> AwsResponse {
-    let segments: Vec<String> = request
-        .path
-        .trim_matches('/')
-        .split('/')
-        .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
-        .collect();
+    let segments = segments(&request.path);
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
     if is_mapping(&parts)
         && let Some(mappings) = lambda.inner.peers.event_source_mappings.get()
@@ -60,6 +55,12 @@ pub(crate) async fn route(lambda: &Lambda, request: AwsRequest) -> AwsResponse {
     }
     let call = Call { query: query(&request.query), request: &request };
     dispatch(lambda, &call, &parts).await.unwrap_or_else(LambdaError::into_response)
+}
+
+/// The path as it is told which operation it names: whatever slashes are around it, and however its letters are written.
+pub(crate) fn segments(path: &str) -> Vec<String> {
+    let decode = |segment| percent_decode_str(segment).decode_utf8_lossy().into_owned();
+    path.trim_matches('/').split('/').map(decode).collect()
 }
 
 fn is_mapping(parts: &[&str]) -> bool {

@@ -128,7 +128,7 @@ async fn what_is_taken_of_the_account_is_measured_with_each_invocation() {
     let _others = [admit(&lambda, "g").unwrap(), admit(&lambda, "f").unwrap()];
     // The package cannot be run: that is measured too.
     for (name, executions, unreserved) in [("f", 3.0, 1.0), ("g", 3.0, 2.0)] {
-        invocation::run(admit(&lambda, name).unwrap()).await;
+        invocation::run(admit(&lambda, name).unwrap()).await.unwrap();
         assert_eq!(most("ConcurrentExecutions"), executions, "{name}");
         assert_eq!(most("UnreservedConcurrentExecutions"), unreserved, "{name}");
         assert_eq!(most("ClaimedAccountConcurrency"), 2.0 + unreserved, "{name}: reserved, used or not");
@@ -199,6 +199,31 @@ async fn each_attempt_counts_how_old_its_event_is_by_then() {
     assert_eq!(ages.minimum, 0.0);
     assert!(ages.maximum >= 1_000.0, "throttled events wait a second: {ages:?}");
     assert_eq!(measured(&lambda, "AsyncEventsDropped", Unit::Count), None);
+}
+
+#[tokio::test]
+async fn what_the_machine_refuses_is_no_error_of_the_function_and_spends_no_attempt() {
+    let (lambda, hand) = account_by_hand(3).await;
+    let once = json!({"MaximumRetryAttempts": 0});
+    call(&lambda, Method::PUT, "/2019-09-25/functions/f/event-invoke-config", &once).await;
+    let root = lambda.inner.host.root.clone();
+    std::fs::remove_dir_all(&root).unwrap();
+    // No sandbox can be made in a file.
+    std::fs::write(&root, "").unwrap();
+    let invocations = "/2015-03-31/functions/f/invocations";
+    let (status, answer) = ask(&lambda, Method::POST, invocations, &json!({})).await;
+    assert_eq!((status, &answer["Type"]), (500, &json!("Service")), "{answer}");
+    lambda.invoke_event("f", Bytes::from_static(b"{}")).unwrap();
+    let attempts = || measured(&lambda, "AsyncEventAge", Unit::Milliseconds).map_or(0.0, |ages| ages.count);
+    until(|| {
+        hand.advance(Duration::from_millis(100));
+        attempts() >= 3.0
+    })
+    .await;
+    for metric in ["Invocations", "Errors", "AsyncEventsDropped"] {
+        assert_eq!(measured(&lambda, metric, Unit::Count), None, "{metric}");
+    }
+    std::fs::remove_file(&root).unwrap();
 }
 
 #[tokio::test]

@@ -102,8 +102,11 @@ impl Emulator {
         let listen = |source| StartError::Listen { port: wanted, source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let settings = settings_for(&options, address, store);
-        claim(&settings, known.as_ref(), address.port())?;
+        // A directory belongs to one account, region and port: ARNs and URLs in it name them.
+        let (account_id, region) = (options.account_id.clone(), options.region.clone());
+        let ours = Identity { account_id, region, port: address.port() };
+        let starts_before = store.claim(known.as_ref(), &ours)?;
+        let settings = settings_for(&options, address, store, starts_before);
         let functions = lambda::Options { fis_polling: options.fis_polling, ..lambda::Options::default() };
         let assembly = assemble(&settings, functions)?;
         compact_requests(&settings).await?;
@@ -136,18 +139,7 @@ async fn bring_back(settings: &Settings, assembly: &Assembly) -> Result<(), Star
     Ok(())
 }
 
-/// A directory belongs to one account, region and port: ARNs and URLs in it name them.
-fn claim(settings: &Settings, known: Option<&Identity>, port: u16) -> Result<(), StoreError> {
-    let Some(dir) = settings.store.dir() else { return Ok(()) };
-    let ours =
-        Identity { account_id: settings.account_id.to_string(), region: settings.region.to_string(), port };
-    match known {
-        Some(known) => known.check(&ours),
-        None => ours.write(dir),
-    }
-}
-
-fn settings_for(options: &Options, address: SocketAddr, store: Store) -> Settings {
+fn settings_for(options: &Options, address: SocketAddr, store: Store, starts_before: u64) -> Settings {
     let metrics = Metrics::new(options.metric_seconds_kept);
     Settings {
         account_id: options.account_id.as_str().into(),
@@ -156,11 +148,19 @@ fn settings_for(options: &Options, address: SocketAddr, store: Store) -> Setting
         clock: options.clock.clone(),
         logs: Logs::new(metrics.clone(), options.logs_bytes_max),
         metrics,
-        random: Random::from_seed(options.seed),
+        random: Random::from_seed(seed_of_start(options.seed, starts_before)),
         iam: Iam::new(options.iam),
         adversary: Adversary::from_seed(options.adversary),
         store,
     }
+}
+
+/// Ids of an earlier start are kept in the data directory: the same seed must not choose them again for something else. The
+/// first start has the seed itself, so that a run without a directory is the same.
+const fn seed_of_start(seed: u64, starts_before: u64) -> u64 {
+    // Odd: every start has another one.
+    const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
+    seed ^ starts_before.wrapping_mul(STRIDE)
 }
 
 /// A started emulator. Dropping it without [`Running::shutdown`] closes the port but leaves children to their parent's end.
@@ -226,5 +226,16 @@ async fn serve(stream: TcpStream, peer: SocketAddr, port: Arc<Port>, mut stopped
         }
         // Long polls may wait for 20 s: a stop does not wait for them.
         _ = stopped.changed() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_start_has_the_seed_itself_and_every_later_one_another() {
+        let seeds: std::collections::HashSet<u64> = (0..1_000).map(|start| seed_of_start(7, start)).collect();
+        assert_eq!((seed_of_start(7, 0), seeds.len()), (7, 1_000));
     }
 }

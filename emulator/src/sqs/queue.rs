@@ -356,17 +356,21 @@ impl Queue {
         }
     }
 
-    /// Messages after `after` in the order of keys, as the trail keeps them: for a checkpoint, bit by bit. None once there
-    /// are no more, and then those on their way to another queue are kept as well: one that arrives there later is told of
-    /// after them.
-    pub fn keep_again(&self, after: Option<Key>, messages_max: usize) -> Option<Key> {
+    /// Messages after `after` in the order of keys, as the trail keeps them: for a checkpoint, bit by bit. A bit ends after
+    /// so many messages, or with the one that completes so many bytes. None once there are no more, and then those on their
+    /// way to another queue are kept as well: one that arrives there later is told of after them.
+    pub fn keep_again(&self, after: Option<Key>, messages_max: usize, bytes: usize) -> Option<Key> {
         let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let mut last = None;
+        let (mut last, mut kept_bytes) = (None, 0);
         for (key, message) in self.messages.range((from, std::ops::Bound::Unbounded)).take(messages_max) {
             if message.afterlife == Afterlife::Living {
                 self.trail.put(|| message.kept(*key));
+                kept_bytes += message.parcel.content.size_bytes();
             }
             last = Some(*key);
+            if kept_bytes >= bytes {
+                break;
+            }
         }
         if last.is_none() {
             self.leaving.iter().for_each(|(key, message)| self.trail.put(|| message.kept(*key)));

@@ -13,6 +13,8 @@ const GROWTH_MAX: u64 = 3;
 const LOOK_EVERY_MS: i64 = 1_000;
 /// Messages written under one hold of a queue's lock.
 const MESSAGES_AT_ONCE: usize = 1_000;
+/// And their bytes, short of the last message: a thousand of 1 MiB would take seconds, in which nobody sends or receives.
+const BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
 
 impl Account {
     /// Puts the messages of the process before this one into the queues, which must be back already. Messages of queues
@@ -38,14 +40,14 @@ impl Account {
     /// When a file cannot be made or removed.
     async fn checkpoint(&self) -> Result<(), StoreError> {
         let Some(journal) = self.settings.store.messages() else { return Ok(()) };
-        let number = journal.begin_file()?;
+        let number = journal.begin_file().await?;
         for queue in self.all() {
             let next = queue.lock().queue.sequence_next();
             Trail::new(Some(journal), queue.incarnation).sequence(next);
             let mut after = None;
             loop {
                 // The guard ends with the statement: others get their turn.
-                after = queue.lock().queue.keep_again(after, MESSAGES_AT_ONCE);
+                after = queue.lock().queue.keep_again(after, MESSAGES_AT_ONCE, BYTES_AT_ONCE);
                 if after.is_none() || !is_safe(journal).await {
                     break;
                 }
@@ -82,9 +84,11 @@ pub(super) async fn keep_small(account: Weak<Account>) {
 mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
+    use std::sync::Arc;
 
     use super::*;
     use crate::settings::Settings;
+    use crate::sqs::message::Content;
     use crate::sqs::queue::{Parcel, ReceiveRules};
     use crate::sqs::queue_model::content;
     use crate::sqs::tests::settings;
@@ -94,6 +98,23 @@ mod tests {
     fn found(dir: &Path, incarnations: [u64; 2]) -> [usize; 2] {
         let mut recovered = Store::open(dir).unwrap().take_recovered().unwrap();
         incarnations.map(|queue| recovered.take(queue).map_or(0, |queue| queue.messages.len()))
+    }
+
+    #[tokio::test]
+    async fn large_messages_are_kept_again_a_few_at_a_time() {
+        let account = Account::new(settings().0);
+        let work = account.create("work", &BTreeMap::new(), BTreeMap::new()).unwrap();
+        let now_ms = account.now_ms();
+        let large = Arc::new(Content { body: "x".repeat(1024 * 1024), ..Content::clone(&content()) });
+        work.put(now_ms, (0..10).map(|_| (Parcel::new(account.new_id(), Arc::clone(&large), now_ms), 0)));
+        let first = work.lock().queue.sequence_next() - 10;
+        let (mut turns, mut after) = (Vec::new(), None);
+        loop {
+            after = work.lock().queue.keep_again(after, MESSAGES_AT_ONCE, BYTES_AT_ONCE);
+            let Some(last) = after else { break };
+            turns.push(last.sequence - first + 1);
+        }
+        assert_eq!(turns, [4, 8, 10]);
     }
 
     #[tokio::test]

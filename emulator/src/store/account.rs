@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
@@ -59,15 +60,10 @@ impl Identity {
     /// When it is there and cannot be read.
     pub fn read(dir: &Path) -> Result<Option<Self>, StoreError> {
         let path = dir.join("account.json");
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StoreError::Io { what: "read", path, source }),
-        };
-        let foreign = |reason| StoreError::Foreign { path: path.clone(), reason };
-        let written: Written = serde_json::from_slice(&text).map_err(|error| foreign(error.to_string()))?;
+        let Some(written) = read_whole::<Written>(&path)? else { return Ok(None) };
         if written.format != FORMAT {
-            return Err(foreign(format!("format {}, this emulator reads {FORMAT}", written.format)));
+            let reason = format!("format {}, this emulator reads {FORMAT}", written.format);
+            return Err(StoreError::Foreign { path, reason });
         }
         Ok(Some(written.identity))
     }
@@ -100,6 +96,33 @@ impl Identity {
     }
 }
 
+/// How many starts on the directory were counted before this one, which counts from now on: what a seed chose for one of
+/// them must not be chosen for another.
+///
+/// # Errors
+/// When the count cannot be read or written.
+pub(super) fn count_start(dir: &Path, is_new: bool) -> Result<u64, StoreError> {
+    let path = dir.join("starts.json");
+    // Older emulators did not count.
+    let before = read_whole(&path)?.unwrap_or(u64::from(!is_new));
+    write_whole(&path, (before + 1).to_string().as_bytes())?;
+    Ok(before)
+}
+
+/// None: there is no such file.
+fn read_whole<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StoreError::io("read", path)(source)),
+    };
+    let foreign = |error: serde_json::Error| {
+        let (path, reason) = (path.to_path_buf(), error.to_string());
+        StoreError::Foreign { path, reason }
+    };
+    serde_json::from_slice(&text).map(Some).map_err(foreign)
+}
+
 /// A file that is either the old or the new one, after any crash.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let partial = path.with_extension("partial");
@@ -114,4 +137,20 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     let opened = File::open(dir).and_then(|dir| dir.sync_all());
     opened.map_err(StoreError::io("sync", dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_are_counted_and_a_directory_of_before_they_were_had_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let count = |is_new| count_start(directory.path(), is_new).unwrap();
+        assert_eq!([count(true), count(false), count(false)], [0, 1, 2]);
+        std::fs::remove_file(directory.path().join("starts.json")).unwrap();
+        assert_eq!([count(false), count(false)], [1, 2]);
+        std::fs::write(directory.path().join("starts.json"), "many").unwrap();
+        assert!(matches!(count_start(directory.path(), false), Err(StoreError::Foreign { .. })));
+    }
 }

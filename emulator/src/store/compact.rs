@@ -4,7 +4,7 @@
 //! that stays names it and was made while it lived: that one could not be made again without it. A call that is about
 //! anything ([`touch`](super::touch)) always stays. When in doubt a call stays; it costs bytes and changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use http::Method;
@@ -77,12 +77,15 @@ struct Survey {
     now: HashMap<Thing, usize>,
     /// The last UpdateFunctionCode of a function, until something depends on it.
     code: HashMap<Thing, usize>,
+    /// Buckets in which what was put over or deleted is still there, as a version.
+    versioned: HashSet<String>,
 }
 
 impl Survey {
     fn add(&mut self, request: &AwsRequest, made: Option<&str>) {
         let index = self.calls.len();
-        let touched = touches(request, made);
+        let keeps_versions = self.keeps_versions(request);
+        let touched = touches(request, made).filter(|_| !keeps_versions);
         if let Some([(thing, _)]) = touched.as_deref() {
             self.note_code(index, request, thing);
         }
@@ -90,6 +93,20 @@ impl Survey {
             touched.into_iter().map(|(thing, effect)| self.touch(index, thing, effect)).collect()
         });
         self.calls.push(Call { lives, words: words_of(request), superseded: false });
+    }
+
+    /// Whether the call is about a bucket that ever kept versions. Every such call stays.
+    fn keeps_versions(&mut self, request: &AwsRequest) -> bool {
+        if request.service != "s3" {
+            return false;
+        }
+        let path = percent_decode(request.path.as_bytes()).decode_utf8_lossy();
+        let bucket = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let sets = |word: &str| word.split('=').next() == Some("versioning");
+        if request.method == Method::PUT && request.query.split('&').any(sets) {
+            self.versioned.insert(bucket.to_owned());
+        }
+        self.versioned.contains(bucket)
     }
 
     /// The life that the call belongs to; None when it is about something whose beginning is not known.
@@ -324,6 +341,30 @@ mod tests {
         // Made again without its end, it would be there again.
         let delete = AwsRequest::unsigned("s3", Method::DELETE, "/bucket/code.zip", "");
         assert_eq!(plain(vec![bucket, put(), create, put(), delete]), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn in_a_bucket_that_keeps_versions_an_object_stays_though_it_was_put_again_or_deleted() {
+        let put = || AwsRequest::unsigned("s3", Method::PUT, "/bucket/key", "content");
+        let delete = || AwsRequest::unsigned("s3", Method::DELETE, "/bucket/key", "");
+        let of_bucket = |method| AwsRequest::unsigned("s3", method, "/bucket", "");
+        let versioning = AwsRequest { query: "versioning=".to_owned(), ..of_bucket(Method::PUT) };
+        let version = AwsRequest { query: "versionId=v".to_owned(), ..delete() };
+        let calls = vec![
+            of_bucket(Method::PUT),
+            put(),
+            put(),
+            versioning,
+            put(),
+            put(),
+            delete(),
+            version,
+            of_bucket(Method::DELETE),
+        ];
+        assert_eq!(plain(calls), [0, 2, 3, 4, 5, 6, 7, 8]);
+        let other = AwsRequest::unsigned("s3", Method::PUT, "/other", "");
+        let gone = AwsRequest::unsigned("s3", Method::DELETE, "/other", "");
+        assert_eq!(plain(vec![other, gone]), [] as [usize; 0]);
     }
 
     #[test]

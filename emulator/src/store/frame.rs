@@ -10,16 +10,27 @@ use super::StoreError;
 pub(super) const MAGIC: &[u8; 8] = b"emulog01";
 /// Length, check sum of the length, check sum of the record.
 const HEADER_BYTES: usize = 12;
-/// The largest request that the port reads is 72 MiB.
-pub(super) const RECORD_BYTES_MAX: usize = 80 * 1024 * 1024;
+
+/// More than the length of a record can say.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a record of {0} bytes is longer than a journal takes")]
+pub(super) struct TooLong(usize);
 
 /// Adds one record.
-pub(super) fn write(record: &[u8], out: &mut Vec<u8>) {
-    let length = u32::try_from(record.len()).unwrap_or(u32::MAX).to_le_bytes();
+///
+/// # Errors
+/// A record that is too long; then nothing was added.
+pub(super) fn write(record: &[u8], out: &mut Vec<u8>) -> Result<(), TooLong> {
+    let length = length_of(record.len())?.to_le_bytes();
     out.extend(length);
     out.extend(crc32fast::hash(&length).to_le_bytes());
     out.extend(crc32fast::hash(record).to_le_bytes());
     out.extend(record);
+    Ok(())
+}
+
+fn length_of(bytes: usize) -> Result<u32, TooLong> {
+    u32::try_from(bytes).map_err(|_| TooLong(bytes))
 }
 
 /// What one step over a file found.
@@ -81,7 +92,7 @@ fn step(reader: &mut impl Read, left: u64) -> std::io::Result<Step> {
     reader.read_exact(&mut header)?;
     let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let length = word(0);
-    if word(4) != crc32fast::hash(&header[..4]) || length as usize > RECORD_BYTES_MAX {
+    if word(4) != crc32fast::hash(&header[..4]) {
         let is_blank = header.iter().all(|byte| *byte == 0) && only_zeros(reader)?;
         return Ok(if is_blank {
             Step::Torn
@@ -89,6 +100,7 @@ fn step(reader: &mut impl Read, left: u64) -> std::io::Result<Step> {
             Step::Damaged("a length does not match its check sum")
         });
     }
+    // What is read into memory is bounded by what is there: an object that was uploaded in parts may be of any size.
     let behind = left - HEADER_BYTES as u64;
     if u64::from(length) > behind {
         return Ok(Step::Torn);
@@ -115,7 +127,7 @@ mod tests {
 
     fn file(records: &[&[u8]]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
-        records.iter().for_each(|record| write(record, &mut bytes));
+        records.iter().for_each(|record| write(record, &mut bytes).unwrap());
         bytes
     }
 
@@ -142,6 +154,16 @@ mod tests {
             assert_eq!(records.len(), whole.saturating_sub(1), "cut at {cut}");
             assert_eq!(good, if whole == 0 { 0 } else { ends[whole - 1] as u64 }, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_record_larger_than_any_request_is_read_back_and_only_one_without_a_length_is_refused() {
+        let large = vec![7; 80 * 1024 * 1024 + 1];
+        let (records, _) = read(&file(&[&large, b"behind"]), false).unwrap();
+        assert!(records == [large, b"behind".to_vec()]);
+        let longest = u32::MAX as usize;
+        assert_eq!(length_of(longest), Ok(u32::MAX));
+        assert_eq!(length_of(longest + 1), Err(TooLong(longest + 1)));
     }
 
     #[test]

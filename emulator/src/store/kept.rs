@@ -5,6 +5,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::lambda::segments;
 use crate::wire::AwsRequest;
 
 /// Of the services that name their operation: what is kept.
@@ -95,12 +96,7 @@ fn changes(request: &AwsRequest) -> bool {
     }
     let path = request.path.as_str();
     match request.service.as_str() {
-        "lambda" => {
-            !(path.ends_with("/invocations")
-                || path.contains("/invoke-async")
-                || path.ends_with("/response-streaming-invocations")
-                || (path.ends_with("/code") && is_dry_run(&request.body)))
-        }
+        "lambda" => configures_functions(request),
         // An experiment ends with its process.
         "fis" => {
             let of_experiment =
@@ -109,6 +105,17 @@ fn changes(request: &AwsRequest) -> bool {
             parts.iter().any(|part| path.starts_with(part)) && !of_experiment
         }
         "s3" => !is_part_of_upload(request),
+        _ => true,
+    }
+}
+
+/// By the segments that Lambda itself goes by: an invocation in another spelling would run again at every start.
+fn configures_functions(request: &AwsRequest) -> bool {
+    let segments = segments(&request.path);
+    let [_, functions, _, operation] = segments.as_slice() else { return true };
+    match operation.as_str() {
+        "invocations" | "invoke-async" | "response-streaming-invocations" => functions != "functions",
+        "code" => !is_dry_run(&request.body),
         _ => true,
     }
 }
@@ -182,6 +189,8 @@ mod tests {
             target("logs", "PutMetricFilter"),
             AwsRequest::unsigned("lambda", Method::POST, "/2015-03-31/functions", ""),
             AwsRequest::unsigned("lambda", Method::PUT, "/2017-10-31/functions/f/concurrency", ""),
+            AwsRequest::unsigned("lambda", Method::DELETE, "/2015-03-31/functions/invocations", ""),
+            AwsRequest::unsigned("lambda", Method::PUT, "/2015-03-31/functions/f/code", "{}"),
             AwsRequest::unsigned("apigateway", Method::PATCH, "/v2/apis/abc", ""),
             AwsRequest::unsigned("fis", Method::POST, "/experimentTemplates", ""),
             AwsRequest::unsigned("s3", Method::PUT, "/bucket/key", ""),
@@ -218,5 +227,25 @@ mod tests {
         for request in not_kept {
             assert!(!is_kept(&request), "{request:?}");
         }
+    }
+
+    #[test]
+    fn an_invocation_is_one_however_its_path_is_written() {
+        for path in [
+            "/2015-03-31/functions/f/invocations/",
+            "//2015-03-31/functions/f/invocations",
+            "/2015-03-31/functions/f/%69nvocations",
+            "/2014-11-13/functions/f/invoke-async/",
+            "/2021-11-15/functions/f/response-streaming-invocations/",
+        ] {
+            assert!(!is_kept(&AwsRequest::unsigned("lambda", Method::POST, path, "{}")), "{path}");
+        }
+        let dry = AwsRequest::unsigned(
+            "lambda",
+            Method::PUT,
+            "/2015-03-31/functions/f/code/",
+            r#"{"DryRun":true}"#,
+        );
+        assert!(!is_kept(&dry));
     }
 }

@@ -121,11 +121,15 @@ async fn record(
     if !answer.status.is_success() {
         return answer;
     }
-    let kept = if is_complete_upload(&request) { whole_object(service, &request).await } else { request };
-    match encode(&kept, at_ms, seed, touch::made(&kept, &answer.body)) {
+    let kept = if is_complete_upload(&request) { whole_object(service, &request).await } else { Ok(request) };
+    let bytes = kept.and_then(|kept| {
+        let made = touch::made(&kept, &answer.body);
+        encode(&kept, at_ms, seed, made).map_err(|error| error.to_string())
+    });
+    match bytes {
         Ok(bytes) => journal.append(&bytes),
-        // Of text and numbers: there is no way to fail. Were there one, nothing more could be trusted.
-        Err(error) => journal.fail(&error.to_string()),
+        // It happened and cannot be told: no later call that is about it could be made again.
+        Err(reason) => journal.fail(&reason),
     }
     match journal.committed().await {
         Ok(()) => answer,
@@ -134,7 +138,7 @@ async fn record(
 }
 
 /// The call that puts at once what was uploaded in parts.
-async fn whole_object(service: &dyn Service, request: &AwsRequest) -> AwsRequest {
+async fn whole_object(service: &dyn Service, request: &AwsRequest) -> Result<AwsRequest, String> {
     let get = AwsRequest {
         method: Method::GET,
         query: String::new(),
@@ -143,11 +147,14 @@ async fn whole_object(service: &dyn Service, request: &AwsRequest) -> AwsRequest
         ..request.clone()
     };
     let object = service.handle(get.clone()).await;
+    if object.status != StatusCode::OK {
+        return Err(format!("{} was uploaded in parts and cannot be read: {}", request.path, object.status));
+    }
     let is_said_again =
         |name: &HeaderName| name.as_str().starts_with("x-amz-meta-") || OBJECT_HEADERS.contains(name);
     let headers = object.headers.into_iter().filter_map(|(name, value)| Some((name?, value)));
     let headers = headers.filter(|(name, _)| is_said_again(name)).collect();
-    AwsRequest { method: Method::PUT, headers, body: object.body, ..get }
+    Ok(AwsRequest { method: Method::PUT, headers, body: object.body, ..get })
 }
 
 fn refused(message: &str) -> AwsResponse {
@@ -176,7 +183,8 @@ pub async fn replay(settings: &Settings, services: &Registry) -> Result<usize, R
 }
 
 async fn make_again(services: &Registry, record: &[u8], number: usize) -> Result<(), ReplayError> {
-    let (head, request) = decode(record).map_err(ReplayError::Record)?;
+    let (head, mut request) = decode(record).map_err(ReplayError::Record)?;
+    drop_conditions(&mut request);
     let what = format!(
         "{} {} {}",
         head.service,
@@ -197,6 +205,20 @@ async fn make_again(services: &Registry, record: &[u8], number: usize) -> Result
     }
     let body = String::from_utf8_lossy(&answer.body).into_owned();
     Err(ReplayError::Refused { number, what, status: answer.status, body })
+}
+
+/// S3's conditions were met when the call was made. Now they need not be: an object that was uploaded in parts has another
+/// `ETag`, and every one another date.
+fn drop_conditions(request: &mut AwsRequest) {
+    if request.service != "s3" {
+        return;
+    }
+    let is_condition =
+        |name: &str| !name.starts_with("x-amz-meta-") && (name.starts_with("if-") || name.contains("-if-"));
+    let met: Vec<_> = request.headers.keys().filter(|name| is_condition(name.as_str())).cloned().collect();
+    for name in met {
+        request.headers.remove(name);
+    }
 }
 
 fn encode(
@@ -257,6 +279,7 @@ fn decode(record: &[u8]) -> Result<(Head, AwsRequest), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::BoxFuture;
 
     #[test]
     fn a_call_reads_back_as_it_was_without_its_signature() {
@@ -293,6 +316,43 @@ mod tests {
         record.extend(head);
         let (head, request) = decode(&record).unwrap();
         assert_eq!((head.rules, head.made, request.path.as_str()), (0, None, "/2015-03-31/functions/f"));
+    }
+
+    #[test]
+    fn a_call_is_made_again_without_the_conditions_that_it_met() {
+        let mut request = AwsRequest::unsigned("s3", Method::PUT, "/bucket/key", "content");
+        let conditions = [
+            "if-match",
+            "if-none-match",
+            "if-unmodified-since",
+            "x-amz-if-match-last-modified-time",
+            "x-amz-if-match-size",
+            "x-amz-copy-source-if-modified-since",
+        ];
+        for name in conditions.into_iter().chain(["x-amz-meta-what-if-not", "x-amz-copy-source"]) {
+            request.headers.insert(name, HeaderValue::from_static("1"));
+        }
+        let mut other = AwsRequest { service: "lambda".to_owned(), ..request.clone() };
+        drop_conditions(&mut request);
+        let mut left: Vec<&str> = request.headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-amz-copy-source", "x-amz-meta-what-if-not"]);
+        drop_conditions(&mut other);
+        assert_eq!(other.headers.len(), 8);
+    }
+
+    #[tokio::test]
+    async fn an_object_that_cannot_be_read_is_not_kept_as_its_error() {
+        struct Gone;
+        impl Service for Gone {
+            fn handle(&self, _: AwsRequest) -> BoxFuture<'_, AwsResponse> {
+                let answer = AwsResponse::new(StatusCode::NOT_FOUND, "application/xml", "<Error/>");
+                Box::pin(std::future::ready(answer))
+            }
+        }
+        let complete = AwsRequest::unsigned("s3", Method::POST, "/bucket/key", "");
+        let refusal = whole_object(&Gone, &complete).await.unwrap_err();
+        assert!(refusal.contains("/bucket/key") && refusal.contains("404"), "{refusal}");
     }
 
     #[test]

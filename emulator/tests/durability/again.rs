@@ -1,5 +1,6 @@
 //! What begins, ends or is named without a call of its own: the calls about it must still be made again.
 
+use std::collections::BTreeSet;
 use std::io::{Cursor, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ const ACCOUNT: &str = "123456789012";
 const ROLE: &str = "arn:aws:iam::123456789012:role/r";
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const UPDATE_CODE: &str = "/2015-03-31/functions/f/code";
+/// Two of them are more than any one call may bring, which is 72 MiB.
+const PART_BYTES: usize = 45 * 1024 * 1024;
 
 /// Calls as an SDK makes them.
 struct Caller<'a> {
@@ -30,6 +33,17 @@ impl<'a> Caller<'a> {
     }
 
     async fn ask(&self, service: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+        self.ask_with(service, method, path, body, None).await
+    }
+
+    async fn ask_with(
+        &self,
+        service: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+        header: Option<(&str, &str)>,
+    ) -> (u16, String) {
         let (target, path) = path.strip_prefix('#').map_or((None, path), |target| (Some(target), "/"));
         let form = body.starts_with("Action=");
         let kind = if form { "application/x-www-form-urlencoded" } else { "application/json" };
@@ -43,6 +57,9 @@ impl<'a> Caller<'a> {
         if let Some(target) = target {
             request = request.header("x-amz-target", target);
         }
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
         let answer = request.body(body.to_owned()).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
@@ -51,6 +68,37 @@ impl<'a> Caller<'a> {
         let (status, text) = self.ask(service, method, path, body).await;
         assert!((200..300).contains(&status), "{service} {method} {path}: {status} {text}");
         text
+    }
+
+    async fn json(&self, service: &str, path: &str, input: &Value) -> Value {
+        let text = self.call(service, "POST", path, &input.to_string()).await;
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Puts an object in parts. Returns the answer to the call that completes it.
+    async fn upload(&self, path: &str, parts: &[&str]) -> String {
+        let begun = self.call("s3", "POST", &format!("{path}?uploads"), "").await;
+        let upload = between(&begun, "<UploadId>", "</UploadId>");
+        let mut listed = String::new();
+        for (number, part) in (1..).zip(parts) {
+            self.call("s3", "PUT", &format!("{path}?partNumber={number}&uploadId={upload}"), part).await;
+            listed += &format!("<Part><PartNumber>{number}</PartNumber></Part>");
+        }
+        let parts = format!("<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>");
+        self.call("s3", "POST", &format!("{path}?uploadId={upload}"), &parts).await
+    }
+
+    /// A bucket that keeps versions.
+    async fn versioned_bucket(&self, path: &str) {
+        self.call("s3", "PUT", path, "").await;
+        let on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+        self.call("s3", "PUT", &format!("{path}?versioning"), on).await;
+    }
+
+    /// The names of all versions and delete markers in a bucket.
+    async fn versions(&self, path: &str) -> BTreeSet<String> {
+        let text = self.call("s3", "GET", &format!("{path}?versions"), "").await;
+        text.split("<VersionId>").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect()
     }
 
     /// A call of IAM or STS, in the form's own words.
@@ -129,19 +177,113 @@ async fn an_object_that_was_uploaded_in_parts_is_whole_again() {
     let process = Process::start(&dir);
     let caller = Caller::administrator(&process);
     caller.call("s3", "PUT", "/bucket", "").await;
-    let begun = caller.call("s3", "POST", "/bucket/key?uploads", "").await;
-    let upload = between(&begun, "<UploadId>", "</UploadId>").to_owned();
-    caller.call("s3", "PUT", &format!("/bucket/key?partNumber=1&uploadId={upload}"), "first ").await;
-    caller.call("s3", "PUT", &format!("/bucket/key?partNumber=2&uploadId={upload}"), "second").await;
-    let parts = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber></Part>\
-                 <Part><PartNumber>2</PartNumber></Part></CompleteMultipartUpload>";
-    caller.call("s3", "POST", &format!("/bucket/key?uploadId={upload}"), parts).await;
+    caller.upload("/bucket/key", &["first ", "second"]).await;
     // One that is never completed.
     caller.call("s3", "POST", "/bucket/other?uploads", "").await;
     let before = caller.call("s3", "GET", "/bucket/key", "").await;
     assert_eq!(before, "first second");
     let process = restarted(process, &dir);
     assert_eq!(Caller::administrator(&process).call("s3", "GET", "/bucket/key", "").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_larger_than_any_call_is_whole_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    caller.call("s3", "PUT", "/bucket", "").await;
+    let (first, second) = ("a".repeat(PART_BYTES), "b".repeat(PART_BYTES));
+    caller.upload("/bucket/key", &[&first, &second]).await;
+    let process = restarted(process, &dir);
+    let read = Caller::administrator(&process).call("s3", "GET", "/bucket/key", "").await;
+    assert_eq!(read.len(), 2 * PART_BYTES);
+    assert!(read.starts_with(&first) && read.ends_with(&second));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_condition_that_was_met_is_not_asked_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    caller.call("s3", "PUT", "/bucket", "").await;
+    let uploaded = caller.upload("/bucket/key", &["first ", "second"]).await;
+    let tag = between(&uploaded, "<ETag>", "</ETag>").replace("&quot;", "").replace('"', "");
+    let condition = Some(("if-match", tag.as_str()));
+    let (status, text) = caller.ask_with("s3", "PUT", "/bucket/key", "third", condition).await;
+    assert_eq!(status, 200, "{text}");
+    let process = restarted(process, &dir);
+    assert_eq!(Caller::administrator(&process).call("s3", "GET", "/bucket/key", "").await, "third");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_of_objects_keep_their_names_and_their_deletions_over_every_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    for bucket in ["/gone", "/kept"] {
+        caller.versioned_bucket(bucket).await;
+        caller.call("s3", "PUT", &format!("{bucket}/key"), "content").await;
+    }
+    for version in caller.versions("/gone").await {
+        caller.call("s3", "DELETE", &format!("/gone/key?versionId={version}"), "").await;
+    }
+    caller.call("s3", "DELETE", "/gone", "").await;
+    let version = caller.versions("/kept").await;
+    caller.call("s3", "DELETE", "/kept/key", "").await;
+    let both = caller.versions("/kept").await;
+    assert_eq!((version.len(), both.len()), (1, 2));
+
+    let process = restarted(process, &dir);
+    let caller = Caller::administrator(&process);
+    assert_eq!(caller.versions("/kept").await, both);
+    for marker in both.difference(&version) {
+        caller.call("s3", "DELETE", &format!("/kept/key?versionId={marker}"), "").await;
+    }
+
+    let process = restarted(process, &dir);
+    let caller = Caller::administrator(&process);
+    assert_eq!(caller.call("s3", "GET", "/kept/key", "").await, "content");
+    for version in version {
+        caller.call("s3", "DELETE", &format!("/kept/key?versionId={version}"), "").await;
+    }
+    caller.call("s3", "DELETE", "/kept", "").await;
+
+    let process = restarted(process, &dir);
+    for bucket in ["/gone", "/kept"] {
+        assert_eq!(Caller::administrator(&process).ask("s3", "GET", bucket, "").await.0, 404, "{bucket}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seed_chooses_nothing_again_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let seed = ["--seed", "7"];
+    let mut process = Process::start_with(&dir, &seed);
+    for name in ["a", "b"] {
+        let caller = Caller::administrator(&process);
+        let queue = caller.json("sqs", "#AmazonSQS.CreateQueue", &json!({ "QueueName": name })).await;
+        let message = json!({"QueueUrl": queue["QueueUrl"], "MessageBody": name});
+        caller.json("sqs", "#AmazonSQS.SendMessage", &message).await;
+        caller.json("apigateway", "/v2/apis", &json!({"name": name, "protocolType": "HTTP"})).await;
+        process.kill();
+        process = Process::start_with(&dir, &seed);
+    }
+    let caller = Caller::administrator(&process);
+    for name in ["a", "b"] {
+        let url = format!("{}/{ACCOUNT}/{name}", process.endpoint);
+        let receive = json!({"QueueUrl": url, "MaxNumberOfMessages": 10});
+        let received = caller.json("sqs", "#AmazonSQS.ReceiveMessage", &receive).await;
+        assert_eq!(received["Messages"].as_array().map(Vec::len), Some(1), "{received}");
+        assert_eq!(received["Messages"][0]["Body"], name);
+    }
+    let apis = caller.call("apigateway", "GET", "/v2/apis", "").await;
+    let apis: Value = serde_json::from_str(&apis).unwrap();
+    let names = apis["items"].as_array().unwrap().iter().map(|api| api["name"].as_str().unwrap());
+    assert_eq!(names.collect::<BTreeSet<_>>(), BTreeSet::from(["a", "b"]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

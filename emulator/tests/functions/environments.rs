@@ -90,6 +90,18 @@ async fn an_init_phase_that_takes_more_memory_than_there_is_is_killed() {
     account.running.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_may_open_as_many_files_as_on_aws_whatever_the_emulator_may() {
+    let account = by_hand().await;
+    let limited =
+        "until [ \"$(ulimit -Sn) $(ulimit -Hn)\" = \"1024 1024\" ]; do sleep 0.01; done\nexec ./echo";
+    scripted(&account, limited, 60, &[]).await;
+    let call = account.result("f", json!({"do": "count"}));
+    let count = tokio::time::timeout(MEETING_WITHIN, call).await.expect("its files are limited");
+    assert_eq!(count, json!(1));
+    account.running.shutdown().await;
+}
+
 /// What an invocation that is at work until its timeout is answered.
 async fn timed_out(account: &Account, timeout: Duration) -> Value {
     let meeting = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

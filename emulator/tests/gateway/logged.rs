@@ -1,5 +1,6 @@
 //! Access logs of real requests, handshakes and messages.
 
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use aws_sdk_apigatewaymanagement::primitives::Blob;
@@ -7,12 +8,14 @@ use emulator::invoke::InvokeOutcome;
 use futures_util::SinkExt;
 use reqwest::Client;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::http::api as http_api;
 use crate::stand::{DEADLINE, Options, START_MS, Stand, answered};
-use crate::websocket::{api as websocket_api, refused_with, text};
+use crate::websocket::{api as websocket_api, api_on, refused_with, text};
 
 #[tokio::test]
 async fn a_request_leaves_a_line_with_the_status_of_the_function_and_that_of_lambda() {
@@ -185,6 +188,53 @@ async fn lines_when(stand: &Stand, count: usize) -> Vec<String> {
         }
     };
     tokio::time::timeout(DEADLINE, lines).await.unwrap()
+}
+
+/// A request of a client that hangs up once the function `work` is called. Returns when the gateway knows it.
+async fn ask_and_go(stand: &Stand, path: &str, headers: &str) {
+    let mut client = TcpStream::connect(stand.address).await.unwrap();
+    let head = format!("GET /_aws/execute-api/{path} HTTP/1.1\r\nhost: emulator\r\n{headers}\r\n");
+    client.write_all(head.as_bytes()).await.unwrap();
+    stand.calls_when("work", 1).await;
+    client.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    // It may end by a reset.
+    drop(tokio::time::timeout(DEADLINE, client.read_to_end(&mut answer)).await.unwrap());
+    assert!(answer.is_empty());
+}
+
+#[tokio::test]
+async fn a_request_whose_client_hung_up_leaves_a_line_and_is_counted() {
+    let stand = Stand::start(|_, _| None).await;
+    let (id, _) = http_api(&stand, "GET /x", json!({}), json!({})).await;
+    stand.access_log(&id, "$default", "$context.routeKey $context.status").await;
+    ask_and_go(&stand, &format!("{id}/x"), "").await;
+    stand.clock.advance(Duration::from_secs(30));
+    assert_eq!(lines_when(&stand, 1).await, ["GET /x 503"]);
+    let counted = stand.measured("Count", "Count", &[("ApiId", id.as_str()), ("Stage", "$default")]);
+    assert_eq!(counted.unwrap().sum, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_hung_up_before_it_was_connected_is_disconnected_as_lost() {
+    let (connect, connecting) = mpsc::channel();
+    let connecting = Mutex::new(connecting);
+    let stand = Stand::start(move |_, event| {
+        if event["requestContext"]["eventType"] == "CONNECT" {
+            tokio::task::block_in_place(|| connecting.lock().unwrap().recv().unwrap());
+        }
+        answered(json!({"statusCode": 200}))
+    })
+    .await;
+    let api = api_on(stand, false).await;
+    api.stand.access_log(&api.id, "live", FORMAT).await;
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    ask_and_go(&api.stand, &format!("{}/live", api.id), upgrade).await;
+    connect.send(()).unwrap();
+    assert_eq!(api.disconnected().await, (json!(1006), json!("Connection closed abnormally")));
+    let lines = lines_when(&api.stand, 2).await;
+    assert_eq!(lines, ["CONNECT $connect 200 - - -", "DISCONNECT $disconnect 200 - - -"]);
 }
 
 #[tokio::test]

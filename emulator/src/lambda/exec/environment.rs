@@ -19,7 +19,7 @@ use super::lines::Lines;
 use super::moment::Moment;
 use super::output::Output;
 use super::poll::Poll;
-use super::pool::{InitFailed, InitFailure, Pool};
+use super::pool::{InitFailed, InitFailure, NotLent, Pool};
 use super::process::{self, Place};
 use super::runtime_api::{self, Door};
 use super::{lines, proxy};
@@ -179,15 +179,26 @@ pub(crate) enum Initialised {
     Within(Moment),
 }
 
-/// A process that ended before it asked for an event.
-struct Unserved {
-    why: InitFailure,
-    memory_peak_mb: u64,
+/// Why a process never asked for an event.
+#[derive(Debug)]
+pub(super) enum Unserved {
+    /// This machine could not start it.
+    Machine(std::io::Error),
+    Init {
+        why: InitFailure,
+        memory_peak_mb: u64,
+    },
+}
+
+impl From<std::io::Error> for Unserved {
+    fn from(error: std::io::Error) -> Self {
+        Self::Machine(error)
+    }
 }
 
 impl From<InitFailure> for Unserved {
     fn from(why: InitFailure) -> Self {
-        Self { why, memory_peak_mb: 0 }
+        Self::Init { why, memory_peak_mb: 0 }
     }
 }
 
@@ -326,7 +337,7 @@ pub(crate) async fn live(pool: Arc<Pool>, id: u64, sandbox: Arc<Sandbox>, phase:
     let setup = Setup { pool, id, sandbox, lines };
     let mut ended = live_once(&setup, phase).await;
     // What the end of the service took along has not failed.
-    if ended.is_err() && phase == InitPhase::Init && !setup.pool.is_killed() {
+    if matches!(ended, Err(NotLent::Init(_))) && phase == InitPhase::Init && !setup.pool.is_killed() {
         ended = live_once(&setup, InitPhase::Invoke).await;
     }
     if let Err(failed) = ended {
@@ -334,13 +345,16 @@ pub(crate) async fn live(pool: Arc<Pool>, id: u64, sandbox: Arc<Sandbox>, phase:
     }
 }
 
-/// One process. An error means that it never asked for an event, which is said in the log.
-async fn live_once(setup: &Setup, phase: InitPhase) -> Result<(), InitFailed> {
+/// One process. An error means that it never asked for an event, which is said in the log where the function is to blame.
+async fn live_once(setup: &Setup, phase: InitPhase) -> Result<(), NotLent> {
     let begun = Moment::now(&setup.pool.spec.host.settings.clock);
     let ended = run_process(setup, Init { phase, begun }).await;
-    ended.map_err(|Unserved { why, memory_peak_mb }| {
-        setup.lines.init_report(phase, &why, begun.elapsed_ms());
-        InitFailed { why, lines: Arc::clone(&setup.lines), begun, memory_peak_mb }
+    ended.map_err(|unserved| match unserved {
+        Unserved::Machine(error) => NotLent::Machine(error),
+        Unserved::Init { why, memory_peak_mb } => {
+            setup.lines.init_report(phase, &why, begun.elapsed_ms());
+            NotLent::Init(InitFailed { why, lines: Arc::clone(&setup.lines), begun, memory_peak_mb })
+        }
     })
 }
 
@@ -348,9 +362,9 @@ async fn run_process(setup: &Setup, init: Init) -> Result<(), Unserved> {
     let Setup { pool, id, sandbox, lines } = setup;
     let spec = &pool.spec;
     let host = &spec.host;
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(InitFailure::machine)?;
-    let runtime_api = listener.local_addr().map_err(InitFailure::machine)?.to_string();
-    let proxy = proxy::open(spec, sandbox).await.map_err(InitFailure::machine)?;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let runtime_api = listener.local_addr()?.to_string();
+    let proxy = proxy::open(spec, sandbox).await?;
     if proxy::is_attached(&spec.config) {
         lines.extension(&format!("extension enabled {}", proxy::EXTENSION_VERSION), None);
         // It polls from now on. What it finds is told at the first invocation; whether it may look, already here.
@@ -362,7 +376,7 @@ async fn run_process(setup: &Setup, init: Init) -> Result<(), Unserved> {
         scratch: &sandbox.scratch,
         wrapper: proxy.as_ref().map(|proxy| proxy.wrapper.as_path()),
     };
-    let (output, writer) = Output::new().map_err(InitFailure::machine)?;
+    let (output, writer) = Output::new()?;
     let child = process::spawn(spec, &place, &writer).await?;
     drop(writer);
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
@@ -469,5 +483,5 @@ fn depart(pool: &Arc<Pool>, environment: &Environment, exit: Exit) -> Result<(),
         (None, Exit::Process(status)) => InitFailure::Exited(process::ending(status)),
         (None, Exit::Ended) => InitFailure::Exited(process::ending(None)),
     };
-    Err(Unserved { why, memory_peak_mb: environment.memory_peak_mb.load(Ordering::Relaxed) })
+    Err(Unserved::Init { why, memory_peak_mb: environment.memory_peak_mb.load(Ordering::Relaxed) })
 }

@@ -18,6 +18,7 @@ pub(crate) use host::{Host, Spec};
 pub(crate) use lines::{Lines, Report, last_modified, runtime_arn, timestamp};
 pub(crate) use moment::Moment;
 pub(crate) use pool::{
-    EXIT_ERROR, INVALID_ENTRYPOINT, Idle, InitFailed, InitFailure, OUT_OF_MEMORY, Pool, posted_error_type,
+    EXIT_ERROR, INVALID_ENTRYPOINT, Idle, InitFailed, InitFailure, NotLent, OUT_OF_MEMORY, Pool,
+    posted_error_type,
 };
 pub(crate) use process::KILLED;

@@ -53,11 +53,6 @@ pub(crate) enum InitFailure {
 }
 
 impl InitFailure {
-    /// This machine refused (sockets, processes, files): the emulator's limits, not the function's fault.
-    pub(crate) fn machine(error: std::io::Error) -> Self {
-        Self::Entrypoint(format!("the environment could not be made: {error}"))
-    }
-
     /// Time that ran out has no type.
     pub(super) fn error_type(&self) -> Option<String> {
         match self {
@@ -85,6 +80,14 @@ pub(crate) struct InitFailed {
     pub(crate) memory_peak_mb: u64,
 }
 
+/// Why an invocation got no environment.
+#[derive(Debug)]
+pub(crate) enum NotLent {
+    /// This machine refused (sockets, processes, files): the emulator's limits, not the function's fault.
+    Machine(std::io::Error),
+    Init(InitFailed),
+}
+
 /// A sandbox whose process crashed or was killed at its timeout: the next one goes on in it.
 #[derive(Debug)]
 struct Spare {
@@ -92,7 +95,7 @@ struct Spare {
     since_ms: i64,
 }
 
-type Waiter = oneshot::Sender<Result<Idle, InitFailed>>;
+type Waiter = oneshot::Sender<Result<Idle, NotLent>>;
 
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -128,7 +131,7 @@ impl Pool {
 
     /// An environment for one invocation, warm if there is one. Bounded by the init phase: one of the environments that
     /// are starting or busy always ends up here, or fails.
-    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Idle, InitFailed> {
+    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Idle, NotLent> {
         let mut receiver = {
             let mut state = self.state();
             while let Some(idle) = state.idle.pop() {
@@ -155,11 +158,12 @@ impl Pool {
                 receiver.await
             }
         };
-        got.unwrap_or_else(|_| Err(self.unmade(InitFailure::Exited(super::process::ending(None)))))
+        got.unwrap_or_else(|_| Err(NotLent::Init(self.unmade())))
     }
 
     /// For an environment that never was, and so has no log stream.
-    fn unmade(&self, why: InitFailure) -> InitFailed {
+    fn unmade(&self) -> InitFailed {
+        let why = InitFailure::Exited(super::process::ending(None));
         let begun = Moment::now(&self.spec.host.settings.clock);
         InitFailed { why, lines: Arc::new(Lines::new(&self.spec, String::new())), begun, memory_peak_mb: 0 }
     }
@@ -178,7 +182,7 @@ impl Pool {
                 Ok(started) => started,
                 Err(error) => {
                     if let Some(waiter) = state.waiting.pop_front() {
-                        waiter.send(Err(self.unmade(InitFailure::machine(error)))).ok();
+                        waiter.send(Err(NotLent::Machine(error))).ok();
                     }
                     continue;
                 }
@@ -255,10 +259,13 @@ impl Pool {
     }
 
     /// The failure belongs to whoever has waited longest; the others get new attempts.
-    pub(crate) fn init_failed(self: &Arc<Self>, failed: InitFailed, sandbox: Arc<Sandbox>) {
+    pub(crate) fn init_failed(self: &Arc<Self>, failed: NotLent, sandbox: Arc<Sandbox>) {
         let mut state = self.state();
         state.starting = state.starting.saturating_sub(1);
-        self.keep_sandbox(&mut state, sandbox);
+        // Where nothing ran the next environment begins with an init phase of its own.
+        if matches!(failed, NotLent::Init(_)) {
+            self.keep_sandbox(&mut state, sandbox);
+        }
         if let Some(waiter) = state.waiting.pop_front() {
             waiter.send(Err(failed)).ok();
         }

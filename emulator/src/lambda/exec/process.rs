@@ -5,9 +5,14 @@ use std::io::{ErrorKind, PipeWriter};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use rustix::process::{Pid, getpriority_process, setpriority_process};
+#[cfg(target_os = "linux")]
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use tokio::process::{Child, Command};
 
+use super::environment::Unserved;
 use super::host::Spec;
 use super::pool::InitFailure;
 
@@ -22,6 +27,9 @@ pub(crate) const KILLED: &str = "Runtime exited with error: signal: killed";
 /// By how much functions stand behind the emulator when there is more to do than processors: it serves them all, so that
 /// what it does next is what most of them wait for.
 const NICENESS: i32 = 5;
+/// AWS quota: file descriptors of an environment. The emulator's own limit, which they would have from it, is far above.
+#[cfg(target_os = "linux")]
+const FILES_MAX: u64 = 1_024;
 
 /// The parts of the environment variables that differ between environments of one version.
 pub(crate) struct Place<'a> {
@@ -88,13 +96,12 @@ fn variables(spec: &Spec, place: &Place<'_>) -> BTreeMap<String, String> {
 }
 
 /// Starts the process in a group of its own, so that whatever it starts can be stopped and killed with it.
-pub(crate) async fn spawn(spec: &Spec, place: &Place<'_>, output: &PipeWriter) -> Result<Child, InitFailure> {
+pub(super) async fn spawn(spec: &Spec, place: &Place<'_>, output: &PipeWriter) -> Result<Child, Unserved> {
     // Gone with the start: each environment would keep its own for as long as it lives.
     let variables = variables(spec, place);
     let executable = spec.code.directory.join("bootstrap");
     for _ in 0..BUSY_TRIES {
-        let stdout = output.try_clone().map_err(InitFailure::machine)?;
-        let stderr = output.try_clone().map_err(InitFailure::machine)?;
+        let (stdout, stderr) = (output.try_clone()?, output.try_clone()?);
         let started = Command::new(&executable)
             .env_clear()
             .envs(&variables)
@@ -107,31 +114,50 @@ pub(crate) async fn spawn(spec: &Spec, place: &Place<'_>, output: &PipeWriter) -
             .spawn();
         match started {
             Ok(child) => {
-                step_back(&child);
+                put_in_its_place(&child);
                 return Ok(child);
             }
             Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
                 tokio::time::sleep(BUSY_PAUSE).await;
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(InitFailure::Entrypoint(
-                    "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".into(),
-                ));
-            }
-            Err(error) => {
-                return Err(InitFailure::Entrypoint(format!("fork/exec /var/task/bootstrap: {error}")));
-            }
+            Err(error) if is_exhausted(&error) => return Err(error.into()),
+            Err(error) => return Err(entrypoint(&error).into()),
         }
     }
-    Err(InitFailure::machine(ErrorKind::ExecutableFileBusy.into()))
+    Err(Unserved::Machine(ErrorKind::ExecutableFileBusy.into()))
+}
+
+/// What the machine has no more of, as opposed to a `bootstrap` that cannot be run: files, processes, memory.
+fn is_exhausted(error: &std::io::Error) -> bool {
+    let exhausted = [Errno::EMFILE, Errno::ENFILE, Errno::EAGAIN, Errno::ENOMEM];
+    error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw(code)))
+}
+
+fn entrypoint(error: &std::io::Error) -> InitFailure {
+    InitFailure::Entrypoint(match error.kind() {
+        ErrorKind::NotFound => {
+            "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned()
+        }
+        _ => format!("fork/exec /var/task/bootstrap: {error}"),
+    })
 }
 
 /// Where this fails the function runs like any other process.
-fn step_back(child: &Child) {
-    let pid = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.try_into().ok()?));
-    if let (Some(pid), Ok(own)) = (pid, rustix::process::getpriority_process(None)) {
-        rustix::process::setpriority_process(Some(pid), own.saturating_add(NICENESS)).ok();
+fn put_in_its_place(child: &Child) {
+    let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+    let Some(pid) = pid else { return };
+    if let Ok(own) = getpriority_process(None) {
+        setpriority_process(Some(pid), own.saturating_add(NICENESS)).ok();
     }
+    #[cfg(target_os = "linux")]
+    limit_files(pid);
+}
+
+/// Code between fork and exec would be unsafe: `bootstrap` is loading when it is limited.
+#[cfg(target_os = "linux")]
+fn limit_files(pid: Pid) {
+    let most = getrlimit(Resource::Nofile).maximum.map_or(FILES_MAX, |most| most.min(FILES_MAX));
+    prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(most), maximum: Some(most) }).ok();
 }
 
 /// The words in which Lambda reports how a runtime ended.
@@ -167,4 +193,24 @@ pub(crate) fn memory_peak_mb(pid: i32) -> Option<u64> {
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kilobytes.div_ceil(1_024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_has_no_more_is_told_from_a_bootstrap_that_cannot_be_run() {
+        for (errno, exhausted) in [
+            (Errno::EMFILE, true),
+            (Errno::ENFILE, true),
+            (Errno::EAGAIN, true),
+            (Errno::ENOMEM, true),
+            (Errno::EACCES, false),
+            (Errno::ENOEXEC, false),
+            (Errno::ENOENT, false),
+        ] {
+            assert_eq!(is_exhausted(&errno.into()), exhausted, "{errno}");
+        }
+    }
 }

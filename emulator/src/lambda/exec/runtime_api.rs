@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -26,6 +27,8 @@ use super::proxy;
 const RESPONSE_MAX_BYTES: usize = 6_291_556;
 /// An oversized body is read to its end so that the runtime gets its 413, but not without bound.
 const DISCARD_MAX_BYTES: usize = 16 * RESPONSE_MAX_BYTES;
+/// How long a refused accept (out of file descriptors) waits before the next try.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 const RUNTIME: &str = "/2018-06-01/runtime/";
 const EXTENSION: &str = "/2020-01-01/extension/";
 
@@ -43,7 +46,14 @@ pub(crate) async fn serve(listener: TcpListener, door: Door) {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else { continue };
+                let stream = match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        tracing::warn!(%error, "failed to accept a connection of a function");
+                        tokio::time::sleep(ACCEPT_RETRY).await;
+                        continue;
+                    }
+                };
                 // Without it every answer may wait for the other side's delayed acknowledgement.
                 stream.set_nodelay(true).ok();
                 let door = door.clone();

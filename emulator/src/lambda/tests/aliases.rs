@@ -199,7 +199,7 @@ async fn what_an_alias_with_two_versions_ran_is_answered_and_measured() {
     let by_alias = [("FunctionName", "f"), ("Resource", "f:live")];
     let by_version = |version| [("FunctionName", "f"), ("Resource", "f:live"), ("ExecutedVersion", version)];
     // The package cannot be run: that is answered and measured too.
-    invocation::run(admit(&lambda, "f:live").unwrap()).await;
+    invocation::run(admit(&lambda, "f:live").unwrap()).await.unwrap();
     assert_eq!(sum(&lambda, "Invocations", &by_alias), Some(1.0));
     assert_eq!(sum(&lambda, "Invocations", &by_version("1")), None, "there was no choice");
     call(&lambda, Method::PUT, LIVE, &weights(json!({"2": 1.0}))).await;
