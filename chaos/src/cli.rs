@@ -15,10 +15,10 @@ use crate::clock::{now_ms, rfc3339};
 use crate::cloud::{Cloud, check_target};
 use crate::experiment::{self, Experiment};
 use crate::fault::{chain, release};
-use crate::journal::{self, Journal};
+use crate::journal::{self, Journal, Recovery};
 use crate::oracle;
 use crate::plan::plan;
-use crate::preflight;
+use crate::preflight::{self, Intent};
 use crate::report;
 use crate::run::{Halt, Live, RunReport, Suite, run};
 use crate::serve::Server;
@@ -61,7 +61,7 @@ enum Command {
     Preflight(RunArguments),
     /// Runs the experiments one after the other and judges them.
     Run(RunArguments),
-    /// Puts back what a run that died left changed.
+    /// Puts back what a run that died left changed. Where the run left nothing, those beside it are named that did: exit 4.
     Recover {
         /// Folder of the run, for example runs/latest.
         run: PathBuf,
@@ -152,6 +152,10 @@ struct RunArguments {
     account: Vec<String>,
     #[command(flatten)]
     identity: Identity,
+    /// On AWS, where an experiment moves the dead letters back: also those that are there before the run, whosever they
+    /// are. SQS moves all or none.
+    #[arg(long)]
+    redrive_all: bool,
     /// Shows the run in a page of this machine that updates live. Without a port a free one is taken.
     #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     serve: Option<u16>,
@@ -164,6 +168,10 @@ impl RunArguments {
             files.extend(experiment::files_of(folder)?);
         }
         Ok(experiment::load(&files)?)
+    }
+
+    fn intent<'a>(&'a self, experiments: &'a [Experiment]) -> Intent<'a> {
+        Intent { experiments, runs: &self.out, redrive_all: self.redrive_all }
     }
 }
 
@@ -282,7 +290,7 @@ fn run_command(arguments: RunArguments) -> anyhow::Result<u8> {
     );
     let report = runtime()?.block_on(async {
         let cloud = arguments.identity.connect(stack.endpoint.as_deref(), &stack.region).await;
-        preflight::must_hold(&cloud, &stack, &experiments).await?;
+        preflight::must_hold(&cloud, &stack, arguments.intent(&experiments)).await?;
         let live = Arc::new(Live::default());
         let server = match arguments.serve {
             Some(port) => {
@@ -300,8 +308,7 @@ fn run_command(arguments: RunArguments) -> anyhow::Result<u8> {
         }
         anyhow::Ok(report)
     })?;
-    let kept =
-        report::write(&folder, &report).and_then(|()| report::point_latest(&arguments.out, &report.run_id));
+    let kept = report::write(&folder, &report);
     // Whether or not it can be kept: what is left changed, or was seen broken, must be told.
     print!("\n{}", report::table(&report));
     if let Err(error) = kept {
@@ -319,7 +326,7 @@ fn preflight_command(arguments: &RunArguments) -> anyhow::Result<u8> {
     plan(&experiments, &stack)?;
     let findings = runtime()?.block_on(async {
         let cloud = arguments.identity.connect(stack.endpoint.as_deref(), &stack.region).await;
-        preflight::preflight(&cloud, &stack, &experiments).await
+        preflight::preflight(&cloud, &stack, arguments.intent(&experiments)).await
     })?;
     findings.iter().for_each(|finding| println!("{finding}"));
     let all_hold = findings.iter().all(|finding| finding.holds);
@@ -334,7 +341,13 @@ fn run_id(seed: u64) -> String {
 }
 
 async fn recover(folder: &Path, account: Option<&str>, identity: &Identity) -> anyhow::Result<u8> {
+    // By its own name: `latest` is whichever run was begun last.
+    let folder = &std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     let recovery = journal::recovery(folder)?;
+    println!("the journal is {}", folder.join(journal::FILE_NAME).display());
+    for line in &recovery.unreadable {
+        eprintln!("chaos: line {line} of the journal cannot be read and is passed over");
+    }
     if recovery.endpoint.is_none() && account != Some(recovery.account_id.as_str()) {
         bail!("the run was in account {0} on AWS; allow it with --account {0}", recovery.account_id);
     }
@@ -353,7 +366,22 @@ async fn recover(folder: &Path, account: Option<&str>, identity: &Identity) -> a
     }
     let put_back = recovery.open.len() - failed;
     println!("{put_back} put back, {failed} not, of {} faults in the journal", recovery.faults);
-    Ok(if failed == 0 { RunReport::EXIT_PASS } else { RunReport::EXIT_NOT_REVERTED })
+    // Whoever recovers a run that left nothing may have meant another.
+    let is_another_left = recovery.open.is_empty() && name_left_open(folder, &recovery);
+    Ok(if failed == 0 && !is_another_left { RunReport::EXIT_PASS } else { RunReport::EXIT_NOT_REVERTED })
+}
+
+/// Names the runs beside this one that left faults open on its target, and says whether there are any.
+fn name_left_open(folder: &Path, recovery: &Recovery) -> bool {
+    let mut left = folder.parent().map(journal::left_open).unwrap_or_default();
+    left.retain(|(_, other)| {
+        other.is_of(recovery.endpoint.as_deref(), &recovery.region, &recovery.account_id)
+    });
+    for (other, recovery) in &left {
+        let (count, other) = (recovery.open.len(), other.display());
+        eprintln!("chaos: faults open in another run: {count}; `chaos recover {other}`");
+    }
+    !left.is_empty()
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -11,6 +11,7 @@ use aws_sdk_sqs::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::cloud::CallError;
@@ -21,7 +22,14 @@ const REGION: &str = "us-east-1";
 const API_VERSION: &str = "2010-05-08";
 const CONTENT_TYPE: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const ABSENT: &str = "<Code>NoSuchEntity</Code>";
+/// Of one attempt.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
+/// As many as the SDK's clients make.
+const ATTEMPTS_MAX: u32 = 3;
+/// A throttle lets a call through again within a second.
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(500);
+/// `Throttling`, which IAM answers with status 400, and its kin.
+const THROTTLED: &str = "<Code>Throttl";
 
 /// The inline policy of a role.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +41,25 @@ pub struct RolePolicy<'a> {
 impl<'a> RolePolicy<'a> {
     fn fields(self) -> [(&'static str, &'a str); 2] {
         [("RoleName", self.role), ("PolicyName", self.name)]
+    }
+}
+
+/// A failed attempt.
+struct Failed {
+    error: CallError,
+    /// The next one may succeed.
+    is_passing: bool,
+}
+
+impl From<CallError> for Failed {
+    fn from(error: CallError) -> Self {
+        Self { error, is_passing: false }
+    }
+}
+
+impl Failed {
+    fn on_the_way(operation: &'static str) -> impl Fn(reqwest::Error) -> Self {
+        move |error| Self { error: CallError::of(operation)(error), is_passing: true }
     }
 }
 
@@ -99,21 +126,41 @@ impl Iam {
         action: &str,
         fields: &[(&str, &str)],
     ) -> Result<Option<String>, CallError> {
+        let mut attempt = 1;
+        loop {
+            match self.attempt(operation, action, fields).await {
+                Err(failed) if failed.is_passing && attempt < ATTEMPTS_MAX => {
+                    attempt += 1;
+                    tokio::time::sleep(ATTEMPT_PAUSE).await;
+                }
+                outcome => return outcome.map_err(|failed| failed.error),
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        operation: &'static str,
+        action: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<Option<String>, Failed> {
         let body = form(action, fields);
         let url = format!("{}/", self.endpoint);
         let mut request = self.http.post(&url).timeout(CALL_LIMIT).header(CONTENT_TYPE.0, CONTENT_TYPE.1);
         for (name, value) in self.signature(operation, &url, &body).await? {
             request = request.header(name, value);
         }
-        let answer = request.body(body).send().await.map_err(CallError::of(operation))?;
+        let answer = request.body(body).send().await.map_err(Failed::on_the_way(operation))?;
         let status = answer.status();
-        let text = answer.text().await.map_err(CallError::of(operation))?;
+        let text = answer.text().await.map_err(Failed::on_the_way(operation))?;
         match status {
             _ if status.is_success() => Ok(Some(text)),
             _ if text.contains(ABSENT) => Ok(None),
             _ => {
                 let message = between(&text, "<Message>", "</Message>").unwrap_or(&text);
-                Err(CallError::new(operation, format!("{status}: {message}")))
+                let error = CallError::new(operation, format!("{status}: {message}"));
+                let is_busy = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+                Err(Failed { error, is_passing: is_busy || text.contains(THROTTLED) })
             }
         }
     }
@@ -166,7 +213,47 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::cloud::Cloud;
+
+    type Answers = Arc<Mutex<VecDeque<(StatusCode, &'static str)>>>;
+
+    /// An IAM that gives these answers, one after the other.
+    async fn iam(answers: &Answers) -> Iam {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let answers = Arc::clone(answers);
+        let answer = move || {
+            let answer = answers.lock().unwrap().pop_front().unwrap();
+            async move { answer }
+        };
+        tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
+        Cloud::connect(Some(&endpoint), REGION).await.iam
+    }
+
+    #[tokio::test]
+    async fn a_call_that_may_pass_the_next_time_is_tried_again_and_no_other() {
+        let throttled =
+            (StatusCode::BAD_REQUEST, "<Error><Code>Throttling</Code><Message>Rate</Message></Error>");
+        let denied = (StatusCode::FORBIDDEN, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>");
+        let done = (StatusCode::OK, "<AccountAliases><member>acme-dev</member></AccountAliases>");
+        let busy = (StatusCode::SERVICE_UNAVAILABLE, "");
+        for (given, is_done, left) in [
+            (vec![throttled, busy, done], true, 0),
+            (vec![busy, throttled, busy, done], false, 1),
+            (vec![denied, done], false, 1),
+        ] {
+            let answers: Answers = Arc::new(Mutex::new(given.into()));
+            let outcome = iam(&answers).await.account_aliases().await;
+            assert_eq!((outcome.is_ok(), answers.lock().unwrap().len()), (is_done, left), "{outcome:?}");
+        }
+    }
 
     #[test]
     fn a_form_carries_any_document() {

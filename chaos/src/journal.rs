@@ -1,10 +1,11 @@
 //! What a run changed, on disk before it is changed, so that `kill -9` leaves a way back.
 //!
 //! One JSON object per line. A fault whose `intent` is there and whose `verified` is not may be in effect: it is released
-//! again, which does no harm when it never was. The last line may be torn by a crash; its change had not begun.
+//! again, which does no harm when it never was. The last line may be torn by a crash; its change had not begun. A line in
+//! between that is torn, by a full disk, was told as an error to whoever wrote it, and is passed over.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,6 +16,8 @@ use crate::clock::now_ms;
 use crate::fault::Lever;
 
 pub const FILE_NAME: &str = "journal.jsonl";
+/// Beside the folders of runs: the one that was begun last.
+const LATEST: &str = "latest";
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
@@ -53,9 +56,9 @@ struct Line {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     #[error("{}: cannot be written", path.display())]
-    Write { path: PathBuf, source: std::io::Error },
+    Write { path: PathBuf, source: io::Error },
     #[error("{}: cannot be read", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read { path: PathBuf, source: io::Error },
     #[error("{}:{line}: not a line of a journal", path.display())]
     Line { path: PathBuf, line: usize, source: serde_json::Error },
     #[error("{}: has no first line that names the target", path.display())]
@@ -66,7 +69,53 @@ pub enum JournalError {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    file: Mutex<File>,
+    tail: Mutex<Tail<File>>,
+}
+
+/// What the lines are written to.
+trait Disk: Write {
+    fn length(&self) -> io::Result<u64>;
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Disk for File {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)?;
+        self.sync_data()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// The end of a journal, where lines are added.
+#[derive(Debug)]
+struct Tail<D> {
+    disk: D,
+    /// A part of a line is there that could not be cut off.
+    is_torn: bool,
+}
+
+impl<D: Disk> Tail<D> {
+    /// A line that did not get onto the disk whole leaves nothing to which the next one would be glued.
+    fn append(&mut self, mut line: Vec<u8>) -> io::Result<()> {
+        if self.is_torn {
+            line.insert(0, b'\n');
+        }
+        let before = self.disk.length()?;
+        let written = self.disk.write_all(&line).and_then(|()| self.disk.sync());
+        match &written {
+            Ok(()) => self.is_torn = false,
+            Err(_) => self.is_torn |= self.disk.cut(before).is_err(),
+        }
+        written
+    }
 }
 
 impl Journal {
@@ -78,21 +127,30 @@ impl Journal {
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(write)?;
         // The folder's entry for the file must survive as well.
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(write)?;
-        Ok(Self { path, file: Mutex::new(file) })
+        Ok(Self { path, tail: Mutex::new(Tail { disk: file, is_torn: false }) })
     }
 
     pub fn record(&self, step: Step) -> Result<(), JournalError> {
-        let write = |source: std::io::Error| JournalError::Write { path: self.path.clone(), source };
+        let write = |source: io::Error| JournalError::Write { path: self.path.clone(), source };
         let mut line = serde_json::to_vec(&Line { at_ms: now_ms(), entry: step })
             .map_err(|error| write(error.into()))?;
         line.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(&line).and_then(|()| file.sync_data()).map_err(write)
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner).append(line).map_err(write)
     }
 }
 
+/// Points `latest` at this run's folder, among the folders of runs. Replaced in one step, so that a reader never finds
+/// nothing.
+pub fn point_latest(folder: &Path) -> Result<(), JournalError> {
+    let (Some(runs), Some(run_id)) = (folder.parent(), folder.file_name()) else { return Ok(()) };
+    let (link, fresh) = (runs.join(LATEST), runs.join(format!(".{LATEST}-{}", run_id.display())));
+    let write = |source| JournalError::Write { path: link.clone(), source };
+    std::os::unix::fs::symlink(run_id, &fresh).map_err(write)?;
+    std::fs::rename(&fresh, &link).map_err(write)
+}
+
 /// Cuts off a torn last line, so that what is appended starts on a line of its own.
-fn mend(path: &Path) -> std::io::Result<()> {
+fn mend(path: &Path) -> io::Result<()> {
     let Ok(bytes) = std::fs::read(path) else { return Ok(()) };
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     if whole == bytes.len() {
@@ -121,11 +179,33 @@ pub struct Recovery {
     /// In the order in which they must be released: the last change first.
     pub open: Vec<Open>,
     pub faults: usize,
+    /// Numbers of lines that say nothing.
+    pub unreadable: Vec<usize>,
+}
+
+impl Recovery {
+    /// Whether the levers are there.
+    pub fn is_of(&self, endpoint: Option<&str>, region: &str, account_id: &str) -> bool {
+        (self.endpoint.as_deref(), self.region.as_str(), self.account_id.as_str())
+            == (endpoint, region, account_id)
+    }
+}
+
+/// The folders under `runs` whose journals have open faults. What is no journal has none.
+pub fn left_open(runs: &Path) -> Vec<(PathBuf, Recovery)> {
+    let entries = std::fs::read_dir(runs).into_iter().flatten().filter_map(Result::ok);
+    // Not by links: `latest` is one of the others.
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let found = folders.filter_map(|entry| Some((entry.path(), recovery(&entry.path()).ok()?)));
+    let mut open: Vec<_> = found.filter(|(_, recovery)| !recovery.open.is_empty()).collect();
+    open.sort_by(|(a, _), (b, _)| a.cmp(b));
+    open
 }
 
 pub fn recovery(folder: &Path) -> Result<Recovery, JournalError> {
     let path = folder.join(FILE_NAME);
-    let mut steps = read(&path)?.into_iter();
+    let (steps, unreadable) = read(&path)?;
+    let mut steps = steps.into_iter();
     let Some(Step::Target { endpoint, region, account_id }) = steps.next() else {
         return Err(JournalError::NoTarget { path });
     };
@@ -142,24 +222,38 @@ pub fn recovery(folder: &Path) -> Result<Recovery, JournalError> {
         }
     }
     open.reverse();
-    Ok(Recovery { endpoint, region, account_id, open, faults })
+    Ok(Recovery { endpoint, region, account_id, open, faults, unreadable })
 }
 
-fn read(path: &Path) -> Result<Vec<Step>, JournalError> {
-    let unreadable = |source| JournalError::Read { path: path.to_owned(), source };
-    let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
-    let mut steps = Vec::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).map_err(unreadable)? == 0 || !line.ends_with('\n') {
-            return Ok(steps);
+/// All steps, and the numbers of the lines that are none. A file whose first line is none is no journal.
+fn read(path: &Path) -> Result<(Vec<Step>, Vec<usize>), JournalError> {
+    let failed = |source| JournalError::Read { path: path.to_owned(), source };
+    let mut reader = BufReader::new(File::open(path).map_err(failed)?);
+    let (mut steps, mut unreadable) = (Vec::new(), Vec::new());
+    for number in 1.. {
+        let mut line = Vec::new();
+        reader.read_until(b'\n', &mut line).map_err(failed)?;
+        if !line.ends_with(b"\n") {
+            break;
         }
-        let line: Line = serde_json::from_str(&line).map_err(|source| JournalError::Line {
-            path: path.to_owned(),
-            line: steps.len() + 1,
-            source,
-        })?;
-        steps.push(line.entry);
+        match serde_json::from_slice::<Line>(&line) {
+            Ok(line) => steps.push(line.entry),
+            Err(source) if number == 1 => {
+                return Err(JournalError::Line { path: path.to_owned(), line: number, source });
+            }
+            Err(_) => unreadable.push(number),
+        }
+    }
+    Ok((steps, unreadable))
+}
+
+#[cfg(test)]
+impl Journal {
+    /// One that is there, and that cannot be written to.
+    pub(crate) fn unwritable(folder: &Path) -> Self {
+        let path = folder.join(FILE_NAME);
+        let disk = File::open(&path).unwrap();
+        Self { path, tail: Mutex::new(Tail { disk, is_torn: false }) }
     }
 }
 
@@ -235,6 +329,91 @@ mod tests {
         std::fs::write(&path, torn).unwrap();
         write(folder.path(), &[Step::Released { fault: 0 }, Step::Verified { fault: 0 }]);
         assert_eq!(recovery(folder.path()).unwrap().open, Vec::new());
+    }
+
+    /// Takes so many bytes more, and then no other.
+    struct FullDisk {
+        kept: Vec<u8>,
+        room: usize,
+        can_cut: bool,
+    }
+
+    impl Write for FullDisk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.room);
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= taken;
+            self.kept.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Disk for FullDisk {
+        fn length(&self) -> io::Result<u64> {
+            Ok(self.kept.len() as u64)
+        }
+
+        fn cut(&mut self, length: u64) -> io::Result<()> {
+            if !self.can_cut {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.kept.truncate(usize::try_from(length).unwrap());
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_written_after_a_full_disk_stands_on_a_line_of_its_own() {
+        for (can_cut, kept) in [(true, "one\nfour\n"), (false, "one\ntw\nfour\n")] {
+            let disk = FullDisk { kept: Vec::new(), room: 6, can_cut };
+            let mut tail = Tail { disk, is_torn: false };
+            tail.append(b"one\n".to_vec()).unwrap();
+            tail.append(b"two\n".to_vec()).unwrap_err();
+            tail.disk.room = 0;
+            tail.append(b"three\n".to_vec()).unwrap_err();
+            tail.disk.room = 100;
+            tail.append(b"four\n".to_vec()).unwrap();
+            assert_eq!(String::from_utf8(tail.disk.kept).unwrap(), kept);
+        }
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_named_and_hides_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &steps()[..2]);
+        let path = folder.path().join(FILE_NAME);
+        let mut torn = std::fs::read(&path).unwrap();
+        torn.extend_from_slice(b"{\"at_ms\":1,\"ent\xff\n");
+        std::fs::write(&path, torn).unwrap();
+        write(folder.path(), &steps()[3..7]);
+        let recovery = recovery(folder.path()).unwrap();
+        let open: Vec<u64> = recovery.open.iter().map(|entry| entry.fault).collect();
+        assert_eq!((open, recovery.unreadable), (vec![1], vec![3]));
+    }
+
+    #[test]
+    fn the_runs_that_left_something_open_are_found_each_once() {
+        let runs = tempfile::tempdir().unwrap();
+        for (name, count) in [("a", 9), ("b", 2), ("c", 5), ("d", 1)] {
+            let folder = runs.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            write(&folder, &steps()[..count]);
+            point_latest(&folder).unwrap();
+        }
+        std::fs::create_dir(runs.path().join("no-run")).unwrap();
+        let open: Vec<_> = left_open(runs.path()).into_iter().map(|(folder, _)| folder).collect();
+        assert_eq!(open, [runs.path().join("b"), runs.path().join("c")]);
+        assert_eq!(std::fs::read_link(runs.path().join(LATEST)).unwrap(), Path::new("d"));
     }
 
     #[test]

@@ -169,9 +169,10 @@ fn harness_calls(stack: &Stack) -> BTreeSet<Call> {
     add("apigateway:GET", &format!("{api}/stages/*"));
     add("fis:GetSafetyLever", &arn(stack, "fis", "safety-lever/*"));
     add("fis:GetAction", &arn(stack, "fis", "action/*"));
-    // AWS defines no resource for the first two. "You can't return information about composite alarms if your
+    // AWS defines no resource for the first three. "You can't return information about composite alarms if your
     // cloudwatch:DescribeAlarms permission has a narrower scope."
-    for action in ["iam:ListAccountAliases", "cloudwatch:GetMetricData", "cloudwatch:DescribeAlarms"] {
+    let of_account = ["iam:ListAccountAliases", "lambda:GetAccountSettings", "cloudwatch:GetMetricData"];
+    for action in of_account.into_iter().chain(["cloudwatch:DescribeAlarms"]) {
         add(action, "*");
     }
     calls
@@ -410,6 +411,7 @@ mod tests {
             "fis:ListExperimentTemplates",
             "fis:ListExperiments",
             "iam:ListAccountAliases",
+            "lambda:GetAccountSettings",
         ];
         assert_eq!(actions, BTreeSet::from(expected));
         let read = allowing(&policy, "apigateway:GET").into_iter();

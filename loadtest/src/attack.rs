@@ -20,8 +20,9 @@ use tokio::task::JoinHandle;
 use crate::error::LoadError;
 use crate::job::Job;
 use crate::ledger::{Duplicate, Outcome, Probe};
+use crate::reads::ReadFailure;
 use crate::shared::{Shared, Ticket};
-use crate::target::{note_task, outcome_of};
+use crate::target::{body_of, note_page, note_task, outcome_of};
 use crate::wire::{self, Seen};
 
 /// All users at once: the arrivals begin when they are there.
@@ -198,14 +199,18 @@ async fn resolve(
 ) -> ((Outcome, Option<Seen>), u32) {
     let mut random = ChaCha8Rng::seed_from_u64(shared.plan.seed ^ owner as u64);
     for retry in 0..shared.plan.unknown_retries {
-        let ceiling = RETRY_BASE.saturating_mul(2_u32.saturating_pow(retry)).min(RETRY_MAX);
-        tokio::time::sleep(ceiling.mul_f64(random.random())).await;
+        pause(&mut random, retry).await;
         let answer = post(user, shared, owner, job).await;
         if matches!(answer.0, Outcome::Acknowledged { .. }) {
             return (answer, retry + 2);
         }
     }
     (first, shared.plan.unknown_retries + 1)
+}
+
+async fn pause(random: &mut ChaCha8Rng, retry: u32) {
+    let ceiling = RETRY_BASE.saturating_mul(2_u32.saturating_pow(retry)).min(RETRY_MAX);
+    tokio::time::sleep(ceiling.mul_f64(random.random())).await;
 }
 
 /// The answer to the twin may also tell the fate that the first answer left unknown.
@@ -224,6 +229,10 @@ fn compare(outcome: &mut Outcome, twin: Outcome) -> Duplicate {
 
 async fn read_all(user: &mut GooseUser, shared: Arc<Shared>) -> TransactionResult {
     while let Some(number) = shared.reads.take().await {
+        // What is left would only hold up the end.
+        if shared.stop.is_set() {
+            break;
+        }
         if number % 2 == 0 {
             read_page(user, &shared, number).await;
         } else {
@@ -235,32 +244,60 @@ async fn read_all(user: &mut GooseUser, shared: Arc<Shared>) -> TransactionResul
 
 async fn read_page(user: &mut GooseUser, shared: &Shared, number: u64) {
     let owner = usize::try_from(number / 2).unwrap_or(0) % shared.target.owners.len();
-    let request = GooseRequest::builder()
-        .method(GooseMethod::Get)
-        .path("tasks")
-        .name("/tasks")
-        .set_request_builder(shared.target.get_page(&user.client, owner, PAGE_TASKS))
-        .build();
-    // Goose has recorded it; the body is read so that the connection can be used again.
-    if let Ok(answer) = user.request(request).await
-        && let Ok(response) = answer.response
-    {
-        drop(response.bytes().await);
+    let begun = shared.book.begin_read(None);
+    let request = |client: &reqwest::Client| shared.target.get_page(client, owner, PAGE_TASKS);
+    match get(user, shared, "/tasks", request).await {
+        Ok(body) => note_page(&shared.book, begun, owner, &body),
+        Err(failure) => shared.book.failed_read(begun, failure),
     }
 }
 
 async fn read_one(user: &mut GooseUser, shared: &Shared, number: u64) {
     let Some(task) = shared.book.recently_acknowledged(number) else { return };
+    let begun = shared.book.begin_read(Some(&task.task_id));
+    let request = |client: &reqwest::Client| shared.target.get_task(client, task.owner, &task.task_id);
+    match get(user, shared, "/tasks/{id}", request).await {
+        Ok(body) => note_task(&shared.book, begun, &task.task_id, &body),
+        Err(failure) => shared.book.failed_read(begun, failure),
+    }
+}
+
+/// Sends a read again as a POST of unknown fate is, so that a single stumble is no failure of either.
+async fn get(
+    user: &mut GooseUser,
+    shared: &Shared,
+    name: &'static str,
+    request: impl Fn(&reqwest::Client) -> reqwest::RequestBuilder,
+) -> Result<Vec<u8>, ReadFailure> {
+    let mut random = ChaCha8Rng::seed_from_u64(shared.plan.seed);
+    let first = request(&user.client);
+    let mut answer = get_once(user, name, first).await;
+    for retry in 0..shared.plan.unknown_retries {
+        let may_pass = answer.as_ref().is_err_and(|failure| failure.may_pass());
+        if !may_pass || shared.stop.is_set() {
+            break;
+        }
+        pause(&mut random, retry).await;
+        let again = request(&user.client);
+        answer = get_once(user, name, again).await;
+    }
+    answer
+}
+
+async fn get_once(
+    user: &mut GooseUser,
+    name: &'static str,
+    request: reqwest::RequestBuilder,
+) -> Result<Vec<u8>, ReadFailure> {
     let request = GooseRequest::builder()
         .method(GooseMethod::Get)
         .path("tasks")
-        .name("/tasks/{id}")
-        .set_request_builder(shared.target.get_task(&user.client, task.owner, &task.task_id))
+        .name(name)
+        .set_request_builder(request)
         .build();
-    if let Ok(answer) = user.request(request).await
-        && let Ok(response) = answer.response
-    {
-        note_task(&shared.book, response).await;
+    match user.request(request).await {
+        Ok(answer) => body_of(answer.response).await,
+        Err(_) => Err(ReadFailure::Unanswered),
     }
 }
 

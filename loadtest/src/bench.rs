@@ -58,8 +58,8 @@ impl Measured for BenchOutcome {
         (row == Row::Post).then_some(self.post)
     }
 
-    fn error_rate(&self) -> Option<f64> {
-        share(self.failed, self.accepted + self.failed)
+    fn error_rate(&self, row: Row) -> Option<f64> {
+        (row == Row::Post).then(|| share(self.failed, self.accepted + self.failed)).flatten()
     }
 
     fn accepted_per_second(&self) -> Option<f64> {

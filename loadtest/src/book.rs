@@ -1,6 +1,6 @@
 //! The ledger while the run is under way: the one place where answers, pushes and reads of a task meet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -10,8 +10,9 @@ use crate::job::{self, idempotency_key};
 use crate::ledger::{
     Counts, Duplicate, Expectation, Final, LedgerEntry, Outcome, Probe, Push, Source, TaskKind, TaskStatus,
 };
-use crate::outcome::{Absence, ConnectionStats};
+use crate::outcome::{Absence, ConnectionStats, ReadDefect, ReadStats, WrongRead};
 use crate::plan::LoadPlan;
+use crate::reads::{Begun, Doubtful, ReadFailure, Reads, is_other_result, unnamed};
 use crate::timeline::Timeline;
 use crate::wire::{Digest, Seen};
 
@@ -46,11 +47,34 @@ pub(crate) struct Record {
     digest: Option<Digest>,
     /// The last read by GET, so that reads go round.
     read_us: u64,
+    /// The highest that GET /tasks/{id} has shown, which reads consistently.
+    version_shown: u64,
 }
 
 impl Record {
     fn is_unfinished(&self) -> bool {
         self.final_state.is_none() && matches!(self.outcome, Outcome::Acknowledged { .. })
+    }
+
+    /// Ids besides that of the answer: of the twin, and of what should have been refused.
+    fn named(&self) -> impl Iterator<Item = &str> {
+        let twin = match &self.duplicate {
+            Some(Duplicate::OtherTask { task_id }) => Some(task_id.as_str()),
+            Some(Duplicate::SameTask | Duplicate::NoTask) | None => None,
+        };
+        let accepted = self.probes.iter().filter_map(|probe| match &probe.outcome {
+            Outcome::Acknowledged { task_id } => Some(task_id.as_str()),
+            Outcome::Refused { .. } | Outcome::Unknown { .. } | Outcome::Unsent => None,
+        });
+        twin.into_iter().chain(accepted)
+    }
+
+    /// How many tasks it may have made that no answer names.
+    fn untold(&self) -> usize {
+        let is_untold = |outcome: &Outcome| matches!(outcome, Outcome::Unknown { .. });
+        let probes = self.probes.iter().filter(|probe| is_untold(&probe.outcome)).count();
+        let is_sent = self.sent_us.is_some() && !matches!(self.outcome, Outcome::Acknowledged { .. });
+        usize::from(is_sent) + probes
     }
 
     fn acknowledged(&self) -> Option<Readable> {
@@ -70,6 +94,7 @@ pub(crate) struct Phase {
     pub(crate) post: Histogram,
     pub(crate) end_to_end: Histogram,
     pub(crate) push: Histogram,
+    pub(crate) reads: ReadStats,
 }
 
 impl Phase {
@@ -80,6 +105,7 @@ impl Phase {
             post: Histogram::new(),
             end_to_end: Histogram::new(),
             push: Histogram::new(),
+            reads: ReadStats::default(),
         }
     }
 }
@@ -106,6 +132,7 @@ pub(crate) struct Inner {
     pub(crate) ping: Histogram,
     pub(crate) connections: ConnectionStats,
     absences: Vec<Away>,
+    reads: Reads,
 }
 
 /// An owner without a session.
@@ -134,13 +161,15 @@ pub(crate) struct Book {
     pub(crate) timeline: Timeline,
     pub(crate) owners: Vec<String>,
     max_receive_count: Option<u32>,
+    /// Owners are of this run alone: what they have, they have submitted.
+    are_owners_ours: bool,
     inner: Mutex<Inner>,
     /// Something ended or was acknowledged.
     pub(crate) changed: Notify,
 }
 
 impl Book {
-    pub(crate) fn new(owners: Vec<String>, max_receive_count: Option<u32>) -> Self {
+    pub(crate) fn new(owners: Vec<String>, max_receive_count: Option<u32>, are_owners_ours: bool) -> Self {
         let timeline = Timeline::begin();
         let inner = Inner {
             records: Vec::new(),
@@ -156,8 +185,10 @@ impl Book {
             ping: Histogram::new(),
             connections: ConnectionStats::default(),
             absences: Vec::new(),
+            reads: Reads::default(),
         };
-        Self { timeline, owners, max_receive_count, inner: Mutex::new(inner), changed: Notify::new() }
+        let (inner, changed) = (Mutex::new(inner), Notify::new());
+        Self { timeline, owners, max_receive_count, are_owners_ours, inner, changed }
     }
 
     /// A panic elsewhere leaves at worst one record half-written, which the verdict then shows.
@@ -205,6 +236,7 @@ impl Book {
             result_ok: None,
             digest: None,
             read_us: 0,
+            version_shown: 0,
         });
         sequence as u64
     }
@@ -332,7 +364,128 @@ impl Book {
         ended
     }
 
-    /// A read showed a task.
+    /// A read begins, of one task or of a page.
+    pub(crate) fn begin_read(&self, task_id: Option<&str>) -> Begun {
+        let inner = self.lock();
+        let phase = inner.phases.len().saturating_sub(1);
+        let position = task_id.and_then(|task_id| inner.by_task.get(task_id));
+        let record = position.map(|position| &inner.records[*position]);
+        let version_shown = record.map_or(0, |record| record.version_shown);
+        // What was shown once was there.
+        let may_be_missing = version_shown == 0 && record.is_some_and(|record| record.phase != phase);
+        Begun { phase, version_shown, may_be_missing }
+    }
+
+    pub(crate) fn failed_read(&self, begun: Begun, failure: ReadFailure) {
+        let mut inner = self.lock();
+        // Of a read that lasted into another phase nobody knows in which of them it failed.
+        let is_of_one_phase = begun.phase + 1 == inner.phases.len();
+        if !is_of_one_phase || (failure.is_not_found() && begun.may_be_missing) {
+            return;
+        }
+        let reads = &mut inner.phases[begun.phase].reads;
+        reads.denied += u64::from(failure.is_denial());
+        match failure {
+            ReadFailure::Refused { .. } => reads.refused += 1,
+            ReadFailure::Unanswered => reads.unanswered += 1,
+        }
+    }
+
+    /// GET /tasks/{id} was answered with a task.
+    pub(crate) fn read_task(&self, begun: Begun, asked: &str, shown: &str, seen: Seen) {
+        let at_us = self.timeline.now_us();
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let Some(position) = inner.by_task.get(asked).copied() else { return };
+        let record = &mut inner.records[position];
+        let owner = record.owner;
+        let defect = if shown != asked {
+            Some(ReadDefect::OtherTask)
+        } else if seen.version < begun.version_shown {
+            Some(ReadDefect::WentBack)
+        } else if is_other_result(record.digest, seen) {
+            Some(ReadDefect::OtherResult)
+        } else {
+            None
+        };
+        if shown == asked {
+            record.version_shown = record.version_shown.max(seen.version);
+            self.end(inner, position, seen, Source::Poll, at_us);
+        }
+        let reads = &mut inner.phases[begun.phase].reads;
+        match defect {
+            Some(_) => reads.wrong += 1,
+            None => reads.right += 1,
+        }
+        if let Some(defect) = defect {
+            inner.reads.name(&self.owners[owner], asked, defect);
+        }
+    }
+
+    /// GET /tasks was answered with a page. What no answer has named yet is judged when all answers are in.
+    pub(crate) fn read_page(&self, begun: Begun, owner: usize, tasks: &[(String, Seen)]) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let (mut is_wrong, mut unnamed) = (false, Vec::new());
+        for (task_id, seen) in tasks {
+            let Some(record) = inner.by_task.get(task_id).map(|position| &inner.records[*position]) else {
+                unnamed.push(task_id.clone());
+                continue;
+            };
+            let defect = if record.owner != owner {
+                ReadDefect::OtherOwner
+            } else if seen.sha256.is_some() && is_other_result(record.digest, *seen) {
+                ReadDefect::OtherResult
+            } else {
+                continue;
+            };
+            is_wrong = true;
+            inner.reads.name(&self.owners[owner], task_id, defect);
+        }
+        let is_doubtful = self.are_owners_ours && !is_wrong && !unnamed.is_empty();
+        if is_doubtful && inner.reads.doubt(Doubtful { owner, phase: begun.phase, unnamed }) {
+            return;
+        }
+        let reads = &mut inner.phases[begun.phase].reads;
+        if is_wrong { reads.wrong += 1 } else { reads.right += 1 }
+    }
+
+    /// All answers are in: what a page showed is one of its owner's requests by now, unless it is nobody's or another's.
+    pub(crate) fn judge_pages(&self) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let pages = std::mem::take(&mut inner.reads.doubtful);
+        let besides = inner.records.iter().flat_map(Record::named);
+        let named: HashSet<&str> = inner.by_task.keys().map(String::as_str).chain(besides).collect();
+        let unnamed = unnamed(&pages, |task_id| named.contains(task_id));
+        // What a request of unknown fate made is its owner's, and no answer names it.
+        let mut explained = vec![0; self.owners.len()];
+        inner.records.iter().for_each(|record| explained[record.owner] += record.untold());
+        let is_unexplained = |owner: usize| unnamed.get(&owner).map_or(0, HashSet::len) > explained[owner];
+        for page in &pages {
+            let owner_of = |task_id: &str| inner.by_task.get(task_id).map(|at| inner.records[*at].owner);
+            let defect_of = |task_id: &String| match owner_of(task_id) {
+                Some(owner) => (owner != page.owner).then_some(ReadDefect::OtherOwner),
+                None if named.contains(task_id.as_str()) => None,
+                None => is_unexplained(page.owner).then_some(ReadDefect::NeverSubmitted),
+            };
+            let found = page.unnamed.iter().find_map(|task_id| Some((task_id, defect_of(task_id)?)));
+            let reads = &mut inner.phases[page.phase].reads;
+            match found {
+                Some((task_id, defect)) => {
+                    reads.wrong += 1;
+                    inner.reads.name(&self.owners[page.owner], task_id, defect);
+                }
+                None => reads.right += 1,
+            }
+        }
+    }
+
+    pub(crate) fn wrong_reads(&self) -> Vec<WrongRead> {
+        self.lock().reads.wrong.clone()
+    }
+
+    /// The answer to a POST showed a task.
     pub(crate) fn read(&self, task_id: &str, seen: Seen) {
         let at_us = self.timeline.now_us();
         let mut inner = self.lock();
@@ -511,7 +664,7 @@ mod tests {
     const OWNERS: [&str; 2] = ["owner-0", "owner-1"];
 
     fn book() -> Book {
-        Book::new(OWNERS.map(str::to_owned).to_vec(), Some(5))
+        Book::new(OWNERS.map(str::to_owned).to_vec(), Some(5), true)
     }
 
     fn seen(version: u64, status: TaskStatus) -> Seen {
@@ -606,6 +759,110 @@ mod tests {
             book.read(&task_id, Seen { version: 3, status: TaskStatus::Succeeded, sha256 });
             assert_eq!(entry(&book, sequence).result_ok, Some(expected));
         }
+    }
+
+    fn ended_by_push(book: &Book, task_id: &str, digest: Digest) {
+        let sequence = book.issue(&LoadPlan::default(), book.timeline.now_us());
+        let owner = book.sent(sequence, Some(digest));
+        book.answered(sequence, Outcome::Acknowledged { task_id: task_id.to_owned() }, 1);
+        book.pushed(owner, task_id, Seen { sha256: Some(digest), ..seen(3, TaskStatus::Succeeded) });
+    }
+
+    fn reads(book: &Book) -> ReadStats {
+        let inner = book.lock();
+        inner.phases.iter().fold(ReadStats::default(), |mut sum, phase| {
+            sum.add(&phase.reads);
+            sum
+        })
+    }
+
+    fn defects(book: &Book) -> Vec<ReadDefect> {
+        book.wrong_reads().into_iter().map(|wrong| wrong.defect).collect()
+    }
+
+    #[test]
+    fn a_read_after_the_push_that_shows_another_result_or_task_or_an_older_version_is_wrong() {
+        let (right, other) = ([7; 32], [8; 32]);
+        let succeeded = |sha256| Seen { sha256, ..seen(3, TaskStatus::Succeeded) };
+        let shown = |shown_id: &str, shown: Seen| {
+            let book = book();
+            ended_by_push(&book, "a", right);
+            book.read_task(book.begin_read(Some("a")), "a", "a", seen(2, TaskStatus::Running));
+            book.read_task(book.begin_read(Some("a")), "a", shown_id, shown);
+            (reads(&book).wrong, defects(&book))
+        };
+        assert_eq!(shown("a", succeeded(Some(right))), (0, vec![]));
+        assert_eq!(shown("a", succeeded(Some(other))), (1, vec![ReadDefect::OtherResult]));
+        assert_eq!(shown("a", succeeded(None)), (1, vec![ReadDefect::OtherResult]));
+        assert_eq!(shown("b", succeeded(Some(right))), (1, vec![ReadDefect::OtherTask]));
+        assert_eq!(shown("a", seen(1, TaskStatus::Queued)), (1, vec![ReadDefect::WentBack]));
+    }
+
+    #[test]
+    fn a_read_that_was_overtaken_by_a_later_one_does_not_go_back() {
+        let book = book();
+        acknowledge(&book, "a");
+        let slow = book.begin_read(Some("a"));
+        book.read_task(book.begin_read(Some("a")), "a", "a", seen(3, TaskStatus::Succeeded));
+        book.read_task(slow, "a", "a", seen(2, TaskStatus::Running));
+        assert_eq!((reads(&book).right, reads(&book).wrong), (2, 0));
+    }
+
+    #[test]
+    fn a_page_with_a_task_of_another_owner_or_of_nobody_is_wrong() {
+        let page = |owner: usize, task_id: &str| {
+            let book = book();
+            acknowledge(&book, "a");
+            let tasks = [(task_id.to_owned(), seen(1, TaskStatus::Queued))];
+            book.read_page(book.begin_read(None), owner, &tasks);
+            book.judge_pages();
+            (reads(&book).right, defects(&book))
+        };
+        assert_eq!(page(0, "a"), (1, vec![]));
+        assert_eq!(page(1, "a"), (0, vec![ReadDefect::OtherOwner]));
+        assert_eq!(page(0, "ghost"), (0, vec![ReadDefect::NeverSubmitted]));
+    }
+
+    #[test]
+    fn what_a_page_shows_before_its_answer_or_of_a_request_of_unknown_fate_is_no_mistake() {
+        let book = book();
+        let (early, lost) = (book.issue(&LoadPlan::default(), 0), book.issue(&LoadPlan::default(), 0));
+        let (owner, other) = (book.sent(early, None), book.sent(lost, None));
+        for (owner, task_id) in [(owner, "early"), (other, "lost")] {
+            let page = [(task_id.to_owned(), seen(1, TaskStatus::Queued))];
+            book.read_page(book.begin_read(None), owner, &page);
+        }
+        book.answered(early, Outcome::Acknowledged { task_id: "early".to_owned() }, 1);
+        book.answered(lost, Outcome::Unknown { reason: "timeout".to_owned() }, 4);
+        book.judge_pages();
+        assert_eq!((reads(&book).right, defects(&book)), (2, vec![]));
+    }
+
+    #[test]
+    fn a_page_of_an_owner_whose_token_was_given_may_show_what_it_had_before() {
+        let book = Book::new(vec!["somebody".to_owned()], Some(5), false);
+        book.read_page(book.begin_read(None), 0, &[("earlier".to_owned(), seen(3, TaskStatus::Succeeded))]);
+        book.judge_pages();
+        assert_eq!((reads(&book).right, defects(&book)), (1, vec![]));
+    }
+
+    #[test]
+    fn a_read_that_fails_counts_unless_another_phase_may_be_the_cause() {
+        let book = book();
+        let not_found = ReadFailure::Refused { status: 404 };
+        acknowledge(&book, "a");
+        book.failed_read(book.begin_read(Some("a")), not_found);
+        book.failed_read(book.begin_read(None), ReadFailure::Unanswered);
+        book.failed_read(book.begin_read(None), ReadFailure::Refused { status: 401 });
+        let in_two_phases = book.begin_read(None);
+        book.phase("after");
+        book.failed_read(in_two_phases, ReadFailure::Unanswered);
+        book.failed_read(book.begin_read(Some("a")), not_found);
+        let stats = reads(&book);
+        assert_eq!((stats.refused, stats.denied, stats.unanswered), (2, 1, 1));
+        book.read_task(book.begin_read(Some("a")), "a", "a", seen(1, TaskStatus::Queued));
+        book.failed_read(book.begin_read(Some("a")), not_found);
+        assert_eq!(reads(&book).refused, 3, "it was there");
     }
 
     #[test]

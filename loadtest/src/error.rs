@@ -19,6 +19,8 @@ pub enum LoadError {
     OneTokenManyOwners { variable: &'static str, owners: u32 },
     #[error("the token in {variable} is no JWT whose `sub` names an owner")]
     NoSubject { variable: &'static str },
+    #[error("the token in {variable} ends in {left_seconds} s, and the run needs it for {needed_seconds} s")]
+    TokenEnds { variable: &'static str, left_seconds: u64, needed_seconds: u64 },
     #[error("the token in {variable} does not fit into a header")]
     UnreadableToken { variable: &'static str },
     #[error("another load run is under way in this process, and goose can do one at a time")]

@@ -20,6 +20,7 @@ mod ledger;
 mod nuisance;
 mod outcome;
 mod plan;
+mod reads;
 mod run;
 mod schedule;
 mod session;
@@ -35,9 +36,13 @@ pub use ledger::{
     Abuse, Counts, Duplicate, Expectation, Final, LedgerEntry, Outcome, Probe, Push, Source, TaskKind,
     TaskStatus,
 };
-pub use outcome::{Absence, ConnectionStats, Latency, LoadOutcome, PhaseStats, SeriesPoint, Validity};
+pub use outcome::{
+    Absence, ConnectionStats, Latency, LoadOutcome, PhaseStats, ReadDefect, ReadStats, SeriesPoint, Validity,
+    WrongRead,
+};
 pub use plan::{Arrivals, LoadPlan, NuisanceSockets, TaskMix};
 pub use run::{Running, start};
 pub use summary::{ISSUE_LAG_P99_MAX_MS, UNSENT_SHARE_MAX};
-pub use target::{TOKEN_VARIABLE, mint};
+pub use target::{GIVEN_TOKEN_SLACK, TOKEN_VARIABLE, given_token_left, mint};
 pub use threshold::Threshold;
+pub use wire::is_denial;

@@ -39,6 +39,64 @@ pub struct PhaseStats {
     pub push: Latency,
     /// Final states that no push told, and a GET did.
     pub finals_by_poll: u64,
+    /// Of the refused: those that were answered 401 or 403.
+    #[serde(default)]
+    pub denied: u64,
+    #[serde(default)]
+    pub reads: ReadStats,
+}
+
+/// Of the reads, GET /tasks and GET /tasks/{id}, that began in the phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReadStats {
+    pub right: u64,
+    /// Answered with an error, and with one again where the first may have passed by itself.
+    pub refused: u64,
+    /// Not answered, or with a body that shows no task.
+    pub unanswered: u64,
+    /// Answered with what must not be shown.
+    pub wrong: u64,
+    /// Of the refused: those that were answered 401 or 403.
+    pub denied: u64,
+}
+
+impl ReadStats {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.right += other.right;
+        self.refused += other.refused;
+        self.unanswered += other.unanswered;
+        self.wrong += other.wrong;
+        self.denied += other.denied;
+    }
+
+    pub fn all(&self) -> u64 {
+        self.right + self.refused + self.unanswered + self.wrong
+    }
+}
+
+/// What is wrong with what a read showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadDefect {
+    /// Another task than the one that was asked for.
+    OtherTask,
+    /// A result that is not that of what was sent, or none.
+    OtherResult,
+    /// An older version than a read before it had shown.
+    WentBack,
+    /// A task of another owner.
+    OtherOwner,
+    /// A task that the owner never submitted.
+    NeverSubmitted,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrongRead {
+    /// Who read.
+    pub owner: String,
+    /// What was asked for, or of a page what it must not show.
+    pub task_id: String,
+    pub defect: ReadDefect,
 }
 
 /// One second of the run, for charts. Latencies belong to the second of the intended start.
@@ -134,6 +192,19 @@ pub struct LoadOutcome {
     pub connection_stats: ConnectionStats,
     #[serde(default)]
     pub absences: Vec<Absence>,
+    /// The first of the wrong reads; the phases count all.
+    #[serde(default)]
+    pub wrong_reads: Vec<WrongRead>,
+    /// Tokens were not made for the run: there is one, and its end is not the service's doing.
+    #[serde(default)]
+    pub is_token_given: bool,
     /// Goose's own metrics, histogram buckets included, so that runs of many machines can be merged exactly.
     pub goose: serde_json::Value,
+}
+
+impl LoadOutcome {
+    /// Requests and reads that were answered 401 or 403, where that says something of the token and not of the service.
+    pub fn tokens_denied(&self) -> u64 {
+        if self.is_token_given { self.total.denied + self.total.reads.denied } else { 0 }
+    }
 }

@@ -257,6 +257,7 @@ impl Running {
 
     fn outcome(&self, goose: Value) -> LoadOutcome {
         let book = &self.shared.book;
+        book.judge_pages();
         let counts = book.counts();
         let (issue_lag, pool_wait) = {
             let inner = book.lock();
@@ -274,6 +275,8 @@ impl Running {
             pool_wait,
             connection_stats: book.connection_stats(),
             absences: book.absences(),
+            wrong_reads: book.wrong_reads(),
+            is_token_given: self.shared.target.is_token_given,
             goose,
         }
     }

@@ -77,7 +77,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(plan: LoadPlan, target: Target, max_receive_count: Option<u32>) -> Self {
-        let book = Book::new(target.owner_names(), max_receive_count);
+        let book = Book::new(target.owner_names(), max_receive_count, !target.is_token_given);
         Self {
             plan,
             target,

@@ -4,6 +4,7 @@ use crate::book::{Book, Inner, Phase, Record};
 use crate::histogram::Histogram;
 use crate::ledger::{Counts, Outcome, TaskStatus};
 use crate::outcome::{Latency, PhaseStats, SeriesPoint, Validity};
+use crate::wire::is_denial;
 
 /// Above this the generator itself was starved: on an idle machine the clock is late by a millisecond or two.
 pub const ISSUE_LAG_P99_MAX_MS: f64 = 500.0;
@@ -24,6 +25,7 @@ pub(crate) fn phases(book: &Book) -> Vec<PhaseStats> {
             post: phase.post.latency(),
             end_to_end: phase.end_to_end.latency(),
             push: phase.push.latency(),
+            reads: phase.reads,
             ..PhaseStats::default()
         };
         inner
@@ -51,6 +53,7 @@ pub(crate) fn total(book: &Book) -> PhaseStats {
         push: merged(|phase| &phase.push),
         ..PhaseStats::default()
     };
+    inner.phases.iter().for_each(|phase| stats.reads.add(&phase.reads));
     inner.records.iter().for_each(|record| tally(&mut stats, record));
     stats
 }
@@ -58,7 +61,10 @@ pub(crate) fn total(book: &Book) -> PhaseStats {
 fn tally(stats: &mut PhaseStats, record: &Record) {
     match record.outcome {
         Outcome::Acknowledged { .. } => stats.acknowledged += 1,
-        Outcome::Refused { .. } => stats.refused += 1,
+        Outcome::Refused { status, .. } => {
+            stats.refused += 1;
+            stats.denied += u64::from(is_denial(status));
+        }
         Outcome::Unknown { .. } => stats.unknown += 1,
         Outcome::Unsent => stats.unsent += 1,
     }

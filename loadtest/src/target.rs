@@ -9,14 +9,18 @@ use crate::error::LoadError;
 use crate::job::Job;
 use crate::ledger::Outcome;
 use crate::plan::LoadPlan;
+use crate::reads::{Begun, ReadFailure};
 use crate::stack::{Stack, StackError};
-use crate::token::{self, Minter};
-use crate::wire::{self, Seen, TaskView};
+use crate::token::{Claims, Minter};
+use crate::wire::{self, PageView, Seen, TaskView};
 
 /// The token to use where the stack has no key pair of its own.
 pub const TOKEN_VARIABLE: &str = "TASKS_TOKEN";
 /// Tokens outlive the arrivals by this: settling, a redrive and the last reads come after.
 const TOKEN_SLACK: Duration = Duration::from_secs(3600);
+/// A token that is given must outlast what was planned by this: a minute to settle, half of one for the last reads, and the
+/// clocks of whoever made the token. Issuers are sparing with it, so that it is no hour.
+pub const GIVEN_TOKEN_SLACK: Duration = Duration::from_secs(120);
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// One client identity.
@@ -29,6 +33,8 @@ pub(crate) struct Owner {
 pub(crate) struct Target {
     tasks_url: String,
     pub(crate) owners: Vec<Owner>,
+    /// It was not made here, and names the one owner.
+    pub(crate) is_token_given: bool,
     /// For what goose does not send: twins, catch-up and last reads.
     pub(crate) client: reqwest::Client,
 }
@@ -40,8 +46,10 @@ impl Target {
             .build()
             .map_err(LoadError::HttpClient)?;
         let names = (0..plan.owners).map(|number| format!("{}-owner-{number}", plan.run_id));
-        let owners = Tokens::of(stack, plan)?.owners(stack, names)?;
-        Ok(Self { tasks_url: format!("{}/tasks", stack.http_url), owners, client })
+        let tokens = Tokens::of(stack, plan)?;
+        let is_token_given = matches!(tokens, Tokens::Given { .. });
+        let owners = tokens.owners(stack, names)?;
+        Ok(Self { tasks_url: format!("{}/tasks", stack.http_url), owners, is_token_given, client })
     }
 
     pub(crate) fn tasks_url(&self) -> &str {
@@ -98,10 +106,13 @@ impl Target {
         serde_json::from_slice::<TaskView>(&body).is_ok_and(|task| task.seen().status.is_final())
     }
 
-    /// Reads one task into the book. A failed read shows nothing, and the next one may.
+    /// Reads one task into the book. A failed read shows nothing of the task, and the next one may; of the token it may.
     pub(crate) async fn read_into(&self, book: &Book, owner: usize, task_id: &str) {
-        if let Ok(response) = self.get_task(&self.client, owner, task_id).send().await {
-            note_task(book, response).await;
+        let begun = book.begin_read(Some(task_id));
+        match body_of(self.get_task(&self.client, owner, task_id).send().await).await {
+            Ok(body) => note_task(book, begun, task_id, &body),
+            Err(failure) if failure.is_denial() => book.failed_read(begun, failure),
+            Err(_) => {}
         }
     }
 }
@@ -118,15 +129,44 @@ fn minter(stack: &Stack) -> Result<Option<Minter>, LoadError> {
     Ok(Some(Minter::new(&pem, &stack.auth.issuer, &stack.auth.audience)?))
 }
 
-/// Puts the task of a successful answer to GET /tasks/{id} into the book.
-pub(crate) async fn note_task(book: &Book, response: reqwest::Response) {
-    if response.status() != reqwest::StatusCode::OK {
-        return;
+/// How long the token that is given is good for. `None` where the stack has a key of its own, where no token is given or it
+/// cannot be read, and where it has no end.
+pub fn given_token_left(stack: &Stack) -> Option<Duration> {
+    if stack.auth.private_key_path.is_some() {
+        return None;
     }
-    let Ok(body) = response.bytes().await else { return };
-    if let Ok(task) = serde_json::from_slice::<TaskView>(&body) {
-        book.read(&task.id, task.seen());
+    Claims::of(&std::env::var(TOKEN_VARIABLE).ok()?)?.left()
+}
+
+/// The body of a successful answer to a GET. Read whole in any case, so that the connection can be used again.
+pub(crate) async fn body_of(
+    response: Result<reqwest::Response, reqwest::Error>,
+) -> Result<Vec<u8>, ReadFailure> {
+    let response = response.map_err(|_| ReadFailure::Unanswered)?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(|_| ReadFailure::Unanswered)?;
+    if status == reqwest::StatusCode::OK {
+        Ok(body.to_vec())
+    } else {
+        Err(ReadFailure::Refused { status: status.as_u16() })
     }
+}
+
+/// Puts what GET /tasks/{id} showed into the book.
+pub(crate) fn note_task(book: &Book, begun: Begun, asked: &str, body: &[u8]) {
+    match serde_json::from_slice::<TaskView>(body) {
+        Ok(task) => book.read_task(begun, asked, &task.id, task.seen()),
+        Err(_) => book.failed_read(begun, ReadFailure::Unanswered),
+    }
+}
+
+/// Puts what GET /tasks showed to `owner` into the book.
+pub(crate) fn note_page(book: &Book, begun: Begun, owner: usize, body: &[u8]) {
+    let Ok(page) = serde_json::from_slice::<PageView>(body) else {
+        return book.failed_read(begun, ReadFailure::Unanswered);
+    };
+    let tasks: Vec<_> = page.tasks.iter().map(|task| (task.id.clone().into_owned(), task.seen())).collect();
+    book.read_page(begun, owner, &tasks);
 }
 
 /// What became of one POST.
@@ -173,8 +213,13 @@ impl Tokens {
         if plan.owners != 1 {
             return Err(LoadError::OneTokenManyOwners { variable: TOKEN_VARIABLE, owners: plan.owners });
         }
-        let owner = token::subject(&token).ok_or(LoadError::NoSubject { variable: TOKEN_VARIABLE })?;
-        Ok(Self::Given { owner, token })
+        let claims = Claims::of(&token).ok_or(LoadError::NoSubject { variable: TOKEN_VARIABLE })?;
+        let needed = plan.duration + GIVEN_TOKEN_SLACK;
+        if let Some(left) = claims.left().filter(|left| *left < needed) {
+            let (left_seconds, needed_seconds) = (left.as_secs(), needed.as_secs());
+            return Err(LoadError::TokenEnds { variable: TOKEN_VARIABLE, left_seconds, needed_seconds });
+        }
+        Ok(Self::Given { owner: claims.sub, token })
     }
 
     fn owners(&self, stack: &Stack, names: impl Iterator<Item = String>) -> Result<Vec<Owner>, LoadError> {

@@ -17,6 +17,8 @@ pub enum Row {
     Connect,
     /// Ping to pong on a session.
     Ping,
+    /// GET /tasks and GET /tasks/{id}: their error rate.
+    Get,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +28,7 @@ enum Metric {
     P99,
     Mean,
     Max,
-    /// POSTs that were not acknowledged, of all.
+    /// POSTs that were not acknowledged, or GETs that were not answered rightly, of all.
     ErrorRate,
     /// Acknowledged POSTs per second.
     Rate,
@@ -62,7 +64,8 @@ pub struct Judged {
 /// What rules are judged by.
 pub trait Measured {
     fn latency(&self, row: Row) -> Option<Latency>;
-    fn error_rate(&self) -> Option<f64>;
+    /// Of [`Row::Post`] or [`Row::Get`].
+    fn error_rate(&self, row: Row) -> Option<f64>;
     fn accepted_per_second(&self) -> Option<f64>;
 }
 
@@ -74,10 +77,10 @@ pub enum ThresholdError {
     Metric(String),
     #[error("unknown limit {0:?}: a time such as 500ms or 2s, a share such as 1%, or for a rate a number")]
     Limit(String),
-    #[error("unknown row {0:?}: one of POST, end-to-end, push, connect, ping")]
+    #[error("unknown row {0:?}: one of POST, end-to-end, push, connect, ping, GET")]
     Row(String),
-    #[error("{0} is measured for POST only")]
-    PostOnly(String),
+    #[error("{metric} is not measured for {row}")]
+    NotMeasured { metric: String, row: String },
 }
 
 impl FromStr for Threshold {
@@ -89,9 +92,15 @@ impl FromStr for Threshold {
         let (metric_name, rest) = rule.split_at(at);
         let (comparison, limit) = comparison(rest);
         let metric = metric(metric_name.trim())?;
-        let row = parse_row(row.trim())?;
-        if matches!(metric, Metric::ErrorRate | Metric::Rate) && row != Row::Post {
-            return Err(ThresholdError::PostOnly(metric_name.trim().to_owned()));
+        let (row_name, row) = (row.trim(), parse_row(row.trim())?);
+        let is_measured = match metric {
+            Metric::ErrorRate => matches!(row, Row::Post | Row::Get),
+            Metric::Rate => row == Row::Post,
+            Metric::P50 | Metric::P90 | Metric::P99 | Metric::Mean | Metric::Max => row != Row::Get,
+        };
+        if !is_measured {
+            let (metric, row) = (metric_name.trim().to_owned(), row_name.to_owned());
+            return Err(ThresholdError::NotMeasured { metric, row });
         }
         let limit = parse_limit(metric, limit.trim())?;
         Ok(Self { text: text.to_owned(), metric, comparison, limit, row })
@@ -128,6 +137,7 @@ fn parse_row(name: &str) -> Result<Row, ThresholdError> {
         "push" => Row::Push,
         "connect" => Row::Connect,
         "ping" => Row::Ping,
+        "GET" => Row::Get,
         other => return Err(ThresholdError::Row(other.to_owned())),
     })
 }
@@ -173,7 +183,7 @@ impl Threshold {
             Metric::P99 => latency().map(|latency| latency.p99_ms),
             Metric::Mean => latency().map(|latency| latency.mean_ms),
             Metric::Max => latency().map(|latency| latency.max_ms),
-            Metric::ErrorRate => measured.error_rate(),
+            Metric::ErrorRate => measured.error_rate(self.row),
             Metric::Rate => measured.accepted_per_second(),
         }
     }
@@ -187,11 +197,16 @@ impl Measured for LoadOutcome {
             Row::Push => self.total.push,
             Row::Connect => self.connection_stats.connect,
             Row::Ping => self.connection_stats.ping,
+            Row::Get => return None,
         })
     }
 
-    fn error_rate(&self) -> Option<f64> {
-        share(self.counts.refused + self.counts.unknown, self.counts.attempted)
+    fn error_rate(&self, row: Row) -> Option<f64> {
+        let reads = &self.total.reads;
+        match row {
+            Row::Get => share(reads.all() - reads.right, reads.all()),
+            _ => share(self.counts.refused + self.counts.unknown, self.counts.attempted),
+        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
@@ -216,8 +231,8 @@ mod tests {
             Some(self.0)
         }
 
-        fn error_rate(&self) -> Option<f64> {
-            Some(0.02)
+        fn error_rate(&self, row: Row) -> Option<f64> {
+            Some(if row == Row::Get { 0.5 } else { 0.02 })
         }
 
         fn accepted_per_second(&self) -> Option<f64> {
@@ -239,6 +254,7 @@ mod tests {
             ("max<2s", false),
             ("error-rate<2%", false),
             ("error-rate<=0.02", true),
+            ("error-rate<=0.02 for GET", false),
             ("rate>=512", true),
             ("rate>512", false),
         ] {
@@ -259,7 +275,10 @@ mod tests {
         assert_eq!(error("p98<5ms"), ThresholdError::Metric("p98".to_owned()));
         assert_eq!(error("p99<5"), ThresholdError::Limit("5".to_owned()));
         assert_eq!(error("p99<-1ms"), ThresholdError::Limit("-1ms".to_owned()));
-        assert_eq!(error("p99<5ms for GET"), ThresholdError::Row("GET".to_owned()));
-        assert_eq!(error("rate>5 for push"), ThresholdError::PostOnly("rate".to_owned()));
+        assert_eq!(error("p99<5ms for PUT"), ThresholdError::Row("PUT".to_owned()));
+        for (rule, metric, row) in [("rate>5 for push", "rate", "push"), ("p99<5ms for GET", "p99", "GET")] {
+            let (metric, row) = (metric.to_owned(), row.to_owned());
+            assert_eq!(error(rule), ThresholdError::NotMeasured { metric, row });
+        }
     }
 }

@@ -112,15 +112,27 @@ fn encode(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
+/// What a token says of itself. Whether that is true is for the service to find out.
 #[derive(Deserialize)]
-struct Claims {
-    sub: String,
+pub(crate) struct Claims {
+    pub(crate) sub: String,
+    /// Seconds since 1970; RFC 7519 allows fractions.
+    exp: Option<f64>,
 }
 
-/// Whose token it says that it is. Whether that is true is for the service to find out.
-pub(crate) fn subject(token: &str) -> Option<String> {
-    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    serde_json::from_slice::<Claims>(&claims).ok().map(|claims| claims.sub)
+impl Claims {
+    /// `None` of what is no JWT whose `sub` names an owner.
+    pub(crate) fn of(token: &str) -> Option<Self> {
+        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+        serde_json::from_slice(&claims).ok()
+    }
+
+    /// How long it is good for; `None` of one without an end.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = (self.exp? - now.as_secs_f64()).max(0.0);
+        Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    }
 }
 
 #[cfg(test)]
@@ -162,6 +174,7 @@ mod tests {
 
     #[test]
     fn a_token_says_whose_it_is() {
+        let subject = |token: &str| Claims::of(token).map(|claims| claims.sub);
         let key = KeyPair::generate().unwrap();
         let minter = Minter::new(&key.to_pem(), "issuer", "audience").unwrap();
         assert_eq!(subject(&minter.token("owner-1", HOUR)).as_deref(), Some("owner-1"));
@@ -169,6 +182,18 @@ mod tests {
         for token in ["", "nonsense", "a.b.c", of_nobody.as_str()] {
             assert_eq!(subject(token), None, "{token}");
         }
+    }
+
+    #[test]
+    fn a_token_says_how_long_it_is_good_for() {
+        let left = |claims: Value| Claims::of(&format!("head.{}.signature", encode(&claims))).unwrap().left();
+        let key = KeyPair::generate().unwrap();
+        let minter = Minter::new(&key.to_pem(), "issuer", "audience").unwrap();
+        let minted = Claims::of(&minter.token("owner-1", HOUR)).unwrap().left().unwrap();
+        assert!(minted <= HOUR && minted > HOUR - Duration::from_secs(60), "{minted:?}");
+        assert_eq!(left(json!({"sub": "owner-1", "exp": 1_000_000.5})), Some(Duration::ZERO));
+        assert_eq!(left(json!({"sub": "owner-1", "exp": 1e300})), Some(Duration::MAX));
+        assert_eq!(left(json!({"sub": "owner-1"})), None);
     }
 
     #[test]

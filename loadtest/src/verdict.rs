@@ -1,5 +1,5 @@
-//! What a run without faults must show: every acknowledged task once, ended as expected, with the right result, and to its
-//! owner alone.
+//! What a run without faults must show: every acknowledged task once, ended as expected, with the right result, to its owner
+//! alone, and to whoever reads as it is.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,7 @@ pub enum Exit {
     Ok = 0,
     Threshold = 1,
     Usage = 2,
-    /// Tasks lost or wrong, or shown to another owner.
+    /// Tasks lost or wrong, shown to another owner, or shown as they are not.
     Tasks = 3,
     /// The figures mean nothing, or there are none.
     Invalid = 4,
@@ -47,6 +47,8 @@ pub struct Verdict {
     pub wrong: Vec<WrongTask>,
     /// Pushes that reached a session of another owner than the task's.
     pub pushes_misrouted: u64,
+    /// Reads that showed what they must not.
+    pub reads_wrong: u64,
     pub thresholds: Vec<Judged>,
     pub invalid: Option<String>,
 }
@@ -54,13 +56,20 @@ pub struct Verdict {
 pub fn judge(outcome: &LoadOutcome, thresholds: &[Threshold]) -> Verdict {
     let wrong = wrong_tasks(&outcome.ledger);
     let pushes_misrouted = outcome.connection_stats.pushes_misrouted;
+    let reads_wrong = outcome.total.reads.wrong;
+    let tokens_denied = outcome.tokens_denied();
     let thresholds: Vec<_> = thresholds.iter().map(|threshold| threshold.judge(outcome)).collect();
     let invalid = match &outcome.validity {
-        Validity::Valid => None,
         Validity::Invalid { reason } => Some(reason.clone()),
+        Validity::Valid if tokens_denied > 0 => Some(format!(
+            "the token was not taken any more: {tokens_denied} requests were answered 401 or 403"
+        )),
+        Validity::Valid => None,
     };
+    // Who may not read sees no task end.
+    let is_seen_wrong = |task: &WrongTask| tokens_denied == 0 || task.wrong != Wrong::Unfinished;
     // A lost task is lost even when the figures are worth nothing.
-    let exit = if !wrong.is_empty() || pushes_misrouted > 0 {
+    let exit = if wrong.iter().any(is_seen_wrong) || pushes_misrouted + reads_wrong > 0 {
         Exit::Tasks
     } else if invalid.is_some() {
         Exit::Invalid
@@ -69,7 +78,7 @@ pub fn judge(outcome: &LoadOutcome, thresholds: &[Threshold]) -> Verdict {
     } else {
         Exit::Ok
     };
-    Verdict { exit, wrong, pushes_misrouted, thresholds, invalid }
+    Verdict { exit, wrong, pushes_misrouted, reads_wrong, thresholds, invalid }
 }
 
 pub fn wrong_tasks(ledger: &[LedgerEntry]) -> Vec<WrongTask> {

@@ -9,6 +9,8 @@ use crate::ledger::{Outcome, TaskStatus};
 
 /// Of the two 503s of our own only this one says that nothing was accepted; the other, `outcome-unknown`, says nothing.
 const QUEUE_UNAVAILABLE: &str = "urn:task:problem:queue-unavailable";
+const STATUS_UNAUTHORIZED: u16 = 401;
+const STATUS_FORBIDDEN: u16 = 403;
 const STATUS_TOO_MANY_REQUESTS: u16 = 429;
 const STATUS_SERVICE_UNAVAILABLE: u16 = 503;
 
@@ -21,6 +23,23 @@ pub(crate) struct Seen {
     pub(crate) version: u64,
     pub(crate) status: TaskStatus,
     pub(crate) sha256: Option<Digest>,
+}
+
+impl Seen {
+    pub(crate) fn is_succeeded(self) -> bool {
+        self.status == TaskStatus::Succeeded
+    }
+}
+
+/// The token was not believed, or there was none.
+pub fn is_denial(status: u16) -> bool {
+    matches!(status, STATUS_UNAUTHORIZED | STATUS_FORBIDDEN)
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct PageView<'a> {
+    #[serde(borrow)]
+    pub(crate) tasks: Vec<TaskView<'a>>,
 }
 
 #[derive(Debug, Deserialize)]

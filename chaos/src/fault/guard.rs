@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::Lever;
 use crate::cloud::{CallError, Cloud};
 use crate::journal::{Journal, JournalError, Open, Step};
-use crate::wait::{Patience, until};
+use crate::wait::{Patience, until_seen};
 
 /// How long a setting may take to read back as it was before: attributes of a queue take up to a minute on AWS.
 const READ_BACK_PATIENCE: Patience =
@@ -27,6 +27,10 @@ const RELEASE_PAUSE: Duration = Duration::from_secs(1);
 pub enum GuardError {
     #[error("nothing was changed")]
     Journal(#[from] JournalError),
+    #[error("the fault was applied, and that could not be recorded")]
+    Unrecorded(#[source] JournalError),
+    #[error("the setting reads as before, and that could not be recorded")]
+    Unverified(#[source] JournalError),
     #[error("the fault could not be applied")]
     Apply(#[source] CallError),
     #[error("the fault could not be put back")]
@@ -70,7 +74,7 @@ impl Guards {
         let prior = lever.read(&self.cloud).await.map_err(GuardError::Apply)?;
         let fault = self.open(experiment, &lever, &prior)?;
         let engaged = match lever.engage(&self.cloud, &prior).await {
-            Ok(()) => self.journal.record(Step::Engaged { fault }).map_err(GuardError::Journal),
+            Ok(()) => self.journal.record(Step::Engaged { fault }).map_err(GuardError::Unrecorded),
             Err(error) => Err(GuardError::Apply(error)),
         };
         if engaged.is_err() {
@@ -144,17 +148,17 @@ pub async fn release(cloud: &Cloud, journal: &Journal, entry: &Open) -> RevertRe
 
 async fn try_release(cloud: &Cloud, journal: &Journal, entry: &Open) -> Result<(), GuardError> {
     put_back(cloud, entry).await.map_err(GuardError::Release)?;
-    journal.record(Step::Released { fault: entry.fault })?;
+    // Whether or not this is on disk, the setting is read back: only `verified` says that there is nothing left to do.
+    journal.record(Step::Released { fault: entry.fault }).ok();
     let mut found = Value::Null;
-    let same = until(READ_BACK_PATIENCE, async || {
+    let same = until_seen(READ_BACK_PATIENCE, async || {
         found = entry.lever.read(cloud).await?;
         Ok((found == entry.prior).then_some(()))
     });
     if same.await.map_err(GuardError::Release)?.is_none() {
         return Err(GuardError::Drift { prior: entry.prior.to_string(), found: found.to_string() });
     }
-    journal.record(Step::Verified { fault: entry.fault })?;
-    Ok(())
+    journal.record(Step::Verified { fault: entry.fault }).map_err(GuardError::Unverified)
 }
 
 async fn put_back(cloud: &Cloud, entry: &Open) -> Result<(), CallError> {

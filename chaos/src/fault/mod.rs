@@ -108,6 +108,24 @@ impl Lever {
         })
     }
 
+    /// What the setting reads as where a run that begins now could not tell its own fault from it: another run's fault is in
+    /// effect, or was left, and would be taken for what must be put back; or the fault would change nothing.
+    pub async fn read_if_faulted(&self, cloud: &Cloud) -> Result<Option<Value>, CallError> {
+        // A template carries the token of its run, and ends by itself.
+        if matches!(self, Self::Fis(_)) {
+            return Ok(None);
+        }
+        let found = self.read(cloud).await?;
+        let is_faulted = match self {
+            Self::QueueDeny(_) | Self::TableDeny(_) => policy::has_denial(&found),
+            // The whole policy is a fault's: of another run it has another date.
+            Self::RolePermission(_) => !found.is_null(),
+            // What cannot be faulted is told when it is tried.
+            _ => each!(self, setting => setting.faulted(&found)).is_ok_and(|faulted| faulted == found),
+        };
+        Ok(is_faulted.then_some(found))
+    }
+
     pub fn calls(&self) -> Vec<Call> {
         each!(self, setting => setting.calls())
     }

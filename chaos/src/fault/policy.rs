@@ -118,6 +118,13 @@ fn with_denial(
     Ok(Value::String(policy.to_string()))
 }
 
+/// Whether a statement of ours is in the policy.
+pub(super) fn has_denial(policy: &Value) -> bool {
+    let policy: Option<Value> = policy.as_str().and_then(|text| serde_json::from_str(text).ok());
+    let statements = policy.as_ref().and_then(|policy| policy["Statement"].as_array());
+    statements.into_iter().flatten().any(|statement| statement["Sid"] == STATEMENT_ID)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +141,14 @@ mod tests {
             policy["Statement"][0]["Condition"]["DateLessThan"]["aws:CurrentTime"],
             "2023-11-14T22:13:20Z"
         );
+    }
+
+    #[test]
+    fn a_denial_that_is_there_is_known_whatever_its_date() {
+        let prior = json!({"Version": "2012-10-17", "Statement": [{"Sid": "Mine"}]}).to_string();
+        let prior = Value::String(prior);
+        assert!(has_denial(&Value::String(denied(&prior).to_string())));
+        assert!(!has_denial(&prior) && !has_denial(&Value::Null));
     }
 
     #[test]

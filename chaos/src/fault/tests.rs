@@ -1,16 +1,20 @@
 //! Faults against a mocked Lambda that keeps its setting, crashes included.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_lambda::operation::delete_function_concurrency::DeleteFunctionConcurrencyOutput;
-use aws_sdk_lambda::operation::get_function_concurrency::GetFunctionConcurrencyOutput;
+use aws_sdk_lambda::operation::get_function_concurrency::{
+    GetFunctionConcurrencyError, GetFunctionConcurrencyOutput,
+};
 use aws_sdk_lambda::operation::put_function_concurrency::PutFunctionConcurrencyOutput;
+use aws_sdk_lambda::types::error::ResourceNotFoundException;
 use aws_smithy_mocks::mock;
 use serde_json::{Value, json};
 
 use super::{Guards, Lever, ReservedConcurrency, release};
 use crate::cloud::Cloud;
-use crate::journal::{Journal, Step, recovery};
+use crate::journal::{Journal, Open, Step, recovery};
 use crate::mocked;
 
 type Setting = Arc<Mutex<Option<i32>>>;
@@ -107,6 +111,57 @@ async fn an_intent_whose_change_never_came_is_released_without_harm() {
     let open = recovery(folder.path()).unwrap().open;
     let report = release(&cloud(&setting).await, &journal, &open[0]).await;
     assert_eq!((report.error, *setting.lock().unwrap()), (None, None));
+}
+
+/// Answers the n-th read with an error, whatever is there.
+fn refused_at(refused: usize, setting: &Setting) -> aws_sdk_lambda::Client {
+    let (reads, get, delete) = (AtomicUsize::new(0), Arc::clone(setting), Arc::clone(setting));
+    let is_refused = move || reads.fetch_add(1, Ordering::SeqCst) + 1 == refused;
+    let rules = [
+        mock!(aws_sdk_lambda::Client::get_function_concurrency)
+            .match_requests(move |_| is_refused())
+            .then_error(|| {
+                let error = ResourceNotFoundException::builder().build();
+                GetFunctionConcurrencyError::ResourceNotFoundException(error)
+            }),
+        mock!(aws_sdk_lambda::Client::get_function_concurrency).then_compute_output(move |_| {
+            let reserved = *get.lock().unwrap();
+            GetFunctionConcurrencyOutput::builder().set_reserved_concurrent_executions(reserved).build()
+        }),
+        mock!(aws_sdk_lambda::Client::delete_function_concurrency).then_compute_output(move |_| {
+            *delete.lock().unwrap() = None;
+            DeleteFunctionConcurrencyOutput::builder().build()
+        }),
+    ];
+    mocked::lambda(&rules)
+}
+
+/// The journal of a run that died with the worker at zero; before, it had no reserved concurrency.
+fn left_at_zero(folder: &std::path::Path) -> (Setting, Open) {
+    let intent = Step::Intent { fault: 0, experiment: "one".into(), lever: lever(), prior: Value::Null };
+    journal(folder).record(intent).unwrap();
+    (Setting::new(Mutex::new(Some(0))), recovery(folder).unwrap().open.remove(0))
+}
+
+#[tokio::test]
+async fn a_read_back_that_fails_once_is_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let (setting, entry) = left_at_zero(folder.path());
+    let cloud = Cloud { lambda: refused_at(1, &setting), ..mocked::cloud().await };
+    let report = release(&cloud, &Journal::open(folder.path()).unwrap(), &entry).await;
+    assert_eq!((report.error, *setting.lock().unwrap()), (None, None));
+    assert_eq!(recovery(folder.path()).unwrap().open, Vec::new());
+}
+
+#[tokio::test]
+async fn a_way_back_that_cannot_be_recorded_is_gone_to_its_end_and_told_as_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (setting, entry) = left_at_zero(folder.path());
+    let report = release(&cloud(&setting).await, &Journal::unwritable(folder.path()), &entry).await;
+    let error = report.error.unwrap();
+    assert!(error.starts_with("the setting reads as before, and that could not be recorded: "), "{error}");
+    assert_eq!(*setting.lock().unwrap(), None);
+    assert_eq!(recovery(folder.path()).unwrap().open.len(), 1, "a second way back does no harm");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::cloud::{CallError, Cloud};
 use crate::oracle::DeadLetter;
-use crate::wait::{Patience, until};
+use crate::wait::{Patience, until_seen};
 
 /// SQS hands out at most ten messages at once, and takes at most ten in a batch.
 const BATCH: usize = 10;
@@ -72,7 +72,7 @@ pub async fn drained(cloud: &Cloud, queue_url: &str, at_most: Duration) -> Resul
     let looks_needed = if cloud.emulated { EMPTY_LOOKS_EMULATED } else { EMPTY_LOOKS_AWS };
     let (mut looks, mut left) = (0, 0);
     let patience = Patience { every: LOOK_EVERY, at_most };
-    until(patience, async || {
+    until_seen(patience, async || {
         left = depth(cloud, queue_url).await?.total();
         looks = if left == 0 { looks + 1 } else { 0 };
         Ok::<_, CallError>((looks >= looks_needed).then_some(()))
@@ -84,7 +84,7 @@ pub async fn drained(cloud: &Cloud, queue_url: &str, at_most: Duration) -> Resul
 /// Waits until nobody holds a message of the queue: what is in flight is neither seen by a look nor moved by a move task.
 pub async fn at_rest(cloud: &Cloud, queue_url: &str) -> Result<(), CallError> {
     let patience = Patience { every: LOOK_EVERY, at_most: REST_AT_MOST };
-    let rested = until(patience, async || {
+    let rested = until_seen(patience, async || {
         Ok::<_, CallError>((depth(cloud, queue_url).await?.in_flight == 0).then_some(()))
     });
     rested
@@ -201,10 +201,12 @@ fn dead_letter(message_id: String, message: &Message, counts: &Counts) -> DeadLe
 mod tests {
     use std::collections::VecDeque;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use aws_sdk_sqs::operation::change_message_visibility_batch::ChangeMessageVisibilityBatchOutput;
-    use aws_sdk_sqs::operation::get_queue_attributes::GetQueueAttributesOutput;
+    use aws_sdk_sqs::operation::get_queue_attributes::{GetQueueAttributesError, GetQueueAttributesOutput};
     use aws_sdk_sqs::operation::receive_message::ReceiveMessageOutput;
+    use aws_sdk_sqs::types::error::QueueDoesNotExist;
     use aws_smithy_mocks::mock;
 
     use super::*;
@@ -238,6 +240,24 @@ mod tests {
             Message::builder().message_id(*id).receipt_handle(*id).attributes(name, count.to_string()).build()
         };
         shown.iter().map(message).collect()
+    }
+
+    #[tokio::test]
+    async fn an_empty_queue_is_seen_though_one_look_at_it_failed() {
+        let looks = AtomicUsize::new(0);
+        let rules = [
+            mock!(aws_sdk_sqs::Client::get_queue_attributes)
+                .match_requests(move |_| looks.fetch_add(1, Ordering::SeqCst) == 1)
+                .then_error(|| {
+                    let error = QueueDoesNotExist::builder().build();
+                    GetQueueAttributesError::QueueDoesNotExist(error)
+                }),
+            mock!(aws_sdk_sqs::Client::get_queue_attributes)
+                .then_output(|| GetQueueAttributesOutput::builder().build()),
+        ];
+        let cloud = Cloud { sqs: mocked::sqs(&rules), ..mocked::cloud().await };
+        let left = drained(&cloud, "http://127.0.0.1:9/1/tasks", Duration::from_secs(60)).await;
+        assert_eq!((left.unwrap(), rules[0].num_calls(), rules[1].num_calls()), (0, 1, 3));
     }
 
     #[tokio::test]

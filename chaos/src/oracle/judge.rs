@@ -7,7 +7,7 @@ use loadtest::{Outcome, TaskStatus};
 use super::fact::{Answer, Body, EntryFact, LetterFact, RecordFact};
 use super::index::{LedgerIndex, LetterIndex, TableIndex};
 use super::key::TaskKey;
-use super::rules::{Receives, Rules};
+use super::rules::{Ending, Receives, Rules};
 use super::shelf::{Shelf, ShelfError};
 use super::sort::SpillError;
 use super::story::{Candidate, story};
@@ -245,6 +245,7 @@ impl<S: Shelf> Judge<'_, S> {
     /// Exactly one of: succeeded, dead letter, waiting, lost.
     fn place(&mut self, case: &Case) -> Result<(), OracleError> {
         let (status, dead) = (case.status(), !case.letters.is_empty());
+        let (remaining, may_wait) = (self.remaining, self.may_wait(status));
         let totals = &mut self.findings.totals;
         if status == Some(TaskStatus::Succeeded) {
             totals.succeeded += 1;
@@ -252,19 +253,21 @@ impl<S: Shelf> Judge<'_, S> {
             self.note_recovery(case);
         } else if dead {
             totals.dead_lettered += 1;
-        } else if self.remaining > 0 && status != Some(TaskStatus::DeadLettered) {
+        } else if may_wait {
             totals.pending += 1;
-            self.add(AnomalyKind::Unfinished, case, |_| {
-                Ok(format!("{status:?}, and the queue is not empty"))
-            })?;
+            self.add(AnomalyKind::Unfinished, case, |_| Ok(waiting_detail(status, remaining)))?;
         } else {
             totals.lost += 1;
-            let table = status.map_or("has no record of it".to_owned(), |status| format!("says {status:?}"));
-            self.add(AnomalyKind::Lost, case, |_| {
-                Ok(format!("the table {table}, the queue is empty, and it is no dead letter"))
-            })?;
+            self.add(AnomalyKind::Lost, case, |_| Ok(lost_detail(status, remaining)))?;
         }
         Ok(())
+    }
+
+    /// What is marked as a dead letter left the queue, unless it was moved back: then the record still says so until a worker
+    /// has come to it.
+    fn may_wait(&self, status: Option<TaskStatus>) -> bool {
+        let is_moved_back = self.rules.dead_letters == Ending::AfterRedrive;
+        self.remaining > 0 && (is_moved_back || status != Some(TaskStatus::DeadLettered))
     }
 
     /// When the last of the tasks that were acknowledged before the faults ended was done.
@@ -503,6 +506,26 @@ fn hold(
         held.anomalies.push(anomaly);
     }
     Ok(())
+}
+
+pub(super) fn waiting_detail(status: Option<TaskStatus>, remaining: u64) -> String {
+    format!("{}, and {}", table_says(status), queue_holds(remaining))
+}
+
+pub(super) fn lost_detail(status: Option<TaskStatus>, remaining: u64) -> String {
+    format!("{}, {}, and it is no dead letter", table_says(status), queue_holds(remaining))
+}
+
+fn table_says(status: Option<TaskStatus>) -> String {
+    status.map_or("the table has no record of it".to_owned(), |status| format!("the table says {status:?}"))
+}
+
+fn queue_holds(remaining: u64) -> String {
+    match remaining {
+        0 => "the queue is empty".to_owned(),
+        1 => "the queue holds 1 message".to_owned(),
+        _ => format!("the queue holds {remaining} messages"),
+    }
 }
 
 pub(super) fn unseen_detail(seen: u64, allowed: u64) -> String {

@@ -5,12 +5,12 @@ use uuid::Uuid;
 
 /// Keys of UUIDs sort as their texts do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct TaskKey(pub(super) u128);
+pub(crate) struct TaskKey(pub(super) u128);
 
 impl TaskKey {
     /// The service's ids are UUIDs. Any other text, and any other spelling of a UUID, gets a key of its own: two texts
     /// never share one, as far as 128 bits of SHA-256 can tell.
-    pub(super) fn of(id: &str) -> Self {
+    pub(crate) fn of(id: &str) -> Self {
         match Uuid::try_parse(id) {
             Ok(uuid) if is_canonical(uuid, id) => Self(uuid.as_u128()),
             _ => Self(hash128(id.as_bytes())),

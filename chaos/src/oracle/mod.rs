@@ -27,6 +27,7 @@ pub(crate) use fact::Body;
 pub use history::{begun_at_ms, steps};
 pub use index::{LedgerIndex, LetterIndex, TableIndex};
 pub use judge::{DeadLetterCounts, Evidence, Findings, NAMED_MAX, OracleError, judge};
+pub(crate) use key::TaskKey;
 pub use manners::EAGER_GAP_MS;
 pub use model::{Anomaly, AnomalyKind, DeadLetter, Record, Totals};
 pub use rules::{Absences, Ending, QueueRules, Rules, Window};

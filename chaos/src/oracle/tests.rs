@@ -164,9 +164,11 @@ proptest! {
     #[test]
     fn the_oracle_says_what_the_model_of_it_says(
         fates in fates(), defect in prop::option::of(0..DEFECTS.len()), rules in rules(), buffer in 1_usize..30,
-        unpushed: bool, eager: bool, minutes in 0_u64..10,
+        unpushed: bool, eager: bool, minutes in 0_u64..10, remaining in 0_u64..3,
     ) {
         let mut world = World::new(&fates);
+        world.remaining = remaining;
+        world.is_moved_back = rules.dead_letters == Ending::AfterRedrive;
         world.at_ms = BEGAN_AT_MS + minutes * 60_000;
         world.calm_from_ms = rules.calm_from_ms;
         if let Some(which) = defect {
@@ -212,6 +214,32 @@ fn of_one_kind_only_so_many_are_named_and_all_are_counted() {
     assert_eq!(found.count(AnomalyKind::Lost), 2_500);
     assert_eq!(found.anomalies.len() as u64, NAMED_MAX);
     assert_eq!(found.totals.lost, 2_500);
+}
+
+#[test]
+fn what_was_moved_back_and_is_still_in_the_queue_is_not_lost() {
+    // Marked as a dead letter, and none.
+    let mut world = World::new(&[Fate::Poison]);
+    world.dead_letters.clear();
+    let mut found = |dead_letters: Ending, remaining: u64| {
+        world.remaining = remaining;
+        world.is_moved_back = dead_letters == Ending::AfterRedrive;
+        let found = judge_streaming(&world, &Rules { dead_letters, ..bench::rules() }, 100);
+        let plain = world.judge();
+        assert_eq!(found.totals, plain.totals);
+        let is_of_its_place =
+            |anomaly: &Anomaly| matches!(anomaly.kind, AnomalyKind::Lost | AnomalyKind::Unfinished);
+        let anomaly = found.anomalies.into_iter().find(is_of_its_place).unwrap();
+        assert!(plain.anomalies.contains(&anomaly), "{plain:?}");
+        (anomaly.kind, anomaly.detail)
+    };
+    let by_rule = Ending::By(DlqRule::Poison);
+    let waiting = "the table says DeadLettered, and the queue holds 2 messages";
+    assert_eq!(found(Ending::AfterRedrive, 2), (AnomalyKind::Unfinished, waiting.to_owned()));
+    let nowhere = "the table says DeadLettered, the queue is empty, and it is no dead letter";
+    assert_eq!(found(Ending::AfterRedrive, 0), (AnomalyKind::Lost, nowhere.to_owned()));
+    let left_it = "the table says DeadLettered, the queue holds 1 message, and it is no dead letter";
+    assert_eq!(found(by_rule, 1), (AnomalyKind::Lost, left_it.to_owned()), "it was marked");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use aws_sdk_fis::types::SafetyLeverStatus;
 use aws_sdk_sqs::types::QueueAttributeName;
 use loadtest::stack::Stack;
 
-use super::Finding;
+use super::{Finding, Intent};
 use crate::cloud::{CallError, Cloud};
 use crate::experiment::{Experiment, FaultSpec};
 use crate::observe;
@@ -19,6 +19,8 @@ const DEAD_LETTERS_MAX: u64 = 2_000;
 /// There is one per account and Region.
 const SAFETY_LEVER: &str = "default";
 const WORKER: &str = "process-task";
+/// The condition's name.
+const DEAD_LETTERS: &str = "dead-letter queue";
 
 /// The credentials must be of the account that the stack is in.
 pub(super) async fn account(cloud: &Cloud, account_id: &str) -> Result<Finding, CallError> {
@@ -112,16 +114,58 @@ pub(super) async fn visibility(cloud: &Cloud, stack: &Stack) -> Result<Finding, 
     Ok(Finding::new(name, holds, detail))
 }
 
-/// Dead letters of others have other owners: they are told apart, as long as they can all be read.
-pub(super) async fn dead_letters(cloud: &Cloud, stack: &Stack) -> Result<Finding, CallError> {
-    let name = "dead-letter queue";
+/// Dead letters of others have other owners: they are told apart, as long as they can all be read. A redrive moves them as
+/// well.
+pub(super) async fn dead_letters(
+    cloud: &Cloud,
+    stack: &Stack,
+    intent: Intent<'_>,
+) -> Result<Finding, CallError> {
     let Some(queue) = stack.queues.get("tasks-dlq") else {
-        return Ok(Finding::new(name, false, "the stack has none"));
+        return Ok(Finding::new(DEAD_LETTERS, false, "the stack has none"));
     };
     let depth = observe::depth(cloud, &queue.url).await?.total();
-    let detail = match depth {
-        0 => "empty".to_owned(),
-        _ => format!("{depth} dead letters of earlier owners, at most {DEAD_LETTERS_MAX} can be told apart"),
-    };
-    Ok(Finding::new(name, depth <= DEAD_LETTERS_MAX, detail))
+    let redriving = intent.experiments.iter().filter(|experiment| experiment.expect.redrive);
+    let redriving: Vec<&str> = redriving.map(|experiment| experiment.name.as_str()).collect();
+    // An emulator is this machine's: what lies there is of whoever runs this.
+    Ok(judge_dead_letters(depth, &redriving.join(", "), intent.redrive_all || cloud.emulated))
+}
+
+fn judge_dead_letters(depth: u64, redriving: &str, may_move: bool) -> Finding {
+    if depth == 0 {
+        return Finding::new(DEAD_LETTERS, true, "empty");
+    }
+    let moved = format!("the redrive of {redriving} moves them, too");
+    if !redriving.is_empty() && !may_move {
+        let detail = format!(
+            "{depth} dead letters of earlier owners, and {moved}: redrive or delete them first, or say --redrive-all"
+        );
+        return Finding::new(DEAD_LETTERS, false, detail);
+    }
+    let moved = if redriving.is_empty() { String::new() } else { format!("; {moved}") };
+    let detail = format!(
+        "{depth} dead letters of earlier owners, at most {DEAD_LETTERS_MAX} can be told apart{moved}"
+    );
+    Finding::new(DEAD_LETTERS, depth <= DEAD_LETTERS_MAX, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_letters_of_others_are_moved_only_where_somebody_said_so() {
+        for (depth, redriving, may_move, holds) in [
+            (0, "a", false, true),
+            (3, "", false, true),
+            (3, "a, b", false, false),
+            (3, "a, b", true, true),
+            (DEAD_LETTERS_MAX + 1, "", true, false),
+        ] {
+            let finding = judge_dead_letters(depth, redriving, may_move);
+            assert_eq!(finding.holds, holds, "{finding}");
+            assert_eq!(finding.detail.contains("--redrive-all"), !holds && !may_move, "{finding}");
+            assert!(depth == 0 || finding.detail.contains(redriving), "{finding}");
+        }
+    }
 }

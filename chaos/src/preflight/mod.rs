@@ -3,14 +3,43 @@
 
 mod checks;
 mod clock_skew;
+mod concurrency;
+mod earlier;
 mod tags;
+mod token;
 
 use std::fmt;
+use std::path::Path;
+use std::time::Duration;
 
 use loadtest::stack::Stack;
 
 use crate::cloud::{CallError, Cloud};
 use crate::experiment::Experiment;
+use crate::fault::{Placed, place};
+use crate::run::queue_facts;
+
+/// Of no run: nothing is made with it.
+const TOKEN: &str = "preflight";
+
+/// What is about to be run.
+#[derive(Clone, Copy, Debug)]
+pub struct Intent<'a> {
+    pub experiments: &'a [Experiment],
+    /// The folder of the folders of runs.
+    pub runs: &'a Path,
+    /// Whether a redrive may move dead letters that are there before the run.
+    pub redrive_all: bool,
+}
+
+impl Intent<'_> {
+    /// What does not fit the stack has been told by the plan.
+    fn placed(&self, stack: &Stack) -> Vec<Placed> {
+        let visibility = queue_facts(stack).map_or(Duration::ZERO, |queue| queue.visibility_timeout);
+        let of_each = self.experiments.iter().flat_map(|one| place(one, stack, visibility, TOKEN));
+        of_each.flatten().collect()
+    }
+}
 
 /// One condition, and what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,18 +75,19 @@ fn lines(findings: &[Finding]) -> String {
 }
 
 /// All conditions, those that hold included.
-pub async fn preflight(
-    cloud: &Cloud,
-    stack: &Stack,
-    experiments: &[Experiment],
-) -> Result<Vec<Finding>, CallError> {
+pub async fn preflight(cloud: &Cloud, stack: &Stack, intent: Intent<'_>) -> Result<Vec<Finding>, CallError> {
+    let (experiments, placed) = (intent.experiments, intent.placed(stack));
     let mut findings = vec![checks::account(cloud, &stack.account_id).await?];
     findings.push(tags::account(cloud).await?);
     findings.extend(tags::look(cloud, stack, experiments).await?);
     findings.push(checks::alarms(cloud, stack).await?);
     findings.extend(checks::fis(cloud, experiments).await?);
     findings.push(checks::visibility(cloud, stack).await?);
-    findings.push(checks::dead_letters(cloud, stack).await?);
+    findings.push(checks::dead_letters(cloud, stack, intent).await?);
+    findings.extend(concurrency::look(cloud, stack, &placed).await?);
+    findings.push(earlier::runs(intent.runs, stack));
+    findings.push(earlier::settings(cloud, &placed).await?);
+    findings.extend(token::look(stack, intent));
     findings.push(clock_skew::look(cloud, stack).await?);
     Ok(findings)
 }
@@ -66,9 +96,9 @@ pub async fn preflight(
 pub async fn must_hold(
     cloud: &Cloud,
     stack: &Stack,
-    experiments: &[Experiment],
+    intent: Intent<'_>,
 ) -> Result<Vec<Finding>, PreflightError> {
-    all_hold(preflight(cloud, stack, experiments).await?)
+    all_hold(preflight(cloud, stack, intent).await?)
 }
 
 /// Fails unless the credentials are of this account.

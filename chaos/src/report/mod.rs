@@ -21,7 +21,6 @@ use crate::run::RunReport;
 
 pub const VERDICT_FILE: &str = "verdict.json";
 pub const SCHEMA_FILE: &str = "verdict.schema.json";
-const LATEST: &str = "latest";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -60,14 +59,6 @@ pub fn read(folder: &Path) -> Result<RunReport, ReportError> {
     let path = folder.join(VERDICT_FILE);
     let text = std::fs::read(&path).map_err(|source| ReportError::Read { path: path.clone(), source })?;
     serde_json::from_slice(&text).map_err(|source| ReportError::Parse { path, source })
-}
-
-/// Points `runs/latest` at this run. Replaced in one step, so that a reader never finds nothing.
-pub fn point_latest(runs: &Path, run_id: &str) -> Result<(), ReportError> {
-    let (link, fresh) = (runs.join(LATEST), runs.join(format!(".{LATEST}-{run_id}")));
-    let write = |source| ReportError::Write { path: link.clone(), source };
-    std::os::unix::fs::symlink(run_id, &fresh).map_err(write)?;
-    std::fs::rename(&fresh, &link).map_err(write)
 }
 
 fn put(folder: &Path, name: &str, text: &str) -> Result<(), ReportError> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::cloud::{CallError, Cloud, invocation_limits};
 use crate::observe;
-use crate::wait::{Patience, until};
+use crate::wait::{Patience, until, until_seen};
 
 const MOVE_PATIENCE: Patience =
     Patience { every: Duration::from_millis(500), at_most: Duration::from_secs(120) };
@@ -82,19 +82,20 @@ async fn move_visible(cloud: &Cloud, dead_letters_arn: &str) -> Result<u64, Call
     let operation = "sqs:StartMessageMoveTask";
     let call = cloud.sqs.start_message_move_task().source_arn(dead_letters_arn);
     call.send().await.map_err(CallError::of(operation))?;
-    let moved = until(MOVE_PATIENCE, async || {
+    let moved = until_seen(MOVE_PATIENCE, async || {
         let call = cloud.sqs.list_message_move_tasks().source_arn(dead_letters_arn).max_results(1);
         let found = call.send().await.map_err(CallError::of("sqs:ListMessageMoveTasks"))?;
         let Some(task) = found.results().first() else { return Ok(None) };
         match task.status().unwrap_or_default() {
-            "COMPLETED" => Ok(Some(task.approximate_number_of_messages_moved())),
+            "COMPLETED" => Ok(Some(Ok(task.approximate_number_of_messages_moved()))),
             "FAILED" | "CANCELLED" => {
-                Err(CallError::new(operation, task.failure_reason().unwrap_or("it was cancelled").to_owned()))
+                let reason = task.failure_reason().unwrap_or("it was cancelled");
+                Ok(Some(Err(CallError::new(operation, reason))))
             }
-            _ => Ok(None),
+            _ => Ok::<_, CallError>(None),
         }
     });
-    let moved = moved.await?.ok_or_else(|| CallError::new(operation, "the move task does not end"))?;
+    let moved = moved.await?.ok_or_else(|| CallError::new(operation, "the move task does not end"))??;
     Ok(u64::try_from(moved).unwrap_or_default())
 }
 

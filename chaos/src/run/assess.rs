@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use loadtest::{LedgerEntry, Outcome as Answer, PhaseStats, Validity};
+use loadtest::{LoadOutcome, Outcome as Answer, PhaseStats, ReadStats, Validity, is_denial};
 
 use super::clients;
 use super::dose::Dose;
 use super::execute::{Looks, Observed};
+use super::timeline::{PHASE_AFTER, PHASE_ENDING, PHASE_FAULT};
 use super::verdict::{
     Check, Configurations, ExperimentReport, NamedWindow, Outcome, Redrive, Revert, Verdict, verdict_of,
 };
@@ -53,8 +54,9 @@ pub(super) fn assess(
     checks.extend(strangers_check(plan.owners, observed.outcome.connection_stats.pushes_misrouted));
     checks.extend(redrive.as_ref().map(redrive_check));
     checks.extend(recovery_check(experiment, observed.queue.visibility_timeout, recovery_ms));
-    checks.extend(service_checks(experiment, &observed.outcome.phases));
-    checks.extend(refusal_statuses_check(experiment, ledger));
+    checks.extend(token_check(&observed.outcome));
+    checks.extend(service_checks(experiment, &observed.outcome));
+    checks.extend(refusal_statuses_check(experiment, &observed.outcome));
     checks.extend(revert_check(reverts));
     checks.push(residue_check(&observed.configuration));
     let verdict = verdict_of(&checks);
@@ -89,11 +91,7 @@ pub(super) fn assess(
         series: observed.outcome.series,
         samples: observed.samples,
         activity,
-        configuration: Some(Configurations {
-            before: observed.configuration.0,
-            during: observed.during,
-            after: observed.configuration.1,
-        }),
+        configuration: configurations(observed.configuration, observed.during),
         dead_letters_of_others: dead_letters.of_others,
         started_at_ms: observed.started_at_ms,
         took_ms: observed.took_ms,
@@ -360,11 +358,23 @@ fn audit_check(audit: &Result<(), String>, unmarked: u64) -> Check {
     }
 }
 
-fn residue_check((before, after): &(Configuration, Configuration)) -> Check {
+fn residue_check((before, after): &(Configuration, Result<Configuration, String>)) -> Check {
+    let name = "no residue";
+    let after = match after {
+        Ok(after) => after,
+        Err(error) => return Check::evidence(name, false, error.clone()),
+    };
     let residue = drift(before, after);
     let detail =
         if residue.is_empty() { "the configuration is as before".into() } else { residue.join("; ") };
-    Check::new("no residue", residue.is_empty(), detail)
+    Check::new(name, residue.is_empty(), detail)
+}
+
+fn configurations(
+    (before, after): (Configuration, Result<Configuration, String>),
+    during: Option<Configuration>,
+) -> Option<Configurations> {
+    Some(Configurations { before, during, after: after.ok()? })
 }
 
 fn redrive_check(redrive: &Result<Redrive, String>) -> Check {
@@ -394,17 +404,31 @@ fn recovery_check(
     Some(Check::new("recovery", seconds <= max_seconds, format!("{seconds:.1} s, at most {max_seconds} s")))
 }
 
+/// A token that was given ends when its issuer says so: that it is not taken any more says nothing of the service.
+fn token_check(outcome: &LoadOutcome) -> Option<Check> {
+    let denied = outcome.tokens_denied();
+    let detail = match denied {
+        0 => "no request was answered 401 or 403".to_owned(),
+        _ => format!("{denied} requests were answered 401 or 403, which are not counted as refused"),
+    };
+    outcome.is_token_given.then(|| Check::evidence("the token was taken", denied == 0, detail))
+}
+
 /// What clients see while no fault is in effect.
-fn service_checks(experiment: &Experiment, phases: &[PhaseStats]) -> Vec<Check> {
+fn service_checks(experiment: &Experiment, outcome: &LoadOutcome) -> Vec<Check> {
+    let (phases, max) = (&outcome.phases, experiment.expect.refused_percent_max);
     let (during, calm): (Vec<_>, Vec<_>) =
-        phases.iter().partition(|phase| phase.name == super::timeline::PHASE_FAULT);
-    let mut checks =
-        vec![refusals_check("steady state without fault", &calm, experiment.expect.refused_percent_max)];
+        phases.iter().partition(|phase| [PHASE_FAULT, PHASE_ENDING].contains(&phase.name.as_str()));
+    let refusals = |name: &str, phases: &[&PhaseStats], max: f64| {
+        refusals_check(name, phases, max, outcome.is_token_given)
+    };
+    let steady = refusals("steady state without fault", &calm, max);
+    let mut checks = vec![steady, reads_check(outcome, &calm, max)];
     if let Some(max) = experiment.expect.refused_percent_during_max {
-        checks.push(refusals_check("clients during the faults", &during, max));
+        checks.push(refusals("clients during the faults", &during, max));
     }
     if let Some(max_ms) = experiment.expect.p99_after_ms_max {
-        let after = phases.iter().find(|phase| phase.name == super::timeline::PHASE_AFTER);
+        let after = phases.iter().find(|phase| phase.name == PHASE_AFTER);
         checks.push(match after.filter(|phase| phase.post.count > 0) {
             Some(phase) => Check::new(
                 "p99 after the fault",
@@ -417,10 +441,11 @@ fn service_checks(experiment: &Experiment, phases: &[PhaseStats]) -> Vec<Check> 
     checks
 }
 
-fn refusals_check(name: &str, phases: &[&PhaseStats], max: f64) -> Check {
-    let bad: u64 = phases.iter().map(|phase| phase.refused + phase.unknown).sum();
-    let all: u64 = phases.iter().map(|phase| phase.attempted).sum();
-    let share = bad as f64 * 100.0 / f64::max(all as f64, 1.0);
+fn refusals_check(name: &str, phases: &[&PhaseStats], max: f64, is_token_given: bool) -> Check {
+    let denied: u64 = phases.iter().map(|phase| phase.denied).filter(|_| is_token_given).sum();
+    let bad = phases.iter().map(|phase| phase.refused + phase.unknown).sum::<u64>() - denied;
+    let all = phases.iter().map(|phase| phase.attempted).sum::<u64>() - denied;
+    let share = percent(bad, all);
     let detail = format!("{share:.2} % of {all} requests refused or unanswered, at most {max} %");
     if all == 0 {
         Check::evidence(name, false, "no request at that time")
@@ -429,13 +454,39 @@ fn refusals_check(name: &str, phases: &[&PhaseStats], max: f64) -> Check {
     }
 }
 
+/// What is shown must be right whenever it is shown; that it is shown is asked for while no fault is in effect.
+fn reads_check(outcome: &LoadOutcome, calm: &[&PhaseStats], max: f64) -> Check {
+    let name = "reads are answered and right";
+    let sum = |of: fn(&ReadStats) -> u64| calm.iter().map(|phase| of(&phase.reads)).sum::<u64>();
+    let wrong: u64 = outcome.phases.iter().map(|phase| phase.reads.wrong).sum();
+    let denied = if outcome.is_token_given { sum(|reads| reads.denied) } else { 0 };
+    let bad = sum(|reads| reads.refused + reads.unanswered) - denied;
+    let all = sum(ReadStats::all) - denied;
+    let share = percent(bad, all);
+    let mut detail =
+        format!("{share:.2} % of {all} reads refused or unanswered, at most {max} %; {wrong} wrong");
+    if let Some(first) = outcome.wrong_reads.first() {
+        detail.push_str(&format!(", as task {} to {}: {:?}", first.task_id, first.owner, first.defect));
+    }
+    if wrong == 0 && all == 0 {
+        Check::evidence(name, false, "no read at that time")
+    } else {
+        Check::new(name, wrong == 0 && share <= max, detail)
+    }
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    part as f64 * 100.0 / f64::max(whole as f64, 1.0)
+}
+
 /// Clients act by what they are told: a status that nobody foresaw is none to act by.
-fn refusal_statuses_check(experiment: &Experiment, ledger: &[LedgerEntry]) -> Option<Check> {
+fn refusal_statuses_check(experiment: &Experiment, outcome: &LoadOutcome) -> Option<Check> {
     let allowed = &experiment.expect.refusal_statuses;
     let mut others: BTreeMap<u16, u64> = BTreeMap::new();
-    for entry in ledger {
+    for entry in &outcome.ledger {
         if let Answer::Refused { status, .. } = &entry.outcome
             && !allowed.contains(status)
+            && !(outcome.is_token_given && is_denial(*status))
         {
             *others.entry(*status).or_default() += 1;
         }
@@ -528,8 +579,7 @@ mod tests {
 
     #[test]
     fn a_task_for_two_keys_and_one_of_another_owner_break_the_run() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/baseline.toml");
-        let experiment = crate::experiment::load(&[file]).unwrap().remove(0);
+        let experiment = baseline();
         let broken = |kind| -> Vec<String> {
             let findings = Findings { counts: [(kind, 1)].into(), ..Findings::default() };
             let checks = data_checks(&experiment, &findings).into_iter();
@@ -537,6 +587,106 @@ mod tests {
         };
         assert_eq!(broken(AnomalyKind::SharedTask), ["every request got a task of its own"]);
         assert_eq!(broken(AnomalyKind::OtherOwner), ["every task is filed under its owner"]);
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_read_again_leaves_only_its_residue_unknown() {
+        let read = |value: u32| Configuration::from([("worker".to_owned(), value.into())]);
+        let outcome = |after| residue_check(&(read(7), after)).outcome;
+        assert_eq!(outcome(Ok(read(7))), Outcome::Held);
+        assert_eq!(outcome(Ok(read(0))), Outcome::Broken);
+        assert_eq!(outcome(Err("sqs:GetQueueAttributes: refused".into())), Outcome::Unknown);
+        assert_eq!(configurations((read(7), Err(String::new())), None), None);
+    }
+
+    /// What a run without a fault of its own measured in these phases.
+    fn measured(phases: Vec<PhaseStats>) -> LoadOutcome {
+        LoadOutcome {
+            plan: loadtest::LoadPlan::default(),
+            counts: loadtest::Counts::default(),
+            ledger: Vec::new(),
+            phases,
+            total: PhaseStats::default(),
+            series: Vec::new(),
+            validity: Validity::Valid,
+            issue_lag: loadtest::Latency::default(),
+            pool_wait: loadtest::Latency::default(),
+            connection_stats: loadtest::ConnectionStats::default(),
+            absences: Vec::new(),
+            wrong_reads: Vec::new(),
+            is_token_given: false,
+            goose: serde_json::Value::Null,
+        }
+    }
+
+    /// In which all is well.
+    fn well(name: &str) -> PhaseStats {
+        let reads = ReadStats { right: 10, ..ReadStats::default() };
+        PhaseStats { name: name.into(), attempted: 100, acknowledged: 100, reads, ..PhaseStats::default() }
+    }
+
+    fn refusing(name: &str) -> PhaseStats {
+        PhaseStats { refused: 50, acknowledged: 50, ..well(name) }
+    }
+
+    fn reading(name: &str, reads: ReadStats) -> PhaseStats {
+        PhaseStats { reads, ..well(name) }
+    }
+
+    fn baseline() -> Experiment {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/baseline.toml");
+        crate::experiment::load(&[file]).unwrap().remove(0)
+    }
+
+    /// Of the check of this name.
+    fn outcome(name: &str, outcome: &LoadOutcome) -> Outcome {
+        let mut checks = service_checks(&baseline(), outcome).into_iter();
+        checks.find(|check| check.name == name).unwrap().outcome
+    }
+
+    #[test]
+    fn refusals_while_a_fault_ends_are_the_fault_s_and_those_after_it_the_service_s() {
+        let steady = |last| {
+            let phases = vec![well("before"), refusing(PHASE_FAULT), refusing(PHASE_ENDING), last];
+            outcome("steady state without fault", &measured(phases))
+        };
+        assert_eq!(steady(well(PHASE_AFTER)), Outcome::Held);
+        assert_eq!(steady(refusing(PHASE_AFTER)), Outcome::Broken);
+    }
+
+    #[test]
+    fn reads_must_be_answered_while_no_fault_is_in_effect_and_be_right_whenever_they_are() {
+        let reads = |phases: Vec<PhaseStats>| outcome("reads are answered and right", &measured(phases));
+        let with = |name, reads: ReadStats| vec![well("before"), reading(name, reads)];
+        let refused = ReadStats { refused: 1, right: 9, ..ReadStats::default() };
+        let unanswered = ReadStats { unanswered: 1, right: 9, ..ReadStats::default() };
+        let wrong = ReadStats { wrong: 1, right: 9, ..ReadStats::default() };
+        assert_eq!(reads(vec![well("before")]), Outcome::Held);
+        for failed in [refused, unanswered] {
+            assert_eq!(reads(with(PHASE_FAULT, failed)), Outcome::Held);
+            assert_eq!(reads(with(PHASE_ENDING, failed)), Outcome::Held);
+            assert_eq!(reads(with(PHASE_AFTER, failed)), Outcome::Broken);
+        }
+        for phase in [PHASE_FAULT, PHASE_ENDING, PHASE_AFTER] {
+            assert_eq!(reads(with(phase, wrong)), Outcome::Broken, "{phase}");
+        }
+        let unread = reading("before", ReadStats::default());
+        assert_eq!(reads(vec![unread, well(PHASE_FAULT)]), Outcome::Unknown, "nobody read while it was calm");
+    }
+
+    #[test]
+    fn what_is_denied_to_a_token_that_was_given_says_nothing_of_the_service() {
+        let reads = ReadStats { refused: 5, denied: 5, right: 5, ..ReadStats::default() };
+        let denied = PhaseStats { refused: 50, denied: 50, acknowledged: 50, reads, ..well("before") };
+        let mut outcome = measured(vec![denied.clone()]);
+        outcome.total = denied;
+        let told = |load: &LoadOutcome| {
+            let checks = token_check(load).into_iter().chain(service_checks(&baseline(), load));
+            checks.map(|check| check.outcome).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&outcome), [Outcome::Broken, Outcome::Broken], "one made here must be taken");
+        outcome.is_token_given = true;
+        assert_eq!(told(&outcome), [Outcome::Unknown, Outcome::Held, Outcome::Held]);
     }
 
     #[test]

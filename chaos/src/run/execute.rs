@@ -31,8 +31,8 @@ const BUDGET_LOOK: Duration = Duration::from_secs(1);
 const SETTLE_CLIENTS: Duration = Duration::from_secs(5);
 /// A push takes milliseconds: then nothing more is on its way.
 const PUSHES_CEASED_FOR: Duration = Duration::from_millis(500);
-/// The queue may refill while dead letters are moved back and fail again.
-const REDRIVE_SETTLE: Duration = Duration::from_secs(120);
+/// "It may take up to one minute": so old the counts of a queue may be on AWS.
+const COUNTS_LAG_AWS: Duration = Duration::from_secs(60);
 /// Where a queue says nothing of itself: SQS's own default.
 const VISIBILITY_DEFAULT_SECONDS: u32 = 30;
 const MAX_RECEIVE_COUNT_DEFAULT: u32 = 5;
@@ -94,7 +94,8 @@ pub(super) struct Observed {
     /// Whether the auditor could be run.
     pub(super) audit: Result<(), String>,
     pub(super) redrive: Option<Result<Redrive, String>>,
-    pub(super) configuration: (Configuration, Configuration),
+    /// Before and after; the latter, where it could be read.
+    pub(super) configuration: (Configuration, Result<Configuration, String>),
     /// As read while the first fault was in effect.
     pub(super) during: Option<Configuration>,
     pub(super) budget_spent: Option<String>,
@@ -129,11 +130,12 @@ impl Bench<'_> {
             let settle = experiment.load.settle.resolve(queue.visibility_timeout);
             self.progress.line("waiting for the queue to empty");
             self.progress.phase("draining");
-            self.showing(watched, observe::drained(self.cloud, tasks_url, settle)).await?;
+            let left = self.showing(watched, observe::drained(self.cloud, tasks_url, settle)).await?;
             self.progress.phase("judging");
 
             let ledger = running.ledger();
-            let (quiet, dose) = self.first_look(place, &planned, &runs, &ledger).await?;
+            let lost_from = self.lost_from(left, queue);
+            let (quiet, dose) = self.first_look(place, &planned, &runs, &ledger, lost_from).await?;
             drop(ledger);
             let audit = actions::audit(self.cloud, self.stack).await.map_err(|error| error.to_string());
             let redrive = match experiment.expect.redrive {
@@ -147,15 +149,17 @@ impl Bench<'_> {
             };
             running.settled(SETTLE_CLIENTS).await;
             let outcome = running.finish().await?;
-            let end = place.look(&outcome.ledger, &mut []).await?;
-            let after = observe::configuration(self.cloud, self.stack).await?;
+            // What was moved back may be as invisible as it was at first.
+            let lost_from = if redrive.is_some() { self.lost_from(left, queue) } else { lost_from };
+            let (end, _) = place.look_until(lost_from, &outcome.ledger, Vec::new).await?;
+            let after = observe::configuration(self.cloud, self.stack).await;
             let observed = Observed {
                 outcome,
                 dose,
                 samples: sampler.finish().await,
                 audit,
                 redrive,
-                configuration: (before, after),
+                configuration: (before, after.map_err(|error| error.to_string())),
                 during: runs.into_iter().find_map(|run| run.during),
                 budget_spent,
                 queue,
@@ -207,6 +211,7 @@ impl Bench<'_> {
             progress: self.progress,
             experiment: &experiment.name,
             active: AtomicUsize::new(0),
+            ending: AtomicUsize::new(0),
             refusing: AtomicUsize::new(0),
             began: Instant::now(),
         };
@@ -299,15 +304,24 @@ impl Bench<'_> {
         planned: &[Planned],
         runs: &[FaultRun],
         ledger: &[LedgerEntry],
+        lost_from: Instant,
     ) -> Result<(Quiet, Vec<Dose>), ExecuteError> {
         let faults = || planned.iter().zip(runs);
-        let mut untouched: Vec<Option<Untouched>> =
-            faults().map(|(planned, run)| Untouched::of(planned.spec.kind, run, ledger)).collect();
-        let quiet = place.look(ledger, &mut untouched).await?;
+        let fresh = || -> Vec<Option<Untouched>> {
+            faults().map(|(planned, run)| Untouched::of(planned.spec.kind, run, ledger)).collect()
+        };
+        let (quiet, untouched) = place.look_until(lost_from, ledger, fresh).await?;
         let doses = faults().zip(&untouched).map(|((planned, run), untouched)| {
             dose::measure(self.cloud, planned, run, ledger, untouched.as_ref())
         });
         Ok((quiet, join_all(doses).await))
+    }
+
+    /// From when on a task that is nowhere may be called lost. On AWS the counts of a queue may say that it is empty while a
+    /// message is invisible in it.
+    fn lost_from(&self, left: u64, queue: QueueFacts) -> Instant {
+        let is_told = self.cloud.emulated || left > 0;
+        Instant::now() + if is_told { Duration::ZERO } else { queue.visibility_timeout + COUNTS_LAG_AWS }
     }
 
     async fn redrive(
@@ -320,7 +334,8 @@ impl Bench<'_> {
         self.progress.line("moving the dead letters back");
         let began = Instant::now();
         let moved = actions::redrive(self.cloud, place.dead_letters, letters).await?;
-        observe::drained(self.cloud, &place.tasks.url, settle.min(REDRIVE_SETTLE)).await?;
+        // What is left then is judged like what is left after the load.
+        observe::drained(self.cloud, &place.tasks.url, settle).await?;
         running.settled(SETTLE_CLIENTS).await;
         // What came back as a dead letter is marked while its owner still listens: by its schedule the auditor may come
         // just when the sockets are gone.

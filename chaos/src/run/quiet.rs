@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::time::Duration;
 
 use loadtest::LedgerEntry;
 use loadtest::stack::{Queue, Stack, Table};
 use task_core::idempotency::named_task_id;
 use task_core::{IdempotencyKey, Owner};
+use tokio::time::{Instant, sleep};
 
 use super::activity::Activity;
 use super::dose::Untouched;
@@ -16,8 +18,11 @@ use crate::cloud::Cloud;
 use crate::observe::{self, Wanted};
 use crate::oracle::{
     Body, DeadLetter, Evidence, Findings, LedgerIndex, LetterIndex, OracleError, Record, Records, Rules,
-    Shelf, ShelfError, TableIndex, judge,
+    Shelf, ShelfError, TableIndex, TaskKey, judge,
 };
+
+/// A look reads all of the run's records: minutes may be waited for, and seconds do not matter.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Where to look, and where to keep what was seen.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +50,26 @@ impl<'a> Place<'a> {
         })
     }
 
+    /// Looks once, and until `lost_from` again while an acknowledged task is nowhere. What shall be shown every record is
+    /// made anew for each look.
+    pub(super) async fn look_until(
+        self,
+        lost_from: Instant,
+        ledger: &[LedgerEntry],
+        untouched: impl Fn() -> Vec<Option<Untouched>>,
+    ) -> Result<(Quiet, Vec<Option<Untouched>>), ExecuteError> {
+        loop {
+            let mut untouched = untouched();
+            let quiet = self.look(ledger, &mut untouched).await?;
+            if quiet.nowhere() == 0 || Instant::now() >= lost_from {
+                return Ok((quiet, untouched));
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// `untouched` is shown every record.
-    pub(super) async fn look(
+    async fn look(
         self,
         ledger: &[LedgerEntry],
         untouched: &mut [Option<Untouched>],
@@ -55,7 +78,7 @@ impl<'a> Place<'a> {
         let remaining = observe::depth(self.cloud, &self.tasks.url).await?.total();
         let letters = observe::peek(self.cloud, &self.dead_letters.url).await?;
         // After the dead letters: no look at them that they count comes later.
-        let mut quiet = Quiet::new(self.folder, now_ms(), remaining)?;
+        let mut quiet = Quiet::new(self.folder, now_ms(), remaining, ledger)?;
         let mut wanted = wanted(ledger);
         quiet.keep_letters(letters, &mut wanted)?;
         observe::each_record(self.cloud, &self.table.name, wanted, shards, |record| {
@@ -94,19 +117,22 @@ pub(super) struct Quiet {
     dead_letters: Vec<DeadLetter>,
     /// Tasks of this run that are dead letters, and of which no record says that they are final.
     unmarked: HashSet<String>,
+    /// Acknowledged tasks that are neither final nor dead letters.
+    nowhere: HashSet<TaskKey>,
     remaining: u64,
     at_ms: u64,
     activity: Activity,
 }
 
 impl Quiet {
-    fn new(folder: &Path, at_ms: u64, remaining: u64) -> Result<Self, OracleError> {
+    fn new(folder: &Path, at_ms: u64, remaining: u64, ledger: &[LedgerEntry]) -> Result<Self, OracleError> {
         Ok(Self {
             table: TableIndex::new(folder),
             records: Records::new(folder)?,
             letters: LetterIndex::new(folder),
             dead_letters: Vec::new(),
             unmarked: HashSet::new(),
+            nowhere: ledger.iter().filter_map(LedgerEntry::task_id).map(TaskKey::of).collect(),
             remaining,
             at_ms,
             activity: Activity::default(),
@@ -127,6 +153,7 @@ impl Quiet {
                 continue;
             };
             self.letters.add(position, letter)?;
+            self.nowhere.remove(&TaskKey::of(&task.task_id));
             self.unmarked.insert(task.task_id.clone());
             wanted.ids.insert(task.task_id);
         }
@@ -138,6 +165,7 @@ impl Quiet {
         self.activity.see(record);
         if record.status.is_final() {
             self.unmarked.remove(&record.task_id);
+            self.nowhere.remove(&TaskKey::of(&record.task_id));
         }
         let position = self.records.keep(record)?;
         Ok(self.table.add(position, record)?)
@@ -150,6 +178,11 @@ impl Quiet {
     /// Dead letters of which the table does not say that they are final, be it that it does not know them.
     pub(super) fn unmarked(&self) -> u64 {
         self.unmarked.len() as u64
+    }
+
+    /// Acknowledged tasks of which neither the table says that they are final nor the dead-letter queue that they failed.
+    fn nowhere(&self) -> u64 {
+        self.nowhere.len() as u64
     }
 
     pub(super) fn activity(&self) -> &Activity {
@@ -276,8 +309,9 @@ mod tests {
 
     /// What a look sees, and the ids of the records that it asks for.
     fn look(folder: &Path, letters: Vec<DeadLetter>, records: &[Record]) -> (Quiet, Wanted) {
-        let mut quiet = Quiet::new(folder, BEGAN_AT_MS + 60_000, 0).unwrap();
-        let mut wanted = wanted(&[request()]);
+        let ledger = [request()];
+        let mut quiet = Quiet::new(folder, BEGAN_AT_MS + 60_000, 0, &ledger).unwrap();
+        let mut wanted = wanted(&ledger);
         quiet.keep_letters(letters, &mut wanted).unwrap();
         for record in records {
             quiet.keep_record(record).unwrap();
@@ -314,6 +348,18 @@ mod tests {
         let counts =
             [AnomalyKind::DuplicateEffect, AnomalyKind::ReceiveCount].map(|kind| findings.count(kind));
         assert_eq!((counts, findings.totals.redelivered), ([1, 1], 1));
+    }
+
+    #[test]
+    fn an_acknowledged_task_is_nowhere_until_it_is_final_or_a_dead_letter() {
+        let folder = tempfile::tempdir().unwrap();
+        let asked = request().task_id().unwrap().to_owned();
+        let nowhere = |letters, records: &[Record]| look(folder.path(), letters, records).0.nowhere();
+        assert_eq!(nowhere(Vec::new(), &[]), 1);
+        assert_eq!(nowhere(Vec::new(), &[row(&asked, "running", BEGAN_AT_MS)]), 1);
+        assert_eq!(nowhere(Vec::new(), &[row(EARLIER, "succeeded", BEGAN_AT_MS)]), 1);
+        assert_eq!(nowhere(Vec::new(), &[row(&asked, "succeeded", BEGAN_AT_MS)]), 0);
+        assert_eq!(nowhere(vec![letter(&asked, OWNER, BEGAN_AT_MS)], &[]), 0);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::clock::{millis, now_ms, rfc3339};
 use crate::cloud::Cloud;
 use crate::experiment::Experiment;
 use crate::fault::{Guards, RevertReport, chain};
-use crate::journal::{Journal, JournalError, Step};
+use crate::journal::{Journal, JournalError, Step, point_latest};
 
 #[derive(Debug)]
 pub struct Suite {
@@ -50,6 +50,8 @@ pub async fn run(suite: &Suite) -> Result<RunReport, RunError> {
         region: suite.stack.region.clone(),
         account_id: suite.stack.account_id.clone(),
     })?;
+    // Before anything is touched: whoever kills this run recovers `latest`.
+    point_latest(&suite.folder)?;
     let guards = Guards::new(suite.cloud.clone(), journal);
     let progress = Progress::new(Arc::clone(&suite.live), &suite.run_id, suite.experiments.len());
     let mut experiments = Vec::with_capacity(suite.experiments.len());

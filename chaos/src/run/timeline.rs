@@ -1,5 +1,6 @@
 //! One fault's life: wait for its moment, take the pulse, engage, hold, release, see it end.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -30,11 +31,32 @@ const CONTROL: Duration = Duration::from_millis(700);
 /// What is on its way when a setting changes belongs to the fault and not to the calm before it.
 const ON_THE_WAY: Duration = Duration::from_millis(300);
 
+/// What no canary tells of is over on AWS within this time. Of a queue: "the change can take up to 60 seconds for most of the
+/// attributes to propagate"; of the other settings nothing longer is said.
+const GONE_WITHIN_AWS: Duration = Duration::from_secs(60);
+
 const STOPPED_BEFORE: &str = "the run was stopped before the fault began";
 
 pub(super) const PHASE_BEFORE: &str = "before";
 pub(super) const PHASE_FAULT: &str = "fault";
+/// Put back, and not yet seen to be gone: what is refused then is still the fault's doing.
+pub(super) const PHASE_ENDING: &str = "ending";
 pub(super) const PHASE_AFTER: &str = "after";
+
+/// What was read by the end of the work.
+async fn read_by<T>(work: impl Future<Output = ()>, reading: impl Future<Output = T>) -> Option<T> {
+    let mut read = None;
+    let reading = async {
+        read = Some(reading.await);
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        () = work => {}
+        // Reading never ends by itself.
+        never = reading => match never {},
+    }
+    read
+}
 
 /// A fault that is about to be run.
 #[derive(Debug)]
@@ -79,9 +101,31 @@ pub(super) struct Stage<'a> {
     pub(super) progress: &'a Progress,
     pub(super) experiment: &'a str,
     pub(super) active: AtomicUsize,
-    /// Of these: faults that refuse clients by themselves.
+    /// Faults that are put back and may still be in effect.
+    pub(super) ending: AtomicUsize,
+    /// Of both: faults that refuse clients by themselves.
     pub(super) refusing: AtomicUsize,
     pub(super) began: Instant,
+}
+
+/// How long a fault may be in effect once it is put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasts {
+    No,
+    /// Until canaries see its end.
+    UntilSeen,
+    /// For as long as AWS may take: nobody sees its end.
+    ForTime,
+}
+
+fn lasts_on(emulated: bool, has_canary: bool, was_applied: bool) -> Lasts {
+    match (emulated, has_canary) {
+        _ if !was_applied => Lasts::No,
+        (_, true) => Lasts::UntilSeen,
+        // The emulator's settings are in effect with the answer to the call.
+        (true, false) => Lasts::No,
+        (false, false) => Lasts::ForTime,
+    }
 }
 
 impl Stage<'_> {
@@ -109,23 +153,43 @@ impl Stage<'_> {
         let refusing = usize::from(planned.spec.refuses_clients());
         self.refusing.fetch_add(refusing, Ordering::SeqCst);
         if self.active.fetch_add(1, Ordering::SeqCst) == 0 {
-            self.running.phase(PHASE_FAULT);
-            self.progress.phase(PHASE_FAULT);
+            self.phase(PHASE_FAULT);
         }
         if self.halt.sleep(ON_THE_WAY).await {
             self.hold(number, planned, &mut run).await;
         } else {
             run.error = Some(STOPPED_BEFORE.into());
         }
-        self.refusing.fetch_sub(refusing, Ordering::SeqCst);
-        if self.active.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.running.phase(PHASE_AFTER);
-            self.progress.phase(PHASE_AFTER);
+        self.ending.fetch_add(1, Ordering::SeqCst);
+        let was_last = self.active.fetch_sub(1, Ordering::SeqCst) == 1;
+        let lasts = lasts_on(self.cloud.emulated, canary.is_some(), run.engaged_at_ms.is_some());
+        if was_last && lasts != Lasts::No {
+            self.phase(PHASE_ENDING);
         }
-        if let Some(canary) = canary {
-            run.beats = self.until_well(canary, &planned.spec, run.engaged_at_ms).await;
+        match canary {
+            Some(canary) => run.beats = self.until_well(canary, &planned.spec, run.engaged_at_ms).await,
+            None if lasts == Lasts::ForTime => self.until_gone().await,
+            None => {}
+        }
+        self.refusing.fetch_sub(refusing, Ordering::SeqCst);
+        let was_last_to_end = self.ending.fetch_sub(1, Ordering::SeqCst) == 1;
+        if was_last_to_end && self.active.load(Ordering::SeqCst) == 0 {
+            self.phase(PHASE_AFTER);
         }
         run
+    }
+
+    fn phase(&self, name: &str) {
+        self.running.phase(name);
+        self.progress.phase(name);
+    }
+
+    /// Without arrivals there is nobody to be spared.
+    async fn until_gone(&self) {
+        tokio::select! {
+            _ = self.halt.sleep(GONE_WITHIN_AWS) => {}
+            () = self.running.arrivals_ended() => {}
+        }
     }
 
     async fn hold(&self, number: usize, planned: &Planned, run: &mut FaultRun) {
@@ -146,10 +210,10 @@ impl Stage<'_> {
         let engaged = Instant::now();
         run.engaged_at_ms = Some(now_ms());
         self.progress.fault(number, FaultState::Active);
-        // For the report alone: what cannot be read is left out, and the fault is not cut short for it.
-        let reading = async { observe::configuration(self.cloud, self.stack).await.ok() };
-        let (during, ()) = tokio::join!(reading, self.watch(planned, engaged, run));
-        run.during = during;
+        // For the report alone: what cannot be read is left out, and the fault is neither cut short nor drawn out for it.
+        let reading = Box::pin(observe::configuration(self.cloud, self.stack));
+        let during = read_by(self.watch(planned, engaged, run), reading).await;
+        run.during = during.and_then(Result::ok);
         run.release_asked_at_ms = Some(now_ms());
         let report = self.guards.release(fault).await;
         run.released_at_ms = Some(now_ms());
@@ -185,5 +249,28 @@ impl Stage<'_> {
             tokio::time::sleep(WELL_LOOK).await;
         }
         canary.finish().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reading_that_does_not_end_ends_with_the_fault() {
+        assert_eq!(read_by(tokio::task::yield_now(), pending::<u8>()).await, None);
+        assert_eq!(read_by(tokio::task::yield_now(), ready(7)).await, Some(7));
+    }
+
+    #[test]
+    fn what_is_put_back_lasts_until_canaries_see_its_end_or_for_as_long_as_aws_takes() {
+        let (emulated, on_aws) = (true, false);
+        assert_eq!(lasts_on(emulated, true, true), Lasts::UntilSeen, "environments learn of it late");
+        assert_eq!(lasts_on(emulated, false, true), Lasts::No, "there it is over at once");
+        assert_eq!(lasts_on(on_aws, true, true), Lasts::UntilSeen);
+        assert_eq!(lasts_on(on_aws, false, true), Lasts::ForTime);
+        assert_eq!(lasts_on(on_aws, false, false), Lasts::No, "it was never there");
     }
 }

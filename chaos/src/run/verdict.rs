@@ -98,10 +98,10 @@ pub struct ExperimentReport {
     /// What worker and sockets did, second by second.
     #[serde(default)]
     pub activity: Vec<ActivityPoint>,
-    /// What faults can change. Null when the run ended before it was read twice.
+    /// What faults can change. Null where it was not read twice.
     #[serde(default)]
     pub configuration: Option<Configurations>,
-    /// Dead letters of other runs, which are left alone.
+    /// Dead letters of other runs, which are not judged. A redrive moves them as well.
     pub dead_letters_of_others: u64,
     pub started_at_ms: u64,
     pub took_ms: u64,

@@ -18,6 +18,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 const OPERATIONS: [&str; 3] = ["POST /tasks", "GET /tasks", "GET /tasks/{id}"];
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// AWS: "Payload size 10 MB". What is larger does not reach a function.
+const GATEWAY_BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+
 /// In every payload here, and nowhere else: must be in no log.
 const MARKER: &str = "marker-that-must-not-be-logged";
 const OWNER: &str = "contract@example.com";
@@ -123,6 +126,9 @@ impl Service<'_> {
         let unknown = json!({"kind": "nonsense", "payload": {"text": MARKER}});
         assert_eq!(self.ask("POST /tasks", self.post(&unknown)).await.0, 422);
         assert_eq!(self.ask("POST /tasks", self.post(&json!(MARKER))).await.0, 400);
+        let oversize = self.http.post(self.url("/tasks")).bearer_auth(&self.token);
+        let oversize = oversize.body(vec![b' '; GATEWAY_BODY_BYTES_MAX + 1]);
+        assert_eq!(self.ask("POST /tasks", oversize).await.0, 413);
         assert_eq!(self.ask("GET /tasks", self.get("/tasks?limit=1")).await.0, 200);
         assert_eq!(self.ask("GET /tasks", self.get("/tasks?limit=0")).await.0, 400);
         assert_eq!(self.ask("GET /tasks/{id}", self.get(&format!("/tasks/{id}"))).await.0, 200);
@@ -284,8 +290,7 @@ impl Service<'_> {
             {
                 let events =
                     messages.iter().filter_map(|message| serde_json::from_str::<Value>(message).ok());
-                let wide: Vec<Value> =
-                    events.filter(|event| event["function"] == function.as_str()).collect();
+                let wide: Vec<Value> = events.filter(|event| event["function"] == it["name"]).collect();
                 let is_whole =
                     |event: &&Value| event["request_id"].is_string() && event["duration_ms"].is_u64();
                 assert!(wide.iter().any(|event| is_whole(&event)), "{function} wrote no wide event");

@@ -15,7 +15,9 @@ use aws_sdk_lambda::client::Waiters;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime};
 use chaos::cloud::Cloud;
+use chaos::fault::{Lever, ReservedConcurrency};
 use chaos::iam::RolePolicy;
+use chaos::journal::{Journal, Step};
 use loadtest::stack::{Api, Auth, FaultInjection, Function, Queue, Stack, Table};
 use loadtest::token::KeyPair;
 use serde_json::Value;
@@ -163,6 +165,26 @@ impl Bench {
 
     pub(crate) fn stack(&self) -> &Stack {
         &self.stack
+    }
+
+    /// The folder of a run that died with this fault in effect.
+    pub(crate) fn left_open(&self, folder: &Path, account_id: &str, lever: &Lever, prior: &Value) {
+        std::fs::create_dir_all(folder).unwrap();
+        let journal = Journal::open(folder).unwrap();
+        let (endpoint, region) = (self.stack.endpoint.clone(), self.stack.region.clone());
+        journal.record(Step::Target { endpoint, region, account_id: account_id.into() }).unwrap();
+        let (lever, prior) = (lever.clone(), prior.clone());
+        journal.record(Step::Intent { fault: 0, experiment: "one".into(), lever, prior }).unwrap();
+    }
+
+    /// Zero on `list-tasks`.
+    pub(crate) fn throttle(&self) -> Lever {
+        let function = &self.stack.functions["list-tasks"];
+        Lever::ReservedConcurrency(ReservedConcurrency {
+            function: function.name.clone(),
+            function_arn: function.arn.clone(),
+            concurrency: 0,
+        })
     }
 
     /// Templates that are there, and experiments that have not ended.

@@ -10,6 +10,7 @@ mod bench;
 mod budget;
 mod endings;
 mod front;
+mod latest;
 mod other_account;
 mod preflight;
 
@@ -152,8 +153,11 @@ async fn settings(bench: &Bench) -> Configuration {
 
 /// The folder of the one run that was begun under `out`, once its journal names the target.
 fn run_folder(out: &Path) -> Option<PathBuf> {
-    let mut folders = std::fs::read_dir(out).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    folders.find(|path| path.is_dir() && path.join(chaos::journal::FILE_NAME).is_file())
+    let entries = std::fs::read_dir(out).ok()?.filter_map(Result::ok);
+    // Not by `latest`, which is a link and made a moment later.
+    let mut folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let is_begun = |path: &PathBuf| path.join(chaos::journal::FILE_NAME).is_file();
+    folders.find_map(|entry| Some(entry.path()).filter(is_begun))
 }
 
 fn chaos(arguments: &[&str]) -> Child {

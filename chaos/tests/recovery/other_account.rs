@@ -1,10 +1,6 @@
 //! Whose credentials put back: in another account a lever of the same name is another lever.
 
-use std::path::PathBuf;
-
-use chaos::fault::{Lever, ReservedConcurrency};
-use chaos::journal::{Journal, Step, recovery};
-use serde_json::Value;
+use chaos::journal::recovery;
 use tokio::process::Command;
 
 use crate::EXIT_PASS;
@@ -16,12 +12,7 @@ const OTHER_ACCOUNT: &str = "999999999999";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_run_left_in_another_account_is_not_put_back_in_this_one() {
     let bench = Box::pin(Bench::up()).await;
-    let (cloud, function) = (bench.cloud(), &bench.stack().functions["list-tasks"]);
-    let lever = Lever::ReservedConcurrency(ReservedConcurrency {
-        function: function.name.clone(),
-        function_arn: function.arn.clone(),
-        concurrency: 0,
-    });
+    let (cloud, lever) = (bench.cloud(), bench.throttle());
     let prior = lever.read(cloud).await.unwrap();
     lever.engage(cloud, &prior).await.unwrap();
     let own = bench.stack().account_id.as_str();
@@ -29,7 +20,8 @@ async fn what_a_run_left_in_another_account_is_not_put_back_in_this_one() {
         (OTHER_ACCOUNT, EXIT_USAGE, format!("the credentials are of {own}, the stack is in {OTHER_ACCOUNT}")),
         (own, EXIT_PASS, "1 put back, 0 not".to_owned()),
     ] {
-        let folder = left_open(&bench, account_id, &lever, &prior);
+        let folder = bench.folder().join(account_id);
+        bench.left_open(&folder, account_id, &lever, &prior);
         let mut program = Command::new(env!("CARGO_BIN_EXE_chaos"));
         let output = program.arg("recover").arg(&folder).output().await.unwrap();
         assert_eq!(output.status.code(), Some(code), "{output:?}");
@@ -39,17 +31,4 @@ async fn what_a_run_left_in_another_account_is_not_put_back_in_this_one() {
         assert_eq!(lever.is_engaged(cloud).await.unwrap(), !is_put_back, "{told}");
         assert_eq!(recovery(&folder).unwrap().open.is_empty(), is_put_back, "the journal says what is left");
     }
-}
-
-/// The folder of a run that died with this fault in effect.
-fn left_open(bench: &Bench, account_id: &str, lever: &Lever, prior: &Value) -> PathBuf {
-    let folder = bench.folder().join(account_id);
-    std::fs::create_dir(&folder).unwrap();
-    let journal = Journal::open(&folder).unwrap();
-    let stack = bench.stack();
-    let (endpoint, region) = (stack.endpoint.clone(), stack.region.clone());
-    journal.record(Step::Target { endpoint, region, account_id: account_id.into() }).unwrap();
-    let (lever, prior) = (lever.clone(), prior.clone());
-    journal.record(Step::Intent { fault: 0, experiment: "one".into(), lever, prior }).unwrap();
-    folder
 }

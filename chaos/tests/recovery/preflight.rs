@@ -2,7 +2,9 @@
 
 use aws_sdk_cloudwatch::types::{ComparisonOperator, Dimension, StateValue, Statistic};
 use aws_sdk_fis::types::{SafetyLeverStatusInput, UpdateSafetyLeverStateInput};
+use aws_sdk_lambda::types::ScalingConfig;
 use aws_sdk_sqs::types::QueueAttributeName;
+use chaos::iam::RolePolicy;
 use chaos::observe::drift;
 use serde_json::Value;
 use tokio::process::Command;
@@ -13,6 +15,7 @@ use crate::settings;
 const EXIT_PASS: i32 = 0;
 const EXIT_USAGE: i32 = 2;
 const ALARM: &str = "worker-errors";
+const ROLE_DENIAL: RolePolicy<'static> = RolePolicy { role: "chaos", name: "chaos-deny-until" };
 
 /// Harmless in itself; it aims at what the conditions are about.
 const EXPERIMENT: &str = r#"
@@ -36,7 +39,27 @@ target = "tasks"
 start = "0s"
 duration = "1s"
 visibility_timeout = "0s"
+[[fault]]
+kind = "lambda-reserved-concurrency"
+target = "list-tasks"
+start = "0s"
+duration = "1s"
+concurrency = 0
+[[fault]]
+kind = "queue-deny"
+target = "tasks"
+start = "0s"
+duration = "1s"
+[[fault]]
+kind = "role-permission"
+target = "process-task"
+start = "0s"
+duration = "1s"
+actions = ["dynamodb:GetItem"]
 "#;
+/// As a run that was killed leaves it: its time is over, and it is still there.
+const DENIAL: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"ChaosDenyUntil","Effect":"Deny","Action":"dynamodb:GetItem",
+  "Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":"2023-11-14T22:13:20Z"}}}]}"#;
 
 #[derive(Clone, Copy, Debug)]
 enum Condition {
@@ -47,10 +70,16 @@ enum Condition {
     SafetyLever,
     UnknownAction,
     Visibility,
+    WorkerTakesAll,
+    ReservationTooLarge,
+    FaultLeft,
+    QueueDenialLeft,
+    RoleDenialLeft,
+    RunLeft,
 }
 
 impl Condition {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 13] = [
         Self::OtherAccount,
         Self::Production,
         Self::NotAllowed,
@@ -58,6 +87,12 @@ impl Condition {
         Self::SafetyLever,
         Self::UnknownAction,
         Self::Visibility,
+        Self::WorkerTakesAll,
+        Self::ReservationTooLarge,
+        Self::FaultLeft,
+        Self::QueueDenialLeft,
+        Self::RoleDenialLeft,
+        Self::RunLeft,
     ];
 
     const fn refused_as(self) -> &'static str {
@@ -69,6 +104,14 @@ impl Condition {
             Self::SafetyLever => "refused safety lever: engaged",
             Self::UnknownAction => "refused FIS action: FIS has no aws:lambda:no-such-action here",
             Self::Visibility => "refused visibility timeout: 5 s",
+            Self::WorkerTakesAll => "refused concurrency: 1000 in the account",
+            Self::ReservationTooLarge => {
+                "refused reserved concurrency: that of list-tasks leaves 50 unreserved"
+            }
+            Self::FaultLeft => "refused settings: lambda-reserved-concurrency on list-tasks finds 0 already",
+            Self::QueueDenialLeft => "refused settings: queue-deny on tasks finds ",
+            Self::RoleDenialLeft => "refused settings: role-permission on process-task finds ",
+            Self::RunLeft => "refused earlier runs: faults open in ",
         }
     }
 }
@@ -84,6 +127,7 @@ async fn each_condition_that_does_not_hold_bars_the_run_before_anything_is_touch
         let before = settings(&bench).await;
         let experiment = match condition {
             Condition::UnknownAction => EXPERIMENT.replace("invocation-error", "no-such-action"),
+            Condition::ReservationTooLarge => EXPERIMENT.replace("concurrency = 0", "concurrency = 950"),
             _ => EXPERIMENT.to_owned(),
         };
         for command in ["preflight", "run"] {
@@ -106,6 +150,16 @@ async fn chaos(bench: &Bench, command: &str, experiment: &str) -> (String, i32) 
     let output = program.arg("--out").arg(bench.folder().join("runs")).output().await.unwrap();
     let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     (told.into_owned(), output.status.code().unwrap())
+}
+
+/// What a denial of a queue says besides.
+fn of_queue(arn: &str) -> String {
+    let mut policy: Value = serde_json::from_str(DENIAL).unwrap();
+    let statement = &mut policy["Statement"][0];
+    statement["Principal"] = "*".into();
+    statement["Action"] = "sqs:SendMessage".into();
+    statement["Resource"] = arn.into();
+    policy.to_string()
 }
 
 async fn make_alarm(bench: &Bench) {
@@ -152,11 +206,33 @@ async fn set(bench: &Bench, condition: Condition, broken: bool, stack_file: &str
             call.send().await.unwrap();
         }
         // Of the file.
-        Condition::UnknownAction => {}
+        Condition::UnknownAction | Condition::ReservationTooLarge => {}
         Condition::Visibility => {
             let seconds = if broken { "5" } else { "6" };
             let call = cloud.sqs.set_queue_attributes().queue_url(queue);
             call.attributes(QueueAttributeName::VisibilityTimeout, seconds).send().await.unwrap();
+        }
+        Condition::WorkerTakesAll => {
+            let scaling = ScalingConfig::builder().set_maximum_concurrency(broken.then_some(1000)).build();
+            let call = cloud.lambda.update_event_source_mapping().scaling_config(scaling);
+            call.uuid(&bench.stack().event_source_mapping_id).send().await.unwrap();
+        }
+        Condition::FaultLeft if broken => bench.throttle().engage(cloud, &Value::Null).await.unwrap(),
+        Condition::FaultLeft => bench.throttle().put_back(cloud, &Value::Null).await.unwrap(),
+        Condition::QueueDenialLeft => {
+            let policy = if broken { of_queue(&bench.stack().queues["tasks"].arn) } else { String::new() };
+            let call = cloud.sqs.set_queue_attributes().queue_url(queue);
+            call.attributes(QueueAttributeName::Policy, policy).send().await.unwrap();
+        }
+        Condition::RoleDenialLeft if broken => cloud.iam.put(ROLE_DENIAL, DENIAL).await.unwrap(),
+        Condition::RoleDenialLeft => cloud.iam.delete(ROLE_DENIAL).await.unwrap(),
+        Condition::RunLeft => {
+            let (left, account_id) = (bench.folder().join("runs/left"), &bench.stack().account_id);
+            if broken {
+                bench.left_open(&left, account_id, &bench.throttle(), &Value::Null);
+            } else {
+                std::fs::remove_dir_all(left).unwrap();
+            }
         }
     }
 }

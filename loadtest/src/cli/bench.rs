@@ -6,7 +6,6 @@ use clap::Args;
 use loadtest::bench::{self, BenchPlan};
 use loadtest::verdict::Exit;
 
-use super::run::write_json;
 use super::{OutputArgs, StackArgs, now_ms, parse_duration, table};
 
 #[derive(Args)]
@@ -36,6 +35,7 @@ pub(crate) struct BenchArgs {
 }
 
 pub(crate) async fn bench(args: BenchArgs) -> anyhow::Result<Exit> {
+    args.output.check()?;
     let now_ms = now_ms();
     let plan = BenchPlan {
         run_id: args.output.run_id(now_ms),
@@ -51,15 +51,13 @@ pub(crate) async fn bench(args: BenchArgs) -> anyhow::Result<Exit> {
     let outcome = bench::bench(&args.stack.load()?, &plan).await?;
     let judged: Vec<_> = args.output.thresholds.iter().map(|threshold| threshold.judge(&outcome)).collect();
     print!("{}", table::bench(&outcome, &judged));
-    if let Some(path) = &args.output.json {
-        write_json(path, &outcome)?;
-    }
     let is_met = judged.iter().all(|judged| judged.met);
-    Ok(if outcome.accepted == 0 {
+    let exit = if outcome.accepted == 0 {
         Exit::Invalid
     } else if is_met {
         Exit::Ok
     } else {
         Exit::Threshold
-    })
+    };
+    Ok(args.output.keep(&outcome, exit))
 }

@@ -6,21 +6,23 @@ mod run;
 mod table;
 mod token;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use loadtest::stack::Stack;
 use loadtest::verdict::Exit;
 use loadtest::{LoadError, Threshold};
+use serde::Serialize;
 
 /// Load for the task backend, with a ledger of what became of every task.
 #[derive(Parser)]
 #[command(
     version,
     after_help = "Exit codes: 0 ok, 1 a threshold was not met, 2 usage, 3 tasks lost or wrong, \
-or shown to another owner, 4 the run is invalid or could not be done."
+shown to another owner or shown as they are not, 4 the run is invalid or could not be done or kept."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -54,7 +56,8 @@ impl StackArgs {
 /// What both kinds of load share.
 #[derive(Args)]
 struct OutputArgs {
-    /// A rule such as "p99<500ms for POST", "p90<2s for end-to-end", "error-rate<1%" or "rate>=100". May be repeated.
+    /// A rule such as "p99<500ms for POST", "p90<2s for end-to-end", "error-rate<1%" (also "for GET") or
+    /// "rate>=100". May be repeated.
     #[arg(long = "threshold", value_name = "RULE")]
     thresholds: Vec<Threshold>,
     /// Writes everything measured to this file.
@@ -68,7 +71,30 @@ struct OutputArgs {
     run_id: Option<String>,
 }
 
+/// Where the report cannot be kept.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}", .path.display())]
+struct Unwritable {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
 impl OutputArgs {
+    /// Before the load: who asks for a file wants no run without it.
+    fn check(&self) -> Result<(), Unwritable> {
+        let Some(path) = &self.json else { return Ok(()) };
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        opened.map(drop).map_err(|source| Unwritable { path: path.clone(), source })
+    }
+
+    /// What a run found is told by its exit code even where it cannot be kept.
+    fn keep(&self, report: &impl Serialize, exit: Exit) -> Exit {
+        let Some(path) = &self.json else { return exit };
+        let Err(error) = write_json(path, report) else { return exit };
+        eprintln!("loadtest: {error:#}");
+        if exit == Exit::Ok { Exit::Invalid } else { exit }
+    }
+
     fn run_id(&self, now_ms: u64) -> String {
         self.run_id.clone().unwrap_or_else(|| format!("load-{now_ms:x}"))
     }
@@ -93,6 +119,9 @@ impl Cli {
 
 /// Wrong input is usage; a target that could not be reached leaves no verdict.
 pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
+    if error.is::<Unwritable>() {
+        return Exit::Usage;
+    }
     match error.downcast_ref::<LoadError>() {
         Some(
             LoadError::Plan { .. }
@@ -102,10 +131,17 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
             | LoadError::NoKey
             | LoadError::OneTokenManyOwners { .. }
             | LoadError::NoSubject { .. }
+            | LoadError::TokenEnds { .. }
             | LoadError::UnreadableToken { .. },
         ) => Exit::Usage,
         _ => Exit::Invalid,
     }
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    let bytes = serde_json::to_vec(value).context("cannot serialize the report")?;
+    std::fs::write(path, bytes).map_err(|source| Unwritable { path: path.to_owned(), source })?;
+    Ok(())
 }
 
 fn now_ms() -> u64 {

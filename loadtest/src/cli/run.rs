@@ -1,7 +1,6 @@
 //! `loadtest run`.
 
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -113,6 +112,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     // Before goose would set its own, which only stops goose.
     let mut interrupted = on_interrupt()?;
     let stack = args.stack.load()?;
+    args.output.check()?;
     let plan = args.plan();
     println!("run {} with seed {}", plan.run_id, plan.seed);
     let running = start(&stack, plan).await?;
@@ -120,10 +120,8 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let outcome = running.finish().await?;
     let verdict = verdict::judge(&outcome, &args.output.thresholds);
     print!("{}", table::run(&outcome, &verdict));
-    if let Some(path) = &args.output.json {
-        write_json(path, &Report { schema: SCHEMA, verdict: &verdict, outcome: &outcome })?;
-    }
-    Ok(verdict.exit)
+    let report = Report { schema: SCHEMA, verdict: &verdict, outcome: &outcome };
+    Ok(args.output.keep(&report, verdict.exit))
 }
 
 async fn drive(running: &Running, settle: Duration, interrupted: &mut watch::Receiver<bool>) {
@@ -154,11 +152,6 @@ fn on_interrupt() -> anyhow::Result<watch::Receiver<bool>> {
     })
     .context("cannot handle interrupts")?;
     Ok(receiver)
-}
-
-pub(super) fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
-    let bytes = serde_json::to_vec(value).context("cannot serialize the report")?;
-    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 impl RunArgs {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use loadtest::bench::BenchOutcome;
 use loadtest::threshold::Judged;
 use loadtest::verdict::{Exit, Verdict};
-use loadtest::{Latency, LoadOutcome};
+use loadtest::{Latency, LoadOutcome, WrongRead};
 
 /// The JSON file has them all.
 const WRONG_SHOWN_MAX: usize = 10;
@@ -64,6 +64,15 @@ pub(crate) fn run(outcome: &LoadOutcome, verdict: &Verdict) -> String {
         stats.pushes_unclaimed,
         stats.pushes_misrouted
     ));
+    let reads = &outcome.total.reads;
+    lines.add(format_args!(
+        "reads        {} (right {}, refused {}, unanswered {}, wrong {})",
+        reads.all(),
+        reads.right,
+        reads.refused,
+        reads.unanswered,
+        reads.wrong
+    ));
     lines.add(format_args!(
         "sessions     {} connects, {} failed, {} lost",
         stats.connects, stats.connect_failures, stats.disconnects
@@ -76,11 +85,11 @@ pub(crate) fn run(outcome: &LoadOutcome, verdict: &Verdict) -> String {
     lines.latency("issue lag", &outcome.issue_lag);
     lines.latency("pool wait", &outcome.pool_wait);
     lines.thresholds(&verdict.thresholds);
-    wrong(&mut lines, verdict);
+    wrong(&mut lines, outcome, verdict);
     lines.0
 }
 
-fn wrong(lines: &mut Lines, verdict: &Verdict) {
+fn wrong(lines: &mut Lines, outcome: &LoadOutcome, verdict: &Verdict) {
     for wrong in verdict.wrong.iter().take(WRONG_SHOWN_MAX) {
         lines.add(format_args!(
             "wrong        task {} of arrival {}: {:?}",
@@ -96,6 +105,10 @@ fn wrong(lines: &mut Lines, verdict: &Verdict) {
             verdict.pushes_misrouted
         ));
     }
+    for read in outcome.wrong_reads.iter().take(WRONG_SHOWN_MAX) {
+        let WrongRead { owner, task_id, defect } = read;
+        lines.add(format_args!("wrong        read of task {task_id} by {owner}: {defect:?}"));
+    }
     if let Some(reason) = &verdict.invalid {
         lines.add(format_args!("invalid      {reason}"));
     }
@@ -103,7 +116,7 @@ fn wrong(lines: &mut Lines, verdict: &Verdict) {
         Exit::Ok => "ok",
         Exit::Threshold => "a threshold was not met",
         Exit::Usage => "usage",
-        Exit::Tasks => "tasks were lost or wrong, or shown to another owner",
+        Exit::Tasks => "tasks were lost or wrong, shown to another owner, or shown as they are not",
         Exit::Invalid => "the run is invalid",
     };
     lines.add(format_args!("verdict      {word}"));

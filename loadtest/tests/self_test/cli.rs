@@ -8,7 +8,7 @@ use loadtest::stack::{Auth, Stack};
 use loadtest::{TOKEN_VARIABLE, mint};
 use serde_json::Value;
 
-use crate::fake::{End, Fake, Post, Reaction};
+use crate::fake::{Answer, End, Fake, Post, Reaction};
 
 fn command(folder: &tempfile::TempDir, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
@@ -157,6 +157,69 @@ async fn a_given_token_that_names_no_owner_exits_2_and_is_not_printed() {
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{told}");
     assert!(told.contains("is no JWT whose `sub` names an owner") && !told.contains("nonsense"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_given_token_that_ends_before_the_run_does_exits_2_before_anything_is_sent() {
+    let (fake, stack, folder) = Fake::start(|_| Reaction::default()).await;
+    let token = mint(&stack, "somebody", Duration::from_secs(90)).unwrap();
+    forget_key(&folder, stack);
+    let mut run = command(&folder, &["run", "--owners", "1", "--duration", "1s"]);
+    run.env(TOKEN_VARIABLE, &token);
+    let output = output_of(run).await;
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains(" s, and the run needs it for 121 s"), "{told}");
+    assert_eq!(fake.made(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_given_token_that_is_not_taken_any_more_says_nothing_of_the_service_and_one_made_here_does() {
+    let deny = |post: Post| {
+        let answer = if post.sequence >= 10 { Answer::Deny } else { Answer::Accept };
+        Reaction { answer, ..Reaction::default() }
+    };
+    let args = ["run", "--rate", "20", "--duration", "1s", "--owners", "1", "--threshold", "error-rate<1%"];
+    let (_fake, stack, folder) = Fake::start(deny).await;
+    let output = loadtest(&folder, &args).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    let token = mint(&stack, "somebody", Duration::from_secs(600)).unwrap();
+    forget_key(&folder, stack);
+    let mut run = command(&folder, &[&args[..], &["--run-id", "second"]].concat());
+    run.env(TOKEN_VARIABLE, &token);
+    let output = output_of(run).await;
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    assert!(told.contains("the token was not taken any more: 10 requests"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_cannot_be_written_is_told_before_anything_is_sent() {
+    let (fake, _, folder) = Fake::start(|_| Reaction::default()).await;
+    let output = loadtest(&folder, &["run", "--json", "no-such-folder/out.json"]).await;
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("cannot write no-such-folder/out.json"), "{told}");
+    assert_eq!(fake.made(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_cannot_be_kept_hides_no_lost_task_and_is_no_success() {
+    for (end, expected) in [(End::Never, 3), (End::Succeeds, 4)] {
+        let place = tempfile::tempdir().unwrap();
+        let (report, taken_away) = (place.path().join("out.json"), place.path().to_owned());
+        let behaviour = move |_| {
+            // The first POST finds it, and no later one.
+            drop(std::fs::remove_dir_all(&taken_away));
+            Reaction { end, ..Reaction::default() }
+        };
+        let (_fake, _, folder) = Fake::start(behaviour).await;
+        let args = ["run", "--rate", "20", "--duration", "1s", "--settle", "2s", "--json"];
+        let output = loadtest(&folder, &[&args[..], &[report.to_str().unwrap()]].concat()).await;
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(expected), "{}{told}", text(&output.stdout));
+        assert!(told.contains("cannot write "), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -59,6 +59,21 @@ pub(crate) enum Answer {
     AcceptAndFail,
     /// Nothing is made, and the gateway answers 500.
     Fail,
+    /// Nothing is made: the token is not taken.
+    Deny,
+}
+
+/// How the target answers reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reads {
+    #[default]
+    Right,
+    /// With 500.
+    Fail,
+    /// With the tasks of all owners on every page.
+    OfAll,
+    /// With a wrong result of whatever was pushed with the right one.
+    OtherResult,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +109,8 @@ pub(crate) struct Post {
 type Behaviour = Box<dyn Fn(Post) -> Reaction + Send + Sync>;
 
 struct Task {
+    /// As it was made.
+    number: u64,
     owner: String,
     text: String,
     end: End,
@@ -108,6 +125,7 @@ struct Tasks {
     posts_by_key: HashMap<String, u32>,
     sockets: HashMap<String, mpsc::UnboundedSender<Message>>,
     made: u64,
+    reads: Reads,
 }
 
 pub(crate) struct Fake {
@@ -137,6 +155,14 @@ impl Fake {
 
     fn lock(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap()
+    }
+
+    pub(crate) fn answer_reads(&self, reads: Reads) {
+        self.lock().reads = reads;
+    }
+
+    pub(crate) fn made(&self) -> u64 {
+        self.lock().made
     }
 
     /// Closes every session with the code of API Gateway's two-hour limit.
@@ -169,7 +195,8 @@ impl Fake {
         let id = format!("task-{}", tasks.made);
         tasks.by_key.insert(key.to_owned(), id.clone());
         let is_heard = reaction.pushes == Pushes::Never;
-        tasks.by_id.insert(id.clone(), Task { owner: owner.to_owned(), text, end: reaction.end, is_heard });
+        let (number, owner) = (tasks.made, owner.to_owned());
+        tasks.by_id.insert(id.clone(), Task { number, owner, text, end: reaction.end, is_heard });
         (id, true)
     }
 
@@ -236,6 +263,18 @@ impl Fake {
     }
 }
 
+/// A read shows an end only after its push, so that no test depends on which of the two is faster.
+fn read_wire(id: &str, task: &Task, reads: Reads) -> Value {
+    if !task.is_heard {
+        return json!({"id": id, "status": "running", "version": 2});
+    }
+    let mut view = wire(id, task);
+    if reads == Reads::OtherResult && view.get("result").is_some() {
+        view["result"]["sha256"] = "00".repeat(32).into();
+    }
+    view
+}
+
 fn wire(id: &str, task: &Task) -> Value {
     let sha256 = match task.end {
         End::WrongResult => "00".repeat(32),
@@ -272,20 +311,25 @@ async fn submit(State(fake): State<Arc<Fake>>, headers: HeaderMap, Json(body): J
         let problem = json!({"type": "urn:task:problem:queue-unavailable", "status": 503});
         return (StatusCode::SERVICE_UNAVAILABLE, Json(problem)).into_response();
     }
-    let failed = (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({"message": "Internal Server Error"})))
-        .into_response();
+    if reaction.answer == Answer::Deny {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
     if reaction.answer == Answer::Fail {
-        return failed;
+        return failed();
     }
     let (id, is_new) = fake.make(&owner, &key, text, &reaction);
     if is_new {
         carry_out(&fake, owner, id.clone(), reaction.pushes).await;
     }
     if reaction.answer == Answer::AcceptAndFail {
-        return failed;
+        return failed();
     }
     let task = json!({"id": id, "status": "queued", "version": 1});
     (StatusCode::ACCEPTED, Json(task)).into_response()
+}
+
+fn failed() -> Response {
+    (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({"message": "Internal Server Error"}))).into_response()
 }
 
 async fn carry_out(fake: &Arc<Fake>, owner: String, id: String, pushes: Pushes) {
@@ -304,17 +348,29 @@ async fn carry_out(fake: &Arc<Fake>, owner: String, id: String, pushes: Pushes) 
 async fn read(State(fake): State<Arc<Fake>>, headers: HeaderMap, Path(id): Path<String>) -> Response {
     let tasks = fake.lock();
     match tasks.by_id.get(&id) {
-        // A read shows an end only after its push, so that no test depends on which of the two is faster.
-        Some(task) if Some(&task.owner) == owner_of(&headers).as_ref() => match task.is_heard {
-            true => Json(wire(&id, task)).into_response(),
-            false => Json(json!({"id": id, "status": "running", "version": 2})).into_response(),
-        },
+        _ if tasks.reads == Reads::Fail => failed(),
+        Some(task) if Some(&task.owner) == owner_of(&headers).as_ref() => {
+            Json(read_wire(&id, task, tasks.reads)).into_response()
+        }
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-async fn list() -> Response {
-    Json(json!({"tasks": []})).into_response()
+/// Newest first.
+async fn list(State(fake): State<Arc<Fake>>, headers: HeaderMap) -> Response {
+    /// As many as the load test asks for.
+    const PAGE: usize = 20;
+    let Some(owner) = owner_of(&headers) else { return StatusCode::UNAUTHORIZED.into_response() };
+    let tasks = fake.lock();
+    if tasks.reads == Reads::Fail {
+        return failed();
+    }
+    let is_shown = |task: &Task| tasks.reads == Reads::OfAll || task.owner == owner;
+    let mut shown: Vec<_> = tasks.by_id.iter().filter(|(_, task)| is_shown(task)).collect();
+    shown.sort_by_key(|(_, task)| std::cmp::Reverse(task.number));
+    let page: Vec<Value> =
+        shown.iter().take(PAGE).map(|(id, task)| read_wire(id, task, tasks.reads)).collect();
+    Json(json!({"tasks": page})).into_response()
 }
 
 /// Reads the owner out of the token. Whether a token verifies is proven beside the tokens.

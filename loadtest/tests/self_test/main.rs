@@ -9,11 +9,11 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use fake::{Answer, End, Fake, Post, Pushes, Reaction};
+use fake::{Answer, End, Fake, Post, Pushes, Reaction, Reads};
 use loadtest::verdict::{self, Exit};
 use loadtest::{
-    Abuse, Arrivals, Duplicate, Expectation, LoadError, LoadOutcome, LoadPlan, Outcome, Running, Source,
-    TaskMix, TaskStatus,
+    Abuse, Arrivals, Duplicate, Expectation, LoadError, LoadOutcome, LoadPlan, Outcome, ReadDefect, Running,
+    Source, TaskMix, TaskStatus,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -30,8 +30,17 @@ struct Scene {
 
 impl Scene {
     async fn start(plan: LoadPlan, behaviour: impl Fn(Post) -> Reaction + Send + Sync + 'static) -> Self {
+        Self::start_reading(plan, Reads::Right, behaviour).await
+    }
+
+    async fn start_reading(
+        plan: LoadPlan,
+        reads: Reads,
+        behaviour: impl Fn(Post) -> Reaction + Send + Sync + 'static,
+    ) -> Self {
         let turn = ONE_AT_A_TIME.lock().await;
         let (fake, stack, folder) = Fake::start(behaviour).await;
+        fake.answer_reads(reads);
         let running = loadtest::start(&stack, plan).await.unwrap();
         Self { fake, running, _folder: folder, _turn: turn }
     }
@@ -79,6 +88,8 @@ async fn a_healthy_target_ends_every_task_by_push() {
     assert_eq!(outcome.total.finals_by_poll, 0);
     assert_eq!(outcome.connection_stats.connects, 4);
     assert_eq!(outcome.connection_stats.pushes, 300);
+    let reads = outcome.total.reads;
+    assert!(reads.right > 0 && reads.all() == reads.right, "{reads:?}: {:?}", outcome.wrong_reads);
     assert_eq!(verdict::judge(&outcome, &[]).exit, Exit::Ok);
     let series_sum: u64 = outcome.series.iter().map(|point| point.finals).sum();
     assert_eq!(series_sum, 100);
@@ -179,6 +190,36 @@ async fn pushes_that_also_reach_other_owners_fail_a_run_in_which_all_else_is_wel
     // What went to the others last may come when their sessions are gone.
     assert!(verdict.pushes_misrouted > 0);
     assert_eq!(verdict.exit, Exit::Tasks);
+}
+
+async fn outcome_of_reads(reads: Reads) -> LoadOutcome {
+    let plan = LoadPlan { poll_rate_per_second: 40.0, unknown_retries: 0, ..plan(50.0, 1) };
+    Scene::start_reading(plan, reads, |_| Reaction::default()).await.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_that_are_all_refused_are_counted_and_miss_their_threshold() {
+    let outcome = outcome_of_reads(Reads::Fail).await;
+    let reads = outcome.total.reads;
+    assert!(reads.refused > 0 && reads.all() == reads.refused, "{reads:?}");
+    let judged = verdict::judge(&outcome, &["error-rate<1% for GET".parse().unwrap()]);
+    assert_eq!((judged.exit, judged.reads_wrong), (Exit::Threshold, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_that_show_others_tasks_or_another_result_fail_a_run_in_which_all_else_is_well() {
+    for (reads, expected) in
+        [(Reads::OfAll, ReadDefect::OtherOwner), (Reads::OtherResult, ReadDefect::OtherResult)]
+    {
+        let outcome = outcome_of_reads(reads).await;
+        let verdict = verdict::judge(&outcome, &[]);
+        assert!(outcome.ledger.iter().all(|entry| entry.result_ok == Some(true)));
+        assert_eq!((outcome.counts.succeeded, verdict.wrong.len()), (50, 0));
+        assert!(verdict.reads_wrong > 0, "{reads:?}");
+        let wrong = &outcome.wrong_reads;
+        assert!(wrong.iter().all(|wrong| wrong.defect == expected), "{wrong:?}");
+        assert_eq!(verdict.exit, Exit::Tasks);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

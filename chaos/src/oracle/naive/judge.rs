@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Evidence, Findings, manners};
 use crate::oracle::history::{illegal_step, successes};
-use crate::oracle::judge::unseen_detail;
+use crate::oracle::judge::{lost_detail, unseen_detail, waiting_detail};
 use crate::oracle::manners::are_too_many_unseen;
 use crate::oracle::rules::{LOOKS_SPARED_MAX, RECEIVES_UNSEEN_MAX, looks_max};
 use crate::oracle::{Anomaly, AnomalyKind, DeadLetter, Record};
@@ -118,20 +118,20 @@ impl<'a> Judge<'a> {
 
     /// Exactly one of: succeeded, dead letter, waiting, lost.
     fn place(&mut self, id: &str, record: Option<&Record>, dead: bool) {
-        let status = record.map(|record| record.status);
+        let (status, remaining) = (record.map(|record| record.status), self.evidence.remaining);
+        // A record says so of a dead letter that was moved back, until a worker has come to it.
+        let is_marked = status == Some(TaskStatus::DeadLettered) && !self.evidence.is_moved_back;
         if status == Some(TaskStatus::Succeeded) {
             self.findings.totals.succeeded += 1;
             self.findings.totals.succeeded_dead_letters += u64::from(dead);
         } else if dead {
             self.findings.totals.dead_lettered += 1;
-        } else if self.evidence.remaining > 0 && status != Some(TaskStatus::DeadLettered) {
+        } else if remaining > 0 && !is_marked {
             self.findings.totals.pending += 1;
-            self.findings.add(AnomalyKind::Unfinished, id, format!("{status:?}, and the queue is not empty"));
+            self.findings.add(AnomalyKind::Unfinished, id, waiting_detail(status, remaining));
         } else {
             self.findings.totals.lost += 1;
-            let table = status.map_or("has no record of it".to_owned(), |status| format!("says {status:?}"));
-            let detail = format!("the table {table}, the queue is empty, and it is no dead letter");
-            self.findings.add(AnomalyKind::Lost, id, detail);
+            self.findings.add(AnomalyKind::Lost, id, lost_detail(status, remaining));
         }
     }
 

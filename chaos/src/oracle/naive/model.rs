@@ -17,6 +17,8 @@ pub(in crate::oracle) struct Evidence<'a> {
     pub dead_letters: &'a [DeadLetter],
     /// Messages that are still in the tasks queue: visible, in flight or delayed.
     pub remaining: u64,
+    /// The dead letters were moved back.
+    pub is_moved_back: bool,
     pub prediction: &'a Prediction,
     pub max_receive_count: u64,
     /// From then on no fault keeps a receive from the workers.

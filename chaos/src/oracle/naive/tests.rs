@@ -42,6 +42,8 @@ pub(in crate::oracle) struct World {
     pub(in crate::oracle) records: BTreeMap<String, Record>,
     pub(in crate::oracle) dead_letters: Vec<DeadLetter>,
     pub(in crate::oracle) remaining: u64,
+    /// The dead letters were moved back.
+    pub(in crate::oracle) is_moved_back: bool,
     pub(in crate::oracle) prediction: Prediction,
     /// When it is judged.
     pub(in crate::oracle) at_ms: u64,
@@ -57,6 +59,7 @@ impl World {
             records: BTreeMap::new(),
             dead_letters: Vec::new(),
             remaining: 0,
+            is_moved_back: false,
             prediction: Prediction::default(),
             at_ms: JUDGED_AT_MS,
             calm_from_ms: None,
@@ -98,6 +101,7 @@ impl World {
             records: &self.records,
             dead_letters: &self.dead_letters,
             remaining: self.remaining,
+            is_moved_back: self.is_moved_back,
             prediction: &self.prediction,
             max_receive_count: MAX_RECEIVE_COUNT,
             calm_from_ms: self.calm_from_ms,

@@ -63,7 +63,7 @@ function ledger(e) {
   const t = e.totals, part = (label, value, bad) => el("div", { class: bad && value ? "bad" : null }, el("b", {}, count(value)), el("span", {}, label));
   const sign = text => el("div", { class: "sign", "aria-hidden": "true" }, text);
   const others = [["sent", t.attempted], ["refused", t.refused], ["no answer", t.unknown], ["no answer, and there", t.recovered], ["never sent by the generator", t.unsent],
-    ["seen by a worker more than once", t.redelivered], ["dead letters that had succeeded", t.succeeded_dead_letters], ["dead letters of other runs, left alone", e.dead_letters_of_others],
+    ["seen by a worker more than once", t.redelivered], ["dead letters that had succeeded", t.succeeded_dead_letters], ["dead letters of other runs, not judged", e.dead_letters_of_others],
     ["failed attempts that were repeated", t.retries], ["ends that no push told", t.missed_pushes],
     ["the same, while their owner had no socket", t.missed_while_away]].filter(([, value]) => value !== undefined);
   return [el("h3", {}, "Ledger"),
@@ -77,6 +77,7 @@ function phases(e) {
   const n = (name, of) => ({ name, number: true, of }), of = (latency, quantile) => latency.count ? millis(latency[quantile]) : NONE;
   return [el("h3", {}, "Phases"), table("Counts and latencies before, during and after the faults", [{ name: "phase", head: true, of: p => p.name },
     n("sent", p => count(p.attempted)), n("acknowledged", p => count(p.acknowledged)), n("refused", p => count(p.refused)), n("no answer", p => count(p.unknown)),
+    n("reads", p => count(p.reads.right + p.reads.refused + p.reads.unanswered + p.reads.wrong)), n("reads failed", p => count(p.reads.refused + p.reads.unanswered)), n("reads wrong", p => count(p.reads.wrong)),
     n("POST p50", p => of(p.post, "p50_ms")), n("p90", p => of(p.post, "p90_ms")), n("p99", p => of(p.post, "p99_ms")), n("max", p => of(p.post, "max_ms")),
     n("result p50", p => of(p.end_to_end, "p50_ms")), n("result p99", p => of(p.end_to_end, "p99_ms"))], e.phases)];
 }

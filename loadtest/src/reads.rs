@@ -1,0 +1,96 @@
+//! What reads are judged by: GET /tasks and GET /tasks/{id} while the run is under way.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::outcome::{ReadDefect, WrongRead};
+use crate::wire::{Digest, Seen, is_denial};
+
+/// Named in the outcome; all are counted.
+const WRONG_NAMED_MAX: usize = 100;
+/// Pages that show what no answer has named yet. A POST in flight is on few of them.
+const DOUBTFUL_MAX: usize = 4_096;
+
+const STATUS_NOT_FOUND: u16 = 404;
+const STATUS_SERVER_ERROR: u16 = 500;
+
+/// How a read got nothing to judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadFailure {
+    Refused { status: u16 },
+    Unanswered,
+}
+
+impl ReadFailure {
+    /// Worth another try: a client of this API sends such a read again.
+    pub(crate) fn may_pass(self) -> bool {
+        match self {
+            Self::Refused { status } => status >= STATUS_SERVER_ERROR,
+            Self::Unanswered => true,
+        }
+    }
+
+    pub(crate) fn is_denial(self) -> bool {
+        matches!(self, Self::Refused { status } if is_denial(status))
+    }
+
+    pub(crate) fn is_not_found(self) -> bool {
+        self == Self::Refused { status: STATUS_NOT_FOUND }
+    }
+}
+
+/// What was known when a read began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    pub(crate) phase: usize,
+    /// The highest version that a read had shown which ended before this one began.
+    pub(crate) version_shown: u64,
+    /// It was submitted in another phase. Where the table failed then, the record is there once a worker has come to it.
+    pub(crate) may_be_missing: bool,
+}
+
+/// A page with tasks that no answer had named when it came.
+#[derive(Debug)]
+pub(crate) struct Doubtful {
+    pub(crate) owner: usize,
+    pub(crate) phase: usize,
+    pub(crate) unnamed: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    pub(crate) doubtful: Vec<Doubtful>,
+    pub(crate) wrong: Vec<WrongRead>,
+}
+
+impl Reads {
+    pub(crate) fn name(&mut self, owner: &str, task_id: &str, defect: ReadDefect) {
+        if self.wrong.len() < WRONG_NAMED_MAX {
+            let (owner, task_id) = (owner.to_owned(), task_id.to_owned());
+            self.wrong.push(WrongRead { owner, task_id, defect });
+        }
+    }
+
+    /// `false` when there are too many to keep.
+    pub(crate) fn doubt(&mut self, page: Doubtful) -> bool {
+        let has_room = self.doubtful.len() < DOUBTFUL_MAX;
+        if has_room {
+            self.doubtful.push(page);
+        }
+        has_room
+    }
+}
+
+/// By owner, the tasks on these pages that `is_named` knows nothing of.
+pub(crate) fn unnamed(pages: &[Doubtful], is_named: impl Fn(&str) -> bool) -> HashMap<usize, HashSet<&str>> {
+    let mut by_owner: HashMap<usize, HashSet<&str>> = HashMap::new();
+    for page in pages {
+        let ids = page.unnamed.iter().map(String::as_str).filter(|id| !is_named(id));
+        by_owner.entry(page.owner).or_default().extend(ids);
+    }
+    by_owner
+}
+
+/// Of a task that succeeded: whether the result is not the client's own.
+pub(crate) fn is_other_result(digest: Option<Digest>, seen: Seen) -> bool {
+    seen.is_succeeded() && digest.is_some() && seen.sha256 != digest
+}
