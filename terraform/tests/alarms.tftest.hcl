@@ -23,16 +23,28 @@ run "each_alarm_watches_its_own_metric_and_tells_the_pager" {
   assert {
     condition = [
       for alarm in [
-        aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.queue_age,
-        aws_cloudwatch_metric_alarm.worker_errors, aws_cloudwatch_metric_alarm.http_5xx,
+        aws_cloudwatch_metric_alarm.queue_age, aws_cloudwatch_metric_alarm.worker_errors, aws_cloudwatch_metric_alarm.http_5xx,
       ] : join(" ", [alarm.namespace, alarm.metric_name, one(keys(alarm.dimensions)), one(values(alarm.dimensions))])
       ] == [
-      "AWS/SQS ApproximateNumberOfMessagesVisible QueueName test-tasks-dlq",
       "AWS/SQS ApproximateAgeOfOldestMessage QueueName test-tasks",
       "AWS/Lambda Errors FunctionName test-process-task",
       "AWS/ApiGateway 5xx ApiId http123",
     ]
     error_message = "An alarm watches something else."
+  }
+
+  assert {
+    # As JSON, since equality would also compare how the collections are typed.
+    condition = jsonencode({
+      for query in aws_cloudwatch_metric_alarm.dead_letters.metric_query : query.id => query.return_data == true ? query.expression : join(" ", [
+        query.metric[0].namespace, query.metric[0].metric_name, query.metric[0].stat, query.metric[0].period, query.metric[0].dimensions.QueueName,
+      ])
+      }) == jsonencode({
+      letters = "visible + hidden"
+      visible = "AWS/SQS ApproximateNumberOfMessagesVisible Maximum 60 test-tasks-dlq"
+      hidden  = "AWS/SQS ApproximateNumberOfMessagesNotVisible Maximum 60 test-tasks-dlq"
+    })
+    error_message = "Letters that the auditor has hidden for the moment must be counted as well: ${jsonencode(aws_cloudwatch_metric_alarm.dead_letters.metric_query)}"
   }
 
   assert {

@@ -78,6 +78,16 @@ run "no_http_route_is_open" {
     condition     = alltrue([for integration in aws_apigatewayv2_integration.this : integration.payload_format_version == "2.0"])
     error_message = "The functions read payload format 2.0."
   }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.access.name == "/aws/vendedlogs/apigateway/test-api"
+    error_message = "Under any other name the group leaves a statement of its own in the account's resource policy."
+  }
+
+  assert {
+    condition     = aws_apigatewayv2_authorizer.this.authorizer_result_ttl_in_seconds == 60
+    error_message = "docs/api.md says for how long a verdict is kept by default."
+  }
 }
 
 run "open_routes_unknown_functions_and_a_throttle_of_nothing_are_refused" {

@@ -140,6 +140,11 @@ run "each_function_may_do_exactly_what_its_calls_need" {
     condition     = one(module.audit_schedule[*].expression) == "rate(1 minute)"
     error_message = "Dead letters must be looked at every minute by default."
   }
+
+  assert {
+    condition     = output.authorizer_cache_seconds == 60
+    error_message = "docs/api.md says for how long a verdict is kept by default."
+  }
 }
 
 run "the_auditors_schedule_can_be_switched_off" {
@@ -287,6 +292,21 @@ run "an_address_that_anyone_on_the_way_can_change_is_refused" {
   }
 
   expect_failures = [var.token_jwks_url]
+}
+
+run "a_limit_that_no_count_can_see_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/task-backend"
+  }
+
+  variables {
+    owner_index_shards            = 1
+    tasks_in_flight_per_owner_max = 12501
+  }
+
+  expect_failures = [var.tasks_in_flight_per_owner_max]
 }
 
 run "a_private_key_a_slow_api_and_half_a_shard_are_refused" {

@@ -24,6 +24,8 @@ variables {
   endpoint            = "http://127.0.0.1:4566"
   region              = "eu-central-1"
   allowed_account_ids = ["123456789012"]
+
+  authorizer_cache_seconds = 0
 }
 
 run "local_is_short_but_keeps_the_rules" {
@@ -51,6 +53,11 @@ run "local_is_short_but_keeps_the_rules" {
   assert {
     condition     = output.stack.fault_injection != null
     error_message = "Experiments run here: fault injection must be on."
+  }
+
+  assert {
+    condition     = module.task_backend.authorizer_cache_seconds == 0
+    error_message = "The authorizer must be asked every time where that is wanted."
   }
 }
 
@@ -83,6 +90,11 @@ run "dev_takes_no_faults_unless_asked_to" {
   assert {
     condition     = output.stack.queues.tasks.visibility_timeout_seconds == 6 * output.stack.functions["process-task"].timeout_seconds
     error_message = "Visibility must be 6 x the worker's timeout."
+  }
+
+  assert {
+    condition     = module.task_backend.authorizer_cache_seconds == 0
+    error_message = "docs/api.md names this variable to those who must be able to shut somebody out at once."
   }
 }
 

@@ -41,6 +41,15 @@ run "the_schedule_runs_as_a_role_of_its_own_that_can_do_nothing_else" {
     condition     = aws_scheduler_schedule.this.target[0].retry_policy[0].maximum_event_age_in_seconds == 60
     error_message = "An event that is older than the next run is worth nothing."
   }
+
+  assert {
+    condition = alltrue([
+      aws_lambda_function_event_invoke_config.this.function_name == var.function_arn,
+      aws_lambda_function_event_invoke_config.this.maximum_event_age_in_seconds == 60,
+      aws_lambda_function_event_invoke_config.this.maximum_retry_attempts == 0,
+    ])
+    error_message = "Nor in Lambda's own queue, where the schedule's rule does not hold."
+  }
 }
 
 run "any_function_and_any_text_are_refused" {

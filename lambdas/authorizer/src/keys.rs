@@ -122,6 +122,8 @@ impl FetchJwks for Fetch {
 struct Kept {
     keys: Option<(Arc<Keys>, EpochMs)>,
     asked_at: Option<EpochMs>,
+    /// Whether the issuer gave no document of use when it was last asked: it may have keys by now that we do not know.
+    is_behind: bool,
 }
 
 pub(crate) enum KeyRing<F, C> {
@@ -140,7 +142,8 @@ impl<F: FetchJwks, C: Clock> KeyRing<F, C> {
         Self::Fetched(Fetched { fetch, clock, kept: Mutex::default() })
     }
 
-    /// Keys among which that of `id` is, if there is one. `None` when there are no keys to be had.
+    /// Keys among which that of `id` is, if there is one. `None` when that cannot be said: there are no keys to be had, or the
+    /// id is not among those of a document that may be behind.
     pub(crate) async fn keys_for(&self, id: Option<&str>) -> Option<Arc<Keys>> {
         match self {
             Self::Configured(keys) => Some(Arc::clone(keys)),
@@ -155,15 +158,23 @@ impl<F: FetchJwks, C: Clock> Fetched<F, C> {
         let (keys, age) = self.believed(now).unzip();
         let is_known = keys.as_ref().is_some_and(|keys| keys.find(id).is_some());
         // An unknown id may be that of a new key: keys are rotated.
-        if (is_known && age.is_some_and(|age| age < FRESH)) || !self.may_ask(now) {
-            return keys;
+        let is_fresh = is_known && age.is_some_and(|age| age < FRESH);
+        if !is_fresh && self.may_ask(now) {
+            self.ask(now).await;
         }
-        match self.fetch.fetch().await.map(|document| Keys::fetched(&document)) {
+        let (keys, _) = self.believed(now)?;
+        // Else an honest client would be refused for a key that was new in the outage, and that refusal be kept.
+        (keys.find(id).is_some() || !self.kept().is_behind).then_some(keys)
+    }
+
+    async fn ask(&self, now: EpochMs) {
+        let fetched = self.fetch.fetch().await.map(|document| Keys::fetched(&document));
+        self.kept().is_behind = !matches!(fetched, Ok(Ok(_)));
+        match fetched {
             Ok(Ok(keys)) => self.kept().keys = Some((Arc::new(keys), now)),
             Ok(Err(error)) => tracing::error!(%error, "the fetched key document is of no use"),
             Err(error) => tracing::error!(%error, "failed to fetch the key document"),
         }
-        self.believed(now).map(|(keys, _)| keys)
     }
 
     fn believed(&self, now: EpochMs) -> Option<(Arc<Keys>, DurationMs)> {
@@ -275,6 +286,28 @@ mod tests {
             assert_eq!(bench.ask("k1"), (true, true));
             bench.clock.advance(STALE_MAX);
             assert_eq!(bench.ask("k1"), (false, false));
+        });
+    }
+
+    /// A refusal would be kept by API Gateway; that there are no keys is an error, which is not.
+    #[test]
+    fn an_unknown_id_is_refused_only_while_the_issuer_answers() {
+        with(|issuer, bench| {
+            bench.ask("k1");
+            *issuer.id.lock().unwrap() = "k2";
+            *issuer.is_up.lock().unwrap() = false;
+            bench.clock.advance(FETCH_EVERY_MIN);
+            assert_eq!(bench.ask("k2"), (false, false));
+            assert_eq!(bench.ask("k2"), (false, false), "not asked again at once, and still not known");
+            assert_eq!(bench.ask("k1"), (true, true), "what is known goes on");
+            *issuer.is_up.lock().unwrap() = true;
+            bench.clock.advance(FETCH_EVERY_MIN);
+            assert_eq!(bench.ask("k2"), (true, true));
+            assert_eq!(
+                bench.ask("made-up"),
+                (true, false),
+                "a document that is not behind says that there is none"
+            );
         });
     }
 

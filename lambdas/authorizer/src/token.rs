@@ -21,6 +21,10 @@ const ENV_TOKEN_JWKS_URL: &str = "TOKEN_JWKS_URL";
 /// AWS: API Gateway waits 10 s for an authorizer, and Terraform gives it 5 s.
 const JWKS_LIMITS: FetchLimits = FetchLimits { time: Duration::from_secs(2), bytes: 64 * 1024 };
 
+/// How far an issuer's clock may be ahead of ours: a token is often used within the second that it is made in, and a refusal
+/// would be kept for a minute. More would only honour tokens that are meant for later.
+const NBF_LEEWAY_SECONDS: u64 = 5;
+
 /// Verifies tokens against keys that were parsed once.
 pub(crate) struct Verifier<F, C> {
     issuer: String,
@@ -116,7 +120,9 @@ impl<F: FetchJwks, C: Clock> Verifier<F, C> {
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.validate_nbf = true;
-        validation.leeway = 0;
+        validation.leeway = NBF_LEEWAY_SECONDS;
+        // The library has one leeway for both, and takes this one off again: none is left for `exp`.
+        validation.reject_tokens_expiring_in_less_than = NBF_LEEWAY_SECONDS;
         validation
     }
 }
@@ -207,6 +213,16 @@ mod tests {
             assert_eq!(issuer.verdict(&changes), Err(Disbelief::Invalid), "{changes}");
         }
         assert_eq!(issuer.verdict(&json!({"sub": "a#1"})), Err(Disbelief::BadSubject));
+    }
+
+    /// Its issuer's clock may be ahead, and what some issuers count in fractions is rounded up.
+    #[test]
+    fn a_token_that_was_made_just_now_is_believed() {
+        let issuer = issuer();
+        for not_before in [json!(now()), json!(now() + 2), json!(now() as f64 + 0.6)] {
+            let verdict = issuer.verdict(&json!({"nbf": not_before}));
+            assert_eq!(verdict.as_ref().map(Owner::as_str), Ok("alice"), "{not_before}");
+        }
     }
 
     #[test]

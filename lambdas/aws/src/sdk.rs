@@ -25,7 +25,7 @@ pub const ENV_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
 
 /// AWS answers in a few milliseconds; a second attempt must still fit before the shortest deadline (1 s).
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(400);
-const OPERATION_TIMEOUT: Duration = Duration::from_millis(850);
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(limits::CALL_TIME_MAX.0);
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 const READ_ATTEMPTS: u32 = 2;
 

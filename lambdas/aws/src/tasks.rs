@@ -1,7 +1,10 @@
 //! The table of tasks.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Select};
 use futures_util::future::try_join_all;
@@ -9,7 +12,7 @@ use task_core::error::PortError;
 use task_core::limits;
 use task_core::list::SortKey;
 use task_core::ports::{Created, Extended, OpenTasks, OwnerIndex, ShardPage, ShardQuery, Swapped, TaskStore};
-use task_core::record::TaskRecord;
+use task_core::record::{Mover, TaskRecord};
 use task_core::state::Lease;
 use task_core::wire::Status;
 use task_core::{LeaseToken, Owner, TaskId};
@@ -108,7 +111,7 @@ fn string(value: impl ToString) -> AttributeValue {
 
 /// The one conditional update behind every move. The version fences against every other move, the lease token against a
 /// worker that was taken over, hash and moment against another request under the same idempotency key.
-fn update_of(before: &TaskRecord, after: &TaskRecord) -> Update {
+fn update_of(before: &TaskRecord, after: &TaskRecord, mover: Mover) -> Update {
     let mut update = Update::default();
     update.only_if("version", number(before.version));
     update.only_if("request_hash", string(&before.request_hash));
@@ -117,7 +120,7 @@ fn update_of(before: &TaskRecord, after: &TaskRecord) -> Update {
         Some(lease) => update.only_if("lease_token", string(lease.token)),
         None => update.only_if_absent("lease_token"),
     }
-    if let Some(taken_over) = before.lease_taken_over_by(after) {
+    if let Some(taken_over) = before.lease_taken_over_by(mover) {
         update.only_if("lease_until_ms", number(taken_over.until.0));
     }
     update.set("status", string(after.state.status()));
@@ -178,8 +181,13 @@ impl TaskStore for DynamoTasks {
         }
     }
 
-    async fn swap(&self, before: &TaskRecord, after: &TaskRecord) -> Result<Swapped, PortError> {
-        let update = update_of(before, after);
+    async fn swap(
+        &self,
+        before: &TaskRecord,
+        after: &TaskRecord,
+        mover: Mover,
+    ) -> Result<Swapped, PortError> {
+        let update = update_of(before, after, mover);
         let outcome = self
             .client
             .update_item()
@@ -298,17 +306,55 @@ impl OwnerIndex for DynamoTasks {
 }
 
 impl OpenTasks for DynamoTasks {
-    async fn open(&self, owner: &Owner) -> Result<u32, PortError> {
-        let counts = try_join_all((0..self.shards).map(|shard| self.open_in(owner, shard))).await?;
-        Ok(counts.into_iter().fold(0, u32::saturating_add))
+    async fn open(&self, owner: &Owner, enough: u32) -> Result<u32, PortError> {
+        let counted = AtomicU32::new(0);
+        try_join_all((0..self.shards).map(|shard| self.count_open(owner, shard, enough, &counted))).await?;
+        Ok(counted.into_inner())
     }
 }
 
 impl DynamoTasks {
-    /// One page: newest first, since what is open is nearly always new.
-    async fn open_in(&self, owner: &Owner, shard: u16) -> Result<u32, PortError> {
-        let output = self
-            .client
+    /// Adds what is open in one shard to what was `counted` in all of them: newest first, since what is open is nearly always
+    /// new. A page without any is the last, so that an owner whose tasks end in time costs no walk through their history. Pages
+    /// full of nothing else, as many as one count may read, are enough, whatever their number: they are a flood of large tasks.
+    async fn count_open(
+        &self,
+        owner: &Owner,
+        shard: u16,
+        enough: u32,
+        counted: &AtomicU32,
+    ) -> Result<(), PortError> {
+        let mut after = None;
+        let mut are_all_open = true;
+        for page in 0..limits::COUNT_PAGES_MAX {
+            let output = match self.open_page(owner, shard, after).await {
+                Ok(output) => output,
+                // What was counted before is open all the same.
+                Err(_) if page > 0 => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let open = u32::try_from(output.count).unwrap_or_default();
+            let sum = counted.fetch_add(open, Ordering::Relaxed).saturating_add(open);
+            are_all_open &= output.count == output.scanned_count;
+            after = output.last_evaluated_key;
+            if open == 0 || sum >= enough || after.is_none() {
+                return Ok(());
+            }
+        }
+        if are_all_open {
+            counted.fetch_max(enough, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// One page of a shard's open tasks, of which only the number is read.
+    async fn open_page(
+        &self,
+        owner: &Owner,
+        shard: u16,
+        after: Option<Item>,
+    ) -> Result<QueryOutput, PortError> {
+        self.client
             .query()
             .table_name(&self.table)
             .index_name(OWNER_INDEX)
@@ -321,10 +367,10 @@ impl DynamoTasks {
             .expression_attribute_values(":running", string(Status::Running))
             .scan_index_forward(false)
             .limit(i32::from(limits::COUNT_ITEMS_EXAMINED_MAX))
+            .set_exclusive_start_key(after)
             .send()
             .await
-            .map_err(|error| port_error("Query open tasks", &error))?;
-        Ok(u32::try_from(output.count).unwrap_or_default())
+            .map_err(|error| port_error("Query open tasks", &error))
     }
 }
 

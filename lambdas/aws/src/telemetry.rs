@@ -4,6 +4,7 @@
 //! and size what these lines do.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -14,11 +15,17 @@ use task_core::notify::PushReport;
 use task_core::ports::Clock as _;
 use task_core::{EpochMs, Owner};
 
+use crate::env::{Env as _, ProcessEnv};
 use crate::sdk;
 use crate::system::SystemClock;
 
 /// AWS: alarms and dashboards find our metrics by this name.
 pub const NAMESPACE: &str = "Tasks";
+
+/// AWS: "The name of the function." Not the name of the program, which several stacks of one account and region share.
+const ENV_FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
+
+static DEPLOYED_AS: LazyLock<Option<String>> = LazyLock::new(|| ProcessEnv.get(ENV_FUNCTION_NAME));
 
 /// Enough to find one owner's lines, and nothing that names the owner.
 pub fn owner_hash(owner: &Owner) -> String {
@@ -63,8 +70,12 @@ pub struct WideEvent {
 }
 
 impl WideEvent {
-    /// `trace` is the X-Ray header that the invocation came with.
-    pub fn begin(function: &'static str, request_id: &str, trace: Option<&str>) -> Self {
+    /// `program` is what runs, whatever it is deployed as. `trace` is the X-Ray header that the invocation came with.
+    pub fn begin(program: &'static str, request_id: &str, trace: Option<&str>) -> Self {
+        Self::of(DEPLOYED_AS.as_deref().unwrap_or(program), request_id, trace)
+    }
+
+    fn of(function: &'static str, request_id: &str, trace: Option<&str>) -> Self {
         let mut event = Self {
             function,
             started_at: SystemClock.now(),
@@ -176,6 +187,15 @@ mod tests {
         assert_eq!(unit, "Megabytes");
         // A test binary of this crate is some megabytes large and nowhere near a gigabyte.
         assert!((1..1_024).contains(&memory_mb), "{memory_mb}");
+    }
+
+    /// By their program alone, the worker of one would be the worker of all.
+    #[test]
+    fn two_stacks_of_one_account_and_region_have_metrics_of_their_own() {
+        let [dev, other] = ["dev-submit-task", "other-submit-task"]
+            .map(|deployed_as| WideEvent::of(deployed_as, "r-1", None).line());
+        assert_eq!(dev["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["function"]]));
+        assert_eq!([&dev["function"], &other["function"]], ["dev-submit-task", "other-submit-task"]);
     }
 
     #[test]

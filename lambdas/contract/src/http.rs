@@ -184,7 +184,11 @@ mod tests {
         assert!(!is_unseen());
         assert_eq!(
             contract.unseen(&["POST /tasks"], Producer::Gateway),
-            ["POST /tasks 401 application/json", "POST /tasks 403 application/json"]
+            [
+                "POST /tasks 401 application/json",
+                "POST /tasks 403 application/json",
+                "POST /tasks 413 application/json"
+            ]
         );
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A soft limit, on purpose. An exact one would need a counter: a second write for every task at both of its ends, on one
 //! item per owner, that is wrong for ever after the first crash between the two. Here the tasks themselves are counted, and
-//! only for owners who submit much: each environment lets some through unseen, then counts once per window beside a
-//! submission that it delays by nothing, and goes by that count until the window ends.
+//! only for owners who submit much: each environment lets some through unseen, then counts once per window, beside the
+//! send of a submission, and goes by that count until the window ends.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

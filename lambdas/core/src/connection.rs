@@ -4,6 +4,7 @@ use crate::error::PortError;
 use crate::id::{ConnectionId, Owner};
 use crate::limits;
 use crate::list;
+use crate::object::Object;
 use crate::ports::{Clock, Connections, Listener, TaskStore};
 use crate::problem::ProblemKind;
 use crate::wire::{ClientMessage, ServerMessage};
@@ -45,8 +46,8 @@ pub async fn answer<S: TaskStore>(store: &S, owner: &Owner, body: &str, request_
         return error(ProblemKind::BodyTooLarge, &detail);
     }
     match serde_json::from_str(body) {
-        Ok(ClientMessage::Ping) => ServerMessage::Pong,
-        Ok(ClientMessage::Watch { task_id }) => match list::get(store, owner, task_id).await {
+        Ok(Object(ClientMessage::Ping)) => ServerMessage::Pong,
+        Ok(Object(ClientMessage::Watch { task_id })) => match list::get(store, owner, task_id).await {
             Ok(Some(record)) => ServerMessage::Task { task: record.to_wire() },
             Ok(None) => error(ProblemKind::TaskNotFound, "no task of yours has this id"),
             Err(_) => error(ProblemKind::StoreUnavailable, "ask again in a moment"),

@@ -70,10 +70,10 @@ pub fn classify(symptom: Symptom<'_>) -> ErrorClass {
     };
     if status == 429 || THROTTLE_CODES.contains(&code) {
         ErrorClass::Throttled
-    } else if status == 503 || TRANSIENT_CODES.contains(&code) {
+    } else if TRANSIENT_CODES.contains(&code) {
         ErrorClass::Transient
     } else if status >= 500 {
-        // A server that failed inside may have done its work first.
+        // A server that failed inside may have done its work first, and so may one behind a front end that answers 503 for it.
         ErrorClass::Unknown
     } else {
         ErrorClass::Permanent
@@ -102,13 +102,17 @@ mod tests {
         assert_eq!(answered(400, "ValidationException"), ErrorClass::Permanent);
         assert_eq!(answered(403, "AccessDeniedException"), ErrorClass::Permanent);
         assert_eq!(answered(429, ""), ErrorClass::Throttled);
+        assert_eq!(answered(503, "RequestLimitExceeded"), ErrorClass::Throttled);
     }
 
     #[test]
     fn a_missing_answer_is_unknown_and_never_a_refusal() {
         assert_eq!(classify(Symptom::NoAnswer), ErrorClass::Unknown);
-        assert_eq!(classify(Symptom::Answered { status: 500, code: None }), ErrorClass::Unknown);
+        for status in [500, 502, 503, 504] {
+            for code in [None, Some("ServiceUnavailable")] {
+                assert_eq!(classify(Symptom::Answered { status, code }), ErrorClass::Unknown, "{status}");
+            }
+        }
         assert_eq!(classify(Symptom::NotSent), ErrorClass::Transient);
-        assert_eq!(classify(Symptom::Answered { status: 503, code: None }), ErrorClass::Transient);
     }
 }

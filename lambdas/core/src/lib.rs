@@ -15,6 +15,7 @@ pub mod limits;
 pub mod list;
 pub mod message;
 pub mod notify;
+pub mod object;
 pub mod ports;
 pub mod problem;
 pub mod process;

@@ -31,19 +31,24 @@ pub const CURSOR_BYTES_MAX: usize = 128;
 /// For how long an environment goes by one count of an owner's open tasks.
 pub const ADMISSION_WINDOW: DurationMs = DurationMs::from_seconds(10);
 
-/// Submissions of one owner that one environment admits per window without counting. Most owners never come to a count. AWS: a
-/// count reads at most one page of 1 MB per shard of the index, 128 read units.
+/// Submissions of one owner that one environment admits per window without counting. Most owners never come to a count, which
+/// costs at least a page per shard of the index: see [`COUNT_PAGES_MAX`].
 pub const ADMISSION_UNCOUNTED_MAX: u32 = 100;
 
 /// Owners that an environment remembers at once: about 1 MB of its memory, of which Lambda gives at least 128 MB.
 pub const ADMISSION_OWNERS_MAX: usize = 10_000;
 
-/// Highest limit that may be configured: what a count of one page per shard can see. AWS: 1 MB per page; our smallest record
-/// is about 600 bytes, and 64 shards are the most.
+/// Highest limit that may be configured. A count sees some 12,500 of our smallest records per shard, which are about 600 bytes:
+/// Terraform refuses a limit above that.
 pub const TASKS_IN_FLIGHT_PER_OWNER_MAX: u32 = 100_000;
 
-/// Items that one count may examine per shard: all that a page of 1 MB can hold, so that on AWS it ends no count sooner. Who
-/// reads a history whole before cutting the page, as emulators do, is kept from that.
+/// Pages that one count may read per shard. AWS: a page is 1 MB of items as they lie in the index, payloads included, and 128
+/// read units, of which a shard gives 3,000 a second. One page is enough while little is open. This many cost 1,024 units per
+/// shard, once per owner, environment and window, and only while so much is open: what somebody who floods us can make us pay.
+pub const COUNT_PAGES_MAX: u16 = 8;
+
+/// Items that one page of a count may examine: all that 1 MB can hold, so that on AWS it ends no page sooner. Who reads a history
+/// whole before cutting the page, as emulators do, is kept from that.
 pub const COUNT_ITEMS_EXAMINED_MAX: u16 = 2_000;
 
 /// Tasks of one page. AWS: a DynamoDB query page is at most 1 MB, and a Lambda response 6 MB.
@@ -124,8 +129,16 @@ pub const CONNECTION_TTL: DurationMs = DurationMs::from_seconds(2 * 60 * 60 + 30
 /// died. AWS: a function runs for up to 15 minutes, which would be too long to wait.
 pub const LEASE_TIME: DurationMs = DurationMs::from_seconds(15);
 
-/// How often a worker at long work extends its lease: two heartbeats may fail before the lease ends.
-pub const HEARTBEAT_EVERY: DurationMs = DurationMs::from_seconds(5);
+/// How often a worker at long work extends its lease. Two heartbeats may fail, each after the longest time that a call may take:
+/// the third is due 12 s after the lease was taken or last extended, and answered within 12.85 s.
+pub const HEARTBEAT_EVERY: DurationMs = DurationMs::from_seconds(4);
+
+/// Longest time of one call to the table, with the second attempt that the SDK makes.
+pub const CALL_TIME_MAX: DurationMs = DurationMs(850);
+
+const _: () = assert!(3 * HEARTBEAT_EVERY.0 + CALL_TIME_MAX.0 < LEASE_TIME.0);
+// One has failed before the next is due.
+const _: () = assert!(CALL_TIME_MAX.0 < HEARTBEAT_EVERY.0);
 
 /// What a lease lasts beyond the function's deadline: the clocks of two machines differ, and Lambda kills at the deadline.
 /// A message comes back this much after its lease, for the same reason.
@@ -145,7 +158,8 @@ pub const CALLS_PER_DELIVERY_MAX: u32 = 1 + SWAP_ROUNDS_MAX + 1 + 1;
 /// First ceiling of the back-off of a failed attempt; doubles with every receive.
 pub const BACKOFF_BASE: DurationMs = DurationMs::from_seconds(1);
 
-/// Last ceiling of the back-off. AWS: visibility may be extended to 12 hours after the receive.
+/// Last ceiling of the back-off, unless the queue's visibility timeout is longer. AWS: visibility may be extended to 12 hours after
+/// the receive.
 pub const BACKOFF_CEILING: DurationMs = DurationMs::from_seconds(15 * 60);
 
 /// What a refused client waits before it tries again.
@@ -154,8 +168,16 @@ pub const RETRY_AFTER_SECONDS: u32 = 2;
 /// Longest `sleep` test task. AWS: a function runs for 15 minutes at most.
 pub const SLEEP_MAX: DurationMs = DurationMs::from_seconds(15 * 60);
 
-/// Rounds of receives in one audit. With [`RECEIVE_MAX`] messages each, one audit sees at most 1,000.
-pub const AUDIT_ROUNDS_MAX: u32 = 100;
+/// Dead letters that one audit remembers: about 10 MB of ids. Its deadline comes first: a round of [`RECEIVE_MAX`] takes some 50 ms.
+pub const AUDIT_LETTERS_MAX: usize = 100_000;
+
+/// For how long each audit tells the end of a dead-lettered task again: whoever wrote it may have died before anybody was told. Audits
+/// come every minute, so that a few of them may fail; every further one would be a push for each letter and connection.
+pub const AUDIT_TELLS_FOR: DurationMs = DurationMs::from_seconds(5 * 60);
+
+/// Rounds in a row without a letter that the audit has not met, before it ends. When a queue is so long that its first letters are
+/// shown again before the last was seen, one round without news may be chance. Each letter that is met again costs a receive.
+pub const AUDIT_ROUNDS_WITHOUT_NEWS_MAX: u32 = 3;
 
 /// What one round of an audit may take: no round begins later than this before the deadline.
 pub const AUDIT_ROUND_TIME: DurationMs = DurationMs::from_seconds(2);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{Owner, RequestHash, TaskId};
+use crate::object::Object;
 use crate::time::EpochMs;
 
 pub const SCHEMA: u32 = 1;
@@ -34,7 +35,7 @@ pub enum MalformedMessage {
 
 impl QueueMessage {
     pub fn parse(body: &str) -> Result<Self, MalformedMessage> {
-        let message: Self = serde_json::from_str(body).map_err(MalformedMessage::Json)?;
+        let Object(message) = serde_json::from_str::<Object<Self>>(body).map_err(MalformedMessage::Json)?;
         if message.schema != SCHEMA {
             return Err(MalformedMessage::Schema(message.schema));
         }
@@ -103,6 +104,19 @@ mod tests {
         let mut other = message("a");
         other.schema = 2;
         assert!(matches!(QueueMessage::parse(&other.to_body().unwrap()), Err(MalformedMessage::Schema(2))));
+    }
+
+    #[test]
+    fn an_array_of_a_messages_fields_is_no_message() {
+        let fields = serde_json::to_value(message("a")).unwrap();
+        let names = ["schema", "task_id", "owner", "kind", "payload", "created_at_ms", "request_hash"];
+        let array = json!(names.map(|name| fields[name].clone())).to_string();
+        assert_eq!(
+            serde_json::from_str::<QueueMessage>(&array).unwrap(),
+            message("a"),
+            "or it proves nothing"
+        );
+        assert!(matches!(QueueMessage::parse(&array), Err(MalformedMessage::Json(_))));
     }
 
     proptest! {

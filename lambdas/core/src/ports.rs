@@ -6,7 +6,7 @@ use std::future::Future;
 use crate::error::PortError;
 use crate::id::{ConnectionId, Owner, TaskId};
 use crate::list::SortKey;
-use crate::record::TaskRecord;
+use crate::record::{Mover, TaskRecord};
 use crate::state::Lease;
 use crate::time::{DurationMs, EpochMs};
 use crate::wire::{Status, Task};
@@ -66,6 +66,7 @@ pub trait TaskStore: Sync {
         &self,
         before: &TaskRecord,
         after: &TaskRecord,
+        mover: Mover,
     ) -> impl Future<Output = Result<Swapped, PortError>> + Send;
 
     /// Moves the end of the lease with this token, and nothing else: not a move, so it makes no version.
@@ -102,8 +103,9 @@ pub trait OwnerIndex: Sync {
 }
 
 pub trait OpenTasks: Sync {
-    /// How many tasks of the owner have not come to an end, of the newest that one look can see.
-    fn open(&self, owner: &Owner) -> impl Future<Output = Result<u32, PortError>> + Send;
+    /// How many tasks of the owner have not come to an end, of the newest that one look can see. It looks no further once
+    /// there are `enough`.
+    fn open(&self, owner: &Owner, enough: u32) -> impl Future<Output = Result<u32, PortError>> + Send;
 }
 
 pub trait TaskQueue: Sync {
@@ -174,6 +176,12 @@ pub trait Pusher: Sync {
 pub struct Change {
     pub owner: Owner,
     pub task: Task,
+}
+
+impl From<&TaskRecord> for Change {
+    fn from(record: &TaskRecord) -> Self {
+        Self { owner: record.owner.clone(), task: record.to_wire() }
+    }
 }
 
 /// Takes changes without waiting: telling clients never holds up a task.

@@ -12,7 +12,7 @@ use crate::id::{Owner, TaskId};
 use crate::kind::KindsAllowed;
 use crate::limits;
 use crate::message::QueueMessage;
-use crate::ports::{Change, Changes, Clock, Random, TaskStore, Visibility};
+use crate::ports::{Changes, Clock, Random, TaskStore, Visibility};
 use crate::record::TaskRecord;
 use crate::retry::{backoff, outage_backoff};
 use crate::state::Refused;
@@ -164,7 +164,9 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
         let receive_count = delivery.receive_count;
         match refusal {
             NotClaimed::Superseded => Handled::Done(Done::Superseded),
-            NotClaimed::Refused(Refused::AlreadySucceeded) => {
+            NotClaimed::AlreadySucceeded(record) => {
+                // Whoever wrote this end may have died before it told anybody.
+                self.tell(&record);
                 // Only a count for the oracle: losing it loses nothing.
                 let _count = self.store.saw_delivery(message.task_id, receive_count).await;
                 Handled::Done(Done::AlreadySucceeded)
@@ -205,11 +207,6 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
     }
 
     fn tell(&self, record: &TaskRecord) {
-        self.changes.changed(Change { owner: record.owner.clone(), task: record.to_wire() });
+        self.changes.changed(record.into());
     }
-}
-
-/// Whether `stored` is what we meant to write: a lost answer and a retried write look like a lost race.
-fn is_same_move(stored: &TaskRecord, after: &TaskRecord) -> bool {
-    stored.version == after.version && stored.state == after.state && stored.updated_at == after.updated_at
 }

@@ -59,6 +59,15 @@ pub struct TaskRecord {
     pub history: Vec<HistoryEntry>,
 }
 
+/// Who moves a record that may be under a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mover {
+    /// The holder of the lease, which its own heartbeats may have moved since.
+    Holder,
+    /// Whoever found the lease at its end, or none: a claim, or the auditor.
+    Other,
+}
+
 impl TaskRecord {
     /// The first record of a task. Depends on the message alone, so that submit and worker create the same one.
     pub fn queued(message: &QueueMessage) -> Self {
@@ -112,9 +121,23 @@ impl TaskRecord {
         Ok(next)
     }
 
-    /// The lease that the move to `after` takes from its holder: only a claim raises `attempts`, also one that is over at once.
-    pub fn lease_taken_over_by(&self, after: &Self) -> Option<&Lease> {
-        self.state.lease().filter(|_| after.attempts > self.attempts)
+    /// The lease that a move takes from its holder.
+    pub const fn lease_taken_over_by(&self, mover: Mover) -> Option<&Lease> {
+        match mover {
+            Mover::Holder => None,
+            Mover::Other => self.state.lease(),
+        }
+    }
+
+    /// Whether it is the record of this message. A submission that was refused, because its key named another task, may leave a
+    /// message with the id of that task.
+    pub fn is_of(&self, message: &QueueMessage) -> bool {
+        self.request_hash == message.request_hash && self.owner == message.owner
+    }
+
+    /// Whether it is what was meant to be written with `after`: a lost answer and a retried write look like a lost race.
+    pub fn is_same_move(&self, after: &Self) -> bool {
+        self.version == after.version && self.state == after.state && self.updated_at == after.updated_at
     }
 
     pub fn expires_at(&self) -> EpochMs {

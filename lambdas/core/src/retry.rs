@@ -52,6 +52,19 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_in_an_outage_is_at_least_half_of_a_visibility_timeout_of_any_length() {
+        let random = SeededRandom::new(1);
+        for seconds in [1, 112, 900, 2_700, limits::VISIBILITY_SECONDS_MAX] {
+            let visibility = DurationMs::from_seconds(seconds);
+            let longest = visibility.max(limits::BACKOFF_CEILING);
+            for receive in 1..=limits::RECEIVE_COUNT_MAX {
+                let pause = outage_backoff(receive, visibility, &random);
+                assert!(pause.0 >= visibility.0 / 2 && pause <= longest, "{pause:?} at {visibility:?}");
+            }
+        }
+    }
+
+    #[test]
     fn full_jitter_uses_the_whole_range() {
         let random = SeededRandom::new(1);
         let delays: Vec<u64> = (0..1_000).map(|_| backoff(3, &random).0).collect();

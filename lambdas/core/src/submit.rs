@@ -71,8 +71,8 @@ pub enum SubmitError {
     /// Nothing was accepted.
     #[error("the queue refused the task")]
     Refused(#[source] PortError),
-    /// No answer came; a retry with the same Idempotency-Key is safe.
-    #[error("the queue did not answer")]
+    /// No answer came, or one that does not say what happened; a retry with the same Idempotency-Key is safe.
+    #[error("the queue did not say whether it accepted the task")]
     OutcomeUnknown,
 }
 
@@ -126,7 +126,8 @@ impl<S: TaskStore + OpenTasks, Q: TaskQueue, C: Clock, R: Random> Submit<S, Q, C
         match self.admission.ask(owner, self.clock.now()) {
             Admitted::Yes => self.send(body, trace, answer_by).await,
             Admitted::AndCount => {
-                let count = within(&self.clock, answer_by, self.store.open(owner));
+                let enough = self.admission.in_flight_max();
+                let count = within(&self.clock, answer_by, self.store.open(owner, enough));
                 let (sent, counted) = join(self.send(body, trace, answer_by), count).await;
                 self.admission.counted(owner, counted.and_then(Result::ok));
                 sent

@@ -9,6 +9,7 @@ use task_core::wire::Status;
 
 const OPENAPI: &str = include_str!("../../../docs/openapi.yaml");
 const ASYNCAPI: &str = include_str!("../../../docs/asyncapi.yaml");
+const API: &str = include_str!("../../../docs/api.md");
 
 fn openapi() -> Value {
     serde_norway::from_str(OPENAPI).unwrap()
@@ -39,6 +40,22 @@ fn the_documented_maxima_are_the_limits_of_the_code() {
     let body = &document["paths"]["/tasks"]["post"]["requestBody"]["description"];
     assert!(body.as_str().unwrap().contains(&format!("{} bytes", limits::REQUEST_BODY_BYTES_MAX)), "{body}");
     assert!(ASYNCAPI.contains(&format!("{} bytes", limits::CLIENT_MESSAGE_BYTES_MAX)));
+}
+
+#[test]
+fn users_are_told_for_how_long_a_task_and_its_key_are_kept() {
+    const SECONDS_PER_DAY: u64 = 86_400;
+    let ttl = limits::RECORD_TTL.as_seconds_ceil();
+    assert_eq!(ttl % SECONDS_PER_DAY, 0, "the documents count in days");
+    let promise = format!("until {} days after the task's last change", ttl / SECONDS_PER_DAY);
+    let document = openapi();
+    let of_operation = |path: &str, method: &str| {
+        document["paths"][path][method]["description"].as_str().unwrap_or_default().to_owned()
+    };
+    for text in [of_operation("/tasks", "post"), of_operation("/tasks/{id}", "get"), API.to_owned()] {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(&promise), "{promise} is not in {text}");
+    }
 }
 
 #[test]

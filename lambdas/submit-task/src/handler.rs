@@ -8,6 +8,7 @@ use task_aws::http::{HttpResponse, Refusal};
 use task_aws::logging::for_request;
 use task_aws::telemetry::WideEvent;
 use task_core::kind::KindError;
+use task_core::object::Object;
 use task_core::ports::{Clock, OpenTasks, Random, TaskQueue, TaskStore};
 use task_core::problem::ProblemKind;
 use task_core::submit::{Submission, Submit, SubmitError, Submitted};
@@ -75,7 +76,7 @@ where
     let owner = event.owner()?;
     wide.owner(&owner);
     let key = event.header(HEADER_IDEMPOTENCY_KEY).map(idempotency_key).transpose()?;
-    let new_task: NewTask = serde_json::from_slice(&event.body_bytes()?)
+    let Object(new_task) = serde_json::from_slice::<Object<NewTask>>(&event.body_bytes()?)
         .map_err(|error| Refusal::new(ProblemKind::MalformedRequest, error.to_string()))?;
     let submission = Submission {
         owner: &owner,

@@ -114,6 +114,12 @@ fn every_documented_answer_is_given_and_looks_as_documented() {
     assert_eq!(response.status_code, 202);
     assert_eq!(response.headers["location"], format!("/tasks/{}", task["id"].as_str().unwrap()));
     assert_eq!(bench.outcome("{", None, &[]), refused(400, "malformed-request"));
+    let array = r#"["digest",{"text":"a"}]"#;
+    assert_eq!(
+        bench.outcome(array, None, &[]),
+        refused(400, "malformed-request"),
+        "the contract says object"
+    );
     assert_eq!(
         bench.outcome(&digest("a"), Some(&"k".repeat(256)), &[]),
         refused(400, "invalid-idempotency-key")
@@ -127,6 +133,10 @@ fn every_documented_answer_is_given_and_looks_as_documented() {
     assert_eq!(bench.outcome(r#"{"kind":"x","payload":{}}"#, None, &[]), refused(422, "unknown-kind"));
     assert_eq!(
         bench.outcome(r#"{"kind":"digest","payload":{}}"#, None, &[]),
+        refused(422, "invalid-payload")
+    );
+    assert_eq!(
+        bench.outcome(r#"{"kind":"digest","payload":["a"]}"#, None, &[]),
         refused(422, "invalid-payload")
     );
     assert_eq!(bench.outcome(&digest("b"), Some("k"), &[]), refused(422, "idempotency-key-reused"));

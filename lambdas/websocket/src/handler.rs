@@ -48,8 +48,10 @@ impl<S: TaskStore, N: Connections, C: Clock> Socket<S, N, C> {
     ) -> SocketResponse {
         match event.request_context.route_key.as_str() {
             "$connect" => {
-                wide.count("connected", 1);
-                done(connection::connect(&self.connections, &self.clock, owner, connection).await)
+                let outcome = connection::connect(&self.connections, &self.clock, owner, connection).await;
+                // Not before: a client that was turned away was never connected.
+                wide.count(if outcome.is_ok() { "connected" } else { "refused" }, 1);
+                done(outcome)
             }
             "$disconnect" => {
                 wide.count("disconnected", 1);

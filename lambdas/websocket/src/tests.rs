@@ -92,6 +92,8 @@ fn every_documented_message_is_understood_and_every_answer_looks_as_documented()
     for (body, problem) in [
         ("{", "malformed-message"),
         (r#"{"action":"shout"}"#, "malformed-message"),
+        (r#"["ping"]"#, "malformed-message"),
+        (r#"["watch",{"task_id":"0193b0e2-7c00-7000-8000-000000000001"}]"#, "malformed-message"),
         (&oversize, "body-too-large"),
     ] {
         let answer = bench.ask(body, &Faults::none(0));
@@ -121,6 +123,37 @@ fn a_handshake_is_remembered_or_refused_and_never_half() {
     assert_eq!(rows(), 1);
     assert_eq!(bench.call("$disconnect", Some("alice"), None, &Faults::none(0)).status_code, 200);
     assert_eq!(rows(), 0);
+}
+
+/// A client whose row could not be written is refused; one that leaves has left, whatever becomes of its row.
+#[test]
+fn an_event_is_counted_as_what_became_of_it() {
+    let bench = Bench::default();
+    let refusal = [(0, Fault::Refuse(ErrorClass::Transient))];
+    let mut counted = std::collections::BTreeSet::new();
+    for (route, faults, name) in [
+        ("$connect", Faults::at(0, refusal), "refused"),
+        ("$connect", Faults::none(0), "connected"),
+        ("$disconnect", Faults::at(0, refusal), "disconnected"),
+        ("$disconnect", Faults::none(0), "disconnected"),
+        ("$default", Faults::none(0), "messages"),
+    ] {
+        let event = event(route, Some("alice"), Some(r#"{"action":"ping"}"#));
+        let socket = Socket {
+            store: Faulty { inner: &bench.memory, faults: &faults },
+            connections: Faulty { inner: &bench.memory, faults: &faults },
+            clock: &bench.clock,
+        };
+        let (owner, connection) =
+            (Owner::parse("alice").unwrap(), ConnectionId::parse("c1=".to_owned()).unwrap());
+        let mut wide = WideEvent::begin("websocket", "r-1", None);
+        bench.clock.block_on(socket.route(&event, &owner, &connection, &mut wide));
+        let names: Vec<_> =
+            testing::metrics(&wide.line()).difference(&testing::promised("every")).cloned().collect();
+        assert_eq!(names, [name], "{route}");
+        counted.extend(names);
+    }
+    assert_eq!(counted, testing::promised("websocket"));
 }
 
 #[test]

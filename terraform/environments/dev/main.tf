@@ -26,6 +26,8 @@ module "task_backend" {
   token_jwks     = var.token_jwks
   token_jwks_url = var.token_jwks_url
 
+  authorizer_cache_seconds = var.authorizer_cache_seconds
+
   worker_timeout_seconds = var.worker_timeout_seconds
   worker_concurrency_max = var.worker_concurrency_max
 

@@ -14,7 +14,7 @@ variable "allowed_account_ids" {
 }
 
 variable "name_prefix" {
-  description = "First part of every name."
+  description = "First part of every name, unique in the account: roles and buckets carry no region in theirs."
   type        = string
   default     = "dev"
 }
@@ -50,6 +50,12 @@ variable "token_jwks_url" {
   description = "Where the issuer publishes its JWKS document, with https://. Either this or token_jwks."
   type        = string
   default     = null
+}
+
+variable "authorizer_cache_seconds" {
+  description = "How long the HTTP API reuses a verdict on a token; 0 asks the authorizer every time."
+  type        = number
+  default     = 60
 }
 
 variable "worker_timeout_seconds" {

@@ -47,6 +47,8 @@ module "task_backend" {
   token_audience = var.token_audience
   token_jwks     = var.token_jwks
 
+  authorizer_cache_seconds = var.authorizer_cache_seconds
+
   # Short, so that a fault, the retries after it and the dead-letter queue are seen within a minute.
   worker_timeout_seconds = var.worker_timeout_seconds
   max_receive_count      = var.max_receive_count
@@ -57,7 +59,7 @@ module "task_backend" {
   throttling_burst_limit = var.throttling_burst_limit
 
   # So high that a backlog which an experiment makes on purpose is not taken for a flood.
-  tasks_in_flight_per_owner_max = 100000
+  tasks_in_flight_per_owner_max = min(100000, 12500 * var.owner_index_shards)
 
   audit_schedule     = var.audit_schedule
   owner_index_shards = var.owner_index_shards

@@ -49,6 +49,12 @@ variable "token_jwks" {
   type        = string
 }
 
+variable "authorizer_cache_seconds" {
+  description = "How long the HTTP API reuses a verdict on a token; 0 asks the authorizer every time."
+  type        = number
+  default     = 60
+}
+
 variable "worker_timeout_seconds" {
   description = "Timeout of the worker; the visibility timeout is six times as long."
   type        = number

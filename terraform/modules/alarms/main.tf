@@ -4,13 +4,36 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   alarm_name        = "${var.name_prefix}-dead-letters"
   alarm_description = "Tasks failed for good and wait in the dead-letter queue. Read them, mend the cause, redrive."
 
-  namespace           = "AWS/SQS"
-  metric_name         = "ApproximateNumberOfMessagesVisible"
-  dimensions          = { QueueName = var.dead_letter_queue_name }
-  statistic           = "Maximum"
+  # Both, since the auditor hides every letter for some seconds of each minute: a sample of the visible ones alone may fall
+  # into them each time.
+  metric_query {
+    id          = "letters"
+    expression  = "visible + hidden"
+    label       = "Messages in the dead-letter queue"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = {
+      visible = "ApproximateNumberOfMessagesVisible"
+      hidden  = "ApproximateNumberOfMessagesNotVisible"
+    }
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "AWS/SQS"
+        metric_name = metric_query.value
+        dimensions  = { QueueName = var.dead_letter_queue_name }
+        stat        = "Maximum"
+        period      = 60
+      }
+    }
+  }
+
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
-  period              = 60
   evaluation_periods  = 1
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.action_arns

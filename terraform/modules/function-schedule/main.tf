@@ -40,6 +40,17 @@ resource "aws_iam_role_policy" "this" {
   policy = data.aws_iam_policy_document.permissions.json
 }
 
+locals {
+  event_age_seconds_max = 60 # the least that either queue takes
+}
+
+# The schedule is done once Lambda has queued the event, which Lambda would keep for six hours and try three times.
+resource "aws_lambda_function_event_invoke_config" "this" {
+  function_name                = var.function_arn
+  maximum_event_age_in_seconds = local.event_age_seconds_max
+  maximum_retry_attempts       = 0
+}
+
 resource "aws_scheduler_schedule" "this" {
   name                = var.name
   description         = var.description
@@ -56,10 +67,10 @@ resource "aws_scheduler_schedule" "this" {
     # The next run does what this one would have done: an old event is worth nothing. The defaults are 185 and a day.
     retry_policy {
       maximum_retry_attempts       = 2
-      maximum_event_age_in_seconds = 60
+      maximum_event_age_in_seconds = local.event_age_seconds_max
     }
   }
 
-  # The first run must find its permission.
-  depends_on = [aws_iam_role_policy.this]
+  # The first run must find its permission, and be given up as every other.
+  depends_on = [aws_iam_role_policy.this, aws_lambda_function_event_invoke_config.this]
 }

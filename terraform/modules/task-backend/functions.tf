@@ -119,8 +119,9 @@ resource "aws_lambda_event_source_mapping" "tasks" {
   # One bad task must not bring back the other nine.
   function_response_types = ["ReportBatchItemFailures"]
 
-  # Limits this mapping and not the function: unlike reserved concurrency it stops polling instead of throttling, so
-  # that a full worker costs no receive counts.
+  # Limits this mapping and not the function: unlike reserved concurrency it stops polling instead of throttling, so that
+  # a worker at this limit costs no receive counts. Where the account has less concurrency left than this, Lambda throttles
+  # as it would there, and every batch that comes back has been received: docs/operations.md, what you need.
   scaling_config {
     maximum_concurrency = var.worker_concurrency_max
   }

@@ -68,3 +68,8 @@ output "roles" {
   description = "Each function's own role and what it may do, for review."
   value       = { for function, it in local.function_modules : function => it.role }
 }
+
+output "authorizer_cache_seconds" {
+  description = "How long the HTTP API reuses a verdict on a token."
+  value       = module.http_api.authorizer_cache_seconds
+}

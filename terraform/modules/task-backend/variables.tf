@@ -1,5 +1,5 @@
 variable "name_prefix" {
-  description = "First part of every name, so that several stacks can live in one account and region."
+  description = "First part of every name, so that several stacks can live in one account. Unique in the account and not only in the region: roles and buckets carry no region in their names."
   type        = string
 
   validation {
@@ -67,7 +67,7 @@ variable "max_receive_count" {
 }
 
 variable "audit_timeout_seconds" {
-  description = "Timeout of audit-dead-letters, which reads through the whole dead-letter queue."
+  description = "Timeout of audit-dead-letters. Of a dead-letter queue that is too long to be read in this time, each audit sees a part."
   type        = number
   default     = 60
 }
@@ -90,13 +90,19 @@ variable "owner_index_shards" {
 }
 
 variable "tasks_in_flight_per_owner_max" {
-  description = "About how many tasks of one owner may be queued or running before further ones are refused with 429. Counted now and then, so that a burst may pass it."
+  description = "About how many tasks of one owner may be queued or running before further ones are refused with 429. Counted now and then, so that a burst may pass it; and a count reads 8 MB per shard of the index, as much of which in nothing but open tasks is at the limit too: with 4 shards 1,600 of 20 KB, 250 of 128 KB."
   type        = number
   default     = 5000
 
   validation {
     condition     = var.tasks_in_flight_per_owner_max >= 1 && var.tasks_in_flight_per_owner_max <= 100000
-    error_message = "tasks_in_flight_per_owner_max must be 1 to 100000, what a count can see."
+    error_message = "tasks_in_flight_per_owner_max must be 1 to 100000."
+  }
+
+  validation {
+    # 8 pages of 1 MB, and our smallest record is about 600 bytes; limits::COUNT_PAGES_MAX.
+    condition     = var.tasks_in_flight_per_owner_max <= 12500 * var.owner_index_shards
+    error_message = "tasks_in_flight_per_owner_max must be at most 12500 per shard of owner_index_shards, what a count can see: a limit above that would never hold."
   }
 }
 

@@ -11,9 +11,9 @@ use task_core::message::{QueueMessage, SCHEMA};
 use task_core::ports::{
     Created, Extended, OpenTasks as _, OwnerIndex as _, ShardQuery, Swapped, TaskStore as _,
 };
-use task_core::record::TaskRecord;
-use task_core::state::{Event, Lease};
-use task_core::wire::Status;
+use task_core::record::{Mover, TaskRecord};
+use task_core::state::{Event, Judge, Lease};
+use task_core::wire::{Status, TaskError};
 use task_core::{EpochMs, LeaseToken, Owner};
 
 use crate::replay::{Replay, Reply, error, ok};
@@ -81,7 +81,7 @@ fn tasks(replay: &Replay) -> DynamoTasks {
 #[tokio::test]
 async fn a_claim_is_one_update_under_a_condition_on_what_the_record_was() {
     let replay = Replay::start([ok(json!({}))]).await;
-    assert_eq!(tasks(&replay).swap(&queued(), &running()).await, Ok(Swapped::Done));
+    assert_eq!(tasks(&replay).swap(&queued(), &running(), Mover::Other).await, Ok(Swapped::Done));
     let body = replay.only_body();
     assert_eq!(replay.asked()[0].0, "UpdateItem");
     assert_eq!(
@@ -94,13 +94,16 @@ async fn a_claim_is_one_update_under_a_condition_on_what_the_record_was() {
     assert_eq!(body["ExpressionAttributeValues"][":history"]["L"][0]["S"], "2 running 2000");
 }
 
-/// Also when the work needed no lease and is over.
+/// Also when the work needed no lease and is over, and when an audit says that nobody is at it any more.
 #[tokio::test]
 async fn a_takeover_also_asks_for_the_end_of_the_lease_that_it_takes_over() {
     let taken_over = running().advance(&Event::Claim(lease(2, 9_000)), EpochMs(6_000)).unwrap();
-    for after in [taken_over.clone(), succeeded(&taken_over, 2, 6_000)] {
+    let error = TaskError { kind: "dead_lettered".into(), message: "m".into() };
+    let buried = Event::DeadLetter { judge: Judge::Auditor, error };
+    let buried = running().advance(&buried, EpochMs(6_000)).unwrap();
+    for after in [taken_over.clone(), succeeded(&taken_over, 2, 6_000), buried] {
         let replay = Replay::start([ok(json!({}))]).await;
-        assert_eq!(tasks(&replay).swap(&running(), &after).await, Ok(Swapped::Done));
+        assert_eq!(tasks(&replay).swap(&running(), &after, Mover::Other).await, Ok(Swapped::Done));
         let condition = replay.only_body()["ConditionExpression"].as_str().unwrap().to_owned();
         assert!(
             condition.ends_with("#lease_token = :if_lease_token AND #lease_until_ms = :if_lease_until_ms"),
@@ -113,7 +116,7 @@ async fn a_takeover_also_asks_for_the_end_of_the_lease_that_it_takes_over() {
 async fn the_end_of_an_attempt_asks_for_the_token_alone_since_a_heartbeat_may_have_moved_the_end() {
     let replay = Replay::start([ok(json!({}))]).await;
     let after = succeeded(&running(), 1, 3_000);
-    assert_eq!(tasks(&replay).swap(&running(), &after).await, Ok(Swapped::Done));
+    assert_eq!(tasks(&replay).swap(&running(), &after, Mover::Holder).await, Ok(Swapped::Done));
     let condition = replay.only_body()["ConditionExpression"].as_str().unwrap().to_owned();
     assert!(condition.ends_with("#lease_token = :if_lease_token"), "{condition}");
 }
@@ -122,7 +125,7 @@ async fn the_end_of_an_attempt_asks_for_the_token_alone_since_a_heartbeat_may_ha
 async fn work_without_a_lease_is_claimed_and_ended_by_one_update_that_notes_both() {
     let replay = Replay::start([ok(json!({}))]).await;
     let after = succeeded(&running(), 1, 2_000);
-    assert_eq!(tasks(&replay).swap(&queued(), &after).await, Ok(Swapped::Done));
+    assert_eq!(tasks(&replay).swap(&queued(), &after, Mover::Other).await, Ok(Swapped::Done));
     let body = replay.only_body();
     let values = &body["ExpressionAttributeValues"];
     assert_eq!(
@@ -142,9 +145,9 @@ async fn work_without_a_lease_is_claimed_and_ended_by_one_update_that_notes_both
 #[tokio::test]
 async fn a_lost_race_says_what_the_record_is_now() {
     let replay = Replay::start([conflict(Some(item())), conflict(None)]).await;
-    let swapped = tasks(&replay).swap(&queued(), &running()).await;
+    let swapped = tasks(&replay).swap(&queued(), &running(), Mover::Other).await;
     assert_eq!(swapped, Ok(Swapped::Conflict(Some(Box::new(running())))));
-    assert_eq!(tasks(&replay).swap(&queued(), &running()).await, Ok(Swapped::Conflict(None)));
+    assert_eq!(tasks(&replay).swap(&queued(), &running(), Mover::Other).await, Ok(Swapped::Conflict(None)));
 }
 
 #[tokio::test]
@@ -207,24 +210,24 @@ async fn failures_are_classed_by_what_they_mean_and_tried_twice_at_most() {
             2,
         ),
         (|| error(500, "com.amazonaws.dynamodb.v20120810#InternalServerError"), ErrorClass::Unknown, 2),
-        (|| error(503, "ServiceUnavailable"), ErrorClass::Transient, 2),
+        (|| error(503, "ServiceUnavailable"), ErrorClass::Unknown, 2),
         (|| error(400, "com.amazon.coral.validate#ValidationException"), ErrorClass::Permanent, 1),
         (|| error(400, "com.amazon.coral.service#AccessDeniedException"), ErrorClass::Permanent, 1),
     ];
     for (reply, class, attempts) in cases {
         let replay = Replay::start([reply(), reply()]).await;
-        let failed = tasks(&replay).swap(&queued(), &running()).await.unwrap_err();
+        let failed = tasks(&replay).swap(&queued(), &running(), Mover::Other).await.unwrap_err();
         assert_eq!((failed.class, replay.asked().len()), (class, attempts), "{failed}");
     }
     // One throttle is made up for.
     let replay = Replay::start([throttled(), ok(json!({}))]).await;
-    assert_eq!(tasks(&replay).swap(&queued(), &running()).await, Ok(Swapped::Done));
+    assert_eq!(tasks(&replay).swap(&queued(), &running(), Mover::Other).await, Ok(Swapped::Done));
 }
 
 #[tokio::test]
 async fn an_answer_that_was_lost_and_a_retry_that_meets_itself_show_the_own_write() {
     let replay = Replay::start([Reply::Hangup, conflict(Some(item()))]).await;
-    let swapped = tasks(&replay).swap(&queued(), &running()).await;
+    let swapped = tasks(&replay).swap(&queued(), &running(), Mover::Other).await;
     assert_eq!(swapped, Ok(Swapped::Conflict(Some(Box::new(running())))));
 }
 
@@ -267,9 +270,62 @@ async fn a_page_of_a_shard_says_where_it_stopped() {
 #[tokio::test]
 async fn open_tasks_are_counted_over_all_shards_without_reading_them() {
     let replay = Replay::start([ok(json!({"Count": 3})), ok(json!({"Count": 4}))]).await;
-    assert_eq!(tasks(&replay).open(&Owner::parse("alice").unwrap()).await, Ok(7));
+    assert_eq!(tasks(&replay).open(&Owner::parse("alice").unwrap(), 5_000).await, Ok(7));
     let counts = |(operation, body): &(String, Value)| {
         operation == "Query" && body["Select"] == "COUNT" && body["Limit"] == limits::COUNT_ITEMS_EXAMINED_MAX
     };
     assert!(replay.asked().iter().all(counts));
+}
+
+/// Where a page of a count ended, while there is more.
+fn end_of_page() -> Value {
+    let sort = format!("0000000001000#{ID}");
+    json!({"task_id": {"S": ID}, "owner_shard": {"S": "alice#0"}, "owner_sort": {"S": sort}})
+}
+
+fn open_and_more(count: u16) -> Reply {
+    ok(json!({"Count": count, "LastEvaluatedKey": end_of_page()}))
+}
+
+/// What a count of one shard came to, and where each of its pages began.
+async fn counted(enough: u32, pages: Vec<Reply>) -> (u32, Vec<Value>) {
+    let replay = Replay::start(pages).await;
+    let tasks = DynamoTasks::new(sdk::dynamodb(&replay.sdk), "tasks", 1);
+    let open = tasks.open(&Owner::parse("alice").unwrap(), enough).await.unwrap();
+    (open, replay.asked().into_iter().map(|(_, body)| body["ExclusiveStartKey"].clone()).collect())
+}
+
+/// A page is 1 MB: of large payloads it holds a few dozen.
+#[tokio::test]
+async fn a_count_goes_on_past_a_page_that_was_full() {
+    let pages = vec![open_and_more(50), open_and_more(50), ok(json!({"Count": 1}))];
+    assert_eq!(counted(5_000, pages).await, (101, vec![Value::Null, end_of_page(), end_of_page()]));
+}
+
+#[tokio::test]
+async fn a_count_ends_with_enough_with_nothing_open_and_after_its_last_page() {
+    assert_eq!(counted(100, vec![open_and_more(50), open_and_more(50)]).await.0, 100);
+    assert_eq!(counted(100, vec![open_and_more(100)]).await.0, 100);
+    assert_eq!(counted(5_000, vec![open_and_more(3), open_and_more(0)]).await.0, 3);
+    let pages = (0..limits::COUNT_PAGES_MAX).map(|_| open_and_more(1)).collect();
+    assert_eq!(counted(5_000, pages).await.0, u32::from(limits::COUNT_PAGES_MAX));
+}
+
+/// Otherwise nobody who submits large tasks would come to the limit.
+#[tokio::test]
+async fn as_many_pages_as_a_count_may_read_are_enough_when_they_are_full_of_open_tasks() {
+    let pages = |open: u16| -> Vec<Reply> {
+        let page = json!({"Count": open, "ScannedCount": 8, "LastEvaluatedKey": end_of_page()});
+        (0..limits::COUNT_PAGES_MAX).map(|_| ok(page.clone())).collect()
+    };
+    assert_eq!(counted(5_000, pages(8)).await.0, 5_000);
+    assert_eq!(counted(5_000, pages(7)).await.0, 7 * u32::from(limits::COUNT_PAGES_MAX));
+}
+
+#[tokio::test]
+async fn a_count_that_fails_on_its_way_is_what_it_has_counted() {
+    let refused = || error(400, "com.amazon.coral.validate#ValidationException");
+    assert_eq!(counted(5_000, vec![open_and_more(50), refused()]).await.0, 50);
+    let replay = Replay::start([refused(), refused()]).await;
+    assert!(tasks(&replay).open(&Owner::parse("alice").unwrap(), 5_000).await.is_err());
 }

@@ -33,7 +33,7 @@ async fn the_trace_travels_as_a_system_attribute() {
 #[tokio::test]
 async fn a_send_is_one_attempt_and_a_refusal_is_told_from_silence() {
     let cases: [(fn() -> Reply, ErrorClass); 6] = [
-        (|| error(503, "ServiceUnavailable"), ErrorClass::Transient),
+        (|| error(503, "ServiceUnavailable"), ErrorClass::Unknown),
         (|| error(400, "RequestThrottled"), ErrorClass::Throttled),
         (|| error(403, "AccessDeniedException"), ErrorClass::Permanent),
         (|| error(500, "InternalError"), ErrorClass::Unknown),

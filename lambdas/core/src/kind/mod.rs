@@ -5,12 +5,14 @@ mod test_tasks;
 
 use std::future::Future;
 
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use digest::Digest;
 pub use test_tasks::{Flaky, Poison, Sleep};
 
+use crate::object::Object;
 use crate::ports::Clock;
 use crate::wire::TaskError;
 
@@ -113,7 +115,34 @@ impl Job {
 }
 
 fn parse_work<W: Work>(payload: &Value) -> Result<W, KindError> {
-    let work = W::deserialize(payload).map_err(|error| KindError::Payload(error.to_string()))?;
+    let Object(work) =
+        Object::<W>::deserialize(payload).map_err(|error| KindError::Payload(error.to_string()))?;
     work.check().map_err(KindError::Payload)?;
     Ok(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_payload_is_an_object_and_no_array_of_its_fields() {
+        let parse =
+            |kind: &str, payload: Value| Job::parse(kind, &payload, KindsAllowed::WithTestTasks).map(drop);
+        assert_eq!(parse("digest", json!({"text": "a"})), Ok(()));
+        for (kind, payload) in [
+            ("digest", json!(["a"])),
+            ("poison", json!(["permanent"])),
+            ("flaky", json!([1])),
+            ("sleep", json!([1])),
+            ("digest", json!("a")),
+        ] {
+            let refused = parse(kind, payload.clone());
+            let says_so =
+                matches!(&refused, Err(KindError::Payload(detail)) if detail.contains("expected an object"));
+            assert!(says_so, "{kind} {payload}: {refused:?}");
+        }
+    }
 }

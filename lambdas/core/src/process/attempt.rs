@@ -8,14 +8,14 @@ use futures_util::future::{Either, select};
 use serde_json::Value;
 
 use super::claim::Claimed;
-use super::{Delivery, Done, Failed, Handled, Worker, is_same_move};
+use super::{Delivery, Done, Failed, Handled, Worker};
 use crate::deadline::within;
 use crate::error::PortError;
 use crate::id::LeaseToken;
 use crate::kind::{AttemptError, Job};
 use crate::limits;
 use crate::ports::{Changes, Clock, Extended, Random, Swapped, TaskStore, Visibility};
-use crate::record::TaskRecord;
+use crate::record::{Mover, TaskRecord};
 use crate::retry::backoff;
 use crate::state::{Event, Judge, Lease, Refused, TaskState};
 use crate::time::{DurationMs, EpochMs};
@@ -61,8 +61,12 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
     /// timeouts, and a worker at long work may die at its beginning. Short work never comes to its first heartbeat.
     async fn keep(&self, delivery: &Delivery, claimed: &Claimed, deadline: EpochMs) {
         let mut lease = claimed.lease;
+        // When the lease was taken, since it ends before the deadline.
+        let mut beat_at = lease.until.minus(limits::LEASE_TIME);
         while lease.until < deadline {
-            self.clock.sleep(limits::HEARTBEAT_EVERY).await;
+            // By the clock: the time that one takes to fail must not put off the next.
+            beat_at = beat_at.plus(limits::HEARTBEAT_EVERY);
+            self.clock.sleep(beat_at.since(self.clock.now())).await;
             let extended = Lease { until: self.lease_end(deadline), ..lease };
             match self.store.extend(claimed.record.id, extended).await {
                 Ok(Extended::Yes) => {
@@ -71,7 +75,7 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
                     self.show_after(delivery, shown_at.since(self.clock.now())).await;
                 }
                 Ok(Extended::Lost) => return,
-                // The lease outlasts two more of them.
+                // The lease outlasts two of them.
                 Err(_) => {}
             }
         }
@@ -144,10 +148,12 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
             Ok(after) => after,
             Err(refused) => return Ok(Settled::Lost(refused)),
         };
-        match self.store.swap(claimed, &after).await? {
+        match self.store.swap(claimed, &after, Mover::Holder).await? {
             Swapped::Done => {}
-            Swapped::Conflict(Some(stored)) if is_same_move(&stored, &after) => {}
+            Swapped::Conflict(Some(stored)) if stored.is_same_move(&after) => {}
             Swapped::Conflict(Some(stored)) if matches!(stored.state, TaskState::Succeeded { .. }) => {
+                // Whoever wrote this end may have died before it told anybody.
+                self.tell(&stored);
                 return Ok(Settled::Lost(Refused::AlreadySucceeded));
             }
             Swapped::Conflict(_) => return Ok(Settled::Lost(Refused::LeaseLost)),

@@ -3,14 +3,14 @@
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
-use super::{Worker, is_same_move};
+use super::Worker;
 use crate::error::PortError;
 use crate::idempotency::fresh_lease_token;
 use crate::kind::Job;
 use crate::limits;
 use crate::message::QueueMessage;
 use crate::ports::{Changes, Clock, Created, Random, Swapped, TaskStore, Visibility};
-use crate::record::TaskRecord;
+use crate::record::{Mover, TaskRecord};
 use crate::state::{Event, Lease, Refused, TaskState};
 use crate::time::EpochMs;
 
@@ -24,6 +24,9 @@ enum Known {
 
 /// Why there is nothing to work on.
 pub(super) enum NotClaimed {
+    /// The record of a delivery that had its effect.
+    AlreadySucceeded(Box<TaskRecord>),
+    /// For any other reason.
     Refused(Refused),
     Superseded,
     Dependency(PortError),
@@ -81,7 +84,9 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
         for _ in 0..limits::SWAP_ROUNDS_MAX {
             let after = self.moved(message, &known, lease, receive_count)?;
             let found = match &known {
-                Known::Assumed(before) | Known::Stored(before) => self.store.swap(before, &after).await?,
+                Known::Assumed(before) | Known::Stored(before) => {
+                    self.store.swap(before, &after, Mover::Other).await?
+                }
                 Known::Absent => match self.store.create(&after).await? {
                     Created::New => Swapped::Done,
                     Created::Exists(stored) => Swapped::Conflict(Some(stored)),
@@ -90,7 +95,7 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
             known = match found {
                 Swapped::Done => return Ok(Begun::new(after, lease)),
                 // The write was retried below us and met itself.
-                Swapped::Conflict(Some(stored)) if is_same_move(&stored, &after) => {
+                Swapped::Conflict(Some(stored)) if stored.is_same_move(&after) => {
                     return Ok(Begun::new(*stored, lease));
                 }
                 Swapped::Conflict(Some(stored)) => Known::Stored(stored),
@@ -128,11 +133,14 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
                 &created
             }
         };
-        if before.request_hash != message.request_hash || before.owner != message.owner {
+        if !before.is_of(message) {
             return Err(NotClaimed::Superseded);
         }
         let now = self.clock.now();
-        let mut after = before.advance(&Event::Claim(lease), now).map_err(NotClaimed::Refused)?;
+        let mut after = before.advance(&Event::Claim(lease), now).map_err(|refused| match refused {
+            Refused::AlreadySucceeded => NotClaimed::AlreadySucceeded(Box::new(before.clone())),
+            refused => NotClaimed::Refused(refused),
+        })?;
         after.deliveries = before.deliveries.max(receive_count);
         let Some(result) = self.result_at_once(&after) else { return Ok(after) };
         after.advance(&Event::Succeed { token: lease.token, result }, now).map_err(NotClaimed::Refused)

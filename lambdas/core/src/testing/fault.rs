@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use crate::error::{ErrorClass, PortError};
 use crate::id::{ConnectionId, Owner, TaskId};
 use crate::ports::*;
-use crate::record::TaskRecord;
+use crate::record::{Mover, TaskRecord};
 use crate::state::Lease;
 use crate::testing::memory::{SeededRandom, give_way};
 use crate::time::{DurationMs, EpochMs};
@@ -22,6 +22,8 @@ pub enum Fault {
     Refuse(ErrorClass),
     /// It happened, and the answer was lost.
     LoseAnswer,
+    /// It happened, its answer was lost below us and the call tried again there: the second answer is all that is heard.
+    RetriedBelow,
     /// The process dies before the call.
     CrashBefore,
     /// The process dies after the call.
@@ -33,11 +35,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Refuse(ErrorClass::Transient),
         Self::Refuse(ErrorClass::Throttled),
         Self::Refuse(ErrorClass::Permanent),
         Self::LoseAnswer,
+        Self::RetriedBelow,
         Self::CrashBefore,
         Self::CrashAfter,
         Self::HangBefore,
@@ -98,30 +101,33 @@ impl Faults {
         fault
     }
 
-    async fn run<T>(
-        &self,
-        operation: &'static str,
-        call: impl Future<Output = Result<T, PortError>>,
-    ) -> Result<T, PortError> {
+    async fn run<T, F>(&self, operation: &'static str, call: impl Fn() -> F) -> Result<T, PortError>
+    where
+        F: Future<Output = Result<T, PortError>>,
+    {
         for _ in 0..self.pauses.next() % 3 {
             give_way().await;
         }
         let failed = |class| PortError { operation, class, detail: "injected".into() };
         match self.next(operation) {
-            None => call.await,
+            None => call().await,
             Some(Fault::Refuse(class)) => Err(failed(class)),
             Some(Fault::LoseAnswer) => {
-                call.await?;
+                call().await?;
                 Err(failed(ErrorClass::Unknown))
+            }
+            Some(Fault::RetriedBelow) => {
+                call().await?;
+                call().await
             }
             Some(Fault::CrashBefore) => std::panic::panic_any(Crash),
             Some(Fault::CrashAfter) => {
-                call.await?;
+                call().await?;
                 std::panic::panic_any(Crash)
             }
             Some(Fault::HangBefore) => std::future::pending().await,
             Some(Fault::HangAfter) => {
-                call.await?;
+                call().await?;
                 std::future::pending().await
             }
         }
@@ -137,72 +143,77 @@ pub struct Faulty<'a, P> {
 
 impl<P: TaskStore> TaskStore for Faulty<'_, P> {
     async fn get(&self, id: TaskId) -> Result<Option<TaskRecord>, PortError> {
-        self.faults.run("get", self.inner.get(id)).await
+        self.faults.run("get", || self.inner.get(id)).await
     }
 
     async fn create(&self, record: &TaskRecord) -> Result<Created, PortError> {
-        self.faults.run("create", self.inner.create(record)).await
+        self.faults.run("create", || self.inner.create(record)).await
     }
 
-    async fn swap(&self, before: &TaskRecord, after: &TaskRecord) -> Result<Swapped, PortError> {
-        self.faults.run("swap", self.inner.swap(before, after)).await
+    async fn swap(
+        &self,
+        before: &TaskRecord,
+        after: &TaskRecord,
+        mover: Mover,
+    ) -> Result<Swapped, PortError> {
+        self.faults.run("swap", || self.inner.swap(before, after, mover)).await
     }
 
     async fn extend(&self, id: TaskId, lease: Lease) -> Result<Extended, PortError> {
-        self.faults.run("extend", self.inner.extend(id, lease)).await
+        self.faults.run("extend", || self.inner.extend(id, lease)).await
     }
 
     async fn saw_delivery(&self, id: TaskId, receive_count: u32) -> Result<(), PortError> {
-        self.faults.run("saw_delivery", self.inner.saw_delivery(id, receive_count)).await
+        self.faults.run("saw_delivery", || self.inner.saw_delivery(id, receive_count)).await
     }
 }
 
 impl<P: OwnerIndex> OwnerIndex for Faulty<'_, P> {
     async fn shard(&self, query: ShardQuery<'_>) -> Result<ShardPage, PortError> {
-        self.faults.run("shard", self.inner.shard(query)).await
+        self.faults.run("shard", || self.inner.shard(query)).await
     }
 }
 
 impl<P: OpenTasks> OpenTasks for Faulty<'_, P> {
-    async fn open(&self, owner: &Owner) -> Result<u32, PortError> {
-        self.faults.run("open", self.inner.open(owner)).await
+    async fn open(&self, owner: &Owner, enough: u32) -> Result<u32, PortError> {
+        self.faults.run("open", || self.inner.open(owner, enough)).await
     }
 }
 
 impl<P: TaskQueue> TaskQueue for Faulty<'_, P> {
     async fn send(&self, body: &str, trace: Option<&str>) -> Result<(), PortError> {
-        self.faults.run("send", self.inner.send(body, trace)).await
+        self.faults.run("send", || self.inner.send(body, trace)).await
     }
 }
 
 impl<P: Visibility> Visibility for Faulty<'_, P> {
     async fn change(&self, receipt: &str, delay: DurationMs) -> Result<(), PortError> {
-        self.faults.run("change", self.inner.change(receipt, delay)).await
+        self.faults.run("change", || self.inner.change(receipt, delay)).await
     }
 }
 
 impl<P: DeadLetters> DeadLetters for Faulty<'_, P> {
     async fn peek(&self, visibility: DurationMs) -> Result<Vec<DeadLetter>, PortError> {
-        self.faults.run("peek", self.inner.peek(visibility)).await
+        self.faults.run("peek", || self.inner.peek(visibility)).await
     }
 }
 
 impl<P: Connections> Connections for Faulty<'_, P> {
     async fn add(&self, owner: &Owner, connection: &ConnectionId, now: EpochMs) -> Result<(), PortError> {
-        self.faults.run("add", self.inner.add(owner, connection, now)).await
+        self.faults.run("add", || self.inner.add(owner, connection, now)).await
     }
 
     async fn remove(&self, owner: &Owner, connection: &ConnectionId) -> Result<(), PortError> {
-        self.faults.run("remove", self.inner.remove(owner, connection)).await
+        self.faults.run("remove", || self.inner.remove(owner, connection)).await
     }
 
     async fn of_owner(&self, owner: &Owner) -> Result<Vec<Listener>, PortError> {
-        self.faults.run("of_owner", self.inner.of_owner(owner)).await
+        self.faults.run("of_owner", || self.inner.of_owner(owner)).await
     }
 }
 
 impl<P: Pusher> Pusher for Faulty<'_, P> {
     async fn push(&self, connection: &ConnectionId, message: &str) -> Result<Pushed, PortError> {
-        self.faults.run("push", self.inner.push(connection, message)).await
+        self.faults.run("push", || self.inner.push(connection, message)).await
     }
 }

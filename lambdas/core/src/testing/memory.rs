@@ -11,7 +11,7 @@ use crate::id::{ConnectionId, Owner, TaskId};
 use crate::limits;
 use crate::list::SortKey;
 use crate::ports::*;
-use crate::record::TaskRecord;
+use crate::record::{Mover, TaskRecord};
 use crate::state::{Event, Lease, apply};
 use crate::time::{DurationMs, EpochMs};
 
@@ -199,10 +199,15 @@ impl TaskStore for &Memory {
         Ok(Created::New)
     }
 
-    async fn swap(&self, before: &TaskRecord, after: &TaskRecord) -> Result<Swapped, PortError> {
+    async fn swap(
+        &self,
+        before: &TaskRecord,
+        after: &TaskRecord,
+        mover: Mover,
+    ) -> Result<Swapped, PortError> {
         let mut records = locked(&self.records);
         match records.get_mut(&before.id) {
-            Some(stored) if is_as_thought(stored, before, after) => {
+            Some(stored) if is_as_thought(stored, before, mover) => {
                 let deliveries = stored.deliveries.max(after.deliveries);
                 *stored = TaskRecord { deliveries, ..after.clone() };
                 Ok(Swapped::Done)
@@ -233,13 +238,13 @@ impl TaskStore for &Memory {
 }
 
 /// As the condition of the DynamoDB adapter.
-fn is_as_thought(stored: &TaskRecord, before: &TaskRecord, after: &TaskRecord) -> bool {
+fn is_as_thought(stored: &TaskRecord, before: &TaskRecord, mover: Mover) -> bool {
     let token = |record: &TaskRecord| record.state.lease().map(|lease| lease.token);
     stored.version == before.version
         && stored.request_hash == before.request_hash
         && stored.created_at == before.created_at
         && token(stored) == token(before)
-        && before.lease_taken_over_by(after).is_none_or(|lease| stored.state.lease() == Some(lease))
+        && before.lease_taken_over_by(mover).is_none_or(|lease| stored.state.lease() == Some(lease))
 }
 
 impl OwnerIndex for (&Memory, u16) {
@@ -260,7 +265,7 @@ impl OwnerIndex for (&Memory, u16) {
 }
 
 impl OpenTasks for &Memory {
-    async fn open(&self, owner: &Owner) -> Result<u32, PortError> {
+    async fn open(&self, owner: &Owner, _enough: u32) -> Result<u32, PortError> {
         let records = locked(&self.records);
         let open =
             records.values().filter(|record| record.owner == *owner && !record.state.status().is_final());
@@ -326,5 +331,54 @@ impl Pusher for &Memory {
 impl Changes for &Memory {
     fn changed(&self, change: Change) {
         locked(&self.changes).push(change);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::id::LeaseToken;
+    use crate::idempotency::request_hash;
+    use crate::message::{QueueMessage, SCHEMA};
+    use crate::state::Judge;
+    use crate::wire::TaskError;
+
+    /// As the adapter of DynamoDB, whose condition its own tests show.
+    #[test]
+    fn a_heartbeat_between_a_look_and_a_takeover_keeps_the_task_with_its_holder() {
+        let payload = json!({"text": "a"});
+        let queued = TaskRecord::queued(&QueueMessage {
+            schema: SCHEMA,
+            task_id: "0193b0e2-7c00-7000-8000-000000000001".parse().unwrap(),
+            owner: Owner::parse("alice").unwrap(),
+            kind: "digest".into(),
+            request_hash: request_hash("digest", &payload),
+            payload: payload.into(),
+            created_at_ms: EpochMs(0),
+        });
+        let token = |number: u8| -> LeaseToken {
+            format!("00000000-0000-4000-8000-00000000000{number}").parse().unwrap()
+        };
+        let lease = |number: u8, until: u64| Lease { token: token(number), until: EpochMs(until) };
+        let seen = queued.advance(&Event::Claim(lease(1, 1_000)), EpochMs(1)).unwrap();
+        let error = TaskError { kind: "dead_lettered".into(), message: "m".into() };
+        let moves = [
+            (Event::Claim(lease(2, 9_000)), Mover::Other),
+            (Event::DeadLetter { judge: Judge::Auditor, error }, Mover::Other),
+            (Event::Succeed { token: token(1), result: json!({}) }, Mover::Holder),
+        ];
+        for (event, mover) in moves {
+            let (memory, clock) = (Memory::default(), ManualClock::new(EpochMs(2_000)));
+            let memory = &memory;
+            let swapped = clock.block_on(async {
+                memory.create(&seen).await.unwrap();
+                assert_eq!(memory.extend(seen.id, lease(1, 5_000)).await, Ok(Extended::Yes));
+                let after = seen.advance(&event, EpochMs(2_000)).unwrap();
+                memory.swap(&seen, &after, mover).await.unwrap()
+            });
+            assert_eq!(swapped == Swapped::Done, mover == Mover::Holder, "{event:?}: {swapped:?}");
+        }
     }
 }

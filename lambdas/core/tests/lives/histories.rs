@@ -1,15 +1,20 @@
 //! Whole lives of tasks under faults: submissions, deliveries, audits, redrives and clients, in which calls are refused,
 //! answers are lost, calls hang and processes die, from a seed. Then the faults end, and every promise must hold.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use crate::world::{OWNERS, World, silence_expected_crashes};
 use futures_util::future::join;
 use proptest::prelude::*;
 use serde_json::json;
-use task_core::error::ErrorClass;
-use task_core::ports::Clock as _;
+use task_core::error::{ErrorClass, PortError};
+use task_core::ports::{Clock as _, Created, Extended, Swapped, TaskStore};
+use task_core::process::{Failed, Handled};
+use task_core::record::{Mover, TaskRecord};
+use task_core::state::Lease;
 use task_core::testing::{Fault, Faults};
-use task_core::wire::NewTask;
-use task_core::{DurationMs, limits};
+use task_core::wire::{NewTask, Status};
+use task_core::{DurationMs, TaskId, limits};
 
 /// One step of a history, under faults.
 async fn live(world: &World) {
@@ -151,10 +156,10 @@ fn a_worker_that_was_taken_over_acknowledges_nothing() {
     silence_expected_crashes();
     let world = World::with_function_time(1, DurationMs::from_seconds(60));
     let refuse = Fault::Refuse(ErrorClass::Transient);
-    // The claim, then a heartbeat every five seconds for forty.
-    let first = Faults::at(1, (1..=7).map(|call| (call, refuse)));
-    // A read and the claim, then seven heartbeats of two calls each, and the record of the end.
-    let second = Faults::at(2, [(16, Fault::CrashBefore)]);
+    // The claim, then a heartbeat every four seconds for forty.
+    let first = Faults::at(1, (1..=9).map(|call| (call, refuse)));
+    // A read and the claim, then nine heartbeats of two calls each, and the record of the end.
+    let second = Faults::at(2, [(20, Fault::CrashBefore)]);
     world.clock.block_on(async {
         let sleep = NewTask { kind: "sleep".into(), payload: json!({"duration_ms": 40_000}) };
         world.submit(&world.owner(), None, &sleep, &world.no_faults()).await;
@@ -165,10 +170,71 @@ fn a_worker_that_was_taken_over_acknowledges_nothing() {
         };
         join(world.work(&first), taking_over).await;
         assert!(!world.queue.lock().unwrap().is_empty(), "the message of an unfinished task was deleted");
-        assert!(second.calls() > 16, "the second worker never came to its end");
+        assert!(second.calls() > 20, "the second worker never came to its end");
         world.heal().await;
     });
     world.check();
+}
+
+/// A table that leaves two heartbeats in a row without an answer, each for as long as a call may take.
+struct Halting<'a> {
+    world: &'a World,
+    heartbeats: AtomicU32,
+}
+
+impl TaskStore for &Halting<'_> {
+    async fn get(&self, id: TaskId) -> Result<Option<TaskRecord>, PortError> {
+        (&self.world.memory).get(id).await
+    }
+
+    async fn create(&self, record: &TaskRecord) -> Result<Created, PortError> {
+        (&self.world.memory).create(record).await
+    }
+
+    async fn swap(
+        &self,
+        before: &TaskRecord,
+        after: &TaskRecord,
+        mover: Mover,
+    ) -> Result<Swapped, PortError> {
+        (&self.world.memory).swap(before, after, mover).await
+    }
+
+    async fn extend(&self, id: TaskId, lease: Lease) -> Result<Extended, PortError> {
+        if matches!(self.heartbeats.fetch_add(1, Ordering::SeqCst), 1 | 2) {
+            (&self.world.clock).sleep(limits::CALL_TIME_MAX).await;
+            let detail = "timeout".to_owned();
+            return Err(PortError { operation: "extend", class: ErrorClass::Unknown, detail });
+        }
+        (&self.world.memory).extend(id, lease).await
+    }
+
+    async fn saw_delivery(&self, id: TaskId, receive_count: u32) -> Result<(), PortError> {
+        (&self.world.memory).saw_delivery(id, receive_count).await
+    }
+}
+
+/// The next one is in time.
+#[test]
+fn two_heartbeats_that_hang_cost_a_worker_nothing() {
+    let world = World::with_function_time(1, DurationMs::from_seconds(60));
+    let table = Halting { world: &world, heartbeats: AtomicU32::new(0) };
+    world.clock.block_on(async {
+        let sleep = NewTask { kind: "sleep".into(), payload: json!({"duration_ms": 40_000}) };
+        world.submit(&world.owner(), None, &sleep, &world.no_faults()).await;
+        let second = async {
+            // By the first heartbeat, the only one that was heard of so far, the message is shown again now.
+            let shown_after = limits::HEARTBEAT_EVERY.0 + limits::LEASE_TIME.0 + limits::LEASE_MARGIN.0;
+            (&world.clock).sleep(DurationMs(shown_after)).await;
+            assert_eq!(table.heartbeats.load(Ordering::SeqCst), 4, "two that hung, and one after them");
+            world.queue.lock().unwrap().show_all(world.now());
+            world.work(&world.no_faults()).await
+        };
+        let (_, ended) = join(world.work_with(&table), second).await;
+        assert_eq!(ended[0].handled, Handled::Failed(Failed::LeaseHeld));
+    });
+    let record = world.memory.records.lock().unwrap().values().next().cloned().unwrap();
+    assert_eq!((record.state.status(), record.attempts), (Status::Succeeded, 1));
 }
 
 #[test]

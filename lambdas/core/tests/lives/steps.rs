@@ -1,13 +1,15 @@
 //! Every use case, with every fault at every one of its calls, so that no step escapes by chance.
 
 use crate::world::{World, silence_expected_crashes};
+use futures_util::future::join;
 use serde_json::{Value, json};
 use task_core::error::ErrorClass;
-use task_core::list;
-use task_core::process::{Failed, Handled};
+use task_core::ports::{Clock as _, DeadLetter};
+use task_core::process::{Done, Failed, Handled};
+use task_core::record::TaskRecord;
 use task_core::state::{Event, Lease};
 use task_core::testing::{Fault, Faults};
-use task_core::wire::{NewTask, Status};
+use task_core::wire::{NewTask, Status, Task};
 use task_core::{DurationMs, Owner, limits};
 
 /// What comes before, without faults, and then the step that is broken.
@@ -52,15 +54,39 @@ fn leased() -> Value {
     json!({"failures": 0})
 }
 
-/// Every record, as a worker leaves it that takes a lease for all work, and dies.
-fn claimed_by_a_dead_worker(world: &World) {
-    let lease = Lease {
+fn lease_of_another_worker(world: &World) -> Lease {
+    Lease {
         token: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
         until: world.now().plus(world.function_time),
-    };
+    }
+}
+
+/// Every record, as a worker leaves it that takes a lease for all work, and dies.
+fn claimed_by_a_dead_worker(world: &World) {
+    let lease = lease_of_another_worker(world);
     for record in world.memory.records.lock().unwrap().values_mut() {
         *record = record.advance(&Event::Claim(lease), world.now()).unwrap();
     }
+}
+
+/// The same, by a worker that dies when it has written the end.
+fn ended_by_a_dead_worker(world: &World) {
+    claimed_by_a_dead_worker(world);
+    let end = Event::Succeed { token: lease_of_another_worker(world).token, result: json!({}) };
+    for record in world.memory.records.lock().unwrap().values_mut() {
+        *record = record.advance(&end, world.now()).unwrap();
+    }
+}
+
+fn only_record(world: &World) -> TaskRecord {
+    world.memory.records.lock().unwrap().values().next().cloned().unwrap()
+}
+
+/// What Alice knows of the only task.
+fn known_to_alice(world: &World) -> Option<Task> {
+    let clients = world.clients.lock().unwrap();
+    let alice = clients.iter().find(|client| client.owner.as_str() == "alice").unwrap();
+    alice.seen.get(&only_record(world).id).cloned()
 }
 
 /// Receives until the next one is the last.
@@ -280,11 +306,14 @@ fn one_delivery_makes_a_bounded_number_of_calls() {
             let world = World::with_function_time(step, scenario.function_time);
             (scenario.before)(&world);
             let faults = Faults::at(step, (step..8).map(|call| (call, fault)));
+            let delivered = || world.queue.lock().unwrap().deliveries;
+            let before = delivered();
             (scenario.step)(&world, &faults);
             let pushes = 1; // The look-up of the owner's connections.
             assert!(
-                faults.calls() <= u64::from(limits::CALLS_PER_DELIVERY_MAX) + pushes,
-                "{}: {} calls",
+                faults.calls()
+                    <= (delivered() - before) * (u64::from(limits::CALLS_PER_DELIVERY_MAX) + pushes),
+                "{}, {fault:?} from call {step} on: {} calls",
                 scenario.name,
                 faults.calls()
             );
@@ -353,27 +382,117 @@ fn a_connected_client_hears_what_an_audit_marked() {
         work(world, &Faults::none(0));
         world.memory.records.lock().unwrap().clear();
     };
+    // A look, a read, and the write, which may be tried again below it and meet itself.
+    let write = 2;
+    let twice = Some((write, Fault::RetriedBelow));
     for (last_receive, error) in [(dies_at_last, "poison"), (never_heard_of, "dead_lettered")] {
-        let world = World::new(0);
-        submitted(&world, "poison", json!({"failure": "retryable"}));
-        last_receive(&world);
-        world.clock.advance(world.visibility());
-        work(&world, &Faults::none(0));
-        assert_eq!(world.memory.dead_letters.lock().unwrap().len(), 1);
-        connected(&world);
-        let summary = world.clock.block_on(world.audit(&Faults::none(0))).unwrap();
-        assert_eq!(summary.marked, 1);
+        for planned in [None, twice] {
+            let world = World::new(0);
+            submitted(&world, "poison", json!({"failure": "retryable"}));
+            last_receive(&world);
+            world.clock.advance(world.visibility());
+            work(&world, &Faults::none(0));
+            assert_eq!(world.memory.dead_letters.lock().unwrap().len(), 1);
+            connected(&world);
+            let summary = world.clock.block_on(world.audit(&Faults::at(0, planned))).unwrap();
+            assert_eq!((summary.seen, summary.marked), (1, 1), "{planned:?}");
 
-        let id = *world.acknowledged.lock().unwrap().first().unwrap();
-        let alice = Owner::parse("alice").unwrap();
-        let record = world.clock.block_on(list::get(&&world.memory, &alice, id)).unwrap().unwrap();
-        let task = record.to_wire();
-        assert_eq!(task.status, Status::DeadLettered);
-        assert_eq!(task.error.as_ref().unwrap().kind, error);
-        let clients = world.clients.lock().unwrap();
-        let heard = clients.iter().find(|client| client.owner == alice).unwrap().seen.get(&id).cloned();
-        assert_eq!(heard, Some(task), "nobody was told");
+            let task = only_record(&world).to_wire();
+            assert_eq!(task.status, Status::DeadLettered);
+            assert_eq!(task.error.as_ref().unwrap().kind, error);
+            assert_eq!(known_to_alice(&world), Some(task), "nobody was told: {planned:?}");
+        }
     }
+}
+
+/// The delivery that finds this end is the only one who can tell, and the client neither asks nor connects again.
+#[test]
+fn a_connected_client_hears_of_an_end_whose_writer_told_nobody() {
+    silence_expected_crashes();
+    // What needs no lease is one write; what needs one is claimed before.
+    for (kind, payload, end) in [("digest", json!({"text": "a"}), 0), ("flaky", leased(), 1)] {
+        for fault in [Fault::LoseAnswer, Fault::CrashAfter, Fault::HangAfter] {
+            let world = World::new(0);
+            connected(&world);
+            submitted(&world, kind, payload.clone());
+            work(&world, &Faults::at(0, [(end, fault)]));
+            let task = only_record(&world).to_wire();
+            assert_eq!(task.status, Status::Succeeded, "{kind}: {fault:?}");
+            assert_ne!(known_to_alice(&world), Some(task.clone()), "{kind}: {fault:?}");
+
+            world.clock.advance(world.visibility());
+            let ended = world.clock.block_on(world.work(&Faults::none(0)));
+            assert_eq!(ended[0].handled, Handled::Done(Done::AlreadySucceeded));
+            assert_eq!(known_to_alice(&world), Some(task), "{kind}: {fault:?}");
+        }
+    }
+}
+
+/// It acknowledges the message, so that nobody comes after it to tell.
+#[test]
+fn a_worker_that_was_taken_over_tells_of_the_end_that_it_finds() {
+    let world = World::with_function_time(0, DurationMs::from_seconds(60));
+    connected(&world);
+    submitted(&world, "sleep", json!({"duration_ms": 20_000}));
+    // The claim comes through, and none of the heartbeats.
+    let heartbeats = (1..=4).map(|call| (call, Fault::Refuse(ErrorClass::Transient)));
+    let late = Faults::at(0, heartbeats);
+    let other = async {
+        (&world.clock).sleep(limits::LEASE_TIME).await;
+        ended_by_a_dead_worker(&world);
+    };
+    let (ended, ()) = world.clock.block_on(join(world.work(&late), other));
+    assert_eq!(ended[0].handled, Handled::Done(Done::AlreadySucceeded));
+    assert_eq!(known_to_alice(&world), Some(only_record(&world).to_wire()));
+}
+
+/// The last attempt's end was written, and its worker died of it: the message goes on to the dead letters.
+#[test]
+fn an_audit_tells_of_an_end_while_somebody_may_still_wait_for_it() {
+    silence_expected_crashes();
+    let world = World::new(0);
+    submitted(&world, "poison", json!({"failure": "retryable"}));
+    until_the_last_receive(&world);
+    connected(&world);
+    // A read, the claim, and the end.
+    work(&world, &Faults::at(0, [(2, Fault::CrashAfter)]));
+    let task = only_record(&world).to_wire();
+    assert_eq!(task.status, Status::DeadLettered);
+    world.clock.advance(world.visibility());
+    work(&world, &Faults::none(0));
+    assert_ne!(known_to_alice(&world), Some(task.clone()));
+
+    let audited = |world: &World| {
+        let summary = world.clock.block_on(world.audit(&Faults::none(0))).unwrap();
+        assert_eq!((summary.marked, summary.already_final), (0, 1));
+        known_to_alice(world)
+    };
+    assert_eq!(audited(&world), Some(task));
+    world.clock.advance(limits::AUDIT_TELLS_FOR);
+    world.clients.lock().unwrap().iter_mut().for_each(|client| client.seen.clear());
+    assert_eq!(audited(&world), None, "every audit would tell of every dead letter");
+}
+
+/// Its message came into the queue all the same, and from there to the dead letters, while the task of its key is alive.
+#[test]
+fn a_dead_letter_of_a_refused_submission_marks_no_other_task() {
+    let world = World::new(0);
+    submit(&world, Some("k"), "digest", json!({"text": "a"}), &Faults::none(0));
+    // The look-up fails, so that only the record shows that the key was used before.
+    let unseen = Faults::at(0, [(0, Fault::Refuse(ErrorClass::Transient))]);
+    submit(&world, Some("k"), "digest", json!({"text": "b"}), &unseen);
+    let (key, message) = world.queue.lock().unwrap().messages.pop_last().unwrap();
+    let letter = DeadLetter { message_id: key.to_string(), body: message.body };
+    world.memory.dead_letters.lock().unwrap().push(letter);
+    assert_eq!(world.queue.lock().unwrap().messages.len(), 1);
+
+    let before = only_record(&world);
+    let summary = world.clock.block_on(world.audit(&Faults::none(0))).unwrap();
+    assert_eq!((summary.seen, summary.superseded, summary.marked), (1, 1, 0));
+    assert_eq!(only_record(&world), before);
+    work(&world, &Faults::none(0));
+    assert_eq!(only_record(&world).state.status(), Status::Succeeded);
+    world.check();
 }
 
 /// What cannot be written down comes back like what cannot be read: after a pause that outlasts outages.

@@ -8,7 +8,7 @@ use task_core::id::TaskId;
 use task_core::ports::{
     Change, Changes, Connections, Created, Extended, Listener, Swapped, TaskStore, Visibility,
 };
-use task_core::record::{HistoryEntry, TaskRecord};
+use task_core::record::{HistoryEntry, Mover, TaskRecord};
 use task_core::state::Lease;
 use task_core::wire::Status;
 use task_core::{ConnectionId, DurationMs, EpochMs, Owner};
@@ -62,7 +62,7 @@ impl<S: TaskStore> SabotagedStore<S> {
             && is_written(&written)
             && after.state.status() == Status::Succeeded
         {
-            self.inner.swap(after, &completed_again(after)).await?;
+            self.inner.swap(after, &completed_again(after), Mover::Holder).await?;
         }
         Ok(written)
     }
@@ -77,8 +77,13 @@ impl<S: TaskStore> TaskStore for SabotagedStore<S> {
         self.end(record, self.inner.create(record), |created| *created == Created::New).await
     }
 
-    async fn swap(&self, before: &TaskRecord, after: &TaskRecord) -> Result<Swapped, PortError> {
-        self.end(after, self.inner.swap(before, after), |swapped| *swapped == Swapped::Done).await
+    async fn swap(
+        &self,
+        before: &TaskRecord,
+        after: &TaskRecord,
+        mover: Mover,
+    ) -> Result<Swapped, PortError> {
+        self.end(after, self.inner.swap(before, after, mover), |swapped| *swapped == Swapped::Done).await
     }
 
     async fn extend(&self, id: TaskId, lease: Lease) -> Result<Extended, PortError> {

@@ -19,7 +19,7 @@ use task_core::audit::{AuditSummary, Auditor};
 use task_core::kind::KindsAllowed;
 use task_core::message::QueueMessage;
 use task_core::notify::Notifier;
-use task_core::ports::{Change, Changes, Clock as _};
+use task_core::ports::{Change, Changes, Clock as _, TaskStore};
 use task_core::process::{Delivery, Ended, Failed, HandleDelivery as _, Handled, Policy, Worker};
 use task_core::submit::{Submission, Submit, SubmitError, Submitted};
 use task_core::testing::{Crash, Fault, Faults, Faulty, ManualClock, Memory, SeededRandom};
@@ -182,7 +182,8 @@ impl World {
         let deliveries = self.queue.lock().unwrap().receive(self, faults);
         let changes = Mutex::new(Vec::new());
         let handler = async {
-            let ended = self.deliver(&deliveries, faults, Noted(&changes), deadline).await;
+            let store = Faulty { inner: &self.memory, faults };
+            let ended = self.deliver(&deliveries, store, faults, Noted(&changes), deadline).await;
             let changes = std::mem::take(&mut *changes.lock().unwrap());
             self.push(stream::iter(changes), faults, deadline).await;
             ended
@@ -197,21 +198,33 @@ impl World {
         let deliveries = self.queue.lock().unwrap().receive(self, &faults);
         let (sender, changes) = mpsc::unbounded();
         let handler = async {
-            let work = self.deliver(&deliveries, &faults, Sent(sender), deadline);
+            let store = Faulty { inner: &self.memory, faults: &faults };
+            let work = self.deliver(&deliveries, store, &faults, Sent(sender), deadline);
             join(work, self.push(changes, &faults, deadline)).await.0
         };
         self.batch(&deliveries, handler).await;
     }
 
-    async fn deliver<N: Changes + Send>(
+    /// The same without faults and without pushes, of a worker that has this table.
+    pub(crate) async fn work_with(&self, store: impl TaskStore + Send) -> Vec<Ended> {
+        let deadline = self.now().plus(self.function_time);
+        let faults = self.no_faults();
+        let deliveries = self.queue.lock().unwrap().receive(self, &faults);
+        let changes = Mutex::new(Vec::new());
+        let handler = self.deliver(&deliveries, store, &faults, Noted(&changes), deadline);
+        self.batch(&deliveries, handler).await
+    }
+
+    async fn deliver<S: TaskStore + Send, N: Changes + Send>(
         &self,
         deliveries: &[(usize, Delivery)],
+        store: S,
         faults: &Faults,
         changes: N,
         deadline: EpochMs,
     ) -> Vec<Ended> {
         let worker = Worker {
-            store: Faulty { inner: &self.memory, faults },
+            store,
             visibility: Faulty { inner: QueuePort { queue: &self.queue, clock: &self.clock }, faults },
             clock: &self.clock,
             random: &self.random,

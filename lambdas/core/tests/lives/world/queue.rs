@@ -24,6 +24,8 @@ pub(crate) struct Queue {
     sent: usize,
     /// Of the memory's messages, how many have come over.
     taken_over: usize,
+    /// Handed out, each as often as it was.
+    pub(crate) deliveries: u64,
 }
 
 impl Queue {
@@ -84,6 +86,7 @@ impl Queue {
             }
             deliveries.push((key, delivery));
         }
+        self.deliveries += deliveries.len() as u64;
         deliveries
     }
 }
