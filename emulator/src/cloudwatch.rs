@@ -81,6 +81,11 @@ pub(crate) fn may_show_composite_alarms(request: &AwsRequest) -> bool {
     protocol::read(request).is_ok_and(|call| alarms::may_show_composites(&call.input))
 }
 
+/// The members of a call, freed from its protocol. Null for what is no call: it will be refused.
+pub(crate) fn input(request: &AwsRequest) -> Value {
+    protocol::read(request).map(|call| call.input).unwrap_or_default()
+}
+
 impl Service for CloudWatch {
     fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
         Box::pin(async move {

@@ -12,8 +12,12 @@ pub use self::series::StatisticSet;
 use self::series::{COARSE_STEP_MS, Series, Value, floor};
 
 /// The most distinct metrics kept. A service emits some twenty per function, queue or API; what a client makes up
-/// beyond this is dropped and said once, so that memory stays bounded.
+/// beyond this takes the place of what is quiet, or is dropped and said once, so that memory stays bounded.
 const SERIES_MAX: usize = 10_000;
+/// How many quiet ones go at once: they are found by a walk through all, which must not come with each new metric.
+const FORGOTTEN_MAX: usize = SERIES_MAX / 8;
+/// Without a measurement for so long a metric is quiet. What is measured now and then, such as by a schedule, stays.
+const QUIET_MS: i64 = 3600 * 1000;
 
 /// How long values of one second's resolution are kept by the second, unless told otherwise. AWS keeps data
 /// points of less than a minute for 3 hours. Whoever measures much so finely would need hundreds of megabytes
@@ -112,6 +116,8 @@ struct Store {
     /// unit: AWS never adds up values of two.
     series: HashMap<u64, Vec<(MetricId, Series)>>,
     count: usize,
+    /// Before that no series of a full store is quiet.
+    full_until_ms: i64,
     is_overflow_reported: bool,
 }
 
@@ -119,7 +125,13 @@ impl Metrics {
     #[must_use]
     pub fn new(seconds_kept: Duration) -> Self {
         let fine_span_ms = i64::try_from(seconds_kept.as_millis()).unwrap_or(i64::MAX);
-        let store = Store { fine_span_ms, series: HashMap::new(), count: 0, is_overflow_reported: false };
+        let store = Store {
+            fine_span_ms,
+            series: HashMap::new(),
+            count: 0,
+            full_until_ms: i64::MIN,
+            is_overflow_reported: false,
+        };
         Self { store: Arc::new(Mutex::new(store)) }
     }
 
@@ -178,7 +190,7 @@ impl Metrics {
         let mut sorted = dimensions.to_vec();
         sorted.sort_unstable();
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(series) = store.series_mut(namespace, name, &sorted, unit) {
+        if let Some(series) = store.series_mut(at_ms, namespace, name, &sorted, unit) {
             series.add(at_ms, value);
         }
     }
@@ -242,22 +254,23 @@ impl Store {
     /// None when the store is full and the metric, or its unit, is new.
     fn series_mut(
         &mut self,
+        at_ms: i64,
         namespace: &str,
         name: &str,
         dimensions: &[(&str, &str)],
         unit: &str,
     ) -> Option<&mut Series> {
-        let bucket = self.series.entry(hash(namespace, name, dimensions)).or_default();
-        let found = bucket.iter().position(|(id, series)| {
+        let key = hash(namespace, name, dimensions);
+        let is_it = |(id, series): &(MetricId, Series)| {
             id.namespace == namespace
                 && id.name == name
                 && series.unit() == unit
                 && borrow(&id.dimensions) == dimensions
-        });
-        if let Some(at) = found {
-            return bucket.get_mut(at).map(|(_, series)| series);
+        };
+        if let Some(at) = self.series.get(&key).and_then(|bucket| bucket.iter().position(is_it)) {
+            return self.series.get_mut(&key)?.get_mut(at).map(|(_, series)| series);
         }
-        if self.count >= SERIES_MAX {
+        if self.count >= SERIES_MAX && !self.forget_quiet(at_ms) {
             if !self.is_overflow_reported {
                 tracing::warn!(
                     limit = SERIES_MAX,
@@ -271,8 +284,34 @@ impl Store {
         self.count += 1;
         let owned =
             dimensions.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let bucket = self.series.entry(key).or_default();
         bucket.push((MetricId::new(namespace, name, owned), Series::new(unit, self.fine_span_ms)));
         bucket.last_mut().map(|(_, series)| series)
+    }
+
+    /// Makes room in a full store for a value of `at_ms`. False where nothing is quiet by then.
+    fn forget_quiet(&mut self, at_ms: i64) -> bool {
+        if at_ms < self.full_until_ms {
+            return false;
+        }
+        let buckets = self.series.iter();
+        let all = buckets.flat_map(|(key, bucket)| bucket.iter().map(move |(_, one)| (one.last_ms(), *key)));
+        let mut all: Vec<(i64, u64)> = all.collect();
+        all.sort_unstable();
+        let quiet_until_ms = at_ms.saturating_sub(QUIET_MS);
+        let quiet = all.iter().take(FORGOTTEN_MAX).take_while(|(last_ms, _)| *last_ms <= quiet_until_ms);
+        let Some(newest) = quiet.last().copied() else {
+            // A full store takes nothing older, so that nothing is quiet sooner than what is the oldest now.
+            let oldest_ms = all.first().map(|(last_ms, _)| *last_ms);
+            self.full_until_ms = oldest_ms.map_or(i64::MIN, |oldest_ms| oldest_ms.saturating_add(QUIET_MS));
+            return false;
+        };
+        self.series.retain(|key, bucket| {
+            bucket.retain(|(_, series)| (series.last_ms(), *key) > newest);
+            !bucket.is_empty()
+        });
+        self.count = self.series.values().map(Vec::len).sum();
+        true
     }
 }
 
@@ -348,5 +387,32 @@ mod tests {
             metrics.record(0, "N", &number.to_string(), &[], 1.0, Unit::None);
         }
         assert_eq!(metrics.list(0).len(), SERIES_MAX);
+        let store = metrics.store.lock().unwrap();
+        assert_eq!(store.series.len(), SERIES_MAX, "what is dropped leaves nothing behind");
+    }
+
+    #[test]
+    fn a_metric_that_nobody_measures_any_more_makes_room_for_a_new_one() {
+        let metrics = Metrics::default();
+        let record = |at_ms: i64, name: &str| metrics.record(at_ms, "N", name, &[], 1.0, Unit::None);
+        let count = || metrics.list(i64::MIN).len();
+        let has = |name: &str| metrics.list(i64::MIN).iter().any(|id| id.name == name);
+        let quiet = ["quiet 1", "quiet 2", "quiet 3"];
+        quiet.iter().for_each(|name| record(0, name));
+        for number in quiet.len()..SERIES_MAX {
+            record(QUIET_MS, &number.to_string());
+        }
+        record(QUIET_MS - COARSE_STEP_MS, "too early");
+        assert!(quiet.iter().all(|name| has(name)) && !has("too early"));
+        record(QUIET_MS, quiet[0]);
+        record(QUIET_MS, "new");
+        assert_eq!(count(), SERIES_MAX - 1, "those that are quiet go at once");
+        for (name, is_there) in [(quiet[0], true), (quiet[1], false), (quiet[2], false), ("new", true)] {
+            assert_eq!(has(name), is_there, "{name}");
+        }
+        record(2 * QUIET_MS, "last");
+        record(2 * QUIET_MS, "newest");
+        assert_eq!(count(), SERIES_MAX - FORGOTTEN_MAX + 1, "but an eighth at most");
+        assert!(has("last") && has("newest"));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::{Sink, SinkExt, Stream};
+use futures_util::{FutureExt as _, Sink, SinkExt, Stream};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -73,7 +73,7 @@ pub(super) async fn run(
             };
             session.serve().await
         }
-        Err(_) => End::lost(),
+        Err(_) => connection.closing().now_or_never().map_or_else(End::lost, End::from_cause),
     };
     // Gone for everybody else before the function is told.
     plane.connections.remove(&connection.id);

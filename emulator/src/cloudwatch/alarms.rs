@@ -208,7 +208,7 @@ impl Alarms {
 
     /// What is not taken is not described.
     fn selected<'a>(&'a self, input: &'a Value) -> impl Iterator<Item = (AlarmKind, Value)> + 'a {
-        let names = Rc::new(texts(input, "AlarmNames"));
+        let (names, prefix) = (Rc::new(texts(input, "AlarmNames")), text(input, "ActionPrefix"));
         let is_selected = move |kind: AlarmKind, name: &str, standing: &Standing| {
             kind.is_wanted(input) && is_wanted(name, standing, &names, input)
         };
@@ -216,9 +216,11 @@ impl Alarms {
         let (metric, composite) = (AlarmKind::Metric, AlarmKind::Composite);
         let metrics = self.by_name.values();
         let metrics = metrics.filter(move |alarm| is_selected(metric, alarm.name(), alarm.standing()));
+        let metrics = metrics.filter(move |alarm| prefix.is_none_or(|prefix| alarm.has_action(prefix)));
         let composites = self.composites.values();
         let composites =
             composites.filter(move |alarm| is_selected_too(composite, alarm.name(), alarm.standing()));
+        let composites = composites.filter(move |alarm| prefix.is_none_or(|prefix| alarm.has_action(prefix)));
         let metrics = metrics.map(move |alarm| (metric, alarm.describe()));
         metrics.chain(composites.map(move |alarm| (composite, alarm.describe())))
     }

@@ -5,8 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dynoxide::actions::TableDescription;
+use dynoxide::actions::get_records::{GetRecordsRequest, GetRecordsResponse};
+use dynoxide::actions::get_shard_iterator::{
+    GetShardIteratorRequest, GetShardIteratorResponse, decode_shard_iterator,
+};
 use dynoxide::actions::list_tables::ListTablesRequest;
 use dynoxide::actions::update_time_to_live::{UpdateTimeToLiveRequest, UpdateTimeToLiveResponse};
+use dynoxide::streams::stream_arn;
 use dynoxide::{Database, DynoxideError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -29,6 +34,9 @@ const RECOVERY_DAYS_MAX: u32 = 35;
 
 /// AWS quota. "DynamoDB counts whitespaces when calculating the size of a policy against this limit."
 const POLICY_BYTES_MAX: usize = 20 * 1024;
+
+/// Between the ARN of the stream and what only the service reads, in an iterator of AWS's.
+const ITERATOR_MARK: &str = "|1|";
 
 /// Beside the tables in a data directory.
 const FILE: &str = "tables.json";
@@ -285,8 +293,8 @@ impl Account {
             "ListTagsOfResource" => self.plain(operation, body, Database::list_tags_of_resource),
             "ListStreams" => self.plain(operation, body, Database::list_streams),
             "DescribeStream" => self.plain(operation, body, Database::describe_stream),
-            "GetShardIterator" => self.plain(operation, body, Database::get_shard_iterator),
-            "GetRecords" => self.plain(operation, body, Database::get_records),
+            "GetShardIterator" => self.plain(operation, body, get_shard_iterator),
+            "GetRecords" => self.plain(operation, body, get_records),
             _ => Err(Failure::unknown(operation)),
         }
     }
@@ -474,4 +482,36 @@ fn update_time_to_live(
         return Err(DynoxideError::ValidationException(format!("TimeToLive is already {state}")));
     }
     database.update_time_to_live(request)
+}
+
+/// The engine's iterators do not say of which stream they are, and GetRecords is judged by that.
+fn get_shard_iterator(
+    database: &Database,
+    request: GetShardIteratorRequest,
+) -> dynoxide::Result<GetShardIteratorResponse> {
+    let stream = request.stream_arn.clone();
+    let mut answer = database.get_shard_iterator(request)?;
+    answer.shard_iterator = answer.shard_iterator.map(|iterator| marked(&stream, &iterator));
+    Ok(answer)
+}
+
+/// An iterator of the engine's own, as they were given before they named their stream, is read as well.
+fn get_records(database: &Database, request: GetRecordsRequest) -> dynoxide::Result<GetRecordsResponse> {
+    let Some((stream, iterator)) = request.shard_iterator.split_once(ITERATOR_MARK) else {
+        return database.get_records(request);
+    };
+    // Else who may read one stream could read any, with the ARN of the one before the iterator of the other.
+    let is_of_stream = decode_shard_iterator(iterator)
+        .is_some_and(|(table, _, _)| stream.starts_with(&stream_arn(&table, "")));
+    if !is_of_stream {
+        return Err(DynoxideError::ValidationException("Invalid shard iterator".to_owned()));
+    }
+    let asked = GetRecordsRequest { shard_iterator: iterator.to_owned(), limit: request.limit };
+    let mut answer = database.get_records(asked)?;
+    answer.next_shard_iterator = answer.next_shard_iterator.map(|next| marked(stream, &next));
+    Ok(answer)
+}
+
+fn marked(stream: &str, iterator: &str) -> String {
+    format!("{stream}{ITERATOR_MARK}{iterator}")
 }

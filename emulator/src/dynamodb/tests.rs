@@ -835,6 +835,43 @@ async fn backups_are_kept_for_at_most_35_days_of_a_table_that_is_there() {
 }
 
 #[tokio::test]
+async fn an_iterator_names_its_stream_and_reads_no_other() {
+    let stand = Stand::start();
+    let streamed = json!({
+        "BillingMode": "PAY_PER_REQUEST",
+        "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"},
+    });
+    for table in ["tasks", "secrets"] {
+        stand.table(table, streamed.clone()).await;
+    }
+    let stream = async |table: &str| {
+        let stream = stand.description(table).await["LatestStreamArn"].as_str().unwrap().to_owned();
+        let described = stand.done("DescribeStream", json!({ "StreamArn": stream })).await;
+        (stream, described["StreamDescription"]["Shards"][0]["ShardId"].clone())
+    };
+    let read = async |iterator: &Value| {
+        let read = stand.done("GetRecords", json!({ "ShardIterator": iterator })).await;
+        let ids = read["Records"].as_array().unwrap().iter();
+        let ids = ids.map(|record| record["dynamodb"]["Keys"]["id"]["S"].as_str().unwrap().to_owned());
+        (ids.collect::<Vec<_>>(), read["NextShardIterator"].clone())
+    };
+    let ((tasks, shard), (secrets, _)) = (stream("tasks").await, stream("secrets").await);
+    let first = json!({"StreamArn": tasks, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
+    let first = stand.done("GetShardIterator", first).await["ShardIterator"].clone();
+    let mark = format!("{tasks}|1|");
+    let of_engine = first.as_str().unwrap().strip_prefix(&mark).unwrap();
+    stand.put("tasks", "a").await;
+    let (ids, next) = read(&first).await;
+    assert_eq!(ids, ["a"]);
+    assert!(next.as_str().unwrap().starts_with(&mark), "{next}");
+    stand.put("tasks", "b").await;
+    assert_eq!(read(&next).await.0, ["b"]);
+    assert_eq!(read(&json!(of_engine)).await.0, ["a", "b"], "one that does not name it");
+    let forged = json!({"ShardIterator": format!("{secrets}|1|{of_engine}")});
+    assert_eq!(stand.refused("GetRecords", forged).await.0, "ValidationException");
+}
+
+#[tokio::test]
 async fn errors_are_counted_by_whose_they_are_and_provisioned_units_without_a_call() {
     let stand = Stand::start();
     stand.table("tasks", indexed(provisioned(5), provisioned(3))).await;

@@ -117,12 +117,16 @@ impl Identity {
             return Err(Reason::ResourceDenies);
         }
         // "Resource-based policies that grant permissions to an IAM user ARN are not limited by an implicit deny in a
-        // permissions boundary"; of a role they are.
-        let is_granted_to_user = self.role.is_none() && resource == Verdict::Allows;
-        if boundary.is_some_and(|boundary| boundary != Verdict::Allows) && !is_granted_to_user {
+        // permissions boundary"; nor are those that name the session of a role. What they give to the role is.
+        let is_beyond_boundary = match resource {
+            Verdict::AllowsSession => true,
+            Verdict::Allows => self.role.is_none(),
+            _ => false,
+        };
+        if boundary.is_some_and(|boundary| boundary != Verdict::Allows) && !is_beyond_boundary {
             return Err(Reason::OutsideBoundary);
         }
-        if own == Verdict::Allows || resource == Verdict::Allows { Ok(()) } else { Err(Reason::NotGranted) }
+        if own == Verdict::Allows || resource.is_enough() { Ok(()) } else { Err(Reason::NotGranted) }
     }
 
     pub(super) fn principal<'a>(&'a self, session_name: Option<&'a str>) -> Principal<'a> {
@@ -135,7 +139,7 @@ impl Identity {
         let context = own.map_or(ask.context, |own| ask.context.of(own.principal(caller.session_name())));
         let trust = self.role.as_ref().and_then(|role| role.trust.as_ref());
         let said = trust.map(|trust| trust.ask(&Ask { context, ..*ask }, caller));
-        matches!(said, Some(Verdict::Allows | Verdict::AllowsAccount))
+        said.is_some_and(|said| said == Verdict::AllowsAccount || said.is_enough())
     }
 }
 

@@ -97,14 +97,23 @@ pub struct Ask<'a> {
     pub context: Context<'a>,
 }
 
-/// What one policy says. A denial wins over an allowance, and saying nothing is neither.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What one policy says. A denial wins over an allowance, and saying nothing is neither. In the order in which they count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     Silent,
     /// Names the caller's account only: the caller's own policies decide.
     AllowsAccount,
     Allows,
+    /// Names the caller's session itself: no boundary of its role limits that.
+    AllowsSession,
     Denies,
+}
+
+impl Verdict {
+    /// Whether it lets the caller pass, whatever the caller's own policies say.
+    pub(super) const fn is_enough(self) -> bool {
+        matches!(self, Self::Allows | Self::AllowsSession)
+    }
 }
 
 impl Policy {
@@ -146,10 +155,8 @@ impl Policy {
             if said == Verdict::Denies {
                 return Verdict::Denies;
             }
-            // Of an exact allowance and one of the account the exact one counts.
-            if verdict != Verdict::Allows && said != Verdict::Silent {
-                verdict = said;
-            }
+            // Of several allowances the most exact one counts.
+            verdict = verdict.max(said);
         }
         verdict
     }
@@ -157,7 +164,7 @@ impl Policy {
     /// Whether the policy alone lets this pass, as API Gateway asks the policy of an authorizer.
     #[must_use]
     pub fn allows(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> bool {
-        self.ask(ask, caller) == Verdict::Allows
+        self.ask(ask, caller).is_enough()
     }
 }
 
@@ -208,7 +215,11 @@ impl Statement {
                 if let Some(granted) = granted.filter(|granted| !granted.used.load(Ordering::Relaxed)) {
                     granted.used.store(true, Ordering::Relaxed);
                 }
-                if fit == Fit::Account { Verdict::AllowsAccount } else { Verdict::Allows }
+                match fit {
+                    Fit::Account => Verdict::AllowsAccount,
+                    Fit::Session => Verdict::AllowsSession,
+                    Fit::No | Fit::Exact => Verdict::Allows,
+                }
             }
         }
     }
@@ -355,6 +366,9 @@ mod tests {
             policy(r#"{"AWS":"arn:aws:iam::123456789012:role/f"}"#).ask(&ask, &session),
             Verdict::Allows
         );
+        let of_session = policy(r#"{"AWS":["arn:aws:sts::123456789012:assumed-role/f/f","123456789012"]}"#);
+        assert_eq!(of_session.ask(&ask, &session), Verdict::AllowsSession);
+        assert!(of_session.allows(&ask, &session));
     }
 
     #[test]

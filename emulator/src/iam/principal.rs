@@ -46,6 +46,8 @@ pub(super) enum Fit {
     /// Through its account: a denial acts, an allowance leaves the decision to the caller's own policies.
     Account,
     Exact,
+    /// The session itself, which is more than its role.
+    Session,
 }
 
 impl Principal {
@@ -89,7 +91,7 @@ impl Principal {
             (Self::Account(id), Caller::Root { account_id }) => exact(id == account_id),
             (Self::Account(id), Caller::Signer { account_id, .. }) if id == account_id => Fit::Account,
             (Self::Arn(named), Caller::Signer { identity_arn, arn, .. }) => {
-                exact(named == identity_arn || named == arn)
+                if named == arn && arn != identity_arn { Fit::Session } else { exact(named == identity_arn) }
             }
             (Self::Service(name), Caller::Service(service)) => exact(name == service),
             _ => Fit::No,
@@ -128,6 +130,10 @@ mod tests {
         assert_eq!(fit(&json!("*"), &SESSION), Fit::Exact);
         assert_eq!(fit(&json!({"AWS": "*"}), &SESSION), Fit::Exact);
         assert_eq!(fit(&json!({"AWS": ["arn:aws:iam::123456789012:role/worker"]}), &SESSION), Fit::Exact);
+        let session = "arn:aws:sts::123456789012:assumed-role/worker/worker";
+        assert_eq!(fit(&json!({"AWS": session}), &SESSION), Fit::Session);
+        assert_eq!(fit(&json!({"AWS": ["*", session]}), &SESSION), Fit::Session);
+        assert_eq!(fit(&json!({"AWS": format!("{session}-2")}), &SESSION), Fit::No);
         assert_eq!(fit(&json!({"AWS": "123456789012"}), &SESSION), Fit::Account);
         assert_eq!(fit(&json!({"AWS": "arn:aws:iam::123456789012:root"}), &SESSION), Fit::Account);
         assert_eq!(fit(&json!({"AWS": "arn:aws:iam::123456789012:role/other"}), &SESSION), Fit::No);

@@ -556,24 +556,50 @@ async fn the_boundary_of_a_user_limits_its_policies_and_not_what_a_resource_give
     let fixture = Fixture::new().await;
     let key = alice(&fixture).await;
     put(&fixture, "PutUserPolicy", ("UserName", "alice"), json!([statement("Allow", "*", "*")])).await;
-    let tables = json!({"Version": "2012-10-17", "Statement": [statement("Allow", "dynamodb:*", "*")]});
-    let tables = [("PolicyName", "tables"), ("PolicyDocument", &tables.to_string())];
-    assert_eq!(fixture.call("CreatePolicy", &tables).await.status, 200);
-    let boundary =
-        [("UserName", "alice"), ("PermissionsBoundary", "arn:aws:iam::123456789012:policy/tables")];
-    assert_eq!(fixture.call("PutUserPermissionsBoundary", &boundary).await.status, 200);
+    limit_to_tables(&fixture, "PutUserPermissionsBoundary", ("UserName", "alice")).await;
     let send = || {
         let body = json!({"QueueUrl": "http://127.0.0.1:1/123456789012/tasks"});
         fixture.judge_as(&key, "sqs", "AmazonSQS.SendMessage", &body)
     };
     assert!(message(&send().unwrap()).contains("no permissions boundary allows"));
+    let_send(&fixture, "arn:aws:iam::123456789012:user/alice");
+    assert!(send().is_none());
+}
+
+#[tokio::test]
+async fn the_boundary_of_a_role_limits_what_a_resource_gives_to_the_role_and_not_to_its_session() {
+    let fixture = Fixture::new().await;
+    limit_to_tables(&fixture, "PutRolePermissionsBoundary", ("RoleName", "worker")).await;
+    let send = || {
+        let body = json!({"QueueUrl": "http://127.0.0.1:1/123456789012/tasks"});
+        fixture.judge("sqs", "AmazonSQS.SendMessage", &body)
+    };
+    let session = "arn:aws:sts::123456789012:assumed-role/worker/worker";
+    let other = format!("{session}-2");
+    for limited in [ROLE, other.as_str()] {
+        let_send(&fixture, limited);
+        assert!(message(&send().unwrap()).contains("no permissions boundary allows"), "{limited}");
+    }
+    let_send(&fixture, session);
+    assert!(send().is_none());
+}
+
+/// A boundary that has nothing but tables in it.
+async fn limit_to_tables(fixture: &Fixture, action: &str, whom: (&str, &str)) {
+    let tables = json!({"Version": "2012-10-17", "Statement": [statement("Allow", "dynamodb:*", "*")]});
+    let tables = [("PolicyName", "tables"), ("PolicyDocument", &tables.to_string())];
+    assert_eq!(fixture.call("CreatePolicy", &tables).await.status, 200);
+    let boundary = [whom, ("PermissionsBoundary", "arn:aws:iam::123456789012:policy/tables")];
+    assert_eq!(fixture.call(action, &boundary).await.status, 200);
+}
+
+/// The queue's policy lets that principal send to it, and nobody else.
+fn let_send(fixture: &Fixture, principal: &str) {
     let given = json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": QUEUE,
-        "Principal": {"AWS": "arn:aws:iam::123456789012:user/alice"},
+        "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": QUEUE, "Principal": {"AWS": principal},
     }]});
     let given = Policy::from_value(&given, Kind::Resource).unwrap();
     fixture.iam.set_policy_source("sqs", Arc::new(OnePolicy(Arc::new(given))));
-    assert!(send().is_none());
 }
 
 #[tokio::test]
@@ -682,4 +708,29 @@ async fn the_policy_of_a_bucket_is_part_of_the_decision_and_can_always_be_taken_
     assert_eq!(call(Method::GET, "/home/a", "", "AKIAADMIN"), None);
     assert_eq!(call(Method::DELETE, "/home", "policy", "AKIAADMIN"), None);
     assert_eq!(call(Method::GET, "/other/secret", "", "AKIAADMIN"), None);
+}
+
+#[tokio::test]
+async fn a_copy_is_denied_by_the_policy_of_the_bucket_that_it_reads() {
+    let fixture = Fixture::new().await;
+    let document = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::home/secret"},
+    ]});
+    let policy = Policy::from_value(&document, Kind::Resource).unwrap();
+    fixture.iam.set_policy_source("s3", Arc::new(Bucket(Arc::new(policy))));
+    fixture.allow("put", json!([statement("Allow", "s3:PutObject", "*")])).await;
+    let copy = |source: &'static str, key: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-copy-source", HeaderValue::from_static(source));
+        let call = request("s3", headers, String::new(), key);
+        let call = AwsRequest { method: Method::PUT, path: "/other/k".to_owned(), ..call };
+        fixture.iam.judge(&call, ACCOUNT, 0).map(|answer| String::from_utf8_lossy(&answer.body).into_owned())
+    };
+    assert!(copy("home/a", &fixture.key).unwrap().contains("no identity-based policy"));
+    fixture.allow("get", json!([statement("Allow", "s3:GetObject", "*")])).await;
+    for key in [fixture.key.as_str(), "AKIAADMIN"] {
+        assert_eq!(copy("home/a", key), None);
+        let denied = copy("/home/secret", key).unwrap();
+        assert!(denied.contains("explicit deny in a resource-based policy"), "{denied}");
+    }
 }

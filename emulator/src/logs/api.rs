@@ -117,8 +117,13 @@ impl LogsApi {
         let given = text(input, member)
             .or_else(|| text(input, "logGroupIdentifier"))
             .ok_or_else(|| Failure::invalid(format!("{member} is required")))?;
-        Ok(group_in_arn(given).unwrap_or(given))
+        Ok(name_of(given))
     }
+}
+
+/// The name of a group that is given by name or by ARN.
+fn name_of(identifier: &str) -> &str {
+    group_in_arn(identifier).unwrap_or(identifier)
 }
 
 fn text<'a>(input: &'a Value, member: &str) -> Option<&'a str> {

@@ -9,7 +9,7 @@ use super::store::{Event, Place, Stream};
 pub(super) const EVENTS_MAX: usize = 10_000;
 const PAGE_BYTES_MAX: usize = 1024 * 1024;
 
-/// Which events of a stream are wanted.
+/// Which events are wanted. Whether one at the end is among them is another matter for a stream than for a search.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     pub(super) start_ms: i64,
@@ -84,14 +84,33 @@ fn end(stream: &Stream) -> Place {
     stream.events.back().map(|last| last.place().following()).unwrap_or_default()
 }
 
-/// As many as a page holds, and the first in any case: a reader would never get past one that no page holds.
+/// What is on a page so far.
+#[derive(Debug)]
+pub(super) struct Filled {
+    events: usize,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Filled {
+    /// By nothing yet.
+    pub(super) const fn of_at_most(limit: usize) -> Self {
+        Self { events: 0, bytes: 0, limit }
+    }
+
+    /// Whether the next event is on the page too. The first is in any case: a reader would never get past one that no page
+    /// holds.
+    pub(super) fn takes(&mut self, event: &Event) -> bool {
+        self.bytes += event.message.len();
+        let is_taken = self.events == 0 || (self.events < self.limit && self.bytes <= PAGE_BYTES_MAX);
+        self.events += 1;
+        is_taken
+    }
+}
+
 fn fit<'a>(events: impl Iterator<Item = &'a Event>, limit: usize) -> Vec<&'a Event> {
-    let mut bytes = 0;
-    let fitting = events.take(limit).enumerate().take_while(|(index, event)| {
-        bytes += event.message.len();
-        *index == 0 || bytes <= PAGE_BYTES_MAX
-    });
-    fitting.map(|(_, event)| event).collect()
+    let mut filled = Filled::of_at_most(limit);
+    events.take_while(|event| filled.takes(event)).collect()
 }
 
 fn reversed<T>(mut items: Vec<T>) -> Vec<T> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Logs;
-use super::page::Window;
+use super::page::{Filled, Window};
 use super::pattern::{Message, Pattern};
 use super::store::{Event, Place, Store};
 
@@ -31,20 +31,30 @@ pub(super) struct Found {
     pub(super) event: Event,
 }
 
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    pub(super) found: Vec<Found>,
+    /// Where the next page begins, if there is one.
+    pub(super) next: Option<Place>,
+}
+
 impl Search<'_> {
-    /// From this place on, the events of a page and the first of the next one; None where there is no such group. What
-    /// comes while it runs is none of them, so that it ends however fast functions log.
-    pub(super) fn run(&self, logs: &Logs, mut from: Place) -> Option<Vec<Found>> {
+    /// The page from this place on; None where there is no such group. What comes while it runs is not on it, so that it ends
+    /// however fast functions log.
+    pub(super) fn run(&self, logs: &Logs, mut from: Place) -> Option<Page> {
         let taken = logs.store().taken;
-        let mut found = Vec::new();
-        while found.len() <= self.window.limit {
+        let (mut found, mut filled) = (Vec::new(), Filled::of_at_most(self.window.limit));
+        loop {
             let slice = self.slice(&logs.store(), from, taken)?;
-            let Some(last) = slice.last() else { break };
+            let Some(last) = slice.last() else { return Some(Page { found, next: None }) };
             from = last.event.place().following();
-            let missing = self.window.limit + 1 - found.len();
-            found.extend(slice.into_iter().filter(|candidate| self.is_match(candidate)).take(missing));
+            for matching in slice.into_iter().filter(|candidate| self.is_match(candidate)) {
+                if !filled.takes(&matching.event) {
+                    return Some(Page { found, next: Some(matching.event.place()) });
+                }
+                found.push(matching);
+            }
         }
-        Some(found)
     }
 
     fn is_match(&self, candidate: &Found) -> bool {
@@ -67,7 +77,8 @@ impl Search<'_> {
             let mut rest = stream
                 .events
                 .range(start..)
-                .take_while(|event| event.at_ms < self.window.end_ms)
+                // "Events with a timestamp later than this time are not returned." GetLogEvents also leaves out those at it.
+                .take_while(|event| event.at_ms <= self.window.end_ms)
                 .filter(|event| event.is_of_first(taken));
             if let Some(event) = rest.next() {
                 heads.insert(event.place(), (name, event, rest));
@@ -119,15 +130,15 @@ mod tests {
             let pattern = Pattern::parse("hit").unwrap();
             let (mut from, mut all) = (Some(Place::default()), Vec::new());
             while let Some(place) = from {
-                let mut page = search(&pattern, limit).run(&logs, place).unwrap();
-                from = page.get(limit).map(|next| next.event.place());
-                page.truncate(limit);
-                all.extend(page);
+                let page = search(&pattern, limit).run(&logs, place).unwrap();
+                assert!(page.found.len() <= limit);
+                from = page.next;
+                all.extend(page.found);
             }
             assert_eq!(messages(&all), expected, "{limit}");
         }
         let pattern = Pattern::parse("none").unwrap();
-        assert!(search(&pattern, 1).run(&logs, Place::default()).unwrap().is_empty());
+        assert!(search(&pattern, 1).run(&logs, Place::default()).unwrap().found.is_empty());
     }
 
     #[test]
@@ -183,12 +194,12 @@ mod tests {
         let (pattern, names) = (Pattern::parse("").unwrap(), [Value::from("a-2"), Value::from("b-1")]);
         let all = search(&pattern, 10);
         let found = |search: Search<'_>| {
-            let found = search.run(&logs, Place::default()).unwrap();
-            messages(&found).join(", ")
+            let page = search.run(&logs, Place::default()).unwrap();
+            messages(&page.found).join(", ")
         };
-        let window = Window { start_ms: 2, end_ms: 4, limit: 10 };
+        let window = Window { start_ms: 2, end_ms: 3, limit: 10 };
         assert_eq!(found(Search { window, ..all }), "a-2 2, b-1 2, a-1 3");
         assert_eq!(found(Search { prefix: "a-", ..all }), "a-1 1, a-2 2, a-1 3, a-2 4");
-        assert_eq!(found(Search { prefix: "a-", streams: Some(&names), ..all }), "a-2 2, a-2 4");
+        assert_eq!(found(Search { streams: Some(&names), ..all }), "a-2 2, b-1 2, a-2 4");
     }
 }

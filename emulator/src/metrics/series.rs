@@ -30,6 +30,11 @@ impl StatisticSet {
         self.maximum = self.maximum.max(other.maximum);
     }
 
+    /// "The SampleCount value of the statistic set is 1", or "the Min and the Max values of the statistic set are equal".
+    fn is_of_one_value(&self) -> bool {
+        self.count == 1.0 || self.minimum == self.maximum
+    }
+
     #[must_use]
     pub fn average(&self) -> f64 {
         self.sum / self.count
@@ -78,11 +83,12 @@ impl Value {
         }
     }
 
-    /// A statistic set has no single values, so it feeds no percentile, as on AWS.
+    /// A statistic set feeds a percentile only where it says what each of its values is, as on AWS.
     fn count_in(self, sketch: &mut Sketch) {
         match self {
             Self::One(value) => sketch.add(value, 1.0),
             Self::Many { value, count } => sketch.add(value, count),
+            Self::Set(set) if set.is_of_one_value() => sketch.add(set.maximum, set.count),
             Self::Set(_) => {}
         }
     }
@@ -153,9 +159,15 @@ impl Series {
         Some(total)
     }
 
+    /// "Percentile statistics are not available for metrics when any of the metric values are negative numbers."
     pub(super) fn percentile(&self, start_ms: i64, end_ms: i64, percent: f64) -> Option<f64> {
         let mut total = Sketch::default();
-        self.between(start_ms, end_ms).for_each(|bucket| total.merge(&bucket.sketch));
+        for bucket in self.between(start_ms, end_ms) {
+            if bucket.set.minimum < 0.0 {
+                return None;
+            }
+            total.merge(&bucket.sketch);
+        }
         total.percentile(percent)
     }
 }
@@ -216,6 +228,37 @@ mod tests {
         series.add(2_000, Value::One(2.0));
         assert_eq!(series.statistics(1_000, 2_000).unwrap().sum, 1.0);
         assert_eq!(series.statistics(3_000, 9_000), None);
+    }
+
+    fn set(count: f64, minimum: f64, maximum: f64) -> Value {
+        Value::Set(StatisticSet { count, sum: count * maximum, minimum, maximum })
+    }
+
+    #[test]
+    fn a_statistic_set_has_percentiles_where_it_is_of_one_value() {
+        for (value, found) in
+            [(set(1.0, 2.0, 4.0), Some(4.0)), (set(3.0, 4.0, 4.0), Some(4.0)), (set(2.0, 2.0, 4.0), None)]
+        {
+            let mut series = Series::new("Count", 900_000);
+            series.add(0, value);
+            assert_eq!(series.percentile(0, 60_000, 50.0).map(f64::round), found, "{value:?}");
+        }
+        let mut series = Series::new("Count", 900_000);
+        series.add(0, set(3.0, 4.0, 4.0));
+        series.add(0, Value::One(2.0));
+        let found = [25.0, 50.0].map(|percent| series.percentile(0, 60_000, percent).map(f64::round));
+        assert_eq!(found, [Some(2.0), Some(4.0)], "it counts as often as it says");
+    }
+
+    #[test]
+    fn a_window_with_a_negative_value_has_no_percentiles() {
+        for below in [Value::One(-1.0), set(2.0, -1.0, 4.0)] {
+            let mut series = Series::new("Count", 900_000);
+            series.add(0, below);
+            series.add(60_000, Value::One(4.0));
+            assert_eq!(series.percentile(0, 120_000, 100.0), None, "{below:?}");
+            assert_eq!(series.percentile(60_000, 120_000, 100.0).map(f64::round), Some(4.0));
+        }
     }
 
     #[test]

@@ -182,24 +182,26 @@ fn list(scheduler: &Scheduler, request: &AwsRequest) -> Answer {
     });
     page(
         "Schedules",
-        found.map(|one| (format!("{}/{}", one.group, one.name), one.summary())).collect(),
+        found.map(|one| ((one.group.as_str(), one.name.as_str()), one.summary())).collect(),
         request,
     )
 }
 
-/// The entries after the one in the token.
-fn page(member: &str, mut all: Vec<(String, Value)>, request: &AwsRequest) -> Answer {
+/// The entries after the one in the token, each with its group and its name, in the order of these two. As one text they have
+/// another order: `-` and `.` come before the `/`.
+fn page(member: &str, mut all: Vec<((&str, &str), Value)>, request: &AwsRequest) -> Answer {
     let size = match query(request, "MaxResults").map(|text| text.parse::<usize>()) {
         None => PAGE_MAX,
         Some(Ok(size)) if (1..=PAGE_MAX).contains(&size) => size,
         Some(_) => return Err(SchedulerError::Validation("MaxResults must be 1 to 100.".to_owned())),
     };
-    if let Some(after) = query(request, "NextToken") {
+    if let Some(token) = query(request, "NextToken") {
+        let after = token.split_once('/').unwrap_or((token.as_str(), ""));
         all.retain(|(key, _)| *key > after);
     }
     let more = all.len() > size;
     all.truncate(size);
-    let token = all.last().filter(|_| more).map(|(key, _)| key.clone());
+    let token = all.last().filter(|_| more).map(|((group, name), _)| format!("{group}/{name}"));
     let mut body = json!({ member: all.into_iter().map(|(_, value)| value).collect::<Vec<_>>() });
     if let Some(token) = token {
         body["NextToken"] = json!(token);
@@ -257,7 +259,8 @@ fn list_groups(scheduler: &Scheduler, request: &AwsRequest) -> Answer {
     let prefix = query(request, "NamePrefix").unwrap_or_default();
     let state = scheduler.state();
     let found = state.groups.iter().filter(|(name, _)| name.starts_with(&prefix));
-    page("ScheduleGroups", found.map(|(name, group)| (name.clone(), group.show(name))).collect(), request)
+    let found = found.map(|(name, group)| ((name.as_str(), ""), group.show(name)));
+    page("ScheduleGroups", found.collect(), request)
 }
 
 /// Only groups have tags.

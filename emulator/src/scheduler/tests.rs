@@ -221,6 +221,38 @@ async fn what_is_created_is_shown_whole_and_listed_by_group_and_state() {
 }
 
 #[tokio::test]
+async fn pages_over_groups_whose_names_begin_alike_have_every_schedule_once() {
+    let fixture = Fixture::new();
+    let mut expected = Vec::new();
+    for group in ["a", "a-b", "a.b", "ab"] {
+        assert_eq!(fixture.call(Method::POST, &format!("/schedule-groups/{group}"), &json!({})).await.0, 200);
+        for name in ["s", "t"] {
+            fixture.create(name, &schedule("rate(1 hour)", json!({"GroupName": group}))).await;
+            expected.push(format!("{group}/{name}"));
+        }
+    }
+    let listed = async |path: &str, member: &str| {
+        let (mut found, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = format!("{path}?MaxResults=1{token}");
+            let (status, page) = fixture.call(Method::GET, &page, &Value::Null).await;
+            assert_eq!(status, 200, "{page}");
+            found.extend(page[member].as_array().unwrap().clone());
+            let Some(next) = page["NextToken"].as_str() else { return found };
+            token = format!("&NextToken={next}");
+        }
+    };
+    let found = listed("/schedules", "Schedules").await;
+    let text = |one: &Value, member: &str| one[member].as_str().unwrap().to_owned();
+    let found: Vec<String> =
+        found.iter().map(|one| format!("{}/{}", text(one, "GroupName"), text(one, "Name"))).collect();
+    assert_eq!(found, expected);
+    let found = listed("/schedule-groups", "ScheduleGroups").await;
+    let found: Vec<String> = found.iter().map(|one| text(one, "Name")).collect();
+    assert_eq!(found, ["a", "a-b", "a.b", "ab", "default"]);
+}
+
+#[tokio::test]
 async fn bad_input_is_refused_with_a_typed_error() {
     let fixture = Fixture::new();
     let target = |change: Value| {

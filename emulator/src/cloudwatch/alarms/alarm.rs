@@ -64,6 +64,10 @@ impl Alarm {
         self.definition.watched.stat()
     }
 
+    pub(super) fn has_action(&self, prefix: &str) -> bool {
+        self.definition.has_action(prefix)
+    }
+
     pub(super) fn enable_actions(&mut self, is_enabled: bool, now_ms: i64, history: &mut History) {
         if self.definition.actions_enabled == is_enabled {
             return;

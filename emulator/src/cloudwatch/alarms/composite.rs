@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::actions::{Actor, Scene};
-use super::definition::{actions_on, read_actions};
+use super::definition::{actions_on, has_action, read_actions};
 use super::history::{AlarmKind, Item};
 use super::reason::{iso, moment};
 use super::rule::{Place, Rule};
@@ -239,6 +239,10 @@ impl Composite {
 
     pub(super) fn standing_mut(&mut self) -> &mut Standing {
         &mut self.standing
+    }
+
+    pub(super) fn has_action(&self, prefix: &str) -> bool {
+        has_action(&self.definition.described, prefix)
     }
 
     /// Whether it looks at that alarm, in its rule or as its suppressor.

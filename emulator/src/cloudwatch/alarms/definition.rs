@@ -84,6 +84,10 @@ impl Definition {
         if self.actions_enabled { actions_on(state, &self.described) } else { Vec::new() }
     }
 
+    pub(super) fn has_action(&self, prefix: &str) -> bool {
+        has_action(&self.described, prefix)
+    }
+
     pub(super) fn describe(&self) -> Value {
         self.described.clone()
     }
@@ -105,6 +109,12 @@ pub(super) fn actions_on(state: State, described: &Value) -> Vec<String> {
         State::InsufficientData => "InsufficientDataActions",
     };
     texts(described, member)
+}
+
+/// Whether an alarm as it is described has an action of any state that begins so.
+pub(super) fn has_action(described: &Value, prefix: &str) -> bool {
+    let states = [State::Ok, State::Alarm, State::InsufficientData].into_iter();
+    states.flat_map(|state| actions_on(state, described)).any(|action| action.starts_with(prefix))
 }
 
 fn rule(input: &Value, periods: i64, datapoints: i64, watched: &Watched) -> Result<Rule, Failure> {

@@ -265,6 +265,33 @@ fn alarms_are_found_by_kind_and_by_relation() {
 }
 
 #[test]
+fn alarms_of_both_kinds_are_found_by_how_an_action_of_theirs_begins() {
+    let account = account();
+    let function = "arn:aws:lambda:us-east-1:123456789012:function:f";
+    for (name, members) in [
+        ("a", json!({"OKActions": [function, TOPIC]})),
+        ("b", json!({"AlarmActions": [function]})),
+        ("none", json!({})),
+    ] {
+        account.put_alarm(name, members).unwrap();
+    }
+    account.put_composite("c", "ALARM(a)", json!({"InsufficientDataActions": [TOPIC]})).unwrap();
+    account.put_composite("d", "ALARM(a)", json!({"AlarmActions": [function]})).unwrap();
+    for (prefix, metric, composite) in [
+        ("arn:aws:sns:", json!(["a"]), json!(["c"])),
+        (function, json!(["a", "b"]), json!(["d"])),
+        ("arn:aws:ssm:", json!([]), json!([])),
+    ] {
+        let input = json!({"AlarmTypes": ["MetricAlarm", "CompositeAlarm"], "ActionPrefix": prefix});
+        let found = account.call("DescribeAlarms", &input).unwrap();
+        let names = |kind: &str| -> Value {
+            found[kind].as_array().unwrap().iter().map(|alarm| alarm["AlarmName"].clone()).collect()
+        };
+        assert_eq!((names("MetricAlarms"), names("CompositeAlarms")), (metric, composite), "{prefix}");
+    }
+}
+
+#[test]
 fn tags_and_switches_of_a_composite_alarm_are_those_of_any_alarm() {
     let (account, _) = with_children();
     account.put_composite("c", "FALSE", json!({"Tags": [{"Key": "k", "Value": "v"}]})).unwrap();

@@ -14,6 +14,13 @@ impl Account {
         self.call("GetMetricStatistics", &with(input, members))
     }
 
+    /// The 90th percentiles of a metric, by GetMetricData.
+    fn p90(&self, name: &str) -> Value {
+        let mut query = shown(stat("a", name));
+        query["MetricStat"]["Stat"] = json!("p90");
+        self.data(json!([query])).unwrap()[0]["Values"].clone()
+    }
+
     /// GetMetricData of the first three minutes, with other members.
     fn page(&self, queries: &Value, members: Value) -> Result<Value, Failure> {
         let input = json!({"StartTime": SECONDS, "EndTime": SECONDS + 180, "MetricDataQueries": queries});
@@ -245,23 +252,37 @@ fn a_label_has_what_tells_queries_of_one_metric_apart() {
 }
 
 #[test]
-fn percentiles_are_within_one_percent_of_either_sign() {
+fn percentiles_are_within_one_percent_and_there_are_none_where_a_value_is_negative() {
     let account = account();
     let values: Vec<u32> = (1..=100).collect();
     account.put(json!([{"MetricName": "m", "Values": values}])).unwrap();
-    account.put(json!([{"MetricName": "below", "Values": [-5, -5]}])).unwrap();
+    account.put(json!([{"MetricName": "below", "Values": [-5, 5]}])).unwrap();
     let near = |found: &Value, exact: f64| {
         let found = found.as_f64().unwrap();
         assert!((found - exact).abs() <= exact.abs() * 0.012, "{found} is not {exact}");
     };
     let extended = json!({"Statistics": [], "ExtendedStatistics": ["p50", "p99.5"]});
-    let found = account.statistics(extended).unwrap();
+    let found = account.statistics(extended.clone()).unwrap();
     near(&found["Datapoints"][0]["ExtendedStatistics"]["p50"], 50.0);
     near(&found["Datapoints"][0]["ExtendedStatistics"]["p99.5"], 100.0);
-    for (name, exact) in [("m", 90.0), ("below", -5.0)] {
-        let mut query = shown(stat("a", name));
-        query["MetricStat"]["Stat"] = json!("p90");
-        near(&account.data(json!([query])).unwrap()[0]["Values"][0], exact);
+    near(&account.p90("m")[0], 90.0);
+    let below = with(extended, json!({"MetricName": "below"}));
+    assert_eq!(account.statistics(below).unwrap()["Datapoints"], json!([]));
+    assert_eq!(account.p90("below"), json!([]));
+}
+
+#[test]
+fn a_statistic_set_has_percentiles_where_it_is_of_one_value() {
+    let account = account();
+    for (name, count, minimum, maximum, found) in
+        [("single", 1, 2, 4, json!([4.0])), ("equal", 3, 4, 4, json!([4.0])), ("several", 2, 2, 4, json!([]))]
+    {
+        let sum = count * maximum;
+        let set = json!({"SampleCount": count, "Sum": sum, "Minimum": minimum, "Maximum": maximum});
+        account.put(json!([{"MetricName": name, "StatisticValues": set}])).unwrap();
+        let values = account.p90(name);
+        let rounded = values.as_array().unwrap().iter().map(|value| value.as_f64().unwrap().round());
+        assert_eq!(rounded.collect::<Value>(), found, "{name}");
     }
 }
 

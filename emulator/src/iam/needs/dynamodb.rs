@@ -17,6 +17,7 @@ struct Names {
     index_name: Option<String>,
     resource_arn: Option<String>,
     stream_arn: Option<String>,
+    shard_iterator: Option<String>,
     request_items: BTreeMap<String, IgnoredAny>,
     transact_items: Vec<Item>,
     statement: Option<String>,
@@ -81,11 +82,21 @@ fn named(operation: &str, request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
             vec![Need::new(action(operation), table.clone()), Need::new("dynamodb:PutResourcePolicy", table)]
         }
         "GetRecords" | "GetShardIterator" | "DescribeStream" => {
-            let stream = names.stream_arn.unwrap_or_else(|| place.arn("dynamodb", "table/*/stream/*"));
+            let named = stream(operation, names);
+            let stream = named.unwrap_or_else(|| place.arn("dynamodb", "table/*/stream/*"));
             vec![Need::new(format!("dynamodb:{operation}"), stream)]
         }
         _ => vec![Need::new(action(operation), resource(operation, &names, place, request))],
     }
+}
+
+/// GetRecords names its stream in the iterator only, which begins with it.
+fn stream(operation: &str, names: Names) -> Option<String> {
+    if operation == "GetRecords" {
+        let iterator = names.shard_iterator?;
+        return iterator.split_once('|').map(|(stream, _)| stream.to_owned());
+    }
+    names.stream_arn
 }
 
 /// The names of the hot operations are constants: nothing is allocated for them.

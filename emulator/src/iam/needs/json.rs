@@ -6,6 +6,10 @@ use super::{Need, Place, body, target};
 use crate::logs::group_in_arn;
 use crate::wire::AwsRequest;
 
+/// Their groups stand in policies without the trailing `:*`: "The permissions for those three actions require the ARN version
+/// that doesn't include a trailing :*."
+const OF_TAGS: [&str; 3] = ["TagResource", "UntagResource", "ListTagsForResource"];
+
 /// The resource of an action on a stream names the stream, and of one on a group no stream, as AWS's refusals show them.
 pub(super) fn logs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let Some(operation) = target(request) else { return Vec::new() };
@@ -14,14 +18,19 @@ pub(super) fn logs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         return vec![Need::anywhere("logs:TestMetricFilter")];
     }
     let body = body(request);
-    let group = body["logGroupName"].as_str().map(str::to_owned).or_else(|| {
-        let arn = body["logGroupIdentifier"].as_str().or_else(|| body["resourceArn"].as_str())?;
-        Some(group_in_arn(arn).unwrap_or(arn).to_owned())
-    });
+    let is_of_tags = OF_TAGS.contains(&operation);
+    // The members that the service reads, in its order.
+    let members = [if is_of_tags { "resourceArn" } else { "logGroupName" }, "logGroupIdentifier"];
+    let mut given = members.into_iter().filter_map(|member| body[member].as_str());
+    let given = given.find(|given| !given.is_empty());
     let action = format!("logs:{operation}");
-    let Some(group) = group else {
+    let Some(given) = given else {
         return vec![Need::new(action, place.arn("logs", "log-group::log-stream:"))];
     };
+    let group = group_in_arn(given).unwrap_or(given);
+    if is_of_tags {
+        return vec![Need::new(action, place.arn("logs", &format!("log-group:{group}")))];
+    }
     let stream = body["logStreamName"].as_str().unwrap_or_default();
     vec![Need::new(action, place.arn("logs", &format!("log-group:{group}:log-stream:{stream}")))]
 }

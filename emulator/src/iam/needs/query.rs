@@ -1,19 +1,22 @@
 //! Services whose first protocol was the query protocol: CloudWatch, IAM, STS.
 
+use serde_json::Value;
+
 use super::{Need, Place, form_value, target};
 use crate::cloudwatch;
 use crate::wire::AwsRequest;
 
 const CBOR_OPERATION: &str = "/operation/";
 
-/// Metrics have no resources; alarms and dashboards are not told apart by name here, so their policies must allow `*` of
-/// their kind. Composite alarms are made and shown only to who may do it anywhere: "You can't create a composite alarm if
-/// your cloudwatch:PutCompositeAlarm permission has a narrower scope."
+/// Metrics have no resources; alarms are not told apart by name here, but for their tags, so their policies must allow `*` of
+/// them. Composite alarms are made and shown only to who may do it anywhere: "You can't create a composite alarm if your
+/// cloudwatch:PutCompositeAlarm permission has a narrower scope."
 pub(super) fn cloudwatch(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let by_path = || request.path.split_once(CBOR_OPERATION).map(|(_, operation)| operation.to_owned());
     let operation =
         target(request).map(str::to_owned).or_else(by_path).or_else(|| form_value(request, "Action"));
     let Some(operation) = operation else { return Vec::new() };
+    let action = format!("cloudwatch:{operation}");
     let resource = match operation.as_str() {
         "PutCompositeAlarm" => "*".to_owned(),
         "DescribeAlarms" | "DescribeAlarmHistory" if cloudwatch::may_show_composite_alarms(request) => {
@@ -27,11 +30,26 @@ pub(super) fn cloudwatch(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         | "EnableAlarmActions"
         | "DisableAlarmActions" => place.arn("cloudwatch", "alarm:*"),
         "PutDashboard" | "GetDashboard" | "DeleteDashboards" => {
-            format!("arn:aws:cloudwatch::{}:dashboard/*", place.account_id)
+            return of_dashboards(&action, &cloudwatch::input(request), place);
+        }
+        "TagResource" | "UntagResource" | "ListTagsForResource" => {
+            cloudwatch::input(request)["ResourceARN"].as_str().unwrap_or("*").to_owned()
         }
         _ => "*".to_owned(),
     };
-    vec![Need::new(format!("cloudwatch:{operation}"), resource)]
+    vec![Need::new(action, resource)]
+}
+
+/// Whichever member the operation reads. A call that names no dashboard must not pass for one that needs nothing.
+fn of_dashboards(action: &str, input: &Value, place: Place<'_>) -> Vec<Need> {
+    let need = |name: &str| {
+        let arn = format!("arn:aws:cloudwatch::{}:dashboard/{name}", place.account_id);
+        Need::new(action.to_owned(), arn)
+    };
+    let single = input["DashboardName"].as_str();
+    let many = input["DashboardNames"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let needs: Vec<Need> = single.into_iter().chain(many).map(need).collect();
+    if needs.is_empty() { vec![need("*")] } else { needs }
 }
 
 pub(super) fn iam(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {

@@ -62,14 +62,28 @@ pub(super) fn needs(request: &AwsRequest) -> Vec<Need> {
     let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
     let (bucket, key) = (decode(bucket), decode(key));
     if bucket.is_empty() {
-        return vec![Need::anywhere("s3:ListAllMyBuckets")];
+        // Whatever policy names all buckets allows it, by this pattern or by a wider one.
+        return vec![Need::new("s3:ListAllMyBuckets", "arn:aws:s3:::*")];
     }
     let bucket = format!("arn:aws:s3:::{bucket}");
     if key.is_empty() {
         of_bucket(request, bucket)
     } else {
-        vec![of_object(request, format!("{bucket}/{key}"))]
+        let object = of_object(request, format!("{bucket}/{key}"));
+        std::iter::once(object).chain(of_source(request)).collect()
     }
+}
+
+/// CopyObject and UploadPartCopy read what they write: "You must have read access to the source object and write access to
+/// the destination bucket."
+fn of_source(request: &AwsRequest) -> Option<Need> {
+    let source = request.header("x-amz-copy-source").filter(|_| request.method == Method::PUT)?;
+    let (source, action) = match source.split_once("?versionId=") {
+        Some((object, _)) => (object, "s3:GetObjectVersion"),
+        None => (source, "s3:GetObject"),
+    };
+    let source = decode(&source.replace('+', " "));
+    Some(Need::new(action, format!("arn:aws:s3:::{}", source.trim_start_matches('/'))))
 }
 
 fn of_bucket(request: &AwsRequest, arn: String) -> Vec<Need> {
@@ -133,10 +147,16 @@ fn of_object(request: &AwsRequest, arn: String) -> Need {
 /// DeleteObjects needs for each object what DeleteObject needs for one. What cannot be read needs everything.
 fn of_deleted(request: &AwsRequest, bucket: &str) -> Vec<Need> {
     let body = String::from_utf8_lossy(&request.body);
-    let keys = body.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
-    let need = |key: &str| Need::new("s3:DeleteObject", format!("{bucket}/{key}"));
-    let needs: Vec<Need> = keys.map(|key| need(&unescape(key))).collect();
-    if needs.is_empty() { vec![need("*")] } else { needs }
+    let needs: Vec<Need> = body.split("<Object").skip(1).map(|object| of_entry(object, bucket)).collect();
+    if needs.is_empty() { vec![of_entry("", bucket)] } else { needs }
+}
+
+fn of_entry(object: &str, bucket: &str) -> Need {
+    let of_version = object.contains("<VersionId");
+    let action = if of_version { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
+    let key = object.split_once("<Key>").and_then(|(_, rest)| rest.split_once("</Key>"));
+    let key = key.map_or_else(|| "*".to_owned(), |(key, _)| unescape(key));
+    Need::new(action, format!("{bucket}/{key}"))
 }
 
 /// A subresource that is not known here must not pass for the bucket or the object itself.

@@ -155,6 +155,21 @@ fn what_the_operation_does_not_read_decides_nothing() {
 }
 
 #[test]
+fn records_are_asked_about_by_the_stream_that_their_iterator_names() {
+    let records = |body: &str| shown(&json_request("dynamodb", "DynamoDBStreams_20120810.GetRecords", body));
+    let stream = format!("{TABLES}/tasks/stream/1700000000");
+    let named = json!({"ShardIterator": format!("{stream}|1|AAAA"), "StreamArn": "arn:other"}).to_string();
+    assert_eq!(records(&named), [format!("dynamodb:GetRecords {stream}")]);
+    let any = [format!("dynamodb:GetRecords {TABLES}/*/stream/*")];
+    for unnamed in [r#"{"ShardIterator":"AAAA","StreamArn":"arn:other"}"#, "{}"] {
+        assert_eq!(records(unnamed), any, "{unnamed}");
+    }
+    let iterator = json!({"StreamArn": stream, "ShardId": "s"}).to_string();
+    let iterator = json_request("dynamodb", "DynamoDBStreams_20120810.GetShardIterator", &iterator);
+    assert_eq!(shown(&iterator), [format!("dynamodb:GetShardIterator {stream}")]);
+}
+
+#[test]
 fn a_table_that_is_made_with_a_policy_needs_the_action_that_puts_one() {
     let asked = |body: &str| shown(&json_request("dynamodb", "DynamoDB_20120810.CreateTable", body));
     let [create, put] =
@@ -176,7 +191,38 @@ fn each_object_to_delete_is_asked_about() {
         delete(body),
         ["s3:DeleteObject arn:aws:s3:::faults/a/b", "s3:DeleteObject arn:aws:s3:::faults/c&d"]
     );
+    let versions = "<Delete><Object><VersionId>1</VersionId><Key>a</Key></Object><Object><Key>b</Key></Object>\
+                    <Object><Key>c</Key><VersionId>2</VersionId></Object></Delete>";
+    assert_eq!(
+        delete(versions),
+        [
+            "s3:DeleteObjectVersion arn:aws:s3:::faults/a",
+            "s3:DeleteObject arn:aws:s3:::faults/b",
+            "s3:DeleteObjectVersion arn:aws:s3:::faults/c",
+        ]
+    );
     assert_eq!(delete("<Delete>"), ["s3:DeleteObject arn:aws:s3:::faults/*"], "what cannot be read");
+}
+
+#[test]
+fn a_copy_needs_to_read_its_source() {
+    for (path, source, need) in [
+        ("/b/k", "/from/a%2Fb", "s3:GetObject arn:aws:s3:::from/a/b"),
+        ("/b/k?partNumber=1&uploadId=u", "from/a+b", "s3:GetObject arn:aws:s3:::from/a b"),
+        ("/b/k", "from/a?versionId=1", "s3:GetObjectVersion arn:aws:s3:::from/a"),
+        ("/b/k", "from/a%3FversionId=1", "s3:GetObject arn:aws:s3:::from/a?versionId=1"),
+    ] {
+        let mut copy = request("s3", Method::PUT, path, "");
+        copy.headers.insert("x-amz-copy-source", HeaderValue::from_static(source));
+        assert_eq!(shown(&copy), ["s3:PutObject arn:aws:s3:::b/k", need], "{source}");
+        copy.method = Method::GET;
+        assert_eq!(shown(&copy).len(), 1, "nothing is copied");
+    }
+}
+
+#[test]
+fn the_list_of_buckets_is_allowed_by_a_policy_for_all_buckets() {
+    assert_eq!(shown(&request("s3", Method::GET, "/", "")), ["s3:ListAllMyBuckets arn:aws:s3:::*"]);
 }
 
 #[test]
@@ -538,4 +584,58 @@ fn composite_alarms_are_made_and_shown_only_to_who_may_do_it_anywhere() {
     }
     let form = "Action=DescribeAlarms&AlarmTypes.member.1=CompositeAlarm";
     assert_eq!(shown(&request("monitoring", Method::POST, "/", form)), ["cloudwatch:DescribeAlarms *"]);
+}
+
+/// One call of CloudWatch in the members of JSON, as CBOR of the same members and as a form.
+fn in_all_protocols(operation: &str, members: &Value, cbor: &[u8], form: &str) -> [AwsRequest; 3] {
+    let mut json = request("monitoring", Method::POST, "/", &members.to_string());
+    let target = HeaderValue::from_str(&format!("GraniteServiceVersion20100801.{operation}")).unwrap();
+    json.headers.insert("x-amz-target", target);
+    let path = format!("/service/GraniteServiceVersion20100801/operation/{operation}");
+    let of_cbor = AwsRequest { body: cbor.to_vec().into(), ..request("monitoring", Method::POST, &path, "") };
+    let form = request("monitoring", Method::POST, "/", &format!("Action={operation}&{form}"));
+    [json, of_cbor, form]
+}
+
+#[test]
+fn dashboards_and_what_has_tags_are_asked_about_by_name_in_every_protocol() {
+    let dashboard = "arn:aws:cloudwatch::123456789012:dashboard";
+    for operation in ["PutDashboard", "GetDashboard"] {
+        let cbor = b"\xa1\x6dDashboardName\x63ops";
+        let all = in_all_protocols(operation, &json!({"DashboardName": "ops"}), cbor, "DashboardName=ops");
+        for call in all {
+            assert_eq!(shown(&call), [format!("cloudwatch:{operation} {dashboard}/ops")], "{call:?}");
+        }
+    }
+    let names = json!({"DashboardNames": ["a", "b"]});
+    let cbor = b"\xa1\x6eDashboardNames\x82\x61a\x61b";
+    let form = "DashboardNames.member.1=a&DashboardNames.member.2=b";
+    let each = ["a", "b"].map(|name| format!("cloudwatch:DeleteDashboards {dashboard}/{name}"));
+    for call in in_all_protocols("DeleteDashboards", &names, cbor, form) {
+        assert_eq!(shown(&call), each, "{call:?}");
+    }
+    let none = json_request("monitoring", "GraniteServiceVersion20100801.DeleteDashboards", "{}");
+    assert_eq!(shown(&none), [format!("cloudwatch:DeleteDashboards {dashboard}/*")]);
+    let cbor = b"\xa1\x6bResourceARN\x65arn:a";
+    for operation in ["TagResource", "UntagResource", "ListTagsForResource"] {
+        let arn = json!({"ResourceARN": "arn:a"});
+        for call in in_all_protocols(operation, &arn, cbor, "ResourceARN=arn%3Aa") {
+            assert_eq!(shown(&call), [format!("cloudwatch:{operation} arn:a")], "{call:?}");
+        }
+    }
+}
+
+#[test]
+fn the_tags_of_a_log_group_are_asked_about_by_its_arn_without_streams() {
+    let group = "arn:aws:logs:us-east-1:123456789012:log-group:g";
+    let body = json!({"resourceArn": format!("{group}:*"), "logGroupName": "other"}).to_string();
+    for (target, action) in [
+        ("Logs_20140328.TagResource", "TagResource"),
+        ("Logs_20140328.UntagResource", "UntagResource"),
+        ("Logs_20140328.ListTagsForResource", "ListTagsForResource"),
+    ] {
+        assert_eq!(shown(&json_request("logs", target, &body)), [format!("logs:{action} {group}")]);
+    }
+    let older = json_request("logs", "Logs_20140328.TagLogGroup", r#"{"logGroupName":"g"}"#);
+    assert_eq!(shown(&older), [format!("logs:TagLogGroup {group}:log-stream:")]);
 }

@@ -4,6 +4,7 @@
 //! has just answered, or starts one, and takes whichever is free first, its own or another's.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -144,6 +145,9 @@ impl Pool {
                     break;
                 }
                 return Ok(idle);
+            }
+            if state.killed {
+                return Err(NotLent::Machine(ErrorKind::NotConnected.into()));
             }
             let (waiter, receiver) = oneshot::channel();
             state.waiting.push_back(waiter);

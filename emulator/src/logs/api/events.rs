@@ -9,7 +9,7 @@ use super::{Failure, LogsApi, Outcome, limit, text};
 use crate::logs::metric_filter;
 use crate::logs::page::{Cursor, EVENTS_MAX, Window, events};
 use crate::logs::pattern::{Flaw, Pattern};
-use crate::logs::search::{Found, Search};
+use crate::logs::search::{Found, Page, Search};
 use crate::logs::store::{Event, Group, Place, Stream};
 use crate::logs::{FUTURE_MAX_MS, PAST_MAX_MS, emf};
 
@@ -123,13 +123,18 @@ impl LogsApi {
             Flaw::Syntax => Failure::invalid("Invalid filter pattern"),
             Flaw::Named(message) => Failure::invalid(message),
         })?;
-        let prefix = text(input, "logStreamNamePrefix").unwrap_or_default();
+        let prefix = text(input, "logStreamNamePrefix");
         let streams = input.get("logStreamNames").and_then(Value::as_array).map(Vec::as_slice);
+        // "If you specify a value for both", that is an InvalidParameterException.
+        if prefix.is_some() && streams.is_some() {
+            return Err(Failure::invalid("logStreamNames and logStreamNamePrefix are mutually exclusive."));
+        }
+        let prefix = prefix.unwrap_or_default();
         let search = Search { group: name, prefix, streams, window, pattern: &pattern };
-        let found = search.run(&self.logs, from).ok_or_else(Failure::no_group)?;
-        let token = found.get(window.limit).map(|next| next.event.place().to_string());
-        let page: Vec<Value> = found.into_iter().take(window.limit).map(describe_filtered).collect();
-        Ok(without_null(json!({"events": page, "searchedLogStreams": [], "nextToken": token})))
+        let Page { found, next } = search.run(&self.logs, from).ok_or_else(Failure::no_group)?;
+        let found: Vec<Value> = found.into_iter().map(describe_filtered).collect();
+        let token = next.map(|place| place.to_string());
+        Ok(without_null(json!({"events": found, "searchedLogStreams": [], "nextToken": token})))
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Failure, LogsApi, Outcome, limit, text};
+use super::{Failure, LogsApi, Outcome, limit, name_of, text};
 use crate::logs::store::Group;
 
 const NAME_CHARS_MAX: usize = 512;
 const PAGE_MAX: usize = 50;
+const DEFAULT_CLASS: &str = "STANDARD";
 /// The values that AWS accepts.
 const RETENTION_DAYS: [u64; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
@@ -48,13 +49,11 @@ impl LogsApi {
 
     pub(super) fn describe_groups(&self, input: &Value) -> Outcome {
         let page_max = limit(input, PAGE_MAX, PAGE_MAX)?;
-        let prefix = text(input, "logGroupNamePrefix").unwrap_or_default();
-        let pattern = text(input, "logGroupNamePattern").unwrap_or_default().to_ascii_lowercase();
+        let wanted = Wanted::read(input)?;
         let after = text(input, "nextToken").unwrap_or_default();
         let store = self.logs.store();
-        let mut matching = store.groups.iter().filter(|(name, _)| {
-            name.starts_with(prefix) && name.to_ascii_lowercase().contains(&pattern) && name.as_str() > after
-        });
+        let mut matching =
+            store.groups.iter().filter(|(name, group)| wanted.holds(name, group) && name.as_str() > after);
         let page: Vec<(&String, &Group)> = matching.by_ref().take(page_max).collect();
         let token = matching.next().and_then(|_| page.last()).map(|(name, _)| (*name).clone());
         let groups: Vec<Value> = page.into_iter().map(|(name, group)| self.describe(name, group)).collect();
@@ -66,7 +65,7 @@ impl LogsApi {
         without_null(json!({
             "logGroupName": name, "creationTime": group.created_ms, "retentionInDays": group.retention_days,
             "metricFilterCount": group.metric_filters.as_ref().map_or(0, |filters| filters.len()), "arn": format!("{arn}:*"), "logGroupArn": arn, "storedBytes": group.bytes(),
-            "logGroupClass": group.class.as_deref().unwrap_or("STANDARD"),
+            "logGroupClass": class_of(group),
         }))
     }
 
@@ -113,6 +112,41 @@ impl LogsApi {
         change(self.logs.store().groups.get_mut(name).ok_or_else(Failure::no_group)?);
         Ok(json!({}))
     }
+}
+
+/// Which groups are described. What is not given holds all of them.
+#[derive(Debug)]
+struct Wanted<'a> {
+    prefix: Option<&'a str>,
+    /// "A case-sensitive substring search."
+    pattern: Option<&'a str>,
+    class: Option<&'a str>,
+    names: Option<Vec<&'a str>>,
+}
+
+impl<'a> Wanted<'a> {
+    fn read(input: &'a Value) -> Result<Self, Failure> {
+        let (prefix, pattern) = (text(input, "logGroupNamePrefix"), text(input, "logGroupNamePattern"));
+        if prefix.is_some() && pattern.is_some() {
+            return Err(Failure::invalid(
+                "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
+            ));
+        }
+        let identifiers = input.get("logGroupIdentifiers").and_then(Value::as_array);
+        let names = identifiers.map(|given| given.iter().filter_map(Value::as_str).map(name_of).collect());
+        Ok(Self { prefix, pattern, class: text(input, "logGroupClass"), names })
+    }
+
+    fn holds(&self, name: &str, group: &Group) -> bool {
+        self.prefix.is_none_or(|prefix| name.starts_with(prefix))
+            && self.pattern.is_none_or(|pattern| name.contains(pattern))
+            && self.class.is_none_or(|class| class == class_of(group))
+            && self.names.as_ref().is_none_or(|names| names.contains(&name))
+    }
+}
+
+fn class_of(group: &Group) -> &str {
+    group.class.as_deref().unwrap_or(DEFAULT_CLASS)
 }
 
 fn tags_of(input: &Value) -> BTreeMap<String, String> {

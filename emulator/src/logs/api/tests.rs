@@ -207,6 +207,75 @@ fn an_event_that_is_larger_than_a_page_is_read_past() {
 }
 
 #[test]
+fn a_page_of_a_search_has_a_size_in_bytes_and_the_next_begins_with_what_was_left_out() {
+    let account = account();
+    let lengths = [600 * 1024, 424 * 1024, 1, 2 * 1024 * 1024, 2];
+    for length in lengths {
+        account.logs.put("g", "a", START_MS, &"x".repeat(length));
+    }
+    let (mut token, mut pages) = (Value::Null, Vec::new());
+    loop {
+        let page = account.filtered(json!({ "nextToken": token }));
+        pages.push(messages(&page).iter().map(|message| message.len()).collect::<Vec<_>>());
+        let Some(next) = page.get("nextToken") else { break };
+        token = next.clone();
+    }
+    assert_eq!(pages, [&lengths[..2], &lengths[2..3], &lengths[3..4], &lengths[4..]]);
+}
+
+#[test]
+fn an_event_at_the_end_is_among_those_of_a_search_and_not_among_those_of_its_stream() {
+    let account = account();
+    account.put("a", &[(4, "before"), (5, "at"), (6, "after")]).unwrap();
+    let end = json!({"endTime": START_MS + 5});
+    assert_eq!(messages(&account.filtered(end.clone())), ["before", "at"]);
+    assert_eq!(messages(&account.page(end)), ["before"]);
+}
+
+#[test]
+fn a_search_names_streams_or_how_they_begin() {
+    let account = account();
+    for stream in ["a", "b"] {
+        account.put(stream, &[(0, stream)]).unwrap();
+    }
+    let (names, prefix) = (json!({"logStreamNames": ["a", "b"]}), json!({"logStreamNamePrefix": "a"}));
+    assert_eq!(messages(&account.filtered(names)), ["a", "b"]);
+    assert_eq!(messages(&account.filtered(prefix)), ["a"]);
+    let both = json!({"logGroupName": "g", "logStreamNames": ["a", "b"], "logStreamNamePrefix": "a"});
+    let refused = refusal(account.call("FilterLogEvents", &both));
+    assert_eq!(refused, "logStreamNames and logStreamNamePrefix are mutually exclusive.");
+}
+
+#[test]
+fn groups_are_found_by_name_by_class_and_by_identifier() {
+    let account = account();
+    for (name, class) in [("app/Data", json!("INFREQUENT_ACCESS")), ("app/data", json!("STANDARD"))] {
+        account.call("CreateLogGroup", &json!({"logGroupName": name, "logGroupClass": class})).unwrap();
+    }
+    let found = |input: Value| {
+        let found = account.call("DescribeLogGroups", &input).unwrap();
+        let groups = found["logGroups"].as_array().unwrap().iter();
+        groups.map(|group| group["logGroupName"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let arn = account.group_arn("app/data");
+    for (input, names) in [
+        (json!({}), "app/Data app/data g"),
+        (json!({"logGroupNamePrefix": "app/d"}), "app/data"),
+        (json!({"logGroupNamePattern": "Data"}), "app/Data"),
+        (json!({"logGroupNamePattern": "data"}), "app/data"),
+        (json!({"logGroupClass": "STANDARD"}), "app/data g"),
+        (json!({"logGroupClass": "INFREQUENT_ACCESS"}), "app/Data"),
+        (json!({"logGroupIdentifiers": ["g", arn.clone()]}), "app/data g"),
+        (json!({"logGroupIdentifiers": [format!("{arn}:*"), "gone"]}), "app/data"),
+    ] {
+        assert_eq!(found(input.clone()), names, "{input}");
+    }
+    let both = json!({"logGroupNamePrefix": "app", "logGroupNamePattern": "data"});
+    let why = "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.";
+    assert_eq!(refusal(account.call("DescribeLogGroups", &both)), why);
+}
+
+#[test]
 fn an_event_that_is_rejected_is_no_metric() {
     let account = account();
     let directive = json!({"Namespace": "N", "Metrics": [{"Name": "M"}]});
