@@ -14,7 +14,7 @@ use rand::RngExt;
 use crate::clock::{now_ms, rfc3339};
 use crate::cloud::{Cloud, check_target};
 use crate::experiment::{self, Experiment};
-use crate::fault::{chain, release};
+use crate::fault::{Recovered, chain, recover as recover_fault};
 use crate::journal::{self, Journal, Recovery};
 use crate::oracle;
 use crate::plan::plan;
@@ -61,13 +61,17 @@ enum Command {
     Preflight(RunArguments),
     /// Runs the experiments one after the other and judges them.
     Run(RunArguments),
-    /// Puts back what a run that died left changed. Where the run left nothing, those beside it are named that did: exit 4.
+    /// Puts back what a run that died left changed, where it is as that run left it. Where the run left nothing, those beside
+    /// it are named that did: exit 4.
     Recover {
         /// Folder of the run, for example runs/latest.
         run: PathBuf,
         /// The account that may be touched; needed on AWS.
         #[arg(long)]
         account: Option<String>,
+        /// Also writes what was before over a setting that somebody has changed since.
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         identity: Identity,
     },
@@ -199,8 +203,8 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         }
         Command::Preflight(arguments) => return preflight_command(&arguments),
         Command::Run(arguments) => return run_command(arguments),
-        Command::Recover { run, account, identity } => {
-            return runtime()?.block_on(recover(&run, account.as_deref(), &identity));
+        Command::Recover { run, account, force, identity } => {
+            return runtime()?.block_on(recover(&run, account.as_deref(), force, &identity));
         }
         Command::Report(arguments) => return report_command(&arguments),
         Command::Schema { of } => {
@@ -340,7 +344,12 @@ fn run_id(seed: u64) -> String {
     format!("{}-{seed}", stamp.to_lowercase())
 }
 
-async fn recover(folder: &Path, account: Option<&str>, identity: &Identity) -> anyhow::Result<u8> {
+async fn recover(
+    folder: &Path,
+    account: Option<&str>,
+    is_forced: bool,
+    identity: &Identity,
+) -> anyhow::Result<u8> {
     // By its own name: `latest` is whichever run was begun last.
     let folder = &std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     let recovery = journal::recovery(folder)?;
@@ -357,29 +366,36 @@ async fn recover(folder: &Path, account: Option<&str>, identity: &Identity) -> a
         preflight::account_must_be(&cloud, &recovery.account_id).await?;
     }
     let journal = Journal::open(folder)?;
-    let mut failed = 0;
+    let (mut put_back, mut gone, mut failed) = (0, 0, 0);
     for entry in &recovery.open {
-        let report = release(&cloud, &journal, entry).await;
-        let outcome = report.error.as_deref().unwrap_or("put back, and reads as before");
-        println!("fault {} of {}: {outcome}", entry.fault, entry.experiment);
-        failed += usize::from(report.error.is_some());
+        let (count, told) = match recover_fault(&cloud, &journal, entry, is_forced).await {
+            Ok(Recovered::PutBack) => (&mut put_back, "put back, and reads as before".to_owned()),
+            Ok(Recovered::Gone) => (&mut gone, "what it changed is not there any more".to_owned()),
+            Err(error) => (&mut failed, chain(&error)),
+        };
+        *count += 1;
+        println!("fault {} of {}: {told}", entry.fault, entry.experiment);
     }
-    let put_back = recovery.open.len() - failed;
-    println!("{put_back} put back, {failed} not, of {} faults in the journal", recovery.faults);
+    let faults = recovery.faults;
+    println!("{put_back} put back, {failed} not, {gone} gone, of {faults} faults in the journal");
     // Whoever recovers a run that left nothing may have meant another.
     let is_another_left = recovery.open.is_empty() && name_left_open(folder, &recovery);
-    Ok(if failed == 0 && !is_another_left { RunReport::EXIT_PASS } else { RunReport::EXIT_NOT_REVERTED })
+    let is_all_well = failed == 0 && recovery.unreadable.is_empty() && !is_another_left;
+    Ok(if is_all_well { RunReport::EXIT_PASS } else { RunReport::EXIT_NOT_REVERTED })
 }
 
-/// Names the runs beside this one that left faults open on its target, and says whether there are any.
+/// Names the runs beside this one that left faults open on its target, or lines that may have been one, and says whether
+/// there are any.
 fn name_left_open(folder: &Path, recovery: &Recovery) -> bool {
     let mut left = folder.parent().map(journal::left_open).unwrap_or_default();
-    left.retain(|(_, other)| {
-        other.is_of(recovery.endpoint.as_deref(), &recovery.region, &recovery.account_id)
+    left.retain(|(other, of)| {
+        other != folder && of.is_of(recovery.endpoint.as_deref(), &recovery.region, &recovery.account_id)
     });
     for (other, recovery) in &left {
-        let (count, other) = (recovery.open.len(), other.display());
-        eprintln!("chaos: faults open in another run: {count}; `chaos recover {other}`");
+        let (count, lines, other) = (recovery.open.len(), recovery.unreadable.len(), other.display());
+        eprintln!(
+            "chaos: faults open in another run: {count}, lines that cannot be read: {lines}; `chaos recover {other}`"
+        );
     }
     !left.is_empty()
 }

@@ -8,7 +8,7 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
-use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata};
 use loadtest::stack::Stack;
 
 use crate::iam::Iam;
@@ -58,6 +58,14 @@ pub struct Cloud {
     pub iam: Iam,
 }
 
+/// What services answer of a resource that is not there: Lambda and DynamoDB, API Gateway, and SQS by both of its protocols.
+const NOT_THERE: [&str; 4] = [
+    "ResourceNotFoundException",
+    "NotFoundException",
+    "QueueDoesNotExist",
+    "AWS.SimpleQueueService.NonExistentQueue",
+];
+
 /// Which account and endpoint a run may touch.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
@@ -77,16 +85,26 @@ pub enum TargetError {
 pub struct CallError {
     pub operation: &'static str,
     pub detail: String,
+    /// The service said that the resource is not there, where that is asked for.
+    pub is_not_there: bool,
 }
 
 impl CallError {
     pub fn new(operation: &'static str, detail: impl Into<String>) -> Self {
-        Self { operation, detail: detail.into() }
+        Self { operation, detail: detail.into(), is_not_there: false }
     }
 
     /// For `map_err`: keeps the SDK's chain of causes in one line.
     pub fn of<E: Error>(operation: &'static str) -> impl Fn(E) -> Self {
-        move |error| Self { operation, detail: DisplayErrorContext(&error).to_string() }
+        move |error| Self::new(operation, DisplayErrorContext(&error).to_string())
+    }
+
+    /// As `of`, of a call that reads one resource: keeps whether that is there.
+    pub(crate) fn of_read<E: Error + ProvideErrorMetadata>(operation: &'static str) -> impl Fn(E) -> Self {
+        move |error| {
+            let is_not_there = error.code().is_some_and(|code| NOT_THERE.contains(&code));
+            Self { is_not_there, ..Self::of(operation)(error) }
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a run changed, on disk before it is changed, so that `kill -9` leaves a way back.
 //!
-//! One JSON object per line. A fault whose `intent` is there and whose `verified` is not may be in effect: it is released
-//! again, which does no harm when it never was. The last line may be torn by a crash; its change had not begun. A line in
-//! between that is torn, by a full disk, was told as an error to whoever wrote it, and is passed over.
+//! One JSON object per line. A fault whose `intent` is there and whose `verified` or `gone` is not may be in effect: it is
+//! released again, which does no harm when it never was. The last line may be torn by a crash; its change had not begun. A
+//! line in between that is torn, by a full disk, was told as an error to whoever wrote it, and is passed over. One that is
+//! whole and says something else was written by another version, and may be a fault that only that version can put back.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -43,6 +44,10 @@ pub enum Step {
     },
     /// Read back, and equal to what was before.
     Verified {
+        fault: u64,
+    },
+    /// What was changed does not exist any more.
+    Gone {
         fault: u64,
     },
 }
@@ -191,24 +196,36 @@ impl Recovery {
     }
 }
 
-/// The folders under `runs` whose journals have open faults. What is no journal has none.
+/// The folders under `runs` whose journals have open faults, or lines that say nothing and may have been one. What is no
+/// journal has none.
 pub fn left_open(runs: &Path) -> Vec<(PathBuf, Recovery)> {
     let entries = std::fs::read_dir(runs).into_iter().flatten().filter_map(Result::ok);
     // Not by links: `latest` is one of the others.
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    let found = folders.filter_map(|entry| Some((entry.path(), recovery(&entry.path()).ok()?)));
-    let mut open: Vec<_> = found.filter(|(_, recovery)| !recovery.open.is_empty()).collect();
+    let found = folders.filter_map(|entry| {
+        let lines = read(&entry.path().join(FILE_NAME)).ok()?;
+        Some((entry.path(), left_by(lines)?))
+    });
+    let is_left = |recovery: &Recovery| !recovery.open.is_empty() || !recovery.unreadable.is_empty();
+    let mut open: Vec<_> = found.filter(|(_, recovery)| is_left(recovery)).collect();
     open.sort_by(|(a, _), (b, _)| a.cmp(b));
     open
 }
 
 pub fn recovery(folder: &Path) -> Result<Recovery, JournalError> {
     let path = folder.join(FILE_NAME);
-    let (steps, unreadable) = read(&path)?;
+    let mut lines = read(&path)?;
+    match lines.unknown.take() {
+        Some(error) => Err(error),
+        None => left_by(lines).ok_or(JournalError::NoTarget { path }),
+    }
+}
+
+/// `None` where the first line names no target.
+fn left_by(lines: Lines) -> Option<Recovery> {
+    let Lines { steps, unreadable, .. } = lines;
     let mut steps = steps.into_iter();
-    let Some(Step::Target { endpoint, region, account_id }) = steps.next() else {
-        return Err(JournalError::NoTarget { path });
-    };
+    let Some(Step::Target { endpoint, region, account_id }) = steps.next() else { return None };
     let mut open: Vec<Open> = Vec::new();
     let mut faults = 0;
     for step in steps {
@@ -217,19 +234,28 @@ pub fn recovery(folder: &Path) -> Result<Recovery, JournalError> {
                 faults += 1;
                 open.push(Open { fault, experiment, lever, prior });
             }
-            Step::Verified { fault } => open.retain(|entry| entry.fault != fault),
+            Step::Verified { fault } | Step::Gone { fault } => open.retain(|entry| entry.fault != fault),
             Step::Target { .. } | Step::Engaged { .. } | Step::Released { .. } => {}
         }
     }
     open.reverse();
-    Ok(Recovery { endpoint, region, account_id, open, faults, unreadable })
+    Some(Recovery { endpoint, region, account_id, open, faults, unreadable })
 }
 
-/// All steps, and the numbers of the lines that are none. A file whose first line is none is no journal.
-fn read(path: &Path) -> Result<(Vec<Step>, Vec<usize>), JournalError> {
+#[derive(Debug, Default)]
+struct Lines {
+    steps: Vec<Step>,
+    /// Numbers of the lines that are no step.
+    unreadable: Vec<usize>,
+    /// The first of them that is whole all the same: of another version.
+    unknown: Option<JournalError>,
+}
+
+/// A file whose first line is no step is no journal.
+fn read(path: &Path) -> Result<Lines, JournalError> {
     let failed = |source| JournalError::Read { path: path.to_owned(), source };
     let mut reader = BufReader::new(File::open(path).map_err(failed)?);
-    let (mut steps, mut unreadable) = (Vec::new(), Vec::new());
+    let mut lines = Lines::default();
     for number in 1.. {
         let mut line = Vec::new();
         reader.read_until(b'\n', &mut line).map_err(failed)?;
@@ -237,14 +263,21 @@ fn read(path: &Path) -> Result<(Vec<Step>, Vec<usize>), JournalError> {
             break;
         }
         match serde_json::from_slice::<Line>(&line) {
-            Ok(line) => steps.push(line.entry),
-            Err(source) if number == 1 => {
-                return Err(JournalError::Line { path: path.to_owned(), line: number, source });
+            Ok(line) => lines.steps.push(line.entry),
+            Err(source) => {
+                let is_whole = serde_json::from_slice::<Value>(&line).is_ok();
+                let error = JournalError::Line { path: path.to_owned(), line: number, source };
+                if number == 1 {
+                    return Err(error);
+                }
+                lines.unreadable.push(number);
+                if is_whole {
+                    lines.unknown.get_or_insert(error);
+                }
             }
-            Err(_) => unreadable.push(number),
         }
     }
-    Ok((steps, unreadable))
+    Ok(lines)
 }
 
 #[cfg(test)]
@@ -399,6 +432,51 @@ mod tests {
         let recovery = recovery(folder.path()).unwrap();
         let open: Vec<u64> = recovery.open.iter().map(|entry| entry.fault).collect();
         assert_eq!((open, recovery.unreadable), (vec![1], vec![3]));
+    }
+
+    /// Adds a whole line, whatever it says.
+    fn add(folder: &Path, line: &str) {
+        let mut file = OpenOptions::new().append(true).open(folder.join(FILE_NAME)).unwrap();
+        file.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_line_that_another_version_wrote_is_not_passed_over() {
+        for line in [
+            r#"{"at_ms":1,"entry":{"step":"paused","fault":0}}"#,
+            r#"{"at_ms":1,"entry":{"step":"intent","fault":0,"experiment":"one","lever":{"kind":"clock"},"prior":1}}"#,
+        ] {
+            let runs = tempfile::tempdir().unwrap();
+            let folder = runs.path().join("a");
+            std::fs::create_dir(&folder).unwrap();
+            write(&folder, &steps()[..1]);
+            add(&folder, line);
+            let refused = recovery(&folder).unwrap_err();
+            assert!(matches!(refused, JournalError::Line { line: 2, .. }), "{refused}");
+            let left = left_open(runs.path());
+            assert_eq!(left.iter().map(|(_, left)| left.unreadable.clone()).collect::<Vec<_>>(), [[2]]);
+        }
+    }
+
+    #[test]
+    fn what_does_not_exist_any_more_is_not_open() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &steps()[..2]);
+        write(folder.path(), &[Step::Gone { fault: 0 }]);
+        assert_eq!(recovery(folder.path()).unwrap().open, Vec::new());
+    }
+
+    #[test]
+    fn a_run_with_a_line_that_cannot_be_read_is_found_though_nothing_is_open() {
+        let runs = tempfile::tempdir().unwrap();
+        let folder = runs.path().join("a");
+        std::fs::create_dir(&folder).unwrap();
+        write(&folder, &steps());
+        assert_eq!(left_open(runs.path()), Vec::new());
+        add(&folder, r#"{"at_ms":1,"ent"#);
+        let left = left_open(runs.path());
+        assert_eq!(left.len(), 1);
+        assert_eq!((left[0].1.open.len(), left[0].1.unreadable.as_slice()), (0, &[10][..]));
     }
 
     #[test]

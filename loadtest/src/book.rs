@@ -442,42 +442,41 @@ impl Book {
             is_wrong = true;
             inner.reads.name(&self.owners[owner], task_id, defect);
         }
-        let is_doubtful = self.are_owners_ours && !is_wrong && !unnamed.is_empty();
-        if is_doubtful && inner.reads.doubt(Doubtful { owner, phase: begun.phase, unnamed }) {
-            return;
-        }
+        let doubt = |task_id| inner.reads.doubt(Doubtful { owner, phase: begun.phase, task_id });
+        let is_judged = is_wrong || !self.are_owners_ours || unnamed.into_iter().all(doubt);
         let reads = &mut inner.phases[begun.phase].reads;
-        if is_wrong { reads.wrong += 1 } else { reads.right += 1 }
+        match (is_wrong, is_judged) {
+            (true, _) => reads.wrong += 1,
+            (false, true) => reads.right += 1,
+            (false, false) => reads.unjudged += 1,
+        }
     }
 
-    /// All answers are in: what a page showed is one of its owner's requests by now, unless it is nobody's or another's.
+    /// All answers are in: what a page showed is one of its owner's requests by now, unless it is nobody's or another's. Each
+    /// task that must not be shown makes one page wrong that was taken for right.
     pub(crate) fn judge_pages(&self) {
         let mut inner = self.lock();
         let inner = &mut *inner;
-        let pages = std::mem::take(&mut inner.reads.doubtful);
+        let doubtful = std::mem::take(&mut inner.reads.doubtful);
         let besides = inner.records.iter().flat_map(Record::named);
         let named: HashSet<&str> = inner.by_task.keys().map(String::as_str).chain(besides).collect();
-        let unnamed = unnamed(&pages, |task_id| named.contains(task_id));
+        let unnamed = unnamed(&doubtful, |task_id| named.contains(task_id));
         // What a request of unknown fate made is its owner's, and no answer names it.
         let mut explained = vec![0; self.owners.len()];
         inner.records.iter().for_each(|record| explained[record.owner] += record.untold());
         let is_unexplained = |owner: usize| unnamed.get(&owner).map_or(0, HashSet::len) > explained[owner];
-        for page in &pages {
-            let owner_of = |task_id: &str| inner.by_task.get(task_id).map(|at| inner.records[*at].owner);
-            let defect_of = |task_id: &String| match owner_of(task_id) {
-                Some(owner) => (owner != page.owner).then_some(ReadDefect::OtherOwner),
+        for Doubtful { owner, phase, task_id } in &doubtful {
+            let submitted_by = inner.by_task.get(task_id).map(|at| inner.records[*at].owner);
+            let defect = match submitted_by {
+                Some(submitter) => (submitter != *owner).then_some(ReadDefect::OtherOwner),
                 None if named.contains(task_id.as_str()) => None,
-                None => is_unexplained(page.owner).then_some(ReadDefect::NeverSubmitted),
+                None => is_unexplained(*owner).then_some(ReadDefect::NeverSubmitted),
             };
-            let found = page.unnamed.iter().find_map(|task_id| Some((task_id, defect_of(task_id)?)));
-            let reads = &mut inner.phases[page.phase].reads;
-            match found {
-                Some((task_id, defect)) => {
-                    reads.wrong += 1;
-                    inner.reads.name(&self.owners[page.owner], task_id, defect);
-                }
-                None => reads.right += 1,
-            }
+            let Some(defect) = defect else { continue };
+            let reads = &mut inner.phases[*phase].reads;
+            reads.right = reads.right.saturating_sub(1);
+            reads.wrong += 1;
+            inner.reads.name(&self.owners[*owner], task_id, defect);
         }
     }
 
@@ -659,6 +658,7 @@ fn index(sequence: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reads::DOUBTFUL_MAX;
     use proptest::prelude::*;
 
     const OWNERS: [&str; 2] = ["owner-0", "owner-1"];
@@ -836,6 +836,34 @@ mod tests {
         book.answered(lost, Outcome::Unknown { reason: "timeout".to_owned() }, 4);
         book.judge_pages();
         assert_eq!((reads(&book).right, defects(&book)), (2, vec![]));
+    }
+
+    fn show_page(book: &Book, task_id: String) {
+        book.read_page(book.begin_read(None), 0, &[(task_id, seen(1, TaskStatus::Queued))]);
+    }
+
+    #[test]
+    fn a_task_that_nobody_has_named_is_kept_once_however_many_pages_show_it() {
+        let book = book();
+        (0..=DOUBTFUL_MAX).for_each(|_| show_page(&book, "early".to_owned()));
+        show_page(&book, "ghost".to_owned());
+        let sequence = book.issue(&LoadPlan::default(), 0);
+        book.sent(sequence, None);
+        book.answered(sequence, Outcome::Acknowledged { task_id: "early".to_owned() }, 1);
+        book.judge_pages();
+        let stats = reads(&book);
+        assert_eq!((stats.right, stats.wrong, stats.unjudged), (DOUBTFUL_MAX as u64 + 1, 1, 0));
+        assert_eq!(defects(&book), [ReadDefect::NeverSubmitted]);
+    }
+
+    #[test]
+    fn a_page_with_more_than_can_be_kept_is_not_right() {
+        let book = book();
+        (0..DOUBTFUL_MAX).for_each(|number| show_page(&book, number.to_string()));
+        show_page(&book, "ghost".to_owned());
+        let stats = reads(&book);
+        assert_eq!((stats.right, stats.unjudged), (DOUBTFUL_MAX as u64, 1));
+        assert_eq!(stats.all(), DOUBTFUL_MAX as u64 + 1);
     }
 
     #[test]

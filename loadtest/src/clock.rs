@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::plan::Arrivals;
+use crate::plan::{Arrivals, LoadPlan};
 use crate::schedule::Schedule;
 use crate::shared::{Shared, Ticket};
 use crate::stop::Stopped;
-
-/// Keeps the reads' gaps apart from those of the arrivals.
-const READ_SEED: u64 = 0x5EED;
 
 pub(crate) async fn issue_arrivals(shared: Arc<Shared>) {
     let plan = &shared.plan;
@@ -29,9 +26,7 @@ pub(crate) async fn issue_arrivals(shared: Arc<Shared>) {
 }
 
 pub(crate) async fn issue_reads(shared: Arc<Shared>) {
-    let plan = &shared.plan;
-    let seed = plan.seed ^ READ_SEED;
-    let schedule = Schedule::new(Arrivals::Poisson, plan.poll_rate_per_second, plan.duration, seed);
+    let schedule = reads(&shared.plan);
     let mut stop = shared.arrivals.subscribe();
     let began_us = shared.book.timeline.now_us();
     for (number, offset_us) in (0_u64..).zip(schedule) {
@@ -44,6 +39,12 @@ pub(crate) async fn issue_reads(shared: Arc<Shared>) {
     shared.reads.close();
 }
 
+/// Evenly, however the arrivals come: a short phase is to hold reads in every run, and not in most. The first is at once,
+/// of a page, which needs no task.
+fn reads(plan: &LoadPlan) -> Schedule {
+    Schedule::new(Arrivals::Constant, plan.poll_rate_per_second, plan.duration, plan.seed)
+}
+
 /// `false` when the arrivals were stopped first.
 async fn wait_until(shared: &Shared, at_us: u64, stop: &mut Stopped) -> bool {
     let at = tokio::time::Instant::from_std(shared.book.timeline.instant(at_us));
@@ -51,5 +52,27 @@ async fn wait_until(shared: &Shared, at_us: u64, stop: &mut Stopped) -> bool {
         biased;
         () = stop.wait() => false,
         () = tokio::time::sleep_until(at) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shortest calm before a fault that is to be read in.
+    const CALM_US: u64 = 1_500_000;
+
+    #[test]
+    fn the_first_read_is_at_once_and_a_second_and_a_half_always_holds_three() {
+        for seed in 0..1_000 {
+            let plan = LoadPlan { seed, arrivals: Arrivals::Poisson, ..LoadPlan::default() };
+            let offsets: Vec<u64> = reads(&plan).collect();
+            assert_eq!(offsets.first(), Some(&0), "seed {seed}");
+            for from_us in (0..8_000_000).step_by(250_000) {
+                let window = from_us..from_us + CALM_US;
+                let held = offsets.iter().filter(|at_us| window.contains(*at_us)).count();
+                assert_eq!(held, 3, "seed {seed}, from {from_us} us");
+            }
+        }
     }
 }

@@ -58,6 +58,9 @@ pub struct ReadStats {
     pub wrong: u64,
     /// Of the refused: those that were answered 401 or 403.
     pub denied: u64,
+    /// Pages with more tasks that no answer had named than could be kept until all answers are in.
+    #[serde(default)]
+    pub unjudged: u64,
 }
 
 impl ReadStats {
@@ -67,10 +70,11 @@ impl ReadStats {
         self.unanswered += other.unanswered;
         self.wrong += other.wrong;
         self.denied += other.denied;
+        self.unjudged += other.unjudged;
     }
 
     pub fn all(&self) -> u64 {
-        self.right + self.refused + self.unanswered + self.wrong
+        self.right + self.refused + self.unanswered + self.wrong + self.unjudged
     }
 }
 

@@ -1,14 +1,14 @@
 //! What reads are judged by: GET /tasks and GET /tasks/{id} while the run is under way.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::outcome::{ReadDefect, WrongRead};
 use crate::wire::{Digest, Seen, is_denial};
 
 /// Named in the outcome; all are counted.
 const WRONG_NAMED_MAX: usize = 100;
-/// Pages that show what no answer has named yet. A POST in flight is on few of them.
-const DOUBTFUL_MAX: usize = 4_096;
+/// Tasks that pages show before an answer has named them. Few POSTs are in flight at once, and fewer are never answered.
+pub(crate) const DOUBTFUL_MAX: usize = 4_096;
 
 const STATUS_NOT_FOUND: u16 = 404;
 const STATUS_SERVER_ERROR: u16 = 500;
@@ -48,17 +48,17 @@ pub(crate) struct Begun {
     pub(crate) may_be_missing: bool,
 }
 
-/// A page with tasks that no answer had named when it came.
-#[derive(Debug)]
+/// A task that no answer had named when a page showed it, on however many pages it lay.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Doubtful {
     pub(crate) owner: usize,
     pub(crate) phase: usize,
-    pub(crate) unnamed: Vec<String>,
+    pub(crate) task_id: String,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
-    pub(crate) doubtful: Vec<Doubtful>,
+    pub(crate) doubtful: BTreeSet<Doubtful>,
     pub(crate) wrong: Vec<WrongRead>,
 }
 
@@ -71,21 +71,20 @@ impl Reads {
     }
 
     /// `false` when there are too many to keep.
-    pub(crate) fn doubt(&mut self, page: Doubtful) -> bool {
+    pub(crate) fn doubt(&mut self, task: Doubtful) -> bool {
         let has_room = self.doubtful.len() < DOUBTFUL_MAX;
-        if has_room {
-            self.doubtful.push(page);
-        }
-        has_room
+        self.doubtful.contains(&task) || (has_room && self.doubtful.insert(task))
     }
 }
 
-/// By owner, the tasks on these pages that `is_named` knows nothing of.
-pub(crate) fn unnamed(pages: &[Doubtful], is_named: impl Fn(&str) -> bool) -> HashMap<usize, HashSet<&str>> {
+/// By owner, those of these tasks that `is_named` knows nothing of.
+pub(crate) fn unnamed(
+    doubtful: &BTreeSet<Doubtful>,
+    is_named: impl Fn(&str) -> bool,
+) -> HashMap<usize, HashSet<&str>> {
     let mut by_owner: HashMap<usize, HashSet<&str>> = HashMap::new();
-    for page in pages {
-        let ids = page.unnamed.iter().map(String::as_str).filter(|id| !is_named(id));
-        by_owner.entry(page.owner).or_default().extend(ids);
+    for task in doubtful.iter().filter(|task| !is_named(&task.task_id)) {
+        by_owner.entry(task.owner).or_default().insert(&task.task_id);
     }
     by_owner
 }

@@ -57,13 +57,16 @@ pub fn judge(outcome: &LoadOutcome, thresholds: &[Threshold]) -> Verdict {
     let wrong = wrong_tasks(&outcome.ledger);
     let pushes_misrouted = outcome.connection_stats.pushes_misrouted;
     let reads_wrong = outcome.total.reads.wrong;
-    let tokens_denied = outcome.tokens_denied();
+    let (tokens_denied, reads_unjudged) = (outcome.tokens_denied(), outcome.total.reads.unjudged);
     let thresholds: Vec<_> = thresholds.iter().map(|threshold| threshold.judge(outcome)).collect();
     let invalid = match &outcome.validity {
         Validity::Invalid { reason } => Some(reason.clone()),
         Validity::Valid if tokens_denied > 0 => Some(format!(
             "the token was not taken any more: {tokens_denied} requests were answered 401 or 403"
         )),
+        Validity::Valid if reads_unjudged > 0 => {
+            Some(format!("{reads_unjudged} pages showed more tasks without an answer than can be judged"))
+        }
         Validity::Valid => None,
     };
     // Who may not read sees no task end.

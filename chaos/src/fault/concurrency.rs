@@ -21,7 +21,7 @@ impl Setting for ReservedConcurrency {
             .function_name(&self.function)
             .send()
             .await
-            .map_err(CallError::of("lambda:GetFunctionConcurrency"))?;
+            .map_err(CallError::of_read("lambda:GetFunctionConcurrency"))?;
         Ok(found.reserved_concurrent_executions().map_or(Value::Null, |reserved| json!(reserved)))
     }
 

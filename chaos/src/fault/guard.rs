@@ -19,7 +19,8 @@ use crate::wait::{Patience, until_seen};
 /// How long a setting may take to read back as it was before: attributes of a queue take up to a minute on AWS.
 const READ_BACK_PATIENCE: Patience =
     Patience { every: Duration::from_millis(500), at_most: Duration::from_secs(90) };
-/// Putting back is tried this often: a throttled or refused call must not leave the stack changed.
+/// Putting back, and the look before a recovery, are tried this often: a throttled or refused call must not leave the stack
+/// changed.
 const RELEASE_ATTEMPTS: u32 = 5;
 const RELEASE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -37,6 +38,12 @@ pub enum GuardError {
     Release(#[source] CallError),
     #[error("the setting is {found} and was {prior}")]
     Drift { prior: String, found: String },
+    #[error(
+        "the setting was changed since and is left alone: it is {found} and was {prior} before the fault; `--force` writes that"
+    )]
+    ChangedSince { prior: String, found: String },
+    #[error("what was changed is not there any more, and that could not be recorded")]
+    GoneUnrecorded(#[source] JournalError),
 }
 
 /// What became of one fault's way back.
@@ -47,6 +54,14 @@ pub struct RevertReport {
     pub prior: Value,
     /// `None` when the setting reads as before.
     pub error: Option<String>,
+}
+
+/// What became of a fault that a run left when it died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    PutBack,
+    /// What was changed does not exist any more.
+    Gone,
 }
 
 /// All faults of a run. Clones share the same set.
@@ -143,6 +158,43 @@ pub async fn release(cloud: &Cloud, journal: &Journal, entry: &Open) -> RevertRe
         lever: entry.lever.clone(),
         prior: entry.prior.clone(),
         error: outcome.err().map(|error| chain(&error)),
+    }
+}
+
+/// Puts back what a run left that died, where it is as that run left it. `is_forced`: whatever it is now.
+pub async fn recover(
+    cloud: &Cloud,
+    journal: &Journal,
+    entry: &Open,
+    is_forced: bool,
+) -> Result<Recovered, GuardError> {
+    match read(cloud, entry).await {
+        Err(error) if error.is_not_there => {
+            journal.record(Step::Gone { fault: entry.fault }).map_err(GuardError::GoneUnrecorded)?;
+            return Ok(Recovered::Gone);
+        }
+        Err(error) if !is_forced => return Err(GuardError::Release(error)),
+        Ok(found) if !is_forced && found != entry.prior && !entry.lever.is_as_faulted(&found) => {
+            let (prior, found) = (entry.prior.to_string(), found.to_string());
+            return Err(GuardError::ChangedSince { prior, found });
+        }
+        // What reads as before is written all the same: on AWS the change may be on its way yet.
+        Ok(_) | Err(_) => {}
+    }
+    try_release(cloud, journal, entry).await.map(|()| Recovered::PutBack)
+}
+
+/// What is not there must be so at every attempt: a way back is given up for it.
+async fn read(cloud: &Cloud, entry: &Open) -> Result<Value, CallError> {
+    let mut attempt = 1;
+    loop {
+        match entry.lever.read(cloud).await {
+            Err(_) if attempt < RELEASE_ATTEMPTS => {
+                attempt += 1;
+                tokio::time::sleep(RELEASE_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
     }
 }
 

@@ -36,7 +36,7 @@ impl Mapping {
             .uuid(&self.uuid)
             .send()
             .await
-            .map_err(CallError::of("lambda:GetEventSourceMapping"))?;
+            .map_err(CallError::of_read("lambda:GetEventSourceMapping"))?;
         let enabled = match found.state().unwrap_or_default() {
             "Enabled" => true,
             "Disabled" => false,

@@ -14,6 +14,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use loadtest::stack::Stack;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -23,7 +24,7 @@ pub(crate) use fis::{
 };
 pub use fis::{FisAction, action_minutes};
 pub(crate) use guard::chain;
-pub use guard::{Guards, RevertReport, release};
+pub use guard::{Guards, Recovered, RevertReport, recover, release};
 pub use mapping::{Mapping, MappingChange};
 pub use policy::{QueueDeny, TableDeny};
 pub use provisioned::ProvisionedCapacity;
@@ -116,14 +117,40 @@ impl Lever {
             return Ok(None);
         }
         let found = self.read(cloud).await?;
-        let is_faulted = match self {
-            Self::QueueDeny(_) | Self::TableDeny(_) => policy::has_denial(&found),
+        Ok(self.is_as_faulted(&found).then_some(found))
+    }
+
+    /// Whether the setting reads as a fault of this kind leaves it, be it another run's.
+    fn is_as_faulted(&self, found: &Value) -> bool {
+        match self {
+            Self::Fis(_) => found.as_array().is_some_and(|templates| !templates.is_empty()),
+            Self::QueueDeny(_) | Self::TableDeny(_) => policy::has_denial(found),
             // The whole policy is a fault's: of another run it has another date.
             Self::RolePermission(_) => !found.is_null(),
             // What cannot be faulted is told when it is tried.
-            _ => each!(self, setting => setting.faulted(&found)).is_ok_and(|faulted| faulted == found),
-        };
-        Ok(is_faulted.then_some(found))
+            _ => each!(self, setting => setting.faulted(found)).is_ok_and(|faulted| faulted == *found),
+        }
+    }
+
+    /// Whether what it changes is one of the stack's resources.
+    pub fn is_of(&self, stack: &Stack) -> bool {
+        let function = |arn: &str| stack.functions.values().any(|function| function.arn == arn);
+        let queue = |arn: &str| stack.queues.values().any(|queue| queue.arn == arn);
+        let table = |arn: &str| stack.tables.values().any(|table| table.arn == arn);
+        match self {
+            Self::Fis(action) => function(&action.function_arn),
+            Self::ReservedConcurrency(of) => function(&of.function_arn),
+            Self::Mapping(mapping) => mapping.uuid == stack.event_source_mapping_id,
+            Self::HttpThrottle(of) => of.api_id == stack.http_api.id,
+            Self::OnDemandCap(cap) => table(&cap.table_arn),
+            Self::ProvisionedCapacity(capacity) => table(&capacity.table_arn),
+            Self::TableDeny(deny) => table(&deny.table_arn),
+            Self::QueueVisibility(of) => queue(&of.queue_arn),
+            Self::QueueDeny(deny) => queue(&deny.queue_arn),
+            Self::RolePermission(of) => {
+                stack.functions.values().any(|function| function.role_arn == of.role_arn)
+            }
+        }
     }
 
     pub fn calls(&self) -> Vec<Call> {

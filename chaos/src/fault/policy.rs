@@ -68,7 +68,7 @@ impl Setting for TableDeny {
             {
                 Ok(Value::Null)
             }
-            Err(error) => Err(CallError::of("dynamodb:GetResourcePolicy")(error)),
+            Err(error) => Err(CallError::of_read("dynamodb:GetResourcePolicy")(error)),
         }
     }
 

@@ -46,7 +46,7 @@ pub(super) async fn read_attribute(
         .attribute_names(name.clone())
         .send()
         .await
-        .map_err(CallError::of("sqs:GetQueueAttributes"))?;
+        .map_err(CallError::of_read("sqs:GetQueueAttributes"))?;
     let value = found.attributes().and_then(|attributes| attributes.get(&name));
     // An empty policy is how SQS says that there is none.
     Ok(value.filter(|value| !value.is_empty()).map_or(Value::Null, |value| json!(value)))

@@ -21,7 +21,7 @@ pub struct HttpThrottle {
 impl HttpThrottle {
     async fn stage(&self, cloud: &Cloud) -> Result<GetStageOutput, CallError> {
         let call = cloud.apigateway.get_stage().api_id(&self.api_id).stage_name(&self.stage);
-        call.send().await.map_err(CallError::of("apigateway:GET"))
+        call.send().await.map_err(CallError::of_read("apigateway:GET"))
     }
 }
 

@@ -27,7 +27,7 @@ pub struct OnDemandCap {
 pub(super) async fn active(cloud: &Cloud, table: &str) -> Result<TableDescription, CallError> {
     let found = until(ACTIVE_PATIENCE, async || {
         let found = cloud.dynamodb.describe_table().table_name(table).send().await;
-        let table = found.map_err(CallError::of("dynamodb:DescribeTable"))?.table;
+        let table = found.map_err(CallError::of_read("dynamodb:DescribeTable"))?.table;
         Ok(table.filter(|table| table.table_status() == Some(&TableStatus::Active)))
     });
     found.await?.ok_or_else(|| CallError::new("dynamodb:DescribeTable", "the table does not become ACTIVE"))

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use aws_sdk_lambda::error::ErrorMetadata;
 use aws_sdk_lambda::operation::delete_function_concurrency::DeleteFunctionConcurrencyOutput;
 use aws_sdk_lambda::operation::get_function_concurrency::{
     GetFunctionConcurrencyError, GetFunctionConcurrencyOutput,
@@ -12,7 +13,7 @@ use aws_sdk_lambda::types::error::ResourceNotFoundException;
 use aws_smithy_mocks::mock;
 use serde_json::{Value, json};
 
-use super::{Guards, Lever, ReservedConcurrency, release};
+use super::{Guards, Lever, Recovered, ReservedConcurrency, recover, release};
 use crate::cloud::Cloud;
 use crate::journal::{Journal, Open, Step, recovery};
 use crate::mocked;
@@ -174,4 +175,44 @@ async fn the_last_change_is_put_back_first() {
     let priors: Vec<Value> = reports.iter().map(|report| report.prior.clone()).collect();
     assert_eq!((priors, *setting.lock().unwrap()), (vec![json!(0), json!(7)], Some(7)));
     assert_eq!(guards.release_all().await, Vec::new());
+}
+
+#[tokio::test]
+async fn a_recovery_leaves_alone_what_was_changed_since_unless_it_is_told_to_write_over_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (setting, entry) = left_at_zero(folder.path());
+    *setting.lock().unwrap() = Some(9);
+    let (cloud, journal) = (cloud(&setting).await, Journal::open(folder.path()).unwrap());
+    let error = recover(&cloud, &journal, &entry, false).await.unwrap_err().to_string();
+    assert!(error.contains("it is 9 and was null before the fault"), "{error}");
+    assert_eq!((*setting.lock().unwrap(), recovery(folder.path()).unwrap().open.len()), (Some(9), 1));
+    assert_eq!(recover(&cloud, &journal, &entry, true).await.unwrap(), Recovered::PutBack);
+    assert_eq!((*setting.lock().unwrap(), recovery(folder.path()).unwrap().open.len()), (None, 0));
+}
+
+#[tokio::test]
+async fn a_recovery_puts_back_what_is_as_the_fault_or_the_run_before_it_left_it() {
+    for found in [Some(0), None] {
+        let folder = tempfile::tempdir().unwrap();
+        let (setting, entry) = left_at_zero(folder.path());
+        *setting.lock().unwrap() = found;
+        let (cloud, journal) = (cloud(&setting).await, Journal::open(folder.path()).unwrap());
+        assert_eq!(recover(&cloud, &journal, &entry, false).await.unwrap(), Recovered::PutBack);
+        assert_eq!((*setting.lock().unwrap(), recovery(folder.path()).unwrap().open.len()), (None, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_fault_on_a_function_that_is_no_more_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, entry) = left_at_zero(folder.path());
+    let no_function = mock!(aws_sdk_lambda::Client::get_function_concurrency).then_error(|| {
+        let code = ErrorMetadata::builder().code("ResourceNotFoundException").build();
+        let error = ResourceNotFoundException::builder().meta(code).build();
+        GetFunctionConcurrencyError::ResourceNotFoundException(error)
+    });
+    let cloud = Cloud { lambda: mocked::lambda(&[no_function]), ..mocked::cloud().await };
+    let journal = Journal::open(folder.path()).unwrap();
+    assert_eq!(recover(&cloud, &journal, &entry, false).await.unwrap(), Recovered::Gone);
+    assert_eq!(recovery(folder.path()).unwrap().open, Vec::new(), "a second recovery has nothing to do");
 }

@@ -93,22 +93,25 @@ pub async fn at_rest(cloud: &Cloud, queue_url: &str) -> Result<(), CallError> {
 }
 
 /// The counts that each message showed, by its id. A copy that is handed out once more counts no receive of its own.
-type Counts = BTreeMap<String, BTreeSet<u64>>;
+pub type ShownCounts = BTreeMap<String, BTreeSet<u64>>;
 
 /// Everything that lies in a queue. Nothing is deleted, and all of it is visible again afterwards; only the receive
-/// counts have grown.
-pub async fn peek(cloud: &Cloud, queue_url: &str) -> Result<Vec<DeadLetter>, CallError> {
-    let mut counts = Counts::new();
+/// counts have grown. `counts` are those of the looks before: each of them was a receive, too.
+pub async fn peek(
+    cloud: &Cloud,
+    queue_url: &str,
+    counts: &mut ShownCounts,
+) -> Result<Vec<DeadLetter>, CallError> {
     for _ in 0..PEEKS_MAX {
         let mut seen = BTreeMap::new();
         at_rest(cloud, queue_url).await?;
-        let outcome = receive_all(cloud, queue_url, &mut seen, &mut counts).await;
+        let outcome = receive_all(cloud, queue_url, &mut seen, counts).await;
         let counted = depth(cloud, queue_url).await;
         let given_back = give_back(cloud, queue_url, &seen).await;
         outcome.and(given_back)?;
         // More there than seen: the auditor, which also runs by the clock, began to look at the same moment.
         if counted?.total() <= u64::try_from(seen.len()).unwrap_or(u64::MAX) {
-            return Ok(seen.into_iter().map(|(id, message)| dead_letter(id, &message, &counts)).collect());
+            return Ok(seen.into_iter().map(|(id, message)| dead_letter(id, &message, counts)).collect());
         }
     }
     // Judged by a part of it, the rest would be taken for lost.
@@ -119,7 +122,7 @@ async fn receive_all(
     cloud: &Cloud,
     queue_url: &str,
     seen: &mut BTreeMap<String, Message>,
-    counts: &mut Counts,
+    counts: &mut ShownCounts,
 ) -> Result<(), CallError> {
     let deadline = Instant::now() + PEEK_AT_MOST;
     let wait_seconds = if cloud.emulated { PEEK_WAIT_SECONDS_EMULATED } else { PEEK_WAIT_SECONDS_AWS };
@@ -188,7 +191,7 @@ fn receive_count(message: &Message) -> u64 {
     count.and_then(|count| count.parse().ok()).unwrap_or_default()
 }
 
-fn dead_letter(message_id: String, message: &Message, counts: &Counts) -> DeadLetter {
+fn dead_letter(message_id: String, message: &Message, counts: &ShownCounts) -> DeadLetter {
     DeadLetter {
         receive_count: receive_count(message),
         own_receives: counts.get(&message_id).map_or(0, |counts| counts.len() as u64),
@@ -264,8 +267,21 @@ mod tests {
     async fn a_look_that_had_to_be_repeated_knows_its_own_receives() {
         // The first time somebody else had the second message; the second time a copy of the first comes twice.
         let cloud = cloud(&[&[("a", 6)], &[], &[], &[("a", 7)], &[("b", 6), ("a", 7)], &[], &[]]).await;
-        let letters = peek(&cloud, "http://127.0.0.1:9/1/dead").await.unwrap();
-        let seen: Vec<_> = letters.iter().map(|letter| (letter.receive_count, letter.receives())).collect();
+        let seen = seen_by(&cloud, &mut ShownCounts::new()).await;
         assert_eq!(seen, [(7, 5), (6, 5)]);
+    }
+
+    #[tokio::test]
+    async fn a_later_look_knows_the_receives_of_those_before_it() {
+        let cloud = cloud(&[&[("a", 4), ("b", 6)], &[], &[], &[("a", 5), ("b", 8)], &[], &[]]).await;
+        let mut counts = ShownCounts::new();
+        assert_eq!(seen_by(&cloud, &mut counts).await, [(4, 3), (6, 5)]);
+        assert_eq!(seen_by(&cloud, &mut counts).await, [(5, 3), (8, 6)], "somebody else met the second once");
+    }
+
+    /// What one look sees of each message: the count of SQS, and that without the looks.
+    async fn seen_by(cloud: &Cloud, counts: &mut ShownCounts) -> Vec<(u64, u64)> {
+        let letters = peek(cloud, "http://127.0.0.1:9/1/dead", counts).await.unwrap();
+        letters.iter().map(|letter| (letter.receive_count, letter.receives())).collect()
     }
 }

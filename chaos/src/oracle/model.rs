@@ -33,13 +33,13 @@ pub struct DeadLetter {
     pub message_id: String,
     /// As SQS counts: the receives before it became a dead letter, and from then on every look at it.
     pub receive_count: u64,
-    /// Of these, those of the look that shows it.
+    /// Of these, those of the looks of the harness, up to the one that shows it.
     pub own_receives: u64,
     pub body: String,
 }
 
 impl DeadLetter {
-    /// Without the look that shows it. The looks of the auditor are among them.
+    /// Without the looks of the harness. Those of the auditor are among them.
     pub fn receives(&self) -> u64 {
         self.receive_count.saturating_sub(self.own_receives)
     }

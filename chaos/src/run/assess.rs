@@ -428,7 +428,8 @@ fn service_checks(experiment: &Experiment, outcome: &LoadOutcome) -> Vec<Check> 
         checks.push(refusals("clients during the faults", &during, max));
     }
     if let Some(max_ms) = experiment.expect.p99_after_ms_max {
-        let after = phases.iter().find(|phase| phase.name == PHASE_AFTER);
+        // Between two faults is a phase of this name as well.
+        let after = phases.iter().rfind(|phase| phase.name == PHASE_AFTER);
         checks.push(match after.filter(|phase| phase.post.count > 0) {
             Some(phase) => Check::new(
                 "p99 after the fault",
@@ -468,8 +469,12 @@ fn reads_check(outcome: &LoadOutcome, calm: &[&PhaseStats], max: f64) -> Check {
     if let Some(first) = outcome.wrong_reads.first() {
         detail.push_str(&format!(", as task {} to {}: {:?}", first.task_id, first.owner, first.defect));
     }
+    let unjudged: u64 = outcome.phases.iter().map(|phase| phase.reads.unjudged).sum();
     if wrong == 0 && all == 0 {
         Check::evidence(name, false, "no read at that time")
+    } else if wrong == 0 && share <= max && unjudged > 0 {
+        let detail = format!("{unjudged} pages showed more tasks without an answer than can be judged");
+        Check::evidence(name, false, detail)
     } else {
         Check::new(name, wrong == 0 && share <= max, detail)
     }
@@ -670,8 +675,26 @@ mod tests {
         for phase in [PHASE_FAULT, PHASE_ENDING, PHASE_AFTER] {
             assert_eq!(reads(with(phase, wrong)), Outcome::Broken, "{phase}");
         }
+        let unjudged = ReadStats { unjudged: 1, ..well("before").reads };
+        assert_eq!(reads(vec![well("before"), reading(PHASE_FAULT, unjudged)]), Outcome::Unknown);
         let unread = reading("before", ReadStats::default());
         assert_eq!(reads(vec![unread, well(PHASE_FAULT)]), Outcome::Unknown, "nobody read while it was calm");
+    }
+
+    #[test]
+    fn how_slow_clients_are_after_the_fault_is_told_by_the_last_phase_of_that_name() {
+        let mut experiment = baseline();
+        experiment.expect.p99_after_ms_max = Some(100.0);
+        let after = |p99_ms| {
+            let post = loadtest::Latency { count: 100, p99_ms, ..loadtest::Latency::default() };
+            PhaseStats { post, ..well(PHASE_AFTER) }
+        };
+        let judged = |last| {
+            let phases = vec![well("before"), well(PHASE_FAULT), after(10.0), well(PHASE_FAULT), after(last)];
+            let mut checks = service_checks(&experiment, &measured(phases)).into_iter();
+            checks.find(|check| check.name == "p99 after the fault").unwrap().outcome
+        };
+        assert_eq!((judged(10.0), judged(9999.0)), (Outcome::Held, Outcome::Broken));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::dose::Untouched;
 use super::halt::Halt;
 use super::live::{FaultState, LiveFault};
 use super::progress::Progress;
-use super::quiet::{Place, Quiet};
+use super::quiet::{Drained, Place, Quiet, Until};
 use super::timeline::{FaultRun, PHASE_BEFORE, Planned, Stage};
 use super::verdict::Redrive;
 use super::{Dose, actions, dose};
@@ -22,7 +22,7 @@ use crate::clock::{millis, now_ms};
 use crate::cloud::{CallError, Cloud};
 use crate::experiment::{Abort, Experiment, Mix};
 use crate::fault::{Guards, Lever, ResolveError, place};
-use crate::observe::{self, Configuration, Sample, Sampler};
+use crate::observe::{self, Configuration, Sample, Sampler, ShownCounts};
 use crate::oracle::OracleError;
 
 /// How often the error budget is looked at.
@@ -31,8 +31,6 @@ const BUDGET_LOOK: Duration = Duration::from_secs(1);
 const SETTLE_CLIENTS: Duration = Duration::from_secs(5);
 /// A push takes milliseconds: then nothing more is on its way.
 const PUSHES_CEASED_FOR: Duration = Duration::from_millis(500);
-/// "It may take up to one minute": so old the counts of a queue may be on AWS.
-const COUNTS_LAG_AWS: Duration = Duration::from_secs(60);
 /// Where a queue says nothing of itself: SQS's own default.
 const VISIBILITY_DEFAULT_SECONDS: u32 = 30;
 const MAX_RECEIVE_COUNT_DEFAULT: u32 = 5;
@@ -130,12 +128,14 @@ impl Bench<'_> {
             let settle = experiment.load.settle.resolve(queue.visibility_timeout);
             self.progress.line("waiting for the queue to empty");
             self.progress.phase("draining");
-            let left = self.showing(watched, observe::drained(self.cloud, tasks_url, settle)).await?;
+            let drained = self.showing(watched, self.drained(tasks_url, settle)).await?;
             self.progress.phase("judging");
 
-            let ledger = running.ledger();
-            let lost_from = self.lost_from(left, queue);
-            let (quiet, dose) = self.first_look(place, &planned, &runs, &ledger, lost_from).await?;
+            let (ledger, mut counts) = (running.ledger(), ShownCounts::new());
+            let until = self.until(drained, queue);
+            let untouched = untouched(&planned, &runs, &ledger);
+            let (quiet, untouched) = place.look_until(until, &ledger, &mut counts, untouched).await?;
+            let dose = self.doses(&planned, &runs, &ledger, &untouched).await;
             drop(ledger);
             let audit = actions::audit(self.cloud, self.stack).await.map_err(|error| error.to_string());
             let redrive = match experiment.expect.redrive {
@@ -150,15 +150,18 @@ impl Bench<'_> {
             running.settled(SETTLE_CLIENTS).await;
             let outcome = running.finish().await?;
             // What was moved back may be as invisible as it was at first.
-            let lost_from = if redrive.is_some() { self.lost_from(left, queue) } else { lost_from };
-            let (end, _) = place.look_until(lost_from, &outcome.ledger, Vec::new).await?;
+            let until = match &redrive {
+                Some(Ok((_, drained))) => self.until(*drained, queue).moved_back(),
+                Some(Err(_)) | None => until,
+            };
+            let (end, _) = place.look_until(until, &outcome.ledger, &mut counts, Vec::new).await?;
             let after = observe::configuration(self.cloud, self.stack).await;
             let observed = Observed {
                 outcome,
                 dose,
                 samples: sampler.finish().await,
                 audit,
-                redrive,
+                redrive: redrive.map(|redrive| redrive.map(|(redrive, _)| redrive)),
                 configuration: (before, after.map_err(|error| error.to_string())),
                 during: runs.into_iter().find_map(|run| run.during),
                 budget_spent,
@@ -297,31 +300,28 @@ impl Bench<'_> {
         }
     }
 
-    /// The table is read once, by the oracle's facts and by the proofs of faults side by side.
-    async fn first_look(
+    async fn doses(
         &self,
-        place: Place<'_>,
         planned: &[Planned],
         runs: &[FaultRun],
         ledger: &[LedgerEntry],
-        lost_from: Instant,
-    ) -> Result<(Quiet, Vec<Dose>), ExecuteError> {
-        let faults = || planned.iter().zip(runs);
-        let fresh = || -> Vec<Option<Untouched>> {
-            faults().map(|(planned, run)| Untouched::of(planned.spec.kind, run, ledger)).collect()
-        };
-        let (quiet, untouched) = place.look_until(lost_from, ledger, fresh).await?;
-        let doses = faults().zip(&untouched).map(|((planned, run), untouched)| {
+        untouched: &[Option<Untouched>],
+    ) -> Vec<Dose> {
+        let doses = planned.iter().zip(runs).zip(untouched).map(|((planned, run), untouched)| {
             dose::measure(self.cloud, planned, run, ledger, untouched.as_ref())
         });
-        Ok((quiet, join_all(doses).await))
+        join_all(doses).await
     }
 
-    /// From when on a task that is nowhere may be called lost. On AWS the counts of a queue may say that it is empty while a
-    /// message is invisible in it.
-    fn lost_from(&self, left: u64, queue: QueueFacts) -> Instant {
-        let is_told = self.cloud.emulated || left > 0;
-        Instant::now() + if is_told { Duration::ZERO } else { queue.visibility_timeout + COUNTS_LAG_AWS }
+    /// Waits for the tasks queue to empty.
+    async fn drained(&self, tasks_url: &str, settle: Duration) -> Result<Drained, CallError> {
+        let settled_by = Instant::now() + settle;
+        let left = observe::drained(self.cloud, tasks_url, settle).await?;
+        Ok(Drained { left, settled_by })
+    }
+
+    fn until(&self, drained: Drained, queue: QueueFacts) -> Until {
+        Until::after(drained, self.cloud.emulated, queue.visibility_timeout)
     }
 
     async fn redrive(
@@ -330,24 +330,20 @@ impl Bench<'_> {
         running: &Running,
         letters: u64,
         settle: Duration,
-    ) -> Result<Redrive, ExecuteError> {
+    ) -> Result<(Redrive, Drained), ExecuteError> {
         self.progress.line("moving the dead letters back");
         let began = Instant::now();
         let moved = actions::redrive(self.cloud, place.dead_letters, letters).await?;
         // What is left then is judged like what is left after the load.
-        observe::drained(self.cloud, &place.tasks.url, settle).await?;
+        let drained = self.drained(&place.tasks.url, settle).await?;
         running.settled(SETTLE_CLIENTS).await;
         // What came back as a dead letter is marked while its owner still listens: by its schedule the auditor may come
         // just when the sockets are gone.
         actions::audit(self.cloud, self.stack).await?;
         running.pushes_ceased(PUSHES_CEASED_FOR, SETTLE_CLIENTS).await;
-        Ok(Redrive {
-            moved,
-            took_ms: millis(began.elapsed()),
-            not_succeeded: 0,
-            dlq_expected: 0,
-            dlq_found: 0,
-        })
+        let took_ms = millis(began.elapsed());
+        let redrive = Redrive { moved, took_ms, not_succeeded: 0, dlq_expected: 0, dlq_found: 0 };
+        Ok((redrive, drained))
     }
 
     fn queue_facts(&self) -> Result<QueueFacts, ExecuteError> {
@@ -370,6 +366,18 @@ impl Bench<'_> {
             },
             ..LoadPlan::default()
         }
+    }
+}
+
+/// Shown every record of the first look, so that the table is read once by the oracle's facts and by the proofs of faults.
+fn untouched<'a>(
+    planned: &'a [Planned],
+    runs: &'a [FaultRun],
+    ledger: &'a [LedgerEntry],
+) -> impl Fn() -> Vec<Option<Untouched>> + 'a {
+    move || {
+        let faults = planned.iter().zip(runs);
+        faults.map(|(planned, run)| Untouched::of(planned.spec.kind, run, ledger)).collect()
     }
 }
 

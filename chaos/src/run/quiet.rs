@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use loadtest::LedgerEntry;
 use loadtest::stack::{Queue, Stack, Table};
+use loadtest::{LedgerEntry, TaskStatus};
 use task_core::idempotency::named_task_id;
 use task_core::{IdempotencyKey, Owner};
 use tokio::time::{Instant, sleep};
@@ -15,7 +15,7 @@ use super::dose::Untouched;
 use super::execute::ExecuteError;
 use crate::clock::{SKEW_MS_MAX, now_ms};
 use crate::cloud::Cloud;
-use crate::observe::{self, Wanted};
+use crate::observe::{self, ShownCounts, Wanted};
 use crate::oracle::{
     Body, DeadLetter, Evidence, Findings, LedgerIndex, LetterIndex, OracleError, Record, Records, Rules,
     Shelf, ShelfError, TableIndex, TaskKey, judge,
@@ -23,6 +23,46 @@ use crate::oracle::{
 
 /// A look reads all of the run's records: minutes may be waited for, and seconds do not matter.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// "It may take up to one minute": so old the counts of a queue may be on AWS.
+const COUNTS_LAG_AWS: Duration = Duration::from_secs(60);
+
+/// How the tasks queue was left by the wait for it to empty.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drained {
+    pub(super) left: u64,
+    /// So long the experiment lets its tasks wait.
+    pub(super) settled_by: Instant,
+}
+
+/// How long to look again while an acknowledged task is nowhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Until {
+    /// From then on it may be called lost.
+    lost_from: Instant,
+    /// While the queue says that messages are in it, it is not called unfinished before.
+    settled_by: Instant,
+    /// Dead letters were moved back: that a record says of a task that it was one tells nothing of where it is.
+    is_moved_back: bool,
+}
+
+impl Until {
+    /// On AWS the counts of a queue may say that it is empty while a message is invisible in it.
+    pub(super) fn after(drained: Drained, emulated: bool, visibility_timeout: Duration) -> Self {
+        let is_told = emulated || drained.left > 0;
+        let lag = if is_told { Duration::ZERO } else { visibility_timeout + COUNTS_LAG_AWS };
+        let (lost_from, settled_by) = (Instant::now() + lag, drained.settled_by);
+        Self { lost_from, settled_by, is_moved_back: false }
+    }
+
+    pub(super) fn moved_back(self) -> Self {
+        Self { is_moved_back: true, ..self }
+    }
+
+    fn is_over(&self, quiet: &Quiet, now: Instant) -> bool {
+        let may_be_told = now >= self.lost_from && (quiet.remaining == 0 || now >= self.settled_by);
+        quiet.nowhere() == 0 || may_be_told
+    }
+}
 
 /// Where to look, and where to keep what was seen.
 #[derive(Clone, Copy, Debug)]
@@ -50,18 +90,19 @@ impl<'a> Place<'a> {
         })
     }
 
-    /// Looks once, and until `lost_from` again while an acknowledged task is nowhere. What shall be shown every record is
-    /// made anew for each look.
+    /// Looks once, and again for as long as told. What shall be shown every record is made anew for each look; `counts` are
+    /// those that dead letters showed at all looks.
     pub(super) async fn look_until(
         self,
-        lost_from: Instant,
+        until: Until,
         ledger: &[LedgerEntry],
+        counts: &mut ShownCounts,
         untouched: impl Fn() -> Vec<Option<Untouched>>,
     ) -> Result<(Quiet, Vec<Option<Untouched>>), ExecuteError> {
         loop {
             let mut untouched = untouched();
-            let quiet = self.look(ledger, &mut untouched).await?;
-            if quiet.nowhere() == 0 || Instant::now() >= lost_from {
+            let quiet = self.look(until, ledger, counts, &mut untouched).await?;
+            if until.is_over(&quiet, Instant::now()) {
                 return Ok((quiet, untouched));
             }
             sleep(LOOK_AGAIN).await;
@@ -71,14 +112,17 @@ impl<'a> Place<'a> {
     /// `untouched` is shown every record.
     async fn look(
         self,
+        until: Until,
         ledger: &[LedgerEntry],
+        counts: &mut ShownCounts,
         untouched: &mut [Option<Untouched>],
     ) -> Result<Quiet, ExecuteError> {
         let shards = observe::owner_index_shards(self.cloud, self.submit).await?;
         let remaining = observe::depth(self.cloud, &self.tasks.url).await?.total();
-        let letters = observe::peek(self.cloud, &self.dead_letters.url).await?;
+        let letters = observe::peek(self.cloud, &self.dead_letters.url, counts).await?;
         // After the dead letters: no look at them that they count comes later.
         let mut quiet = Quiet::new(self.folder, now_ms(), remaining, ledger)?;
+        quiet.is_moved_back = until.is_moved_back;
         let mut wanted = wanted(ledger);
         quiet.keep_letters(letters, &mut wanted)?;
         observe::each_record(self.cloud, &self.table.name, wanted, shards, |record| {
@@ -119,6 +163,8 @@ pub(super) struct Quiet {
     unmarked: HashSet<String>,
     /// Acknowledged tasks that are neither final nor dead letters.
     nowhere: HashSet<TaskKey>,
+    /// Seen after dead letters were moved back.
+    is_moved_back: bool,
     remaining: u64,
     at_ms: u64,
     activity: Activity,
@@ -133,6 +179,7 @@ impl Quiet {
             dead_letters: Vec::new(),
             unmarked: HashSet::new(),
             nowhere: ledger.iter().filter_map(LedgerEntry::task_id).map(TaskKey::of).collect(),
+            is_moved_back: false,
             remaining,
             at_ms,
             activity: Activity::default(),
@@ -165,6 +212,14 @@ impl Quiet {
         self.activity.see(record);
         if record.status.is_final() {
             self.unmarked.remove(&record.task_id);
+        }
+        // What was moved back reads as a dead letter until a worker has it.
+        let is_there = if self.is_moved_back {
+            record.status == TaskStatus::Succeeded
+        } else {
+            record.status.is_final()
+        };
+        if is_there {
             self.nowhere.remove(&TaskKey::of(&record.task_id));
         }
         let position = self.records.keep(record)?;
@@ -180,7 +235,8 @@ impl Quiet {
         self.unmarked.len() as u64
     }
 
-    /// Acknowledged tasks of which neither the table says that they are final nor the dead-letter queue that they failed.
+    /// Acknowledged tasks of which neither the table says that they are final, or succeeded once dead letters were moved back,
+    /// nor the dead-letter queue that they failed.
     fn nowhere(&self) -> u64 {
         self.nowhere.len() as u64
     }
@@ -309,8 +365,18 @@ mod tests {
 
     /// What a look sees, and the ids of the records that it asks for.
     fn look(folder: &Path, letters: Vec<DeadLetter>, records: &[Record]) -> (Quiet, Wanted) {
+        look_at((folder, 0, false), letters, records)
+    }
+
+    /// `remaining` messages are in the tasks queue.
+    fn look_at(
+        (folder, remaining, is_moved_back): (&Path, u64, bool),
+        letters: Vec<DeadLetter>,
+        records: &[Record],
+    ) -> (Quiet, Wanted) {
         let ledger = [request()];
-        let mut quiet = Quiet::new(folder, BEGAN_AT_MS + 60_000, 0, &ledger).unwrap();
+        let mut quiet = Quiet::new(folder, BEGAN_AT_MS + 60_000, remaining, &ledger).unwrap();
+        quiet.is_moved_back = is_moved_back;
         let mut wanted = wanted(&ledger);
         quiet.keep_letters(letters, &mut wanted).unwrap();
         for record in records {
@@ -360,6 +426,45 @@ mod tests {
         assert_eq!(nowhere(Vec::new(), &[row(EARLIER, "succeeded", BEGAN_AT_MS)]), 1);
         assert_eq!(nowhere(Vec::new(), &[row(&asked, "succeeded", BEGAN_AT_MS)]), 0);
         assert_eq!(nowhere(vec![letter(&asked, OWNER, BEGAN_AT_MS)], &[]), 0);
+    }
+
+    #[test]
+    fn what_was_moved_back_is_nowhere_until_it_succeeds_or_is_a_dead_letter_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let asked = request().task_id().unwrap().to_owned();
+        let nowhere = |letters, status| {
+            let records = [row(&asked, status, BEGAN_AT_MS)];
+            look_at((folder.path(), 0, true), letters, &records).0.nowhere()
+        };
+        assert_eq!(nowhere(Vec::new(), "dead_lettered"), 1, "its message may be invisible");
+        assert_eq!(nowhere(vec![letter(&asked, OWNER, BEGAN_AT_MS)], "dead_lettered"), 0);
+        assert_eq!(nowhere(Vec::new(), "succeeded"), 0);
+    }
+
+    #[test]
+    fn looking_ends_when_nothing_is_nowhere_or_when_what_waits_has_had_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let asked = request().task_id().unwrap().to_owned();
+        let (began, second) = (Instant::now(), Duration::from_secs(1));
+        let until = Until { lost_from: began + second, settled_by: began + 3 * second, is_moved_back: false };
+        let is_over = |status: &str, remaining: u64, seconds: u32| {
+            let records = [row(&asked, status, BEGAN_AT_MS)];
+            let (quiet, _) = look_at((folder.path(), remaining, false), Vec::new(), &records);
+            until.is_over(&quiet, began + seconds * second)
+        };
+        assert!(is_over("succeeded", 1, 0), "nobody waits for it");
+        assert_eq!([0, 1].map(|seconds| is_over("queued", 0, seconds)), [false, true]);
+        assert_eq!([0, 1, 2, 3].map(|seconds| is_over("queued", 1, seconds)), [false, false, false, true]);
+    }
+
+    #[test]
+    fn a_queue_that_says_what_is_left_is_believed_and_one_of_aws_that_says_nothing_is_not_yet() {
+        let (settled_by, visibility) = (Instant::now(), Duration::from_secs(60));
+        let lag = |left, emulated| {
+            let until = Until::after(Drained { left, settled_by }, emulated, visibility);
+            until.lost_from.saturating_duration_since(Instant::now()) > visibility
+        };
+        assert_eq!([lag(0, true), lag(1, false), lag(0, false)], [false, false, true]);
     }
 
     #[test]

@@ -31,8 +31,8 @@ const CONTROL: Duration = Duration::from_millis(700);
 /// What is on its way when a setting changes belongs to the fault and not to the calm before it.
 const ON_THE_WAY: Duration = Duration::from_millis(300);
 
-/// What no canary tells of is over on AWS within this time. Of a queue: "the change can take up to 60 seconds for most of the
-/// attributes to propagate"; of the other settings nothing longer is said.
+/// What no canary tells of, or saw the end of, is over on AWS within this time. Of a queue: "the change can take up to 60
+/// seconds for most of the attributes to propagate"; of the other settings nothing longer is said.
 const GONE_WITHIN_AWS: Duration = Duration::from_secs(60);
 
 const STOPPED_BEFORE: &str = "the run was stopped before the fault began";
@@ -128,6 +128,15 @@ fn lasts_on(emulated: bool, has_canary: bool, was_applied: bool) -> Lasts {
     }
 }
 
+/// What is left of it once canaries were waited for. Where they saw no end on AWS, nobody knows that there was one.
+fn lasts_still(lasts: Lasts, emulated: bool, was_end_seen: bool) -> Lasts {
+    match lasts {
+        Lasts::UntilSeen if emulated || was_end_seen => Lasts::No,
+        Lasts::UntilSeen => Lasts::ForTime,
+        Lasts::No | Lasts::ForTime => lasts,
+    }
+}
+
 impl Stage<'_> {
     /// Whether a fault does so at this moment.
     pub(super) fn refuses_clients(&self) -> bool {
@@ -160,16 +169,19 @@ impl Stage<'_> {
         } else {
             run.error = Some(STOPPED_BEFORE.into());
         }
+        let put_back = Instant::now();
         self.ending.fetch_add(1, Ordering::SeqCst);
         let was_last = self.active.fetch_sub(1, Ordering::SeqCst) == 1;
         let lasts = lasts_on(self.cloud.emulated, canary.is_some(), run.engaged_at_ms.is_some());
         if was_last && lasts != Lasts::No {
             self.phase(PHASE_ENDING);
         }
-        match canary {
-            Some(canary) => run.beats = self.until_well(canary, &planned.spec, run.engaged_at_ms).await,
-            None if lasts == Lasts::ForTime => self.until_gone().await,
-            None => {}
+        let mut was_end_seen = false;
+        if let Some(canary) = canary {
+            (run.beats, was_end_seen) = self.until_well(canary, &planned.spec, run.engaged_at_ms).await;
+        }
+        if lasts_still(lasts, self.cloud.emulated, was_end_seen) == Lasts::ForTime {
+            self.until_gone(put_back).await;
         }
         self.refusing.fetch_sub(refusing, Ordering::SeqCst);
         let was_last_to_end = self.ending.fetch_sub(1, Ordering::SeqCst) == 1;
@@ -185,9 +197,9 @@ impl Stage<'_> {
     }
 
     /// Without arrivals there is nobody to be spared.
-    async fn until_gone(&self) {
+    async fn until_gone(&self, put_back: Instant) {
         tokio::select! {
-            _ = self.halt.sleep(GONE_WITHIN_AWS) => {}
+            _ = self.halt.sleep(GONE_WITHIN_AWS.saturating_sub(put_back.elapsed())) => {}
             () = self.running.arrivals_ended() => {}
         }
     }
@@ -236,11 +248,16 @@ impl Stage<'_> {
         }
     }
 
-    /// A canary that was not well before the fault is not waited for.
-    async fn until_well(&self, canary: Canary, spec: &FaultSpec, engaged_at_ms: Option<u64>) -> Vec<Beat> {
+    /// What canaries saw, and whether that was the end. One that was not well before the fault is not waited for.
+    async fn until_well(
+        &self,
+        canary: Canary,
+        spec: &FaultSpec,
+        engaged_at_ms: Option<u64>,
+    ) -> (Vec<Beat>, bool) {
         let before = |beat: &Beat| engaged_at_ms.is_none_or(|at_ms| beat.at_ms < at_ms);
         if !canary.beats().iter().any(|beat| before(beat) && is_well(spec, beat)) {
-            return canary.finish().await;
+            return (canary.finish().await, false);
         }
         let deadline = Instant::now() + WELL_WITHIN;
         let released_at_ms = now_ms();
@@ -248,7 +265,9 @@ impl Stage<'_> {
         while !is_over(spec, &canary.beats(), released_at_ms) && is_waited_for() {
             tokio::time::sleep(WELL_LOOK).await;
         }
-        canary.finish().await
+        let beats = canary.finish().await;
+        let was_end_seen = is_over(spec, &beats, released_at_ms);
+        (beats, was_end_seen)
     }
 }
 
@@ -257,6 +276,9 @@ mod tests {
     use std::future::{pending, ready};
 
     use super::*;
+
+    /// Of the stack that `make demo` and `make suite` apply: there a receive is shortest.
+    const VISIBILITY_LOCAL: Duration = Duration::from_secs(6);
 
     #[tokio::test]
     async fn a_reading_that_does_not_end_ends_with_the_fault() {
@@ -272,5 +294,29 @@ mod tests {
         assert_eq!(lasts_on(on_aws, true, true), Lasts::UntilSeen);
         assert_eq!(lasts_on(on_aws, false, true), Lasts::ForTime);
         assert_eq!(lasts_on(on_aws, false, false), Lasts::No, "it was never there");
+    }
+
+    #[test]
+    fn a_fault_whose_end_no_canary_saw_lasts_as_long_as_aws_takes() {
+        let (emulated, on_aws) = (true, false);
+        let is_for_time = |lasts, place, was_seen| lasts_still(lasts, place, was_seen) == Lasts::ForTime;
+        assert!(is_for_time(Lasts::UntilSeen, on_aws, false));
+        assert!(!is_for_time(Lasts::UntilSeen, on_aws, true));
+        assert!(!is_for_time(Lasts::UntilSeen, emulated, false));
+        assert!(is_for_time(Lasts::ForTime, on_aws, false));
+        assert!(!is_for_time(Lasts::No, on_aws, false), "it was never there");
+    }
+
+    #[test]
+    fn every_experiment_that_ships_is_read_in_before_its_first_fault() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+        let shipped = crate::experiment::load(&crate::experiment::files_of(&folder).unwrap()).unwrap();
+        // The first read is at once.
+        let second_read = Duration::from_secs_f64(1.0 / loadtest::LoadPlan::default().poll_rate_per_second);
+        for experiment in shipped {
+            let first = experiment.fault_specs().map(|spec| spec.start.resolve(VISIBILITY_LOCAL)).min();
+            let calm = first.map(|start| start.saturating_sub(ON_THE_WAY));
+            assert!(calm.is_none_or(|calm| calm > second_read), "{}: {calm:?}", experiment.name);
+        }
     }
 }

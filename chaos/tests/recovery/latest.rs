@@ -1,9 +1,11 @@
 //! What an operator types after `kill -9`: the run that was begun last, whichever was ended last.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-use chaos::journal::{Journal, Step, left_open, point_latest};
+use chaos::journal::{FILE_NAME, Journal, Step, left_open, point_latest};
 use chaos::observe::drift;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
@@ -11,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::bench::Bench;
 use crate::{END_LIMIT, EXIT_PASS, LOOK, settings};
 
+const EXIT_USAGE: i32 = 2;
 const EXIT_NOT_REVERTED: i32 = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,6 +45,25 @@ async fn a_run_that_was_killed_is_the_latest_and_no_other_is_recovered_as_if_all
     assert_eq!(left_open(&out), Vec::new());
     assert_eq!(drift(&before, &settings(&bench).await), Vec::<String>::new());
     assert_eq!(recovered(&earlier).await.1, EXIT_PASS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_with_a_line_that_cannot_be_read_or_understood_is_not_recovered_as_if_all_were_well() {
+    let bench = Box::pin(Bench::up()).await;
+    let torn = r#"{"at_ms":1,"ent"#;
+    let of_another_version = r#"{"at_ms":1,"entry":{"step":"paused","fault":0}}"#;
+    for (name, line, code, said) in [
+        ("torn", torn, EXIT_NOT_REVERTED, "line 2 of the journal cannot be read"),
+        ("newer", of_another_version, EXIT_USAGE, "journal.jsonl:2: not a line of a journal"),
+    ] {
+        let folder = bench.folder().join("unreadable").join(name);
+        ended_well(&bench, &folder);
+        let mut file = OpenOptions::new().append(true).open(folder.join(FILE_NAME)).unwrap();
+        writeln!(file, "{line}").unwrap();
+        let (told, found) = recovered(&folder).await;
+        assert_eq!(found, code, "{told}");
+        assert!(told.contains(said), "{told}");
+    }
 }
 
 /// A run that changed nothing, and was the latest.

@@ -66,12 +66,13 @@ pub(crate) fn run(outcome: &LoadOutcome, verdict: &Verdict) -> String {
     ));
     let reads = &outcome.total.reads;
     lines.add(format_args!(
-        "reads        {} (right {}, refused {}, unanswered {}, wrong {})",
+        "reads        {} (right {}, refused {}, unanswered {}, wrong {}, not judged {})",
         reads.all(),
         reads.right,
         reads.refused,
         reads.unanswered,
-        reads.wrong
+        reads.wrong,
+        reads.unjudged
     ));
     lines.add(format_args!(
         "sessions     {} connects, {} failed, {} lost",

@@ -91,6 +91,10 @@ async fn a_healthy_target_ends_every_task_by_push() {
     let reads = outcome.total.reads;
     assert!(reads.right > 0 && reads.all() == reads.right, "{reads:?}: {:?}", outcome.wrong_reads);
     assert_eq!(verdict::judge(&outcome, &[]).exit, Exit::Ok);
+    // A page that could not be judged may have shown anything.
+    let mut unjudged = outcome.clone();
+    unjudged.total.reads.unjudged = 1;
+    assert_eq!(verdict::judge(&unjudged, &[]).exit, Exit::Invalid);
     let series_sum: u64 = outcome.series.iter().map(|point| point.finals).sum();
     assert_eq!(series_sum, 100);
     assert_eq!(outcome.series.last().unwrap().outstanding, 0);

@@ -77,7 +77,7 @@ function phases(e) {
   const n = (name, of) => ({ name, number: true, of }), of = (latency, quantile) => latency.count ? millis(latency[quantile]) : NONE;
   return [el("h3", {}, "Phases"), table("Counts and latencies before, during and after the faults", [{ name: "phase", head: true, of: p => p.name },
     n("sent", p => count(p.attempted)), n("acknowledged", p => count(p.acknowledged)), n("refused", p => count(p.refused)), n("no answer", p => count(p.unknown)),
-    n("reads", p => count(p.reads.right + p.reads.refused + p.reads.unanswered + p.reads.wrong)), n("reads failed", p => count(p.reads.refused + p.reads.unanswered)), n("reads wrong", p => count(p.reads.wrong)),
+    n("reads", p => count(p.reads.right + p.reads.refused + p.reads.unanswered + p.reads.wrong + (p.reads.unjudged || 0))), n("reads failed", p => count(p.reads.refused + p.reads.unanswered)), n("reads wrong", p => count(p.reads.wrong)),
     n("POST p50", p => of(p.post, "p50_ms")), n("p90", p => of(p.post, "p90_ms")), n("p99", p => of(p.post, "p99_ms")), n("max", p => of(p.post, "max_ms")),
     n("result p50", p => of(p.end_to_end, "p50_ms")), n("result p99", p => of(p.end_to_end, "p99_ms"))], e.phases)];
 }
