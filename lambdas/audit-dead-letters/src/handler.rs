@@ -12,7 +12,7 @@ use task_aws::tasks::DynamoTasks;
 use task_aws::telemetry::WideEvent;
 use task_core::audit::{AuditSummary, Auditor};
 use task_core::notify::Notifier;
-use task_core::{EpochMs, limits};
+use task_core::{DurationMs, EpochMs, limits};
 
 #[derive(Debug)]
 pub(crate) struct Function {
@@ -20,6 +20,7 @@ pub(crate) struct Function {
     dead_letters: SqsDeadLetters,
     connections: DynamoConnections,
     sockets: Sockets,
+    visibility: DurationMs,
 }
 
 impl Function {
@@ -33,6 +34,7 @@ impl Function {
             dead_letters: SqsDeadLetters::new(&sdk, env::url(env, env::ENV_DEAD_LETTER_QUEUE_URL)?),
             connections: DynamoConnections::new(dynamodb, connections),
             sockets: Sockets::new(&sdk, &env::url(env, env::ENV_WEBSOCKET_MANAGEMENT_ENDPOINT)?),
+            visibility: env::queue_visibility(env)?,
         })
     }
 
@@ -62,6 +64,7 @@ impl Function {
                 clock: SystemClock,
                 // Dropped with the auditor, which ends the pushing.
                 changes,
+                visibility: self.visibility,
             };
             auditor.audit(deadline).await
         };
@@ -125,6 +128,7 @@ mod tests {
             (env::ENV_CONNECTIONS_TABLE, "connections"),
             (env::ENV_OWNER_INDEX_SHARDS, "1"),
             (env::ENV_DEAD_LETTER_QUEUE_URL, "http://127.0.0.1:1/1/tasks-dlq"),
+            (env::ENV_QUEUE_VISIBILITY_SECONDS, "6"),
             (env::ENV_WEBSOCKET_MANAGEMENT_ENDPOINT, "http://127.0.0.1:1/live"),
         ]);
         let function = Function::from_env(&env).unwrap();

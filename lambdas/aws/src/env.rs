@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use task_core::DurationMs;
+
 /// Where variables come from: the process, or a map in tests.
 pub trait Env {
     fn get(&self, key: &'static str) -> Option<String>;
@@ -90,6 +92,12 @@ pub const ENV_ALLOW_TEST_TASKS: &str = "ALLOW_TEST_TASKS";
 /// Shards of the owner index. Raising the number keeps older tasks listed only if their shards stay within it.
 pub fn owner_index_shards(env: &impl Env) -> Result<u16, ConfigError> {
     number(env, ENV_OWNER_INDEX_SHARDS, 1..=task_core::limits::OWNER_INDEX_SHARDS_MAX)
+}
+
+/// Visibility timeout of the tasks queue. With 0 every message would be delivered again at once.
+pub fn queue_visibility(env: &impl Env) -> Result<DurationMs, ConfigError> {
+    number(env, ENV_QUEUE_VISIBILITY_SECONDS, 1..=task_core::limits::VISIBILITY_SECONDS_MAX)
+        .map(DurationMs::from_seconds)
 }
 
 pub fn tasks_in_flight_per_owner_max(env: &impl Env) -> Result<u32, ConfigError> {

@@ -315,8 +315,8 @@ impl OpenTasks for DynamoTasks {
 
 impl DynamoTasks {
     /// Adds what is open in one shard to what was `counted` in all of them: newest first, since what is open is nearly always
-    /// new. A page without any is the last, so that an owner whose tasks end in time costs no walk through their history. Pages
-    /// full of nothing else, as many as one count may read, are enough, whatever their number: they are a flood of large tasks.
+    /// new. A page with few of them is the last, so that an owner whose tasks end in time costs no walk through their history.
+    /// Pages full of nothing else, as many as one count may read, are enough, whatever their number: they are a flood of large tasks.
     async fn count_open(
         &self,
         owner: &Owner,
@@ -333,11 +333,13 @@ impl DynamoTasks {
                 Err(_) if page > 0 => return Ok(()),
                 Err(error) => return Err(error),
             };
+            let has_few =
+                i64::from(output.count) * limits::COUNT_GOES_ON_AT < i64::from(output.scanned_count);
             let open = u32::try_from(output.count).unwrap_or_default();
             let sum = counted.fetch_add(open, Ordering::Relaxed).saturating_add(open);
             are_all_open &= output.count == output.scanned_count;
             after = output.last_evaluated_key;
-            if open == 0 || sum >= enough || after.is_none() {
+            if open == 0 || has_few || sum >= enough || after.is_none() {
                 return Ok(());
             }
         }

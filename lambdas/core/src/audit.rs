@@ -13,7 +13,7 @@ use crate::message::QueueMessage;
 use crate::ports::{Changes, Clock, Created, DeadLetter, DeadLetters, Swapped, TaskStore};
 use crate::record::{Mover, TaskRecord};
 use crate::state::{Event, Judge, Refused};
-use crate::time::EpochMs;
+use crate::time::{DurationMs, EpochMs};
 use crate::wire::TaskError;
 
 /// What one audit found.
@@ -38,6 +38,8 @@ pub struct Auditor<S, D, C, N> {
     pub dead_letters: D,
     pub clock: C,
     pub changes: N,
+    /// Of the queue whose dead letters these are.
+    pub visibility: DurationMs,
 }
 
 enum Finding {
@@ -127,9 +129,11 @@ impl<S: TaskStore, D: DeadLetters, C: Clock, N: Changes> Auditor<S, D, C, N> {
         Finding::Marked(record.id)
     }
 
-    /// Whoever wrote this end, a worker or an audit, may have died before it told anybody.
+    /// Whoever wrote this end, a worker or an audit, may have died before it told anybody. A dead worker's message comes here when it
+    /// is visible again.
     fn tell_again(&self, record: &TaskRecord) {
-        if self.clock.now().since(record.updated_at) < limits::AUDIT_TELLS_FOR {
+        let told_until = record.updated_at.plus(self.visibility).plus(limits::AUDIT_TELLS_FOR);
+        if self.clock.now() < told_until {
             self.changes.changed(record.into());
         }
     }
@@ -181,6 +185,7 @@ mod tests {
     const START: EpochMs = EpochMs(1_800_000_000_000);
     /// As Terraform sets it.
     const AUDIT_TIME: DurationMs = DurationMs::from_seconds(60);
+    const VISIBILITY: DurationMs = DurationMs::from_seconds(60);
 
     fn letter(random: &SeededRandom) -> DeadLetter {
         let payload = json!({"text": "a"});
@@ -244,7 +249,13 @@ mod tests {
         }
 
         fn audit(&self, memory: &Memory, time: DurationMs) -> Result<AuditSummary, PortError> {
-            let auditor = Auditor { store: memory, dead_letters: self, clock: &self.clock, changes: memory };
+            let auditor = Auditor {
+                store: memory,
+                dead_letters: self,
+                clock: &self.clock,
+                changes: memory,
+                visibility: VISIBILITY,
+            };
             self.clock.block_on(auditor.audit(START.plus(time)))
         }
     }
@@ -321,7 +332,13 @@ mod tests {
         let (memory, clock, random) = (Memory::default(), ManualClock::new(START), SeededRandom::new(7));
         let letters: Vec<_> = (0..2_500).map(|_| (START, letter(&random))).collect();
         let queue = Standard { clock: &clock, random, letters: Mutex::new(letters) };
-        let auditor = Auditor { store: &memory, dead_letters: &queue, clock: &clock, changes: &memory };
+        let auditor = Auditor {
+            store: &memory,
+            dead_letters: &queue,
+            clock: &clock,
+            changes: &memory,
+            visibility: VISIBILITY,
+        };
         let mut marked = 0;
         for audits in 1.. {
             assert!(audits <= AUDITS_MAX, "{marked} are marked after {AUDITS_MAX} audits");

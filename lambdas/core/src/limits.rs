@@ -47,6 +47,10 @@ pub const TASKS_IN_FLIGHT_PER_OWNER_MAX: u32 = 100_000;
 /// shard, once per owner, environment and window, and only while so much is open: what somebody who floods us can make us pay.
 pub const COUNT_PAGES_MAX: u16 = 8;
 
+/// A count goes on behind a page of which one in so many is open. Behind one with fewer there is only history, which every owner has
+/// who submits much.
+pub const COUNT_GOES_ON_AT: i64 = 10;
+
 /// Items that one page of a count may examine: all that 1 MB can hold, so that on AWS it ends no page sooner. Who reads a history
 /// whole before cutting the page, as emulators do, is kept from that.
 pub const COUNT_ITEMS_EXAMINED_MAX: u16 = 2_000;
@@ -171,8 +175,9 @@ pub const SLEEP_MAX: DurationMs = DurationMs::from_seconds(15 * 60);
 /// Dead letters that one audit remembers: about 10 MB of ids. Its deadline comes first: a round of [`RECEIVE_MAX`] takes some 50 ms.
 pub const AUDIT_LETTERS_MAX: usize = 100_000;
 
-/// For how long each audit tells the end of a dead-lettered task again: whoever wrote it may have died before anybody was told. Audits
-/// come every minute, so that a few of them may fail; every further one would be a push for each letter and connection.
+/// For how long each audit tells the end of a dead-lettered task again, once its message must have come to the dead letters: whoever
+/// wrote it may have died before anybody was told. Audits come every minute, so that a few of them may fail; every further one
+/// would be a push for each letter and connection.
 pub const AUDIT_TELLS_FOR: DurationMs = DurationMs::from_seconds(5 * 60);
 
 /// Rounds in a row without a letter that the audit has not met, before it ends. When a queue is so long that its first letters are

@@ -191,7 +191,13 @@ impl<S: TaskStore, V: Visibility, C: Clock, R: Random, N: Changes> Worker<S, V, 
         error: &PortError,
         lease_left: DurationMs,
     ) -> Handled {
-        let pause = outage_backoff(delivery.receive_count, self.policy.visibility, &self.random);
+        // Who receives it next is the dead-letter queue, whose auditor tells how it ended: nothing is gained by waiting.
+        let is_last = delivery.receive_count >= self.policy.max_receive_count;
+        let pause = if is_last {
+            DurationMs::ZERO
+        } else {
+            outage_backoff(delivery.receive_count, self.policy.visibility, &self.random)
+        };
         self.show_after(delivery, pause.max(lease_left)).await;
         Handled::Failed(Failed::Dependency(error.class))
     }

@@ -18,10 +18,7 @@ use task_aws::telemetry::WideEvent;
 use task_core::notify::Notifier;
 use task_core::ports::Clock as _;
 use task_core::process::{HandleDelivery, Policy, Worker};
-use task_core::{DurationMs, EpochMs, limits};
-
-/// With 0 every message would be delivered again at once.
-const VISIBILITY_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 1..=limits::VISIBILITY_SECONDS_MAX;
+use task_core::{EpochMs, limits};
 
 #[derive(Debug)]
 pub(crate) struct Function {
@@ -44,8 +41,6 @@ impl Function {
         let dynamodb = sdk::dynamodb(&sdk);
         let tasks = env::required(env, env::ENV_TASKS_TABLE)?;
         let connections = env::required(env, env::ENV_CONNECTIONS_TABLE)?;
-        let visibility_seconds =
-            env::number(env, env::ENV_QUEUE_VISIBILITY_SECONDS, VISIBILITY_SECONDS_RANGE)?;
         Ok(Self {
             tasks: DynamoTasks::new(dynamodb.clone(), tasks, env::owner_index_shards(env)?),
             queue: SqsTasks::new(&sdk, env::url(env, env::ENV_TASKS_QUEUE_URL)?),
@@ -57,7 +52,7 @@ impl Function {
                     env::ENV_MAX_RECEIVE_COUNT,
                     1..=limits::RECEIVE_COUNT_MAX,
                 )?,
-                visibility: DurationMs::from_seconds(visibility_seconds),
+                visibility: env::queue_visibility(env)?,
                 kinds: env::kinds_allowed(env)?,
             },
             #[cfg(feature = "sabotage")]

@@ -167,6 +167,7 @@ module "audit_dead_letters" {
     CONNECTIONS_TABLE             = module.task_table.connections.name
     OWNER_INDEX_SHARDS            = tostring(var.owner_index_shards)
     DEAD_LETTER_QUEUE_URL         = module.task_queue.dead_letters.url
+    QUEUE_VISIBILITY_SECONDS      = tostring(module.task_queue.visibility_timeout_seconds)
     WEBSOCKET_MANAGEMENT_ENDPOINT = module.websocket_api.management_endpoint
   }
 

@@ -303,10 +303,12 @@ async fn a_count_goes_on_past_a_page_that_was_full() {
 }
 
 #[tokio::test]
-async fn a_count_ends_with_enough_with_nothing_open_and_after_its_last_page() {
+async fn a_count_ends_with_enough_with_few_open_and_after_its_last_page() {
     assert_eq!(counted(100, vec![open_and_more(50), open_and_more(50)]).await.0, 100);
     assert_eq!(counted(100, vec![open_and_more(100)]).await.0, 100);
     assert_eq!(counted(5_000, vec![open_and_more(3), open_and_more(0)]).await.0, 3);
+    let mostly_ended = ok(json!({"Count": 9, "ScannedCount": 100, "LastEvaluatedKey": end_of_page()}));
+    assert_eq!(counted(5_000, vec![open_and_more(3), mostly_ended]).await.0, 12);
     let pages = (0..limits::COUNT_PAGES_MAX).map(|_| open_and_more(1)).collect();
     assert_eq!(counted(5_000, pages).await.0, u32::from(limits::COUNT_PAGES_MAX));
 }

@@ -446,31 +446,33 @@ fn a_worker_that_was_taken_over_tells_of_the_end_that_it_finds() {
     assert_eq!(known_to_alice(&world), Some(only_record(&world).to_wire()));
 }
 
-/// The last attempt's end was written, and its worker died of it: the message goes on to the dead letters.
+/// The last attempt's end was written, and its worker died of it or heard nothing: the message goes on to the dead letters.
 #[test]
 fn an_audit_tells_of_an_end_while_somebody_may_still_wait_for_it() {
     silence_expected_crashes();
-    let world = World::new(0);
-    submitted(&world, "poison", json!({"failure": "retryable"}));
-    until_the_last_receive(&world);
-    connected(&world);
-    // A read, the claim, and the end.
-    work(&world, &Faults::at(0, [(2, Fault::CrashAfter)]));
-    let task = only_record(&world).to_wire();
-    assert_eq!(task.status, Status::DeadLettered);
-    world.clock.advance(world.visibility());
-    work(&world, &Faults::none(0));
-    assert_ne!(known_to_alice(&world), Some(task.clone()));
-
     let audited = |world: &World| {
         let summary = world.clock.block_on(world.audit(&Faults::none(0))).unwrap();
         assert_eq!((summary.marked, summary.already_final), (0, 1));
         known_to_alice(world)
     };
-    assert_eq!(audited(&world), Some(task));
-    world.clock.advance(limits::AUDIT_TELLS_FOR);
-    world.clients.lock().unwrap().iter_mut().for_each(|client| client.seen.clear());
-    assert_eq!(audited(&world), None, "every audit would tell of every dead letter");
+    for (seconds, fault) in [(1, Fault::CrashAfter), (60, Fault::CrashAfter), (10, Fault::LoseAnswer)] {
+        let world = World::with_function_time(0, DurationMs::from_seconds(seconds));
+        submitted(&world, "poison", json!({"failure": "retryable"}));
+        until_the_last_receive(&world);
+        connected(&world);
+        // A read, the claim, and the end.
+        work(&world, &Faults::at(0, [(2, fault)]));
+        let task = only_record(&world).to_wire();
+        assert_eq!(task.status, Status::DeadLettered);
+        world.clock.advance(world.visibility());
+        work(&world, &Faults::none(0));
+        assert_ne!(known_to_alice(&world), Some(task.clone()));
+
+        assert_eq!(audited(&world), Some(task), "{seconds} s, {fault:?}");
+        world.clock.advance(limits::AUDIT_TELLS_FOR);
+        world.clients.lock().unwrap().iter_mut().for_each(|client| client.seen.clear());
+        assert_eq!(audited(&world), None, "every audit would tell of every dead letter");
+    }
 }
 
 /// Its message came into the queue all the same, and from there to the dead letters, while the task of its key is alive.

@@ -281,6 +281,7 @@ impl World {
             dead_letters: Faulty { inner: &self.memory, faults },
             clock: &self.clock,
             changes: Noted(&changes),
+            visibility: self.visibility(),
         };
         let handler = async {
             let summary = auditor.audit(deadline).await;
