@@ -414,11 +414,11 @@ impl Book {
         }
         let reads = &mut inner.phases[begun.phase].reads;
         match defect {
-            Some(_) => reads.wrong += 1,
+            Some(defect) => {
+                reads.wrong += 1;
+                inner.reads.name(&self.owners[owner], asked, defect);
+            }
             None => reads.right += 1,
-        }
-        if let Some(defect) = defect {
-            inner.reads.name(&self.owners[owner], asked, defect);
         }
     }
 

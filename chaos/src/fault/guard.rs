@@ -168,7 +168,8 @@ pub async fn recover(
     entry: &Open,
     is_forced: bool,
 ) -> Result<Recovered, GuardError> {
-    match read(cloud, entry).await {
+    // What is not there must be so at every attempt: a way back is given up for it.
+    match attempts(async || entry.lever.read(cloud).await).await {
         Err(error) if error.is_not_there => {
             journal.record(Step::Gone { fault: entry.fault }).map_err(GuardError::GoneUnrecorded)?;
             return Ok(Recovered::Gone);
@@ -184,22 +185,9 @@ pub async fn recover(
     try_release(cloud, journal, entry).await.map(|()| Recovered::PutBack)
 }
 
-/// What is not there must be so at every attempt: a way back is given up for it.
-async fn read(cloud: &Cloud, entry: &Open) -> Result<Value, CallError> {
-    let mut attempt = 1;
-    loop {
-        match entry.lever.read(cloud).await {
-            Err(_) if attempt < RELEASE_ATTEMPTS => {
-                attempt += 1;
-                tokio::time::sleep(RELEASE_PAUSE).await;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
 async fn try_release(cloud: &Cloud, journal: &Journal, entry: &Open) -> Result<(), GuardError> {
-    put_back(cloud, entry).await.map_err(GuardError::Release)?;
+    let put_back = attempts(async || entry.lever.put_back(cloud, &entry.prior).await);
+    put_back.await.map_err(GuardError::Release)?;
     // Whether or not this is on disk, the setting is read back: only `verified` says that there is nothing left to do.
     journal.record(Step::Released { fault: entry.fault }).ok();
     let mut found = Value::Null;
@@ -213,10 +201,10 @@ async fn try_release(cloud: &Cloud, journal: &Journal, entry: &Open) -> Result<(
     journal.record(Step::Verified { fault: entry.fault }).map_err(GuardError::Unverified)
 }
 
-async fn put_back(cloud: &Cloud, entry: &Open) -> Result<(), CallError> {
+async fn attempts<T>(mut call: impl AsyncFnMut() -> Result<T, CallError>) -> Result<T, CallError> {
     let mut attempt = 1;
     loop {
-        match entry.lever.put_back(cloud, &entry.prior).await {
+        match call().await {
             Err(_) if attempt < RELEASE_ATTEMPTS => {
                 attempt += 1;
                 tokio::time::sleep(RELEASE_PAUSE).await;
