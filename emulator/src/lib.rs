@@ -3,6 +3,7 @@
 //! The control planes answer what the Terraform provider and the SDKs ask; the data planes run the unmodified Lambda
 //! binaries. Every service is a [`wire::Service`], chosen by the SigV4 credential scope of the request.
 
+mod accept;
 pub mod adversary;
 pub mod apigateway;
 pub mod cli;

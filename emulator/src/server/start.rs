@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::assemble::{Assembly, assemble};
 use super::connection::Port;
 use super::keep_alive;
+use crate::accept::accept;
 use crate::adversary::Adversary;
 use crate::clock::Clock;
 use crate::iam::Iam;
@@ -23,9 +24,6 @@ use crate::settings::{Random, Settings};
 use crate::store::compact::compact;
 use crate::store::replay::{Gate, ReplayError, replay};
 use crate::store::{Identity, Store, StoreError};
-
-/// How long a refused accept (out of file descriptors) waits before the next try.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// What a start may choose. Everything that makes a run differ is here, so that a run can be repeated.
 #[derive(Clone, Debug)]
@@ -115,7 +113,7 @@ impl Emulator {
         assembly.services.begin();
         let port = Arc::new(Port { assembly, settings, seed: options.seed, gate: Gate::default() });
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&port), stopped));
+        let accepting = tokio::spawn(serve_all(listener, Arc::clone(&port), stopped));
         Ok(Running { port, stop, accepting })
     }
 }
@@ -193,21 +191,13 @@ impl Running {
     }
 }
 
-async fn accept(listener: TcpListener, port: Arc<Port>, mut stopped: watch::Receiver<bool>) {
+async fn serve_all(listener: TcpListener, port: Arc<Port>, mut stopped: watch::Receiver<bool>) {
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (stream, peer) = tokio::select! {
+            accepted = accept(&listener) => accepted,
             _ = stopped.changed() => return,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                tokio::spawn(serve(stream, peer, Arc::clone(&port), stopped.clone()));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "failed to accept a connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-            }
-        }
+        tokio::spawn(serve(stream, peer, Arc::clone(&port), stopped.clone()));
     }
 }
 

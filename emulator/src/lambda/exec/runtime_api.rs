@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -22,13 +21,12 @@ use tokio::task::JoinSet;
 use super::environment::{Ending, Environment, Job};
 use super::pool::Pool;
 use super::proxy;
+use crate::accept::accept;
 
 /// AWS quota: 6 MB and a little for the envelope.
 const RESPONSE_MAX_BYTES: usize = 6_291_556;
 /// An oversized body is read to its end so that the runtime gets its 413, but not without bound.
 const DISCARD_MAX_BYTES: usize = 16 * RESPONSE_MAX_BYTES;
-/// How long a refused accept (out of file descriptors) waits before the next try.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 const RUNTIME: &str = "/2018-06-01/runtime/";
 const EXTENSION: &str = "/2020-01-01/extension/";
 
@@ -45,15 +43,7 @@ pub(crate) async fn serve(listener: TcpListener, door: Door) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
-                let stream = match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(error) => {
-                        tracing::warn!(%error, "failed to accept a connection of a function");
-                        tokio::time::sleep(ACCEPT_RETRY).await;
-                        continue;
-                    }
-                };
+            (stream, _) = accept(&listener) => {
                 // Without it every answer may wait for the other side's delayed acknowledgement.
                 stream.set_nodelay(true).ok();
                 let door = door.clone();
