@@ -23,10 +23,14 @@ BUILD_FUNCTIONS = $(CARGO) build --profile function --locked $(addprefix -p ,$(F
 BUILD_TOOLS = $(CARGO) build --release --locked $(addprefix -p ,$(TOOLS))
 # The worker that is wrong on purpose, for the positive control.
 BUILD_SABOTAGED = $(BUILD_FUNCTIONS) --features sabotage --bin process-task-sabotaged
+# A test that the others leave out, by nextest where it is there: that one ends it when it hangs (.config/nextest.toml).
+TEST_IGNORED = if $(CARGO) nextest --version >/dev/null 2>&1; \
+	then $(CARGO) nextest run --workspace --locked --test $(1) --run-ignored only --no-capture; \
+	else $(CARGO) test --workspace --locked --test $(1) -- --ignored --nocapture; fi
 TERRAFORM_MIN := 1.11.0
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo suite adversaries test test-sdks test-provider fuzz controls lint up plan down bench bench-capacity bench-peers bench-oracle soak clean
+.PHONY: help tools build demo suite adversaries test test-sdks test-provider fuzz controls lint up plan down package bench bench-capacity bench-peers bench-oracle soak clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,13 +51,13 @@ test: build ## Every test: Rust, Terraform, and the end-to-end test with its pos
 	@$(BUILD_SABOTAGED)
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then $(CARGO) nextest run --workspace --locked; else $(CARGO) test --workspace --locked; fi
 	@$(STACK) verify
-	@$(CARGO) test --workspace --locked --test end_to_end -- --ignored
+	@$(call TEST_IGNORED,end_to_end)
 	@echo "make test: Rust tests, Terraform fmt + validate + test, and the end-to-end test with its positive control all passed"
 
 controls: build ## Ten services that are broken on purpose, each of which the harness must catch
 	@$(BUILD_SABOTAGED)
 	@$(STACK) package
-	@$(CARGO) test --workspace --locked --test controls -- --ignored --nocapture
+	@$(call TEST_IGNORED,controls)
 
 lint: tools ## Formatting, clippy with warnings as errors, and the direction of dependencies
 	@$(CARGO) fmt --all --check
@@ -77,6 +81,11 @@ plan: build ## Plan against the running stack: exit 0 when nothing would change,
 
 down: build ## Destroy the stack and stop the emulator
 	@$(STACK) down
+
+package: ## The functions as zips for AWS in target/package, of this machine's architecture and for its glibc or a newer one
+	@$(BUILD_FUNCTIONS)
+	@$(BUILD_TOOLS) --bin stack
+	@$(STACK) package --into target/package
 
 bench: build ## The figures that the README quotes, measured here and now
 	@$(STACK) bench
@@ -112,6 +121,7 @@ tools: ## Say which tools are missing and how to get them
 	fi; \
 	exit $$missing
 
-clean: ## Remove what was built and every run's files
+clean: ## Bring down the stack of `make up`, if one is up, and remove what was built and every run's files
+	@if [ -d target/stack ] && [ -x $(STACK) ]; then $(STACK) down; fi
 	@$(CARGO) clean
 	@rm -rf runs

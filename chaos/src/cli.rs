@@ -49,7 +49,8 @@ enum Command {
     List { files: Vec<PathBuf> },
     /// Reads the files, or all that are shipped, and says what is wrong. Touches nothing.
     Validate { files: Vec<PathBuf> },
-    /// What a run would do: targets, calls, IAM policy, duration, cost. Touches nothing.
+    /// What a run of these files, or of all that are shipped, would do: targets, calls, IAM policy, duration, cost. Touches
+    /// nothing.
     Plan {
         files: Vec<PathBuf>,
         #[arg(long, default_value = STACK_DEFAULT)]
@@ -197,7 +198,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
             println!("{} experiments are well formed", named_or_shipped(files)?.len());
         }
         Command::Plan { files, stack, json } => {
-            let plan = plan(&experiment::load(&files)?, &Stack::load(stack)?)?;
+            let plan = plan(&named_or_shipped(files)?, &Stack::load(stack)?)?;
             let text = if json { serde_json::to_string_pretty(&plan)? } else { plan.to_string() };
             println!("{}", text.trim_end());
         }

@@ -8,6 +8,7 @@ use std::process::Command;
 use chaos::report;
 use chaos::run::{Outcome, RunReport};
 use quick_junit::{NonSuccessKind, Report, TestCaseStatus};
+use serde_json::{Value, json};
 
 const EXIT_PASS: i32 = 0;
 const EXIT_FAIL: i32 = 1;
@@ -29,6 +30,11 @@ fn verdict(name: &str) -> RunReport {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
+/// The experiments that `chaos list` names, of what it printed.
+fn names(listed: &str) -> Vec<&str> {
+    listed.lines().filter(|line| !line.starts_with(' ') && !line.is_empty()).collect()
+}
+
 #[test]
 fn the_shipped_experiments_are_listed_with_what_they_believe_and_are_well_formed() {
     let (listed, _, code) = chaos(&["list"]);
@@ -37,8 +43,8 @@ fn the_shipped_experiments_are_listed_with_what_they_believe_and_are_well_formed
         assert!(listed.contains(told), "{told:?} is not in\n{listed}");
     }
     let (validated, _, code) = chaos(&["validate"]);
-    let names = listed.lines().filter(|line| !line.starts_with(' ') && !line.is_empty()).count();
-    assert_eq!((validated, code), (format!("{names} experiments are well formed\n"), EXIT_PASS));
+    let count = names(&listed).len();
+    assert_eq!((validated, code), (format!("{count} experiments are well formed\n"), EXIT_PASS));
 }
 
 #[test]
@@ -62,6 +68,45 @@ fn stack(endpoint: &str) -> String {
         "websocket_url":"wss://w","http_api":{{"id":"abc","stage":"$default"}},"websocket_api":{{"id":"def","stage":"live"}},
         "functions":{{}},"queues":{{"tasks":{{"url":"u","arn":"a"}}}},"tables":{{}},"event_source_mapping_id":"uuid","auth":{{"issuer":"i","audience":"a"}}}}"#
     )
+}
+
+/// One in which each shipped experiment finds what it changes.
+fn whole_stack() -> Value {
+    let mut stack: Value = serde_json::from_str(&stack("null")).unwrap();
+    for name in ["submit-task", "list-tasks", "process-task", "websocket", "audit-dead-letters", "authorizer"]
+    {
+        let arn = format!("arn:aws:lambda:us-east-1:123456789012:function:{name}");
+        let role_arn = format!("arn:aws:iam::123456789012:role/{name}");
+        stack["functions"][name] =
+            json!({"name": name, "arn": arn, "role_arn": role_arn, "timeout_seconds": 10});
+    }
+    for name in ["tasks", "tasks-dlq"] {
+        let url = format!("https://sqs.us-east-1.amazonaws.com/123456789012/{name}");
+        let arn = format!("arn:aws:sqs:us-east-1:123456789012:{name}");
+        stack["queues"][name] =
+            json!({"url": url, "arn": arn, "visibility_timeout_seconds": 60, "max_receive_count": 5});
+    }
+    for name in ["tasks", "connections"] {
+        let arn = format!("arn:aws:dynamodb:us-east-1:123456789012:table/{name}");
+        stack["tables"][name] = json!({"name": name, "arn": arn});
+    }
+    stack["fault_injection"] = json!({
+        "role_arn": "arn:aws:iam::123456789012:role/fault-injection", "bucket": "faults", "prefix": "FisConfigs/",
+    });
+    stack
+}
+
+#[test]
+fn a_plan_without_files_is_of_all_that_are_shipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stack.json");
+    std::fs::write(&file, whole_stack().to_string()).unwrap();
+    let (planned, err, code) = chaos(&["plan", "--json", "--stack", file.to_str().unwrap()]);
+    assert_eq!(code, EXIT_PASS, "{err}");
+    let planned: Value = serde_json::from_str(&planned).unwrap();
+    let planned = planned["experiments"].as_array().unwrap().iter();
+    let planned: Vec<&str> = planned.map(|experiment| experiment["name"].as_str().unwrap()).collect();
+    assert_eq!(planned, names(&chaos(&["list"]).0));
 }
 
 #[test]

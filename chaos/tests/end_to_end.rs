@@ -26,6 +26,7 @@ const FAULT_LOOK: Duration = Duration::from_millis(50);
 async fn a_stack_comes_up_is_judged_catches_a_broken_worker_and_goes_down() {
     let stack = Stack::up();
     the_description_names_every_part(&stack.description());
+    a_second_up_is_refused(&stack);
     assert_eq!(stack.planned_changes(), Some(0), "the second plan must be empty");
     bad_input_gets_a_typed_problem(&stack).await;
     contract::holds(&stack.description()).await;
@@ -46,6 +47,12 @@ async fn a_stack_comes_up_is_judged_catches_a_broken_worker_and_goes_down() {
 /// A zombie has ended: it only waits for whoever inherited it.
 fn is_running(pid: &Value) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// And leaves the stack that is up as it is.
+fn a_second_up_is_refused(stack: &Stack) {
+    let output = stack.tool("stack", &["up"]);
+    assert!(!output.status.success() && text(&output).contains("already up"), "{}", text(&output));
 }
 
 fn the_description_names_every_part(description: &Value) {

@@ -101,7 +101,8 @@ struct Up {
     /// starts, connections just gone.
     #[arg(long, value_name = "SEED")]
     adversary: Option<u64>,
-    /// Keeps everything that is acknowledged in this directory, over restarts and kill -9. Without it: memory only.
+    /// Keeps what is acknowledged in this directory, over restarts and kill -9: messages, tables, objects and settings, and
+    /// not logs, metrics and what else docs/emulator.md names. Without it: memory only.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The most that all log events together may take; the oldest go first.

@@ -78,15 +78,15 @@ fn measure(steps: &Steps, workdir: &Workdir) -> Result<Vec<Figure>, StackError> 
     let machine = steps.of("what the machine does alone", |_| {
         yardstick::round_trips_per_second().map_err(StackError::unreadable("the speed of the machine"))
     })?;
+    let zips = lifecycle::zips()?;
     let began = Instant::now();
     let ready = lifecycle::start(steps, workdir)?;
     let mut figures = vec![
         Figure::of_the_machine("the machine alone: round trips of 1 KiB over loopback", machine, "/s"),
         Figure::at_most("emulator start", began.elapsed().as_secs_f64(), "s", 1.0),
         Figure::at_most("emulator memory, idle", ready.memory_mib().unwrap_or(f64::NAN), "MiB", 60.0),
-        Figure::at_most("largest function zip", largest_zip_mib()?, "MiB", 6.0),
+        Figure::at_most("largest function zip", largest_zip_mib(&zips)?, "MiB", 6.0),
     ];
-    let zips = lifecycle::zips()?;
     let (stack, apply) = timed(|| lifecycle::apply(steps, workdir, &ready, &zips))?;
     figures.push(Figure::at_most("terraform apply, init included", apply, "s", 80.0));
     let functions = Functions::of(&stack, &ready)?;
@@ -147,8 +147,7 @@ fn timed<T>(work: impl FnOnce() -> Result<T, StackError>) -> Result<(T, f64), St
     work().map(|done| (done, began.elapsed().as_secs_f64()))
 }
 
-fn largest_zip_mib() -> Result<f64, StackError> {
-    let zips = lifecycle::zips()?;
+fn largest_zip_mib(zips: &Path) -> Result<f64, StackError> {
     let mut largest = 0.0_f64;
     for name in FUNCTIONS {
         let path = zips.join(format!("{name}.zip"));

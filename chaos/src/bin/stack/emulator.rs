@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,14 @@ impl Ready {
         Some(kib / 1024.0)
     }
 
+    /// Whether the process that the file names is the one that was started for this directory. After it has ended, and above
+    /// all after the machine has, its id may be that of anything: what was started here names the file in its command line.
+    pub(crate) fn is_of(&self, workdir: &Workdir) -> bool {
+        let file = workdir.ready_file();
+        let name = file.as_os_str().as_bytes();
+        command_line(self.pid).is_some_and(|line| line.windows(name.len()).any(|part| part == name))
+    }
+
     /// SIGKILL, as a crash would be: returns once the process is gone.
     pub(crate) fn kill(&self) {
         let pid = Pid::from_raw(self.pid);
@@ -56,8 +65,11 @@ impl Ready {
         }
     }
 
-    /// SIGTERM, then SIGKILL for whatever of its process group is left after the limit.
-    pub(crate) fn stop(&self) {
+    /// SIGTERM, then SIGKILL for whatever of its process group is left after the limit. A stranger is left alone.
+    pub(crate) fn stop(&self, workdir: &Workdir) {
+        if !self.is_of(workdir) {
+            return;
+        }
         let pid = Pid::from_raw(self.pid);
         kill(pid, Signal::SIGTERM).ok();
         let until = Instant::now() + STOP_LIMIT;
@@ -66,6 +78,16 @@ impl Ready {
         }
         killpg(pid, Signal::SIGKILL).ok();
     }
+}
+
+/// With what a process was started, if there is one of this id.
+fn command_line(pid: i32) -> Option<Vec<u8>> {
+    if cfg!(target_os = "linux") {
+        return std::fs::read(format!("/proc/{pid}/cmdline")).ok();
+    }
+    // Twice `w`: however long it is.
+    let ps = Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output().ok()?;
+    ps.status.success().then_some(ps.stdout)
 }
 
 /// A zombie child counts as ended: it is reaped when this program ends.

@@ -14,8 +14,8 @@ use crate::steps::Steps;
 use crate::terraform::Terraform;
 use crate::workdir::Workdir;
 
-/// Where `make build` leaves the zips of the functions.
-const ZIPS: &str = "target/lambda";
+/// Where stacks on this machine take the zips of the functions from.
+pub(crate) const ZIPS: &str = "target/lambda";
 const TOKEN_ISSUER: &str = "issuer";
 const TOKEN_AUDIENCE: &str = "audience";
 /// The owner of the token that `up` prints.
@@ -25,7 +25,7 @@ const PRINTED_TOKEN_LIFE: std::time::Duration = std::time::Duration::from_secs(1
 
 /// `make up`: what was started stays, unless something failed on the way.
 pub(crate) fn up_and_stay(steps: &Steps, workdir: &Workdir) -> Result<ExitCode, StackError> {
-    let stack = up(steps, workdir).inspect_err(|_| abandon(workdir))?;
+    let stack = up(steps, workdir)?;
     say_how_to_try(&stack, workdir);
     Ok(ExitCode::SUCCESS)
 }
@@ -50,21 +50,23 @@ pub(crate) fn down(steps: &Steps, workdir: &Workdir) -> Result<ExitCode, StackEr
     Ok(ExitCode::SUCCESS)
 }
 
-/// Emulator, key pair, `terraform apply`, `stack.json`.
+/// Emulator, zips, key pair, `terraform apply`, `stack.json`. After a failure nothing keeps running that was started here; a
+/// stack that was up before does.
 pub(crate) fn up(steps: &Steps, workdir: &Workdir) -> Result<Value, StackError> {
-    let zips = steps.of("package the functions", |_| zips())?;
     let ready = start(steps, workdir)?;
-    apply(steps, workdir, &ready, &zips)
+    let zips = steps.of("package the functions", |_| zips());
+    zips.and_then(|zips| apply(steps, workdir, &ready, &zips)).inspect_err(|_| abandon(workdir))
 }
 
-/// The folder of the functions' zips, made anew where a binary is newer than its zip.
+/// The folder of the functions' zips, made anew.
 pub(crate) fn zips() -> Result<PathBuf, StackError> {
     package::functions(Path::new(ZIPS))
 }
 
 /// An emulator in an empty directory.
 pub(crate) fn start(steps: &Steps, workdir: &Workdir) -> Result<Ready, StackError> {
-    if Ready::read(workdir).is_some_and(|ready| ready.is_healthy()) {
+    // One that runs and does not answer at this moment would be left without its files.
+    if Ready::read(workdir).is_some_and(|ready| ready.is_healthy() || ready.is_of(workdir)) {
         return Err(StackError::AlreadyUp(workdir.path().to_path_buf()));
     }
     workdir.remove()?;
@@ -92,20 +94,29 @@ pub(crate) fn apply(
 pub(crate) fn destroy(steps: &Steps, workdir: &Workdir) -> Result<(), StackError> {
     if let Some(ready) = Ready::read(workdir) {
         if ready.is_healthy() {
+            // Another stack has resources of the same names.
+            must_be_ours(&ready, workdir)?;
             Terraform::prepare(steps, workdir)?.destroy()?;
         }
         steps.of("stop the emulator", |_| {
-            ready.stop();
+            ready.stop(workdir);
             Ok(())
         })?;
     }
     workdir.remove()
 }
 
+fn must_be_ours(ready: &Ready, workdir: &Workdir) -> Result<(), StackError> {
+    if ready.is_of(workdir) {
+        return Ok(());
+    }
+    Err(StackError::NotOurs { endpoint: ready.endpoint.clone(), dir: workdir.path().to_path_buf() })
+}
+
 /// After a failure on the way up: nothing keeps running. The logs stay, for the message that names them.
 pub(crate) fn abandon(workdir: &Workdir) {
     if let Some(ready) = Ready::read(workdir) {
-        ready.stop();
+        ready.stop(workdir);
         drop(std::fs::remove_file(workdir.ready_file()));
     }
 }
@@ -139,6 +150,9 @@ fn make_keys(workdir: &Workdir) -> Result<KeyPair, StackError> {
 fn describe(mut stack: Value, ready: &Ready, workdir: &Workdir) -> Value {
     stack["endpoint"] = json!(ready.endpoint);
     stack["auth"]["private_key_path"] = json!(workdir.token_key());
+    if let Some(faults) = stack["fault_injection"].as_object_mut() {
+        faults.insert("at_once".to_owned(), json!(!workdir.fis_ramps()));
+    }
     stack
 }
 

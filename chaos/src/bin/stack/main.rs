@@ -69,7 +69,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Zip the function binaries that lie beside this program.
-    Package,
+    Package {
+        /// Folder for the zips; stacks on this machine take theirs from the default.
+        #[arg(long, value_name = "DIR", default_value = lifecycle::ZIPS)]
+        into: PathBuf,
+    },
     /// Start the emulator, apply the local environment and leave both running.
     Up,
     /// Plan against the running stack: exit 0 when nothing would change, 2 when something would.
@@ -116,7 +120,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, StackError> {
         Ok(workdir.with_adversary(arguments.adversary).with_fis_ramps(arguments.fis_ramps))
     };
     match arguments.verb {
-        Verb::Package => lifecycle::zips().map(|_| ExitCode::SUCCESS),
+        Verb::Package { into } => package::functions(&into).map(|_| ExitCode::SUCCESS),
         Verb::Up => lifecycle::up_and_stay(&steps, &at(&arguments.dir)?),
         Verb::Plan => lifecycle::plan(&steps, &Workdir::at(&arguments.dir)?),
         Verb::Down => lifecycle::down(&steps, &Workdir::at(&arguments.dir)?),

@@ -34,12 +34,8 @@ pub(crate) fn functions(into: &Path) -> Result<PathBuf, StackError> {
     std::path::absolute(into).map_err(StackError::io("resolve", into))
 }
 
-/// A zip that is newer than its binary is kept, so that a second run packs nothing.
+/// Packs whatever is there: a zip that is newer than the binary may be of another build, and packing takes moments.
 fn one(binary: &Path, zip: &Path) -> Result<(), StackError> {
-    let changed = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
-    if changed(zip).is_some_and(|packed| changed(binary).is_some_and(|built| packed > built)) {
-        return Ok(());
-    }
     let bytes = std::fs::read(binary).map_err(StackError::io("read", binary))?;
     // Written under another name first: a run beside this one never sees half a zip.
     let draft = zip.with_extension(format!("zip.{}", std::process::id()));
@@ -62,6 +58,8 @@ fn write(bytes: &[u8], path: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]
@@ -74,5 +72,19 @@ mod tests {
         let mut archive = zip::ZipArchive::new(File::open(&first).unwrap()).unwrap();
         let entry = archive.by_name(ENTRY).unwrap();
         assert_eq!(entry.unix_mode().unwrap() & 0o777, EXECUTABLE);
+    }
+
+    #[test]
+    fn a_binary_that_is_older_than_the_zip_of_another_build_is_packed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (binary, packed) = (dir.path().join("worker"), dir.path().join("worker.zip"));
+        std::fs::write(&binary, "one build").unwrap();
+        one(&binary, &packed).unwrap();
+        std::fs::write(&binary, "another build").unwrap();
+        File::options().write(true).open(&binary).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        one(&binary, &packed).unwrap();
+        let mut archive = zip::ZipArchive::new(File::open(&packed).unwrap()).unwrap();
+        let entry = archive.by_name(ENTRY).unwrap();
+        assert_eq!(std::io::read_to_string(entry).unwrap(), "another build");
     }
 }

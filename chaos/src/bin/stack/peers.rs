@@ -58,18 +58,21 @@ fn measure(
     workdir: &Workdir,
     start: impl FnOnce(&Workdir) -> Result<Ready, StackError>,
 ) -> Result<Measured, StackError> {
-    let zips = lifecycle::zips()?;
-    let measured = start(workdir).and_then(|ready| {
-        let began = Instant::now();
-        let stack = lifecycle::apply(steps, workdir, &ready, &zips)?;
-        let apply_seconds = began.elapsed().as_secs_f64();
-        reach_by_path(workdir, stack, &ready)?;
-        let posts = generator::closed(steps, workdir, &Closed::of(CLIENTS))?;
-        Ok(Measured { apply_seconds, posts, memory_mib: ready.memory_mib().unwrap_or(f64::NAN) })
-    });
+    let ready = start(workdir)?;
+    let measured = load(steps, workdir, &ready);
     // Their account lives in their memory: ending them leaves nothing to destroy.
     lifecycle::abandon(workdir);
     measured
+}
+
+fn load(steps: &Steps, workdir: &Workdir, ready: &Ready) -> Result<Measured, StackError> {
+    let zips = lifecycle::zips()?;
+    let began = Instant::now();
+    let stack = lifecycle::apply(steps, workdir, ready, &zips)?;
+    let apply_seconds = began.elapsed().as_secs_f64();
+    reach_by_path(workdir, stack, ready)?;
+    let posts = generator::closed(steps, workdir, &Closed::of(CLIENTS))?;
+    Ok(Measured { apply_seconds, posts, memory_mib: ready.memory_mib().unwrap_or(f64::NAN) })
 }
 
 /// MiniStack tells APIs apart by host names that not every machine resolves; by path it serves them as well.
@@ -92,6 +95,8 @@ fn start(steps: &Steps, workdir: &Workdir, python: &Path) -> Result<Ready, Stack
     let port = free_port().map_err(StackError::unreadable("a free port"))?;
     let endpoint = format!("http://127.0.0.1:{port}");
     let mut command = Command::new(python);
+    // An option that Python hands on and nobody reads: by its name in the command line this process is known again.
+    command.arg("-X").arg(format!("ready_file={}", workdir.ready_file().display()));
     command.args(["-m", "ministack"]).current_dir(workdir.path());
     command.envs([("GATEWAY_PORT", port.to_string().as_str()), ("BIND_HOST", "127.0.0.1")]);
     command.envs([("MINISTACK_ACCOUNT_ID", ACCOUNT), ("LOG_LEVEL", "WARNING")]);
