@@ -3,8 +3,7 @@
 //! Each user runs one transaction for the whole run and ends with its queue. Every turn of it awaits: a goose
 //! transaction that never does starves the runtime.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -15,11 +14,14 @@ use goose::metrics::GooseMetrics;
 use goose::{GooseAttack, GooseError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::error::LoadError;
 use crate::job::Job;
 use crate::ledger::{Duplicate, Outcome, Probe};
+use crate::plan::LoadPlan;
 use crate::reads::ReadFailure;
 use crate::shared::{Shared, Ticket};
 use crate::target::{body_of, note_page, note_task, outcome_of};
@@ -34,24 +36,42 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// A page as a user interface shows it.
 const PAGE_TASKS: u32 = 20;
 
-/// Goose's state is the process's: its kill switch, its logger.
-static UNDER_WAY: AtomicBool = AtomicBool::new(false);
+/// How long a run that was ended may go on, besides one POST with all its repeats: goose looks twice a second.
+const WIND_DOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(crate) struct OnlyOne(());
+/// Goose's state is the process's: its kill switch, its logger.
+static TURN: Semaphore = Semaphore::const_new(1);
+/// Whose turn it is, or was.
+static UNDER_WAY: Mutex<Weak<Shared>> = Mutex::new(Weak::new());
+
+pub(crate) struct OnlyOne {
+    _turn: SemaphorePermit<'static>,
+}
 
 impl OnlyOne {
-    pub(crate) fn claim() -> Result<Self, LoadError> {
-        if UNDER_WAY.swap(true, Ordering::SeqCst) {
-            return Err(LoadError::Busy);
-        }
-        Ok(Self(()))
+    /// Waits for a run that was ended and still winds down. One that was not refuses another.
+    pub(crate) async fn claim(plan: &LoadPlan) -> Result<Self, LoadError> {
+        let turn = match TURN.try_acquire() {
+            Ok(turn) => turn,
+            Err(_) if is_ending() => {
+                let limit = WIND_DOWN_TIMEOUT + plan.request_timeout * (plan.unknown_retries + 1);
+                let turn = timeout(limit, TURN.acquire()).await.map_err(|_| LoadError::Busy)?;
+                turn.expect("invariant: nobody closes it")
+            }
+            Err(_) => return Err(LoadError::Busy),
+        };
+        Ok(Self { _turn: turn })
+    }
+
+    /// So that whoever comes next can tell whether it was ended.
+    pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) {
+        *UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(shared);
     }
 }
 
-impl Drop for OnlyOne {
-    fn drop(&mut self) {
-        UNDER_WAY.store(false, Ordering::SeqCst);
-    }
+fn is_ending() -> bool {
+    let under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+    under_way.is_none_or(|shared| shared.stop.is_set())
 }
 
 pub(crate) type Attack = JoinHandle<Result<GooseMetrics, GooseError>>;
@@ -137,7 +157,7 @@ async fn submit(user: &mut GooseUser, shared: &Shared, ticket: Ticket) {
     } else {
         (post(user, shared, owner, &job).await, None)
     };
-    let mut answer = (first, seen);
+    let mut answer = (both_told(first, twin.as_ref()), seen);
     let mut sends = 1;
     if matches!(answer.0, Outcome::Unknown { .. }) {
         (answer, sends) = resolve(user, shared, owner, &job, answer).await;
@@ -211,6 +231,15 @@ async fn resolve(
 async fn pause(random: &mut ChaCha8Rng, retry: u32) {
     let ceiling = RETRY_BASE.saturating_mul(2_u32.saturating_pow(retry)).min(RETRY_MAX);
     tokio::time::sleep(ceiling.mul_f64(random.random())).await;
+}
+
+/// What two that were sent at once were told: that one was refused does not say that the other had no effect.
+fn both_told(first: Outcome, twin: Option<&Outcome>) -> Outcome {
+    let is_refused = matches!(first, Outcome::Refused { .. });
+    match twin {
+        Some(unknown @ Outcome::Unknown { .. }) if is_refused => unknown.clone(),
+        _ => first,
+    }
 }
 
 /// The answer to the twin may also tell the fate that the first answer left unknown.
@@ -309,4 +338,21 @@ async fn record_all(user: &mut GooseUser, shared: Arc<Shared>) -> TransactionRes
             .await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_none_where_the_fate_of_what_was_sent_beside_it_is_unknown() {
+        let refused = || Outcome::Refused { status: 429, problem_type: None };
+        let acknowledged = || Outcome::Acknowledged { task_id: "a".to_owned() };
+        let unknown = || wire::unknown("timeout");
+        assert_eq!(both_told(refused(), Some(&unknown())), unknown());
+        assert_eq!(both_told(unknown(), Some(&refused())), unknown());
+        assert_eq!(both_told(refused(), Some(&refused())), refused());
+        assert_eq!(both_told(refused(), None), refused());
+        assert_eq!(both_told(acknowledged(), Some(&unknown())), acknowledged());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -12,8 +13,8 @@ use crate::ledger::{
 };
 use crate::outcome::{Absence, ConnectionStats, ReadDefect, ReadStats, WrongRead};
 use crate::plan::LoadPlan;
-use crate::reads::{Begun, Doubtful, ReadFailure, Reads, is_other_result, unnamed};
-use crate::timeline::Timeline;
+use crate::reads::{Begun, Doubtful, ReadFailure, Reads, SHOWN_WITHIN, is_other_result, unnamed};
+use crate::timeline::{Timeline, micros};
 use crate::wire::{Digest, Seen};
 
 /// A task has three or four states; a stuttering service must not fill the memory.
@@ -77,6 +78,18 @@ impl Record {
         usize::from(is_sent) + probes
     }
 
+    /// It was refused or not answered, and that only in a later phase than its own.
+    pub(crate) fn straddles(&self, phases: &[Phase]) -> bool {
+        let has_failed = matches!(self.outcome, Outcome::Refused { .. } | Outcome::Unknown { .. });
+        let next = phases.get(self.phase + 1);
+        has_failed && next.zip(self.answered_us).is_some_and(|(next, at_us)| at_us >= next.began_us)
+    }
+
+    /// Whether a push of this version showed another status.
+    fn was_pushed_otherwise(&self, seen: Seen) -> bool {
+        self.pushes.iter().any(|push| push.version == seen.version && push.status != seen.status)
+    }
+
     fn acknowledged(&self) -> Option<Readable> {
         match &self.outcome {
             Outcome::Acknowledged { task_id } => {
@@ -133,6 +146,8 @@ pub(crate) struct Inner {
     pub(crate) connections: ConnectionStats,
     absences: Vec<Away>,
     reads: Reads,
+    /// By owner, the task whose end was seen first.
+    first_ended: HashMap<usize, usize>,
 }
 
 /// An owner without a session.
@@ -186,6 +201,7 @@ impl Book {
             connections: ConnectionStats::default(),
             absences: Vec::new(),
             reads: Reads::default(),
+            first_ended: HashMap::new(),
         };
         let (inner, changed) = (Mutex::new(inner), Notify::new());
         Self { timeline, owners, max_receive_count, are_owners_ours, inner, changed }
@@ -366,6 +382,7 @@ impl Book {
 
     /// A read begins, of one task or of a page.
     pub(crate) fn begin_read(&self, task_id: Option<&str>) -> Begun {
+        let at_us = self.timeline.now_us();
         let inner = self.lock();
         let phase = inner.phases.len().saturating_sub(1);
         let position = task_id.and_then(|task_id| inner.by_task.get(task_id));
@@ -373,7 +390,7 @@ impl Book {
         let version_shown = record.map_or(0, |record| record.version_shown);
         // What was shown once was there.
         let may_be_missing = version_shown == 0 && record.is_some_and(|record| record.phase != phase);
-        Begun { phase, version_shown, may_be_missing }
+        Begun { at_us, phase, version_shown, may_be_missing }
     }
 
     pub(crate) fn failed_read(&self, begun: Begun, failure: ReadFailure) {
@@ -403,6 +420,8 @@ impl Book {
             Some(ReadDefect::OtherTask)
         } else if seen.version < begun.version_shown {
             Some(ReadDefect::WentBack)
+        } else if record.was_pushed_otherwise(seen) {
+            Some(ReadDefect::OtherStatus)
         } else if is_other_result(record.digest, seen) {
             Some(ReadDefect::OtherResult)
         } else {
@@ -422,18 +441,39 @@ impl Book {
         }
     }
 
+    /// GET /tasks was answered with no task and no further page.
+    pub(crate) fn read_nothing(&self, begun: Begun, owner: usize) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let since_us = begun.at_us.saturating_sub(micros(SHOWN_WITHIN));
+        let first = inner.first_ended.get(&owner).map(|position| &inner.records[*position]);
+        let hidden = first.filter(|record| record.ended_us.is_some_and(|at_us| at_us < since_us));
+        let hidden = hidden.and_then(Record::acknowledged);
+        let reads = &mut inner.phases[begun.phase].reads;
+        match hidden {
+            Some(task) => {
+                reads.wrong += 1;
+                inner.reads.name(&self.owners[owner], &task.task_id, ReadDefect::ShowsNone);
+            }
+            None => reads.right += 1,
+        }
+    }
+
     /// GET /tasks was answered with a page. What no answer has named yet is judged when all answers are in.
     pub(crate) fn read_page(&self, begun: Begun, owner: usize, tasks: &[(String, Seen)]) {
         let mut inner = self.lock();
         let inner = &mut *inner;
+        let (by_task, records) = (&inner.by_task, &inner.records);
         let (mut is_wrong, mut unnamed) = (false, Vec::new());
         for (task_id, seen) in tasks {
-            let Some(record) = inner.by_task.get(task_id).map(|position| &inner.records[*position]) else {
+            let Some(record) = by_task.get(task_id).map(|position| &records[*position]) else {
                 unnamed.push(task_id.clone());
                 continue;
             };
             let defect = if record.owner != owner {
                 ReadDefect::OtherOwner
+            } else if record.was_pushed_otherwise(*seen) {
+                ReadDefect::OtherStatus
             } else if seen.sha256.is_some() && is_other_result(record.digest, *seen) {
                 ReadDefect::OtherResult
             } else {
@@ -442,7 +482,10 @@ impl Book {
             is_wrong = true;
             inner.reads.name(&self.owners[owner], task_id, defect);
         }
-        let doubt = |task_id| inner.reads.doubt(Doubtful { owner, phase: begun.phase, task_id });
+        let is_settled = |task: &Doubtful| {
+            by_task.get(&task.task_id).is_some_and(|position| records[*position].owner == task.owner)
+        };
+        let doubt = |task_id| inner.reads.doubt(Doubtful { owner, phase: begun.phase, task_id }, is_settled);
         let is_judged = is_wrong || !self.are_owners_ours || unnamed.into_iter().all(doubt);
         let reads = &mut inner.phases[begun.phase].reads;
         match (is_wrong, is_judged) {
@@ -510,6 +553,7 @@ impl Book {
         let at_ms = self.timeline.unix_ms(at_us);
         record.final_state = Some(Final { at_ms, version: seen.version, status: seen.status, source });
         record.ended_us.get_or_insert(at_us);
+        inner.first_ended.entry(record.owner).or_insert(position);
         if let (TaskStatus::Succeeded, Some(digest)) = (seen.status, record.digest) {
             record.result_ok = Some(seen.sha256 == Some(digest));
         }
@@ -578,9 +622,9 @@ impl Book {
         }
     }
 
-    /// The session of an owner is gone.
-    pub(crate) fn lost_session(&self, owner: usize, code: String) {
-        let from_us = self.timeline.now_us();
+    /// The session of an owner is gone. What was pushed after `heard_at`, when something last came from it, may be lost with it.
+    pub(crate) fn lost_session(&self, owner: usize, code: String, heard_at: Instant) {
+        let from_us = self.timeline.us_of(heard_at);
         let mut inner = self.lock();
         inner.connections.disconnects += 1;
         *inner.connections.closes.entry(code).or_insert(0) += 1;
@@ -658,7 +702,10 @@ fn index(sequence: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use crate::reads::DOUBTFUL_MAX;
+    use crate::target::note_page;
     use proptest::prelude::*;
 
     const OWNERS: [&str; 2] = ["owner-0", "owner-1"];
@@ -838,6 +885,70 @@ mod tests {
         assert_eq!((reads(&book).right, defects(&book)), (2, vec![]));
     }
 
+    #[test]
+    fn a_read_that_shows_another_status_than_a_push_of_the_same_version_is_wrong() {
+        let book = book();
+        acknowledge(&book, "a");
+        book.pushed(0, "a", seen(3, TaskStatus::Succeeded));
+        let wrong = |status, is_page: bool| {
+            let before = reads(&book).wrong;
+            if is_page {
+                book.read_page(book.begin_read(None), 0, &[("a".to_owned(), seen(3, status))]);
+            } else {
+                book.read_task(book.begin_read(Some("a")), "a", "a", seen(3, status));
+            }
+            reads(&book).wrong - before
+        };
+        for is_page in [false, true] {
+            assert_eq!(wrong(TaskStatus::Succeeded, is_page), 0);
+            assert_eq!(wrong(TaskStatus::Running, is_page), 1);
+        }
+        assert_eq!(defects(&book), [ReadDefect::OtherStatus; 2]);
+        assert_eq!(book.counts().succeeded, 1);
+    }
+
+    #[test]
+    fn a_page_without_a_task_is_wrong_once_the_end_of_one_was_seen_long_before() {
+        let book = book();
+        acknowledge(&book, "a");
+        let late = SHOWN_WITHIN + Duration::from_secs(1);
+        let found = |owner, after: Duration| {
+            let begun = book.begin_read(None);
+            book.read_nothing(Begun { at_us: begun.at_us + micros(after), ..begun }, owner);
+            (reads(&book).right, defects(&book))
+        };
+        assert_eq!(found(0, late), (1, vec![]), "the table may not have it yet");
+        book.pushed(0, "a", seen(3, TaskStatus::Succeeded));
+        assert_eq!(found(0, Duration::ZERO), (2, vec![]), "the index trails the table");
+        assert_eq!(found(1, late), (3, vec![]), "the other owner has none");
+        assert_eq!(found(0, late), (3, vec![ReadDefect::ShowsNone]));
+        assert_eq!(book.wrong_reads()[0].task_id, "a");
+    }
+
+    #[test]
+    fn a_page_without_a_task_that_is_not_the_last_one_shows_nothing_wrong() {
+        let book = book();
+        acknowledge(&book, "a");
+        book.pushed(0, "a", seen(3, TaskStatus::Succeeded));
+        let shown = |body: &[u8]| {
+            let begun = book.begin_read(None);
+            note_page(&book, Begun { at_us: begun.at_us + 2 * micros(SHOWN_WITHIN), ..begun }, 0, body);
+            (reads(&book).right, reads(&book).wrong)
+        };
+        assert_eq!(shown(br#"{"tasks":[],"next_cursor":"more"}"#), (1, 0));
+        assert_eq!(shown(br#"{"tasks":[]}"#), (1, 1));
+    }
+
+    #[test]
+    fn an_absence_begins_with_the_last_that_was_heard_and_not_when_it_is_found_out() {
+        let book = book();
+        let heard_at = Instant::now() + Duration::from_secs(3_600);
+        book.lost_session(0, "silent".to_owned(), heard_at);
+        let expected_ms = book.timeline.unix_ms(book.timeline.us_of(heard_at));
+        assert_eq!(book.absences()[0].from_ms, expected_ms);
+        assert_eq!(book.connection_stats().closes.get("silent"), Some(&1));
+    }
+
     fn show_page(book: &Book, task_id: String) {
         book.read_page(book.begin_read(None), 0, &[(task_id, seen(1, TaskStatus::Queued))]);
     }
@@ -854,6 +965,21 @@ mod tests {
         let stats = reads(&book);
         assert_eq!((stats.right, stats.wrong, stats.unjudged), (DOUBTFUL_MAX as u64 + 1, 1, 0));
         assert_eq!(defects(&book), [ReadDefect::NeverSubmitted]);
+    }
+
+    #[test]
+    fn however_long_a_run_is_what_its_pages_show_before_the_answer_is_judged() {
+        let book = book();
+        for number in 0..=DOUBTFUL_MAX {
+            let sequence = book.issue(&LoadPlan::default(), 0);
+            let (owner, task_id) = (book.sent(sequence, None), number.to_string());
+            let page = [(task_id.clone(), seen(1, TaskStatus::Queued))];
+            book.read_page(book.begin_read(None), owner, &page);
+            book.answered(sequence, Outcome::Acknowledged { task_id }, 1);
+        }
+        book.judge_pages();
+        let stats = reads(&book);
+        assert_eq!((stats.right, stats.unjudged), (DOUBTFUL_MAX as u64 + 1, 0));
     }
 
     #[test]

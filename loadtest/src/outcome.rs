@@ -39,9 +39,12 @@ pub struct PhaseStats {
     pub push: Latency,
     /// Final states that no push told, and a GET did.
     pub finals_by_poll: u64,
-    /// Of the refused: those that were answered 401 or 403.
+    /// Of the refused: those that were answered 401 or 403, and do not straddle.
     #[serde(default)]
     pub denied: u64,
+    /// Of the refused and the unknown: those whose answer came in a later phase. Which of the two phases is the cause nobody knows.
+    #[serde(default)]
+    pub straddling: u64,
     #[serde(default)]
     pub reads: ReadStats,
 }
@@ -92,13 +95,17 @@ pub enum ReadDefect {
     OtherOwner,
     /// A task that the owner never submitted.
     NeverSubmitted,
+    /// Another status than a push of the same version had.
+    OtherStatus,
+    /// No task of an owner who has some.
+    ShowsNone,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrongRead {
     /// Who read.
     pub owner: String,
-    /// What was asked for, or of a page what it must not show.
+    /// What was asked for, or of a page what it must not show, or must.
     pub task_id: String,
     pub defect: ReadDefect,
 }
@@ -170,7 +177,7 @@ pub struct ConnectionStats {
     pub nuisance_drops: u64,
 }
 
-/// While an owner had no session: from the loss of one until the next was open.
+/// While an owner had no session: from the last that was heard of one until the next was open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Absence {
     pub owner: String,

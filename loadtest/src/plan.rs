@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::LoadError;
 
-/// It becomes part of tokens, headers and file names.
-const RUN_ID_CHARACTERS_MAX: usize = 64;
+/// It becomes part of tokens, headers and file names. The service takes 255 bytes of an owner and of an idempotency key, and both add to
+/// it; an experiment's name and a seed fit into it.
+const RUN_ID_CHARACTERS_MAX: usize = 128;
 const RATE_MAX_PER_SECOND: f64 = 100_000.0;
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 /// One socket each; a process has 65 536 descriptors at the most on Fargate.
@@ -126,7 +127,7 @@ impl Default for LoadPlan {
 
 impl LoadPlan {
     /// Every field within its named limit.
-    pub(crate) fn validate(&self) -> Result<(), LoadError> {
+    pub fn validate(&self) -> Result<(), LoadError> {
         let run_id_ok = !self.run_id.is_empty()
             && self.run_id.len() <= RUN_ID_CHARACTERS_MAX
             && self.run_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

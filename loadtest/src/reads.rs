@@ -1,6 +1,7 @@
 //! What reads are judged by: GET /tasks and GET /tasks/{id} while the run is under way.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use crate::outcome::{ReadDefect, WrongRead};
 use crate::wire::{Digest, Seen, is_denial};
@@ -9,6 +10,9 @@ use crate::wire::{Digest, Seen, is_denial};
 const WRONG_NAMED_MAX: usize = 100;
 /// Tasks that pages show before an answer has named them. Few POSTs are in flight at once, and fewer are never answered.
 pub(crate) const DOUBTFUL_MAX: usize = 4_096;
+/// A task whose end was seen is in the table, and pages show it from then on. DynamoDB's indexes trail their table by a fraction of a
+/// second, "under normal conditions".
+pub(crate) const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 
 const STATUS_NOT_FOUND: u16 = 404;
 const STATUS_SERVER_ERROR: u16 = 500;
@@ -41,6 +45,7 @@ impl ReadFailure {
 /// What was known when a read began.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Begun {
+    pub(crate) at_us: u64,
     pub(crate) phase: usize,
     /// The highest version that a read had shown which ended before this one began.
     pub(crate) version_shown: u64,
@@ -70,10 +75,16 @@ impl Reads {
         }
     }
 
-    /// `false` when there are too many to keep.
-    pub(crate) fn doubt(&mut self, task: Doubtful) -> bool {
-        let has_room = self.doubtful.len() < DOUBTFUL_MAX;
-        self.doubtful.contains(&task) || (has_room && self.doubtful.insert(task))
+    /// `false` when there are too many to keep. `is_settled` says of which there is no doubt any more: their room is needed when
+    /// there is no other.
+    pub(crate) fn doubt(&mut self, task: Doubtful, is_settled: impl Fn(&Doubtful) -> bool) -> bool {
+        if self.doubtful.contains(&task) {
+            return true;
+        }
+        if self.doubtful.len() >= DOUBTFUL_MAX {
+            self.doubtful.retain(|kept| !is_settled(kept));
+        }
+        self.doubtful.len() < DOUBTFUL_MAX && self.doubtful.insert(task)
     }
 }
 

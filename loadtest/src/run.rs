@@ -57,15 +57,16 @@ impl std::fmt::Debug for Running {
     }
 }
 
-/// Connects the sockets, begins the arrivals, and returns.
+/// Connects the sockets, begins the arrivals, and returns. There is one run at a time: one that was dropped is waited for.
 ///
 /// Goose installs a handler for SIGINT and SIGTERM unless the process has one already: a program with a handler of its
 /// own must set it, through the `ctrlc` crate, before its first run.
 pub async fn start(stack: &Stack, plan: LoadPlan) -> Result<Running, LoadError> {
     plan.validate()?;
-    let only_one = OnlyOne::claim()?;
+    let only_one = OnlyOne::claim(&plan).await?;
     let target = Target::new(stack, &plan)?;
     let shared = Arc::new(Shared::new(plan, target, stack.max_receive_count()));
+    only_one.belongs_to(&shared);
     // From here on an early return drops the run, which ends what was begun.
     let mut running = Running { shared, commands: Vec::new(), sessions: Vec::new(), attack: None };
     running.connect().await?;

@@ -48,23 +48,31 @@ enum End {
     Stopped,
     Lost {
         code: String,
+        /// When something last came from it.
+        heard_at: Instant,
     },
 }
 
 /// Any frame proves that the session lives, but only a pong is the answer to a ping.
-#[derive(Default)]
 struct Pulse {
     asked_at: Option<Instant>,
-    heard: bool,
+    heard_at: Instant,
 }
 
 impl Pulse {
+    fn new(opened_at: Instant) -> Self {
+        Self { asked_at: None, heard_at: opened_at }
+    }
+
     /// A ping is about to be sent; `false` when nothing at all was heard since the one before.
-    fn ping(&mut self) -> bool {
-        let alive = self.heard || self.asked_at.is_none();
-        self.heard = false;
-        self.asked_at = Some(Instant::now());
+    fn ping(&mut self, now: Instant) -> bool {
+        let alive = self.asked_at.is_none_or(|asked_at| self.heard_at >= asked_at);
+        self.asked_at = Some(now);
         alive
+    }
+
+    fn lost(&self, code: impl Into<String>) -> End {
+        End::Lost { code: code.into(), heard_at: self.heard_at }
     }
 }
 
@@ -100,7 +108,7 @@ impl Session {
             };
             match end {
                 End::Stopped => return close(socket).await,
-                End::Lost { code } => self.shared.book.lost_session(self.owner, code),
+                End::Lost { code, heard_at } => self.shared.book.lost_session(self.owner, code, heard_at),
             }
             socket = tokio::select! {
                 socket = self.reconnect(&mut random) => socket,
@@ -159,37 +167,37 @@ impl Session {
     async fn serve(&mut self, socket: &mut Socket) -> End {
         let mut ping = interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut pulse = Pulse::default();
+        let mut pulse = Pulse::new(Instant::now());
         loop {
             let sent = tokio::select! {
-                frame = socket.next() => match frame {
-                    Some(Ok(Frame::Text(text))) => {
-                        self.receive(text.as_str(), &mut pulse);
-                        continue;
+                frame = socket.next() => {
+                    let Some(Ok(frame)) = frame else { return pulse.lost(close_code(None)) };
+                    pulse.heard_at = Instant::now();
+                    match frame {
+                        Frame::Text(text) => self.receive(text.as_str(), &mut pulse),
+                        Frame::Close(frame) => return pulse.lost(close_code(frame)),
+                        _ => {}
                     }
-                    Some(Ok(Frame::Close(frame))) => return End::Lost { code: close_code(frame) },
-                    Some(Ok(_)) => continue,
-                    Some(Err(_)) | None => return End::Lost { code: close_code(None) },
-                },
+                    continue;
+                }
                 Some(command) = self.commands.recv() => {
                     self.shared.book.lock().connections.watches += 1;
                     socket.send(Frame::text(command)).await
                 }
                 _ = ping.tick() => {
-                    if !pulse.ping() {
-                        return End::Lost { code: "silent".to_owned() };
+                    if !pulse.ping(Instant::now()) {
+                        return pulse.lost("silent");
                     }
                     socket.send(Frame::text(PING)).await
                 }
             };
             if sent.is_err() {
-                return End::Lost { code: close_code(None) };
+                return pulse.lost(close_code(None));
             }
         }
     }
 
     fn receive(&self, text: &str, pulse: &mut Pulse) {
-        pulse.heard = true;
         match Message::parse(text) {
             Message::Task(task) => {
                 if let Some(ended) = self.shared.book.pushed(self.owner, &task.id, task.seen()) {
@@ -261,4 +269,22 @@ fn connect_reason(error: &tungstenite::Error) -> String {
 fn backoff(random: &mut ChaCha8Rng, attempt: u32) -> Duration {
     let ceiling = BACKOFF_BASE.saturating_mul(2_u32.saturating_pow(attempt)).min(BACKOFF_MAX);
     ceiling.mul_f64(random.random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_dies_silently_is_lost_from_the_last_that_was_heard_of_it() {
+        let opened_at = Instant::now();
+        let at = |seconds| opened_at + Duration::from_secs(seconds);
+        let mut pulse = Pulse::new(opened_at);
+        assert!(pulse.ping(at(30)), "nobody has asked yet");
+        pulse.heard_at = at(31);
+        assert!(pulse.ping(at(60)), "it has answered");
+        assert!(!pulse.ping(at(90)));
+        let End::Lost { code, heard_at } = pulse.lost("silent") else { panic!("it is lost") };
+        assert_eq!((code.as_str(), heard_at), ("silent", at(31)));
+    }
 }

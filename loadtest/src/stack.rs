@@ -68,6 +68,10 @@ pub struct FaultInjection {
     pub role_arn: String,
     pub bucket: String,
     pub prefix: String,
+    /// Functions know of a fault, and that it is over, at once: an emulator that was told so. On AWS each environment of a
+    /// function learns of either at a time of its own.
+    #[serde(default)]
+    pub at_once: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,7 +176,8 @@ mod tests {
         assert_eq!(stack.max_receive_count(), Some(5));
         assert_eq!(stack.queues["tasks-dlq"].max_receive_count, None);
         assert_eq!(stack.http_url, "http://127.0.0.1:4566/_aws/execute-api/abc");
-        assert_eq!(stack.fault_injection.unwrap().prefix, "FisConfigs/");
+        let faults = stack.fault_injection.unwrap();
+        assert_eq!((faults.prefix.as_str(), faults.at_once), ("FisConfigs/", false), "as on AWS");
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) fn phases(book: &Book) -> Vec<PhaseStats> {
             .records
             .iter()
             .filter(|record| record.phase == number)
-            .for_each(|record| tally(&mut stats, record));
+            .for_each(|record| tally(&mut stats, record, record.straddles(&inner.phases)));
         stats
     };
     inner.phases.iter().enumerate().map(stats).collect()
@@ -54,16 +54,18 @@ pub(crate) fn total(book: &Book) -> PhaseStats {
         ..PhaseStats::default()
     };
     inner.phases.iter().for_each(|phase| stats.reads.add(&phase.reads));
-    inner.records.iter().for_each(|record| tally(&mut stats, record));
+    // Of all phases together nothing is in another one.
+    inner.records.iter().for_each(|record| tally(&mut stats, record, false));
     stats
 }
 
-fn tally(stats: &mut PhaseStats, record: &Record) {
+fn tally(stats: &mut PhaseStats, record: &Record, straddles: bool) {
+    stats.straddling += u64::from(straddles);
     match record.outcome {
         Outcome::Acknowledged { .. } => stats.acknowledged += 1,
         Outcome::Refused { status, .. } => {
             stats.refused += 1;
-            stats.denied += u64::from(is_denial(status));
+            stats.denied += u64::from(is_denial(status) && !straddles);
         }
         Outcome::Unknown { .. } => stats.unknown += 1,
         Outcome::Unsent => stats.unsent += 1,
@@ -190,6 +192,39 @@ fn quantile_ms(sorted_us: &[u64], percent: usize) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::LoadPlan;
+
+    #[test]
+    fn what_was_refused_or_unanswered_only_in_a_later_phase_is_told_apart_in_its_own() {
+        const FAULT_US: u64 = 1_000;
+        let book = Book::new(vec!["owner".to_owned()], None, true);
+        book.phase("before");
+        let sent = || {
+            let sequence = book.issue(&LoadPlan::default(), 0);
+            book.sent(sequence, None);
+            sequence
+        };
+        let denied = || Outcome::Refused { status: 403, problem_type: None };
+        let unknown = Outcome::Unknown { reason: "timeout".to_owned() };
+        for outcome in [denied(), denied(), unknown, Outcome::Acknowledged { task_id: "a".to_owned() }] {
+            book.answered(sent(), outcome, 1);
+        }
+        book.phase("fault");
+        let mut inner = book.lock();
+        inner.phases[1].began_us = FAULT_US;
+        let answered_us = [FAULT_US - 1, FAULT_US, FAULT_US, FAULT_US];
+        for (record, at_us) in inner.records.iter_mut().zip(answered_us) {
+            record.answered_us = Some(at_us);
+        }
+        drop(inner);
+        let phases = phases(&book);
+        let [before, fault] = phases.as_slice() else { panic!("two phases: {phases:?}") };
+        assert_eq!((before.attempted, before.acknowledged), (4, 1));
+        assert_eq!((before.refused, before.unknown, before.straddling, before.denied), (2, 1, 2, 1));
+        assert_eq!((fault.attempted, fault.straddling), (0, 0));
+        let total = total(&book);
+        assert_eq!((total.refused, total.unknown, total.straddling, total.denied), (2, 1, 0, 2));
+    }
 
     fn counts(attempted: u64, unsent: u64) -> Counts {
         Counts { attempted, unsent, ..Counts::default() }

@@ -165,6 +165,9 @@ pub(crate) fn note_page(book: &Book, begun: Begun, owner: usize, body: &[u8]) {
     let Ok(page) = serde_json::from_slice::<PageView>(body) else {
         return book.failed_read(begun, ReadFailure::Unanswered);
     };
+    if page.tasks.is_empty() && page.next_cursor.is_none() {
+        return book.read_nothing(begun, owner);
+    }
     let tasks: Vec<_> = page.tasks.iter().map(|task| (task.id.clone().into_owned(), task.seen())).collect();
     book.read_page(begun, owner, &tasks);
 }

@@ -24,6 +24,11 @@ impl Timeline {
         self.origin + Duration::from_micros(at_us)
     }
 
+    /// Of a moment before the origin, the origin.
+    pub(crate) fn us_of(&self, at: Instant) -> u64 {
+        micros(at.saturating_duration_since(self.origin))
+    }
+
     pub(crate) fn unix_ms(&self, at_us: u64) -> u64 {
         (self.origin_unix_us + at_us) / MICROS_PER_MS
     }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::ledger::{Outcome, TaskStatus};
@@ -40,6 +41,9 @@ pub fn is_denial(status: u16) -> bool {
 pub(crate) struct PageView<'a> {
     #[serde(borrow)]
     pub(crate) tasks: Vec<TaskView<'a>>,
+    /// The last page has none.
+    #[serde(default)]
+    pub(crate) next_cursor: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,6 +1,6 @@
 //! What the verdict needs of one request, one record, one dead letter: a few dozen bytes each, of a fixed size.
 
-use loadtest::{Duplicate, Expectation, LedgerEntry, Outcome, TaskKind, TaskStatus};
+use loadtest::{Duplicate, Expectation, LedgerEntry, Outcome, Push, TaskKind, TaskStatus};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,6 +12,10 @@ use crate::oracle::{DeadLetter, Record};
 
 /// Stands for a time that is not known. No clock reads it.
 const NEVER_MS: u64 = u64::MAX;
+
+/// Of a version: four bits are left of four bytes, one for each status. No task moves so often.
+const VERSION_BITS: u32 = 28;
+const VERSION_MAX: u32 = (1 << VERSION_BITS) - 1;
 
 /// What the client was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,47 @@ impl Answer {
             Outcome::Unknown { .. } => Self::Unknown,
             Outcome::Unsent => Self::Unsent,
         }
+    }
+}
+
+/// The highest version that was pushed, and as what: as several, of a service that contradicts itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pushed(u32);
+
+impl Pushed {
+    fn of(pushes: &[Push]) -> Self {
+        let highest = pushes.iter().map(|push| push.version).max().unwrap_or_default();
+        let of_it = pushes.iter().filter(|push| push.version == highest);
+        let statuses = of_it.fold(0, |statuses, push| statuses | bit(push.status));
+        Self((statuses << VERSION_BITS) | version(highest))
+    }
+
+    /// 0 when nothing was.
+    pub(super) fn version(self) -> u32 {
+        self.0 & VERSION_MAX
+    }
+
+    /// Whether this version, which has this status, was pushed as another.
+    pub(super) fn is_wrong(self, version: u32, status: TaskStatus) -> bool {
+        let is_known = self.version() == version && version < VERSION_MAX;
+        is_known && (self.0 >> VERSION_BITS) & !bit(status) != 0
+    }
+}
+
+fn version(number: u64) -> u32 {
+    u32::try_from(number).map_or(VERSION_MAX, |number| number.min(VERSION_MAX))
+}
+
+fn bit(status: TaskStatus) -> u32 {
+    1 << code(status)
+}
+
+fn code(status: TaskStatus) -> u8 {
+    match status {
+        TaskStatus::Queued => 0,
+        TaskStatus::Running => 1,
+        TaskStatus::Succeeded => 2,
+        TaskStatus::DeadLettered => 3,
     }
 }
 
@@ -57,8 +102,7 @@ pub(super) struct EntryFact {
     pub(super) pushes: u8,
     /// Of what was tried besides, how much was accepted.
     pub(super) accepted_abuses: u8,
-    /// The highest that was pushed.
-    pub(super) pushed_version: u32,
+    pub(super) pushed: Pushed,
 }
 
 impl EntryFact {
@@ -68,7 +112,6 @@ impl EntryFact {
         let named = named.map(TaskKey::of);
         let accepted = |probe: &&loadtest::Probe| matches!(probe.outcome, Outcome::Acknowledged { .. });
         let accepted_abuses = entry.probes.iter().filter(accepted).count();
-        let pushed_version = entry.pushes.iter().map(|push| push.version).max().unwrap_or_default();
         let fact = move |key, is_answered, is_named| Self {
             key,
             position,
@@ -84,7 +127,7 @@ impl EntryFact {
             is_named,
             pushes: u8::try_from(entry.pushes.len()).unwrap_or(u8::MAX),
             accepted_abuses: u8::try_from(accepted_abuses).unwrap_or(u8::MAX),
-            pushed_version: u32::try_from(pushed_version).unwrap_or(u32::MAX),
+            pushed: Pushed::of(&entry.pushes),
         };
         let first = answered.map(|key| fact(key, true, named == Some(key)));
         let second = named.filter(|key| answered != Some(*key)).map(|key| fact(key, false, true));
@@ -135,7 +178,7 @@ impl Fact for EntryFact {
         ]));
         bytes.push(self.pushes);
         bytes.push(self.accepted_abuses);
-        bytes.extend(self.pushed_version.to_le_bytes());
+        bytes.extend(self.pushed.0.to_le_bytes());
     }
 
     fn decode(bytes: &mut Bytes<'_>) -> Self {
@@ -149,7 +192,7 @@ impl Fact for EntryFact {
         let [is_poison, has_wrong_result, has_other_task, is_answered, is_named, is_hopeless] =
             unpack(bytes.take());
         let [pushes, accepted_abuses] = bytes.take();
-        let pushed_version = u32::from_le_bytes(bytes.take());
+        let pushed = Pushed(u32::from_le_bytes(bytes.take()));
         let answer = match answer {
             0 => Answer::Acknowledged,
             1 => Answer::Refused { status },
@@ -171,7 +214,7 @@ impl Fact for EntryFact {
             is_named,
             pushes,
             accepted_abuses,
-            pushed_version,
+            pushed,
         }
     }
 }
@@ -221,7 +264,7 @@ impl RecordFact {
             updated_at_ms: record.updated_at_ms,
             effects: u32::try_from(effects).unwrap_or(u32::MAX),
             deliveries: u32::try_from(record.deliveries).unwrap_or(u32::MAX),
-            version: u32::try_from(record.version).unwrap_or(u32::MAX),
+            version: version(record.version),
             retries: small(gaps.len()),
             eager_retries: small(eager().count()),
             eager_gap_ms: eager()
@@ -260,12 +303,7 @@ impl Fact for RecordFact {
         bytes.extend(self.eager_retries.to_le_bytes());
         bytes.extend(self.eager_gap_ms.to_le_bytes());
         bytes.extend(self.steps.to_le_bytes());
-        bytes.push(match self.status {
-            TaskStatus::Queued => 0,
-            TaskStatus::Running => 1,
-            TaskStatus::Succeeded => 2,
-            TaskStatus::DeadLettered => 3,
-        });
+        bytes.push(code(self.status));
         bytes.push(pack([self.is_effect_missing, self.is_history_illegal]));
     }
 
@@ -473,11 +511,11 @@ mod tests {
             let answer = [Answer::Acknowledged, Answer::Refused { status }, Answer::Unknown, Answer::Unsent][kind as usize];
             let [is_poison, is_hopeless, has_wrong_result, has_other_task, is_answered, is_named] = flags;
             let (position, owner, sent_at_ms, answered_at_ms) = numbers;
-            let (pushes, accepted_abuses, pushed_version) = small;
+            let (pushes, accepted_abuses, pushed) = small;
             let fact = EntryFact {
                 key: TaskKey(key), position, owner, sent_at_ms, answered_at_ms, answer, is_poison, is_hopeless,
                 has_wrong_result, has_other_task, is_answered, is_named, pushes, accepted_abuses,
-                pushed_version,
+                pushed: Pushed(pushed),
             };
             prop_assert_eq!(format!("{:?}", round_trip(fact)), format!("{fact:?}"));
         }
@@ -506,6 +544,23 @@ mod tests {
             let fact = LetterFact { key: TaskKey(key), position, owner, body, message, created_at_ms, receives };
             prop_assert_eq!(format!("{:?}", round_trip(fact)), format!("{fact:?}"));
         }
+    }
+
+    #[test]
+    fn of_pushes_the_highest_version_counts_and_every_status_that_it_was_pushed_as() {
+        use TaskStatus::{DeadLettered, Running, Succeeded};
+        let push = |version, status| Push { at_ms: 0, version, status };
+        let none = Pushed::of(&[]);
+        assert_eq!((none.version(), none.is_wrong(3, Succeeded)), (0, false));
+        let one = Pushed::of(&[push(3, Succeeded), push(2, Running), push(3, Succeeded)]);
+        assert_eq!(one.version(), 3);
+        assert_eq!([Succeeded, DeadLettered].map(|status| one.is_wrong(3, status)), [false, true]);
+        assert!(!one.is_wrong(2, Succeeded) && !one.is_wrong(4, DeadLettered), "of these nothing is known");
+        let both = Pushed::of(&[push(3, Succeeded), push(3, DeadLettered)]);
+        assert_eq!([Succeeded, DeadLettered].map(|status| both.is_wrong(3, status)), [true, true]);
+        let far = Pushed::of(&[push(u64::MAX, Running)]);
+        assert_eq!(far.version(), version(u64::MAX - 1));
+        assert!(!far.is_wrong(far.version(), Succeeded), "it stands for many");
     }
 
     #[test]

@@ -51,7 +51,6 @@ pub fn judge(evidence: Evidence, rules: &Rules, shelf: &impl Shelf) -> Result<Fi
         missed: Held::default(),
         unseen: Held::default(),
         calm_letters: 0,
-        ended: 0,
     };
     judge.findings.totals = evidence.ledger.totals;
     let (mut ledger, mut table, mut letters) = (
@@ -152,8 +151,6 @@ struct Judge<'a, S> {
     unseen: Held,
     /// Dead letters that no fault was in the way of.
     calm_letters: u64,
-    /// Acknowledged tasks that are final in the table.
-    ended: u64,
 }
 
 /// What is an anomaly only when too many tasks have it, which is known at the end.
@@ -396,6 +393,9 @@ impl<S: Shelf> Judge<'_, S> {
             })?;
         }
         let Some(record) = case.record else { return Ok(()) };
+        if entry.pushed.is_wrong(record.version, record.status) {
+            self.add(AnomalyKind::WrongPush, case, |shelf| wrong_push(shelf, entry.position, &record))?;
+        }
         // Poison that fails for good comes back at once: nothing is gained by waiting for its end.
         if !entry.is_hopeless {
             self.findings.totals.retries += u64::from(record.retries);
@@ -407,8 +407,8 @@ impl<S: Shelf> Judge<'_, S> {
             }
         }
         if record.status.is_final() {
-            self.ended += 1;
-            if entry.pushed_version >= record.version {
+            self.findings.totals.ended += 1;
+            if entry.pushed.version() >= record.version {
                 return Ok(());
             }
             let owner = self.shelf.record(record.position)?.owner;
@@ -459,7 +459,7 @@ impl<S: Shelf> Judge<'_, S> {
             (
                 AnomalyKind::MissedPush,
                 &mut self.missed,
-                are_too_many_missed(totals.missed_pushes, self.ended, missed_max),
+                are_too_many_missed(totals.missed_pushes, totals.ended, missed_max),
             ),
         ];
         for (kind, held, _) in judged.into_iter().filter(|(_, _, is_too_much)| *is_too_much) {
@@ -530,6 +530,18 @@ fn queue_holds(remaining: u64) -> String {
 
 pub(super) fn unseen_detail(seen: u64, allowed: u64) -> String {
     format!("no worker saw more than {seen} of the {allowed} receives, and no fault was in the way")
+}
+
+pub(super) fn wrong_push_detail(version: u64, pushed: TaskStatus, status: TaskStatus) -> String {
+    format!("version {version} was pushed as {pushed:?} and is {status:?}")
+}
+
+fn wrong_push(shelf: &impl Shelf, position: u64, record: &RecordFact) -> Result<String, ShelfError> {
+    let (entry, version) = (shelf.entry(position)?, u64::from(record.version));
+    let mut pushes = entry.pushes.iter();
+    let wrong = pushes.find(|push| push.version == version && push.status != record.status);
+    let wrong = wrong.ok_or(ShelfError::Missing { what: "wrong push", position })?;
+    Ok(wrong_push_detail(version, wrong.status, record.status))
 }
 
 fn accepted_abuse(shelf: &impl Shelf, position: u64, number: usize) -> Result<String, ShelfError> {

@@ -23,6 +23,10 @@ const UNSEEN_PERCENT_MAX: f64 = 50.0;
 /// Fewer dead letters say nothing.
 const LETTERS_MIN: u64 = 20;
 
+/// Of final tasks whose end was pushed to nobody because their owner had no socket: a service that throws its clients out tells
+/// nothing of its pushes, and a network that does so neither.
+const AWAY_PERCENT_MAX: f64 = 50.0;
+
 /// From each failed attempt until the next one began. A task that waited for its first attempt was not retried.
 pub(super) fn retry_gaps_ms(record: &Record) -> impl Iterator<Item = u64> {
     let steps: Vec<Step> = record.history.iter().filter_map(|line| parse(line)).collect();
@@ -48,6 +52,10 @@ pub(super) fn are_too_many_unseen(unseen: u64, letters: u64) -> bool {
 
 pub(super) fn are_too_many_missed(missed: u64, all: u64, percent_max: f64) -> bool {
     percent(missed, all) > percent_max
+}
+
+pub(super) fn are_too_many_away(away: u64, ended: u64) -> bool {
+    percent(away, ended) > AWAY_PERCENT_MAX
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]

@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::manners::are_too_many_away;
+
 /// A task as the table has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -65,6 +67,8 @@ pub enum AnomalyKind {
     WrongResult,
     /// One idempotency key made two tasks.
     SplitKey,
+    /// Pushed as what it is not: a version has one status.
+    WrongPush,
     /// Must be a dead letter and is not.
     MissingDeadLetter,
     /// Is a dead letter and must not be.
@@ -98,6 +102,7 @@ impl AnomalyKind {
             Self::RefusedApplied => "refused and yet applied",
             Self::WrongResult => "succeeded with a wrong result",
             Self::SplitKey => "one idempotency key made two tasks",
+            Self::WrongPush => "pushed as what it is not",
             Self::MissingDeadLetter => "missing from the dead-letter queue",
             Self::InnocentDeadLetter => "in the dead-letter queue without cause",
             Self::AlteredBody => "dead letter with another body",
@@ -144,10 +149,20 @@ pub struct Totals {
     /// Of these: begun again at once.
     #[serde(default)]
     pub eager_retries: u64,
-    /// Acknowledged and final tasks whose end no push told.
+    /// Acknowledged tasks that are final in the table.
+    #[serde(default)]
+    pub ended: u64,
+    /// Of these: whose end no push told.
     #[serde(default)]
     pub missed_pushes: u64,
     /// No push told these either, and their owner had no socket.
     #[serde(default)]
     pub missed_while_away: u64,
+}
+
+impl Totals {
+    /// So many ends found no socket that nothing is known of how ends are pushed.
+    pub fn is_pushing_untold(&self) -> bool {
+        are_too_many_away(self.missed_while_away, self.ended)
+    }
 }

@@ -261,6 +261,30 @@ fn a_push_that_fell_while_its_owner_had_no_socket_is_not_missed() {
     assert_eq!(judge(first - 20_000, Some(first - 10_000)), (20, 0, 20), "it had been back for long");
 }
 
+/// Every client is thrown out time and again, and nothing is ever pushed.
+#[test]
+fn where_most_ends_fell_while_their_owner_had_no_socket_nothing_is_known_of_pushes() {
+    let is_untold = |tasks: usize, away: usize| {
+        let mut world = World::new(&vec![Fate::Succeeds; tasks]);
+        let mut absences = Vec::new();
+        for (sequence, entry) in world.ledger.iter_mut().enumerate().take(away) {
+            entry.owner = format!("away-{sequence}");
+            entry.pushes.clear();
+            absences.push(loadtest::Absence { owner: entry.owner.clone(), from_ms: 0, to_ms: None });
+        }
+        for (record, entry) in world.records.values_mut().zip(&world.ledger) {
+            record.owner.clone_from(&entry.owner);
+        }
+        let rules = Rules { absences: Absences::of(&absences), ..bench::rules() };
+        let totals = judge_streaming(&world, &rules, 100).totals;
+        assert_eq!((totals.ended, totals.missed_while_away), (tasks as u64, away as u64));
+        assert_eq!(totals.missed_pushes, 0);
+        totals.is_pushing_untold()
+    };
+    assert!(is_untold(20, 20) && is_untold(20, 11));
+    assert!(!is_untold(20, 10) && !is_untold(20, 0) && !is_untold(0, 0));
+}
+
 #[test]
 fn what_the_auditor_can_have_added_to_the_count_proves_no_receives() {
     use Known::{Enough, Likely, TooFew, Untold};

@@ -301,14 +301,8 @@ fn data_checks(experiment: &Experiment, findings: &Findings) -> Vec<Check> {
             findings.count(AnomalyKind::EagerRetry) == 0,
             format!("{} of {} came back within {EAGER_GAP_MS} ms", totals.eager_retries, totals.retries),
         ),
-        Check::new(
-            "every end is pushed",
-            findings.count(AnomalyKind::MissedPush) == 0,
-            format!(
-                "{} ends reached no socket of their owner, at most {} % of all; {} more fell while it had none",
-                totals.missed_pushes, expect.missed_pushes_percent_max, totals.missed_while_away
-            ),
-        ),
+        none("every push shows its task as it is", &[AnomalyKind::WrongPush]),
+        pushes_check(expect.missed_pushes_percent_max, findings),
         Check::new(
             "conservation",
             sum == totals.acknowledged,
@@ -320,6 +314,23 @@ fn data_checks(experiment: &Experiment, findings: &Findings) -> Vec<Check> {
     ];
     checks.extend(redelivered);
     checks
+}
+
+/// A push to nobody proves nothing: whoever throws its clients out need not push.
+fn pushes_check(max: f64, findings: &Findings) -> Check {
+    let (name, totals) = ("every end is pushed", &findings.totals);
+    let is_missed = findings.count(AnomalyKind::MissedPush) > 0;
+    if !is_missed && totals.is_pushing_untold() {
+        let (away, ended) = (totals.missed_while_away, totals.ended);
+        let detail =
+            format!("{away} of {ended} ends reached no socket of their owner, who had none at that time");
+        return Check::evidence(name, false, detail);
+    }
+    let detail = format!(
+        "{} ends reached no socket of their owner, at most {max} % of all; {} more fell while it had none",
+        totals.missed_pushes, totals.missed_while_away
+    );
+    Check::new(name, !is_missed, detail)
 }
 
 /// SQS counts the auditor's looks like receives: where they can stand for all that a count proves, it proves nothing.
@@ -443,9 +454,12 @@ fn service_checks(experiment: &Experiment, outcome: &LoadOutcome) -> Vec<Check> 
 }
 
 fn refusals_check(name: &str, phases: &[&PhaseStats], max: f64, is_token_given: bool) -> Check {
-    let denied: u64 = phases.iter().map(|phase| phase.denied).filter(|_| is_token_given).sum();
-    let bad = phases.iter().map(|phase| phase.refused + phase.unknown).sum::<u64>() - denied;
-    let all = phases.iter().map(|phase| phase.attempted).sum::<u64>() - denied;
+    let sum = |of: fn(&PhaseStats) -> u64| phases.iter().map(|phase| of(phase)).sum::<u64>();
+    let denied = if is_token_given { sum(|phase| phase.denied) } else { 0 };
+    // What came to nothing only in a later phase may be the doing of either.
+    let aside = denied + sum(|phase| phase.straddling);
+    let bad = sum(|phase| phase.refused + phase.unknown) - aside;
+    let all = sum(|phase| phase.attempted) - aside;
     let share = percent(bad, all);
     let detail = format!("{share:.2} % of {all} requests refused or unanswered, at most {max} %");
     if all == 0 {
@@ -552,6 +566,7 @@ impl serde::Serialize for DefinitionOf<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::Totals;
 
     #[test]
     fn a_push_to_another_owner_breaks_the_run_and_one_owner_has_no_other() {
@@ -592,6 +607,19 @@ mod tests {
         };
         assert_eq!(broken(AnomalyKind::SharedTask), ["every request got a task of its own"]);
         assert_eq!(broken(AnomalyKind::OtherOwner), ["every task is filed under its owner"]);
+        assert_eq!(broken(AnomalyKind::WrongPush), ["every push shows its task as it is"]);
+    }
+
+    #[test]
+    fn ends_that_fell_while_nobody_listened_prove_nothing_of_pushes_and_what_is_broken_is_broken() {
+        let outcome = |missed: u64, missed_while_away| {
+            let totals = Totals { ended: 20, missed_pushes: missed, missed_while_away, ..Totals::default() };
+            let counts = [(AnomalyKind::MissedPush, missed)].into();
+            pushes_check(1.0, &Findings { totals, counts, ..Findings::default() }).outcome
+        };
+        assert_eq!(outcome(0, 10), Outcome::Held);
+        assert_eq!(outcome(0, 11), Outcome::Unknown);
+        assert_eq!(outcome(9, 11), Outcome::Broken);
     }
 
     #[test]
@@ -657,6 +685,16 @@ mod tests {
         };
         assert_eq!(steady(well(PHASE_AFTER)), Outcome::Held);
         assert_eq!(steady(refusing(PHASE_AFTER)), Outcome::Broken);
+    }
+
+    #[test]
+    fn what_was_refused_only_when_another_phase_had_begun_counts_in_neither() {
+        let steady = |stats: PhaseStats| outcome("steady state without fault", &measured(vec![stats]));
+        let straddling = |straddling| PhaseStats { straddling, ..refusing("before") };
+        assert_eq!(steady(straddling(50)), Outcome::Held);
+        assert_eq!(steady(straddling(49)), Outcome::Broken);
+        let all = PhaseStats { attempted: 50, acknowledged: 0, ..straddling(50) };
+        assert_eq!(steady(all), Outcome::Unknown);
     }
 
     #[test]

@@ -74,6 +74,10 @@ pub(crate) enum Reads {
     OfAll,
     /// With a wrong result of whatever was pushed with the right one.
     OtherResult,
+    /// With every task as running, whatever was pushed of the version that it has.
+    OtherStatus,
+    /// With no task on any page.
+    Empty,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,6 +276,9 @@ fn read_wire(id: &str, task: &Task, reads: Reads) -> Value {
     if reads == Reads::OtherResult && view.get("result").is_some() {
         view["result"]["sha256"] = "00".repeat(32).into();
     }
+    if reads == Reads::OtherStatus {
+        view["status"] = "running".into();
+    }
     view
 }
 
@@ -365,7 +372,11 @@ async fn list(State(fake): State<Arc<Fake>>, headers: HeaderMap) -> Response {
     if tasks.reads == Reads::Fail {
         return failed();
     }
-    let is_shown = |task: &Task| tasks.reads == Reads::OfAll || task.owner == owner;
+    let is_shown = |task: &Task| match tasks.reads {
+        Reads::OfAll => true,
+        Reads::Empty => false,
+        Reads::Right | Reads::Fail | Reads::OtherResult | Reads::OtherStatus => task.owner == owner,
+    };
     let mut shown: Vec<_> = tasks.by_id.iter().filter(|(_, task)| is_shown(task)).collect();
     shown.sort_by_key(|(_, task)| std::cmp::Reverse(task.number));
     let page: Vec<Value> =

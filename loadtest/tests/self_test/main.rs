@@ -210,20 +210,34 @@ async fn reads_that_are_all_refused_are_counted_and_miss_their_threshold() {
     assert_eq!((judged.exit, judged.reads_wrong), (Exit::Threshold, 0));
 }
 
+/// The reads fail the run, each for this reason, and all else is well.
+fn assert_reads_alone_are_wrong(outcome: &LoadOutcome, expected: ReadDefect) {
+    let verdict = verdict::judge(outcome, &[]);
+    assert!(outcome.ledger.iter().all(|entry| entry.result_ok == Some(true)));
+    assert_eq!((outcome.counts.succeeded, verdict.wrong.len()), (outcome.counts.attempted, 0));
+    assert!(verdict.reads_wrong > 0, "{expected:?}");
+    let wrong = &outcome.wrong_reads;
+    assert!(wrong.iter().all(|wrong| wrong.defect == expected), "{wrong:?}");
+    assert_eq!(verdict.exit, Exit::Tasks);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reads_that_show_others_tasks_or_another_result_fail_a_run_in_which_all_else_is_well() {
-    for (reads, expected) in
-        [(Reads::OfAll, ReadDefect::OtherOwner), (Reads::OtherResult, ReadDefect::OtherResult)]
-    {
-        let outcome = outcome_of_reads(reads).await;
-        let verdict = verdict::judge(&outcome, &[]);
-        assert!(outcome.ledger.iter().all(|entry| entry.result_ok == Some(true)));
-        assert_eq!((outcome.counts.succeeded, verdict.wrong.len()), (50, 0));
-        assert!(verdict.reads_wrong > 0, "{reads:?}");
-        let wrong = &outcome.wrong_reads;
-        assert!(wrong.iter().all(|wrong| wrong.defect == expected), "{wrong:?}");
-        assert_eq!(verdict.exit, Exit::Tasks);
+async fn reads_that_show_others_tasks_or_other_states_fail_a_run_in_which_all_else_is_well() {
+    for (reads, expected) in [
+        (Reads::OfAll, ReadDefect::OtherOwner),
+        (Reads::OtherResult, ReadDefect::OtherResult),
+        (Reads::OtherStatus, ReadDefect::OtherStatus),
+    ] {
+        assert_reads_alone_are_wrong(&outcome_of_reads(reads).await, expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_that_never_show_a_task_fail_a_run_in_which_all_else_is_well() {
+    // Beyond the time for which an index may trail its table.
+    let plan = LoadPlan { poll_rate_per_second: 20.0, unknown_retries: 0, ..plan(20.0, 7) };
+    let outcome = Scene::start_reading(plan, Reads::Empty, |_| Reaction::default()).await.finish().await;
+    assert_reads_alone_are_wrong(&outcome, ReadDefect::ShowsNone);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -348,6 +362,26 @@ async fn one_key_that_makes_two_tasks_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_beside_an_unknown_fate_is_no_refusal() {
+    const DUPLICATE_ONE_IN: u32 = 10;
+    let mix = TaskMix { duplicate_one_in: one_in(DUPLICATE_ONE_IN), ..TaskMix::default() };
+    let behaviour = |post: Post| {
+        // As the load test picks them.
+        let is_twice = post.sequence % u64::from(DUPLICATE_ONE_IN) == 3;
+        let answer = match post.repeats {
+            0 if is_twice => Answer::Refuse,
+            1 if is_twice => Answer::AcceptAndFail,
+            _ => Answer::Accept,
+        };
+        Reaction { answer, ..Reaction::default() }
+    };
+    let outcome = Scene::start(LoadPlan { mix, ..plan(50.0, 1) }, behaviour).await.finish().await;
+    let counts = outcome.counts;
+    assert_eq!((counts.refused, counts.unknown, counts.acknowledged, counts.retries), (0, 0, 50, 5));
+    assert!(outcome.ledger.iter().filter(|entry| entry.duplicate.is_some()).all(|entry| entry.sends == 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_session_reconnects_and_catches_up() {
     // Nothing is pushed, so that only the catch-up, or settling, can find the ends.
     let silent = |_| Reaction { pushes: Pushes::Never, ..Reaction::default() };
@@ -406,6 +440,10 @@ async fn arrivals_can_be_ended_early_and_one_run_at_a_time_is_enforced() {
     running.finish().await.unwrap();
     let third = loadtest::start(&stack, plan(50.0, 1)).await.unwrap();
     drop(third);
+    // What the third had under way has not ended.
+    let fourth = loadtest::start(&stack, plan(50.0, 1)).await.unwrap();
+    fourth.arrivals_ended().await;
+    fourth.finish().await.unwrap();
     drop(turn);
 }
 

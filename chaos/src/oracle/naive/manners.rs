@@ -6,6 +6,7 @@ use loadtest::{LedgerEntry, Outcome, TaskKind};
 
 use super::{Evidence, Findings};
 use crate::oracle::AnomalyKind;
+use crate::oracle::judge::wrong_push_detail;
 use crate::oracle::manners::{EAGER_GAP_MS, are_too_eager, are_too_many_missed, retry_gaps_ms};
 
 pub(super) fn look(
@@ -15,6 +16,7 @@ pub(super) fn look(
 ) {
     look_at_retries(evidence, acknowledged, findings);
     look_at_pushes(evidence, acknowledged, findings);
+    compare_pushes(evidence, acknowledged, findings);
     for (id, entry) in acknowledged {
         for probe in &entry.probes {
             if let Outcome::Acknowledged { task_id } = &probe.outcome {
@@ -68,6 +70,7 @@ fn look_at_pushes(
             missed.push((id, record));
         }
     }
+    findings.totals.ended = all;
     findings.totals.missed_pushes = missed.len() as u64;
     if !are_too_many_missed(findings.totals.missed_pushes, all, evidence.missed_pushes_percent_max) {
         return;
@@ -75,5 +78,24 @@ fn look_at_pushes(
     for (id, record) in missed {
         let detail = format!("version {} {:?} reached no socket of its owner", record.version, record.status);
         findings.add(AnomalyKind::MissedPush, id, detail);
+    }
+}
+
+/// The newest state that was pushed, where it is the one that the table has.
+fn compare_pushes(
+    evidence: &Evidence<'_>,
+    acknowledged: &BTreeMap<&str, &LedgerEntry>,
+    findings: &mut Findings,
+) {
+    for (id, entry) in acknowledged {
+        let Some(record) = evidence.records.get(*id) else { continue };
+        if entry.pushes.iter().any(|push| push.version > record.version) {
+            continue;
+        }
+        let mut of_it = entry.pushes.iter().filter(|push| push.version == record.version);
+        if let Some(wrong) = of_it.find(|push| push.status != record.status) {
+            let detail = wrong_push_detail(record.version, wrong.status, record.status);
+            findings.add(AnomalyKind::WrongPush, id, detail);
+        }
     }
 }

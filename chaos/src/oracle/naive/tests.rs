@@ -252,9 +252,10 @@ pub(in crate::oracle) enum Defect {
     AcceptsSecondBody,
     GivesOneTaskToTwo,
     FilesUnderAnother,
+    PushesAnotherStatus,
 }
 
-pub(in crate::oracle) const DEFECTS: [Defect; 23] = [
+pub(in crate::oracle) const DEFECTS: [Defect; 24] = [
     Defect::DropsTask,
     Defect::DropsBeforeRecord,
     Defect::MarksAndDeletes,
@@ -278,6 +279,7 @@ pub(in crate::oracle) const DEFECTS: [Defect; 23] = [
     Defect::AcceptsSecondBody,
     Defect::GivesOneTaskToTwo,
     Defect::FilesUnderAnother,
+    Defect::PushesAnotherStatus,
 ];
 
 /// Plants the defect; answers whom it hits, and as what it must be found.
@@ -395,6 +397,10 @@ pub(in crate::oracle) fn plant(defect: Defect, world: &mut World, fates: &[Fate]
         Defect::FilesUnderAnother => {
             world.records.get_mut(&good).unwrap().owner = "somebody-else".into();
             (good, AnomalyKind::OtherOwner)
+        }
+        Defect::PushesAnotherStatus => {
+            world.ledger[index].pushes[0].status = TaskStatus::DeadLettered;
+            (good, AnomalyKind::WrongPush)
         }
     }
 }
@@ -564,6 +570,18 @@ fn a_service_that_forgets_to_push_is_found_and_a_single_missed_push_is_not() {
     world.ledger[71].pushes[0].version = 1;
     let findings = world.judge();
     assert_eq!(findings.ids(AnomalyKind::MissedPush), [task_id(7), task_id(70), task_id(71)]);
+}
+
+#[test]
+fn what_was_pushed_of_an_older_or_a_newer_version_is_not_compared_with_the_table() {
+    let mut world = World::new(&[Fate::Succeeds]);
+    let right = world.ledger[0].pushes[0];
+    let mut wrong = |version| {
+        let other = Push { version, status: TaskStatus::DeadLettered, ..right };
+        world.ledger[0].pushes = vec![right, other];
+        world.judge().count(AnomalyKind::WrongPush)
+    };
+    assert_eq!([2, 3, 4].map(&mut wrong), [0, 1, 0], "a task is moved on while the table is read");
 }
 
 #[test]
