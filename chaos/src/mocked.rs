@@ -21,6 +21,21 @@ pub(crate) fn lambda(rules: &[Rule]) -> aws_sdk_lambda::Client {
     aws_sdk_lambda::Client::from_conf(config.build())
 }
 
+pub(crate) fn dynamodb(rules: &[Rule]) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(&config()).interceptor(answers(rules));
+    aws_sdk_dynamodb::Client::from_conf(config.build())
+}
+
+pub(crate) fn apigateway(rules: &[Rule]) -> aws_sdk_apigatewayv2::Client {
+    let config = aws_sdk_apigatewayv2::config::Builder::from(&config()).interceptor(answers(rules));
+    aws_sdk_apigatewayv2::Client::from_conf(config.build())
+}
+
+pub(crate) fn cloudwatch(rules: &[Rule]) -> aws_sdk_cloudwatch::Client {
+    let config = aws_sdk_cloudwatch::config::Builder::from(&config()).interceptor(answers(rules));
+    aws_sdk_cloudwatch::Client::from_conf(config.build())
+}
+
 fn config() -> SdkConfig {
     let credentials = Credentials::new("test", "test", None, None, "test");
     SdkConfig::builder()

@@ -182,6 +182,11 @@ impl Setting for FisAction {
         Ok(json!("running"))
     }
 
+    /// Templates with this token are of no other run.
+    fn is_left(&self, _prior: &Value, found: &Value) -> bool {
+        found.as_array().is_some_and(|templates| !templates.is_empty())
+    }
+
     async fn write(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError> {
         if value == &json!("running") { self.start(cloud).await } else { self.end(cloud).await }
     }

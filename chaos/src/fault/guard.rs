@@ -175,7 +175,7 @@ pub async fn recover(
             return Ok(Recovered::Gone);
         }
         Err(error) if !is_forced => return Err(GuardError::Release(error)),
-        Ok(found) if !is_forced && found != entry.prior && !entry.lever.is_as_faulted(&found) => {
+        Ok(found) if !is_forced && found != entry.prior && !entry.lever.is_left(&entry.prior, &found) => {
             let (prior, found) = (entry.prior.to_string(), found.to_string());
             return Err(GuardError::ChangedSince { prior, found });
         }

@@ -41,6 +41,11 @@ trait Setting {
     async fn read(&self, cloud: &Cloud) -> Result<Value, CallError>;
     /// What the setting is while the fault is in effect.
     fn faulted(&self, prior: &Value) -> Result<Value, CallError>;
+    /// Whether `found` is what the fault made of `prior`, and nobody has changed anything of it since.
+    fn is_left(&self, prior: &Value, found: &Value) -> bool {
+        // What cannot be faulted never was.
+        self.faulted(prior).is_ok_and(|faulted| faulted == *found)
+    }
     /// Returns once AWS says that the setting is in effect.
     async fn write(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError>;
     /// The calls that the three functions above make: API action as IAM names it, and the resource.
@@ -120,10 +125,14 @@ impl Lever {
         Ok(self.is_as_faulted(&found).then_some(found))
     }
 
+    /// Whether a recovery may write what was before over what it finds.
+    fn is_left(&self, prior: &Value, found: &Value) -> bool {
+        each!(self, setting => setting.is_left(prior, found))
+    }
+
     /// Whether the setting reads as a fault of this kind leaves it, be it another run's.
     fn is_as_faulted(&self, found: &Value) -> bool {
         match self {
-            Self::Fis(_) => found.as_array().is_some_and(|templates| !templates.is_empty()),
             Self::QueueDeny(_) | Self::TableDeny(_) => policy::has_denial(found),
             // The whole policy is a fault's: of another run it has another date.
             Self::RolePermission(_) => !found.is_null(),

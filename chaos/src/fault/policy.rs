@@ -44,6 +44,10 @@ impl Setting for QueueDeny {
         with_denial("sqs:SetQueueAttributes", prior, &self.actions, &self.queue_arn, self.until_ms)
     }
 
+    fn is_left(&self, prior: &Value, found: &Value) -> bool {
+        without_denial(found) == without_denial(prior)
+    }
+
     async fn write(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError> {
         write_attribute(cloud, &self.queue_url, QueueAttributeName::Policy, value).await
     }
@@ -74,6 +78,10 @@ impl Setting for TableDeny {
 
     fn faulted(&self, prior: &Value) -> Result<Value, CallError> {
         with_denial("dynamodb:PutResourcePolicy", prior, &self.actions, &self.table_arn, self.until_ms)
+    }
+
+    fn is_left(&self, prior: &Value, found: &Value) -> bool {
+        without_denial(found) == without_denial(prior)
     }
 
     async fn write(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError> {
@@ -118,6 +126,20 @@ fn with_denial(
     Ok(Value::String(policy.to_string()))
 }
 
+/// What a policy says besides our denial; nothing where that is its one statement. By content: nobody promises the white
+/// space of what was put, and AWS may write our own statement in another way.
+fn without_denial(policy: &Value) -> Value {
+    let Some(text) = policy.as_str() else { return Value::Null };
+    let Ok(mut policy) = serde_json::from_str::<Value>(text) else { return policy.clone() };
+    if let Some(statements) = policy.get_mut("Statement").and_then(Value::as_array_mut) {
+        statements.retain(|statement| statement["Sid"] != STATEMENT_ID);
+        if statements.is_empty() {
+            return Value::Null;
+        }
+    }
+    policy
+}
+
 /// Whether a statement of ours is in the policy.
 pub(super) fn has_denial(policy: &Value) -> bool {
     let policy: Option<Value> = policy.as_str().and_then(|text| serde_json::from_str(text).ok());
@@ -149,6 +171,32 @@ mod tests {
         let prior = Value::String(prior);
         assert!(has_denial(&Value::String(denied(&prior).to_string())));
         assert!(!has_denial(&prior) && !has_denial(&Value::Null));
+    }
+
+    #[test]
+    fn what_a_denial_left_is_told_from_a_policy_that_somebody_changed_since() {
+        let lever = QueueDeny {
+            queue_url: "url".into(),
+            queue_arn: "arn".into(),
+            actions: vec!["sqs:SendMessage".into()],
+            until_ms: 1_700_000_000_000,
+        };
+        let text = |statements: Value| {
+            Value::String(json!({"Version": "2012-10-17", "Statement": statements}).to_string())
+        };
+        let (mine, ours) = (json!({"Sid": "Mine"}), json!({"Sid": STATEMENT_ID, "Effect": "Deny"}));
+        for prior in [Value::Null, text(json!([])), text(json!([mine]))] {
+            assert!(lever.is_left(&prior, &lever.faulted(&prior).unwrap()), "{prior}");
+        }
+        let prior = text(json!([mine]));
+        assert!(lever.is_left(&prior, &text(json!([ours, mine]))), "however ours is written");
+        assert!(lever.is_left(&Value::Null, &text(json!([ours]))));
+        for changed in [json!([mine, ours, {"Sid": "Since"}]), json!([ours]), json!([ours, {"Sid": "Other"}])]
+        {
+            assert!(!lever.is_left(&prior, &text(changed.clone())), "{changed}");
+        }
+        assert!(!lever.is_left(&Value::Null, &text(json!([ours, mine]))));
+        assert!(!lever.is_left(&prior, &Value::Null), "somebody deleted it");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The HTTP API's throttle, on the whole stage or on one route: above it clients get 429.
 
+use aws_sdk_apigatewayv2::operation::delete_route_settings::DeleteRouteSettingsError;
 use aws_sdk_apigatewayv2::operation::get_stage::GetStageOutput;
 use aws_sdk_apigatewayv2::types::RouteSettings;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,23 @@ impl HttpThrottle {
         let call = cloud.apigateway.get_stage().api_id(&self.api_id).stage_name(&self.stage);
         call.send().await.map_err(CallError::of_read("apigateway:GET"))
     }
+
+    async fn delete_route_settings(&self, cloud: &Cloud, route: &str) -> Result<(), CallError> {
+        let call = cloud.apigateway.delete_route_settings().api_id(&self.api_id).stage_name(&self.stage);
+        match call.route_key(route).send().await {
+            Ok(_) => Ok(()),
+            // Of a route without settings: what is to be gone is gone, and the read-back tells whether it is.
+            Err(error)
+                if matches!(
+                    error.as_service_error(),
+                    Some(DeleteRouteSettingsError::NotFoundException(_))
+                ) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(CallError::of("apigateway:DELETE")(error)),
+        }
+    }
 }
 
 impl Setting for HttpThrottle {
@@ -43,10 +61,13 @@ impl Setting for HttpThrottle {
         Ok(value)
     }
 
+    fn is_left(&self, prior: &Value, found: &Value) -> bool {
+        self.faulted(prior).is_ok_and(|faulted| said(&faulted) == said(found))
+    }
+
     async fn write(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError> {
         if let (Some(route), Value::Null) = (&self.route, value) {
-            let call = cloud.apigateway.delete_route_settings().api_id(&self.api_id).stage_name(&self.stage);
-            return call.route_key(route).send().await.map(drop).map_err(CallError::of("apigateway:DELETE"));
+            return self.delete_route_settings(cloud, route).await;
         }
         let update = cloud.apigateway.update_stage().api_id(&self.api_id).stage_name(&self.stage);
         let update = match &self.route {
@@ -82,4 +103,39 @@ fn settings_of(value: &Value) -> RouteSettings {
         .set_throttling_burst_limit(burst)
         .set_detailed_metrics_enabled(value["detailed_metrics"].as_bool())
         .build()
+}
+
+/// Metrics that nobody spoke of are off, and AWS may say so.
+fn said(settings: &Value) -> (&Value, &Value, bool) {
+    let are_metrics_detailed = settings["detailed_metrics"].as_bool().unwrap_or_default();
+    (&settings["rate_per_second"], &settings["burst"], are_metrics_detailed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_throttle_left_is_told_from_one_that_somebody_changed_since() {
+        let throttle = HttpThrottle {
+            api_id: "api".into(),
+            stage: "$default".into(),
+            route: Some("POST /tasks".into()),
+            rate_per_second: 10.0,
+            burst: 5,
+        };
+        let reads = |rate: f64, metrics: Option<bool>| json!({"rate_per_second": rate, "burst": 5, "detailed_metrics": metrics});
+        let measured = json!({"rate_per_second": 100.0, "burst": 50, "detailed_metrics": true});
+        for (prior, found, is_left) in [
+            (&Value::Null, reads(10.0, None), true),
+            (&Value::Null, reads(10.0, Some(false)), true),
+            (&Value::Null, reads(10.0, Some(true)), false),
+            (&Value::Null, reads(20.0, None), false),
+            (&measured, reads(10.0, Some(true)), true),
+            (&measured, reads(10.0, Some(false)), false),
+            (&measured, Value::Null, false),
+        ] {
+            assert_eq!(throttle.is_left(prior, &found), is_left, "{prior} and {found}");
+        }
+    }
 }

@@ -3,6 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use aws_sdk_apigatewayv2::operation::delete_route_settings::DeleteRouteSettingsError;
+use aws_sdk_apigatewayv2::operation::get_stage::GetStageOutput;
+use aws_sdk_apigatewayv2::types::error::NotFoundException;
+use aws_sdk_dynamodb::operation::describe_table::DescribeTableOutput;
+use aws_sdk_dynamodb::operation::update_table::UpdateTableOutput;
+use aws_sdk_dynamodb::types::{OnDemandThroughput, TableDescription, TableStatus};
 use aws_sdk_lambda::error::ErrorMetadata;
 use aws_sdk_lambda::operation::delete_function_concurrency::DeleteFunctionConcurrencyOutput;
 use aws_sdk_lambda::operation::get_function_concurrency::{
@@ -10,10 +16,15 @@ use aws_sdk_lambda::operation::get_function_concurrency::{
 };
 use aws_sdk_lambda::operation::put_function_concurrency::PutFunctionConcurrencyOutput;
 use aws_sdk_lambda::types::error::ResourceNotFoundException;
+use aws_sdk_sqs::operation::get_queue_attributes::GetQueueAttributesOutput;
+use aws_sdk_sqs::operation::set_queue_attributes::SetQueueAttributesOutput;
+use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_mocks::mock;
 use serde_json::{Value, json};
 
-use super::{Guards, Lever, Recovered, ReservedConcurrency, recover, release};
+use super::{
+    Guards, HttpThrottle, Lever, OnDemandCap, QueueDeny, Recovered, ReservedConcurrency, recover, release,
+};
 use crate::cloud::Cloud;
 use crate::journal::{Journal, Open, Step, recovery};
 use crate::mocked;
@@ -137,11 +148,16 @@ fn refused_at(refused: usize, setting: &Setting) -> aws_sdk_lambda::Client {
     mocked::lambda(&rules)
 }
 
-/// The journal of a run that died with the worker at zero; before, it had no reserved concurrency.
-fn left_at_zero(folder: &std::path::Path) -> (Setting, Open) {
-    let intent = Step::Intent { fault: 0, experiment: "one".into(), lever: lever(), prior: Value::Null };
+/// The journal of a run that died with this fault in effect.
+fn left(folder: &std::path::Path, lever: Lever, prior: Value) -> Open {
+    let intent = Step::Intent { fault: 0, experiment: "one".into(), lever, prior };
     journal(folder).record(intent).unwrap();
-    (Setting::new(Mutex::new(Some(0))), recovery(folder).unwrap().open.remove(0))
+    recovery(folder).unwrap().open.remove(0)
+}
+
+/// With the worker at zero; before, it had no reserved concurrency.
+fn left_at_zero(folder: &std::path::Path) -> (Setting, Open) {
+    (Setting::new(Mutex::new(Some(0))), left(folder, lever(), Value::Null))
 }
 
 #[tokio::test]
@@ -215,4 +231,106 @@ async fn a_fault_on_a_function_that_is_no_more_is_closed() {
     let journal = Journal::open(folder.path()).unwrap();
     assert_eq!(recover(&cloud, &journal, &entry, false).await.unwrap(), Recovered::Gone);
     assert_eq!(recovery(folder.path()).unwrap().open, Vec::new(), "a second recovery has nothing to do");
+}
+
+/// The cap of an ACTIVE table, in units read and written; -1 is none.
+async fn cloud_with_cap(cap: &Arc<Mutex<(i64, i64)>>) -> Cloud {
+    let (describe, update) = (Arc::clone(cap), Arc::clone(cap));
+    let rules = [
+        mock!(aws_sdk_dynamodb::Client::describe_table).then_compute_output(move |_| {
+            let (read, write) = *describe.lock().unwrap();
+            let cap = OnDemandThroughput::builder().max_read_request_units(read);
+            let cap = cap.max_write_request_units(write).build();
+            let table = TableDescription::builder().table_status(TableStatus::Active);
+            DescribeTableOutput::builder().table(table.on_demand_throughput(cap).build()).build()
+        }),
+        mock!(aws_sdk_dynamodb::Client::update_table).then_compute_output(move |input| {
+            let cap = input.on_demand_throughput().unwrap();
+            let (read, write) = (cap.max_read_request_units(), cap.max_write_request_units());
+            *update.lock().unwrap() = (read.unwrap(), write.unwrap());
+            UpdateTableOutput::builder().build()
+        }),
+    ];
+    Cloud { dynamodb: mocked::dynamodb(&rules), ..mocked::cloud().await }
+}
+
+#[tokio::test]
+async fn a_recovery_leaves_alone_what_was_changed_beside_what_the_fault_changed() {
+    // The fault capped the writes; whoever capped the reads since must not lose that.
+    for (found, is_put_back) in [((-1, 5), true), ((1_000, 5), false)] {
+        let (folder, cap) = (tempfile::tempdir().unwrap(), Arc::new(Mutex::new(found)));
+        let lever = Lever::OnDemandCap(OnDemandCap {
+            table: "tasks".into(),
+            table_arn: "arn".into(),
+            read_units: None,
+            write_units: Some(5),
+        });
+        let entry = left(folder.path(), lever, json!({"read_units": -1, "write_units": -1}));
+        let (cloud, journal) = (cloud_with_cap(&cap).await, Journal::open(folder.path()).unwrap());
+        let outcome = recover(&cloud, &journal, &entry, false).await;
+        assert_eq!(outcome.is_ok(), is_put_back, "{outcome:?}");
+        assert_eq!(*cap.lock().unwrap(), if is_put_back { (-1, -1) } else { found });
+        assert_eq!(recovery(folder.path()).unwrap().open.is_empty(), is_put_back);
+    }
+}
+
+/// The policy of a queue; SQS says of a queue without one that it is empty.
+async fn cloud_with_policy(policy: &Arc<Mutex<String>>) -> Cloud {
+    let (get, set) = (Arc::clone(policy), Arc::clone(policy));
+    let rules = [
+        mock!(aws_sdk_sqs::Client::get_queue_attributes).then_compute_output(move |_| {
+            let policy = (QueueAttributeName::Policy, get.lock().unwrap().clone());
+            GetQueueAttributesOutput::builder().set_attributes(Some([policy].into())).build()
+        }),
+        mock!(aws_sdk_sqs::Client::set_queue_attributes).then_compute_output(move |input| {
+            *set.lock().unwrap() = input.attributes().unwrap()[&QueueAttributeName::Policy].clone();
+            SetQueueAttributesOutput::builder().build()
+        }),
+    ];
+    Cloud { sqs: mocked::sqs(&rules), ..mocked::cloud().await }
+}
+
+#[tokio::test]
+async fn a_recovery_leaves_alone_a_policy_that_got_another_statement_since() {
+    let ours = r#"{"Sid":"ChaosDenyUntil","Effect":"Deny"}"#;
+    let theirs = r#"{"Sid":"Theirs","Effect":"Allow"}"#;
+    for (statements, is_put_back) in [(ours.to_owned(), true), (format!("{ours},{theirs}"), false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let found = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
+        let policy = Arc::new(Mutex::new(found.clone()));
+        let lever = Lever::QueueDeny(QueueDeny {
+            queue_url: "http://127.0.0.1:9/1/tasks".into(),
+            queue_arn: "arn".into(),
+            actions: vec!["sqs:SendMessage".into()],
+            until_ms: 0,
+        });
+        let entry = left(folder.path(), lever, Value::Null);
+        let (cloud, journal) = (cloud_with_policy(&policy).await, Journal::open(folder.path()).unwrap());
+        let outcome = recover(&cloud, &journal, &entry, false).await;
+        assert_eq!(outcome.is_ok(), is_put_back, "{outcome:?}");
+        assert_eq!(*policy.lock().unwrap(), if is_put_back { String::new() } else { found });
+    }
+}
+
+#[tokio::test]
+async fn a_throttle_of_a_route_that_is_back_already_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let lever = Lever::HttpThrottle(HttpThrottle {
+        api_id: "api".into(),
+        stage: "$default".into(),
+        route: Some("POST /tasks".into()),
+        rate_per_second: 10.0,
+        burst: 5,
+    });
+    let entry = left(folder.path(), lever, Value::Null);
+    let rules = [
+        mock!(aws_sdk_apigatewayv2::Client::get_stage)
+            .then_output(|| GetStageOutput::builder().stage_name("$default").build()),
+        mock!(aws_sdk_apigatewayv2::Client::delete_route_settings)
+            .then_error(|| DeleteRouteSettingsError::NotFoundException(NotFoundException::builder().build())),
+    ];
+    let cloud = Cloud { apigateway: mocked::apigateway(&rules), ..mocked::cloud().await };
+    let journal = Journal::open(folder.path()).unwrap();
+    assert_eq!(recover(&cloud, &journal, &entry, false).await.unwrap(), Recovered::PutBack);
+    assert_eq!((rules[1].num_calls(), recovery(folder.path()).unwrap().open.len()), (1, 0));
 }

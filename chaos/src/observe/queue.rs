@@ -8,7 +8,7 @@ use aws_sdk_sqs::types::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::cloud::{CallError, Cloud};
 use crate::oracle::DeadLetter;
@@ -24,8 +24,13 @@ const PEEK_WAIT_SECONDS_EMULATED: i32 = 0;
 /// The auditor hides what it looks at for a few seconds; on AWS the counts lag behind by up to a minute.
 const REST_AT_MOST: Duration = Duration::from_secs(90);
 const PEEK_EMPTY_RECEIVES: u32 = 2;
-/// The counts are approximate on AWS: they have so many looks to agree with what was seen.
-const PEEKS_MAX: u32 = 3;
+/// "It may take up to one minute": so old the counts of a queue may be on AWS.
+pub(crate) const COUNTS_LAG_AWS: Duration = Duration::from_secs(60);
+/// So many looks what was seen has to agree with the counts.
+const PEEKS_MIN: u32 = 3;
+/// On AWS the counts of now may be those of before the first look: they must be given the time to tell of it.
+const PERSISTENCE_AWS: Persistence = Persistence { pause: Duration::from_secs(5), at_least: COUNTS_LAG_AWS };
+const PERSISTENCE_EMULATED: Persistence = Persistence { pause: Duration::ZERO, at_least: Duration::ZERO };
 const PEEK_AT_MOST: Duration = Duration::from_secs(25);
 /// The counts of a queue are eventually consistent on AWS: an empty one must stay empty for so many looks.
 const EMPTY_LOOKS_EMULATED: u32 = 3;
@@ -95,6 +100,14 @@ pub async fn at_rest(cloud: &Cloud, queue_url: &str) -> Result<(), CallError> {
 /// The counts that each message showed, by its id. A copy that is handed out once more counts no receive of its own.
 pub type ShownCounts = BTreeMap<String, BTreeSet<u64>>;
 
+/// How often to look at a queue whose counts say that there is more than was seen.
+#[derive(Clone, Copy, Debug)]
+struct Persistence {
+    pause: Duration,
+    /// From the first look to the last.
+    at_least: Duration,
+}
+
 /// Everything that lies in a queue. Nothing is deleted, and all of it is visible again afterwards; only the receive
 /// counts have grown. `counts` are those of the looks before: each of them was a receive, too.
 pub async fn peek(
@@ -102,7 +115,19 @@ pub async fn peek(
     queue_url: &str,
     counts: &mut ShownCounts,
 ) -> Result<Vec<DeadLetter>, CallError> {
-    for _ in 0..PEEKS_MAX {
+    let persistence = if cloud.emulated { PERSISTENCE_EMULATED } else { PERSISTENCE_AWS };
+    peek_persistently(cloud, queue_url, counts, persistence).await
+}
+
+async fn peek_persistently(
+    cloud: &Cloud,
+    queue_url: &str,
+    counts: &mut ShownCounts,
+    persistence: Persistence,
+) -> Result<Vec<DeadLetter>, CallError> {
+    let first_look = Instant::now();
+    for look in 1.. {
+        let since_first_look = first_look.elapsed();
         let mut seen = BTreeMap::new();
         at_rest(cloud, queue_url).await?;
         let outcome = receive_all(cloud, queue_url, &mut seen, counts).await;
@@ -113,6 +138,10 @@ pub async fn peek(
         if counted?.total() <= u64::try_from(seen.len()).unwrap_or(u64::MAX) {
             return Ok(seen.into_iter().map(|(id, message)| dead_letter(id, &message, counts)).collect());
         }
+        if look >= PEEKS_MIN && since_first_look >= persistence.at_least {
+            break;
+        }
+        sleep(persistence.pause).await;
     }
     // Judged by a part of it, the rest would be taken for lost.
     Err(CallError::new("sqs:ReceiveMessage", "the dead-letter queue was not seen whole"))
@@ -203,14 +232,14 @@ fn dead_letter(message_id: String, message: &Message, counts: &ShownCounts) -> D
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use aws_sdk_sqs::operation::change_message_visibility_batch::ChangeMessageVisibilityBatchOutput;
     use aws_sdk_sqs::operation::get_queue_attributes::{GetQueueAttributesError, GetQueueAttributesOutput};
     use aws_sdk_sqs::operation::receive_message::ReceiveMessageOutput;
     use aws_sdk_sqs::types::error::QueueDoesNotExist;
-    use aws_smithy_mocks::mock;
+    use aws_smithy_mocks::{Rule, mock};
 
     use super::*;
     use crate::mocked;
@@ -228,13 +257,17 @@ mod tests {
                 let shown = receives.lock().unwrap().pop_front();
                 ReceiveMessageOutput::builder().set_messages(shown).build()
             }),
-            mock!(aws_sdk_sqs::Client::change_message_visibility_batch).then_compute_output(|_| {
-                let (done, failed) = (Some(Vec::new()), Some(Vec::new()));
-                let output = ChangeMessageVisibilityBatchOutput::builder().set_successful(done);
-                output.set_failed(failed).build().unwrap()
-            }),
+            given_back(),
         ];
         Cloud { sqs: mocked::sqs(&rules), ..mocked::cloud().await }
+    }
+
+    fn given_back() -> Rule {
+        mock!(aws_sdk_sqs::Client::change_message_visibility_batch).then_compute_output(|_| {
+            let (done, failed) = (Some(Vec::new()), Some(Vec::new()));
+            let output = ChangeMessageVisibilityBatchOutput::builder().set_successful(done);
+            output.set_failed(failed).build().unwrap()
+        })
     }
 
     fn messages(shown: &[(&'static str, u64)]) -> Vec<Message> {
@@ -283,5 +316,42 @@ mod tests {
     async fn seen_by(cloud: &Cloud, counts: &mut ShownCounts) -> Vec<(u64, u64)> {
         let letters = peek(cloud, "http://127.0.0.1:9/1/dead", counts).await.unwrap();
         letters.iter().map(|letter| (letter.receive_count, letter.receives())).collect()
+    }
+
+    /// Whether a queue of one message is seen whole, whose counts say at the first so many looks that there are two; and after
+    /// how many.
+    async fn looks_at_counts(looks_old: usize, persistence: Persistence) -> (bool, usize) {
+        /// The message, and twice none.
+        const RECEIVES: usize = 3;
+        let receives = Arc::new(AtomicUsize::new(0));
+        let (counted, received) = (Arc::clone(&receives), Arc::clone(&receives));
+        let rules = [
+            mock!(aws_sdk_sqs::Client::get_queue_attributes).then_compute_output(move |_| {
+                let is_old = counted.load(Ordering::SeqCst) <= looks_old * RECEIVES;
+                let count = if is_old { "2" } else { "1" };
+                let count = (QueueAttributeName::ApproximateNumberOfMessages, count.to_owned());
+                GetQueueAttributesOutput::builder().set_attributes(Some([count].into())).build()
+            }),
+            mock!(aws_sdk_sqs::Client::receive_message).then_compute_output(move |_| {
+                let is_first = received.fetch_add(1, Ordering::SeqCst).is_multiple_of(RECEIVES);
+                let shown = is_first.then(|| messages(&[("a", 6)]));
+                ReceiveMessageOutput::builder().set_messages(shown).build()
+            }),
+            given_back(),
+        ];
+        let cloud = Cloud { sqs: mocked::sqs(&rules), ..mocked::cloud().await };
+        let queue_url = "http://127.0.0.1:9/1/dead";
+        let seen = peek_persistently(&cloud, queue_url, &mut ShownCounts::new(), persistence).await;
+        (seen.is_ok(), receives.load(Ordering::SeqCst) / RECEIVES)
+    }
+
+    #[tokio::test]
+    async fn counts_of_aws_have_the_time_to_tell_of_now_and_those_of_the_emulator_need_none() {
+        let lagging = Persistence { pause: Duration::from_millis(1), ..PERSISTENCE_AWS };
+        assert_eq!(looks_at_counts(2, PERSISTENCE_EMULATED).await, (true, 3));
+        assert_eq!(looks_at_counts(5, PERSISTENCE_EMULATED).await, (false, 3));
+        assert_eq!(looks_at_counts(5, lagging).await, (true, 6));
+        let short = Persistence { at_least: Duration::from_millis(5), ..lagging };
+        assert!(!looks_at_counts(1_000_000, short).await.0, "there is an end");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use loadtest::stack::Stack;
 use loadtest::{Counts, LedgerEntry, LoadOutcome, LoadPlan, NuisanceSockets, Running, TaskMix};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::budget::Budget;
 use super::dose::Untouched;
@@ -27,6 +27,8 @@ use crate::oracle::OracleError;
 
 /// How often the error budget is looked at.
 const BUDGET_LOOK: Duration = Duration::from_secs(1);
+/// What waits for a worker of the load when arrivals are stopped early is sent within this time, or after the looks.
+const BACKLOG_WITHIN: Duration = Duration::from_secs(30);
 /// For the pushes that tell the clients of the last final states.
 const SETTLE_CLIENTS: Duration = Duration::from_secs(5);
 /// A push takes milliseconds: then nothing more is on its way.
@@ -187,6 +189,7 @@ impl Bench<'_> {
             let name = function.as_ref().map(|function| function.name.as_str());
             Planned {
                 metrics: dose::metrics(&placed.lever, name),
+                is_ramped: matches!(placed.lever, Lever::Fis(_)) && self.has_ramps(),
                 spec: placed.spec,
                 lever: placed.lever,
                 function,
@@ -195,6 +198,12 @@ impl Bench<'_> {
             }
         });
         Ok(planned.collect())
+    }
+
+    /// Whether environments of a function learn of a fault of FIS one after the other.
+    fn has_ramps(&self) -> bool {
+        let is_at_once = self.stack.fault_injection.as_ref().is_some_and(|faults| faults.at_once);
+        !(self.cloud.emulated && is_at_once)
     }
 
     /// Arrivals, faults and the error budget side by side; returns when arrivals and faults have ended.
@@ -224,7 +233,10 @@ impl Bench<'_> {
             let arrivals = async {
                 tokio::select! {
                     () = running.arrivals_ended() => {}
-                    () = halt.asked() => running.stop_arrivals(),
+                    () = halt.asked() => {
+                        running.stop_arrivals();
+                        self.answered(running).await;
+                    }
                 }
             };
             tokio::join!(faults, arrivals).0
@@ -234,6 +246,16 @@ impl Bench<'_> {
             runs = work => (runs, halt.reason()),
             // Watching never ends by itself.
             never = watch => match never {},
+        }
+    }
+
+    /// What is under way when arrivals are stopped is answered before anybody looks for what was acknowledged. After a signal
+    /// nobody looks.
+    async fn answered(&self, running: &Running) {
+        let limit = answers_within(&LoadPlan::default());
+        tokio::select! {
+            () = self.halt.asked() => {}
+            ended = timeout(limit, running.arrivals_ended()) => drop(ended),
         }
     }
 
@@ -353,7 +375,7 @@ impl Bench<'_> {
     fn load_plan(&self, experiment: &Experiment, queue: QueueFacts) -> LoadPlan {
         let load = &experiment.load;
         LoadPlan {
-            run_id: format!("{}-{}", self.run_id, experiment.name),
+            run_id: load_id(self.run_id, &experiment.name),
             seed: self.seed,
             rate_per_second: load.rate_per_second,
             duration: load.duration.resolve(queue.visibility_timeout),
@@ -381,6 +403,16 @@ fn untouched<'a>(
     }
 }
 
+/// How long the last answers may take once arrivals are stopped: a POST of unknown fate is sent again.
+fn answers_within(plan: &LoadPlan) -> Duration {
+    BACKLOG_WITHIN + plan.request_timeout * (plan.unknown_retries + 1)
+}
+
+/// Of one experiment's load among all of a run.
+fn load_id(run_id: &str, experiment: &str) -> String {
+    format!("{run_id}-{experiment}")
+}
+
 fn task_mix(mix: &Mix) -> TaskMix {
     let stock = TaskMix::default();
     TaskMix {
@@ -403,4 +435,29 @@ pub(crate) fn queue_facts(stack: &Stack) -> Result<QueueFacts, ExecuteError> {
         visibility_timeout: Duration::from_secs(visibility.into()),
         max_receive_count: queue.max_receive_count.unwrap_or(MAX_RECEIVE_COUNT_DEFAULT).into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The baseline under a name of so many letters, as it is read from its file.
+    fn named(letters: usize) -> Option<Experiment> {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/baseline.toml");
+        let name = format!("name = \"{}\"", "n".repeat(letters));
+        let text = std::fs::read_to_string(shipped).unwrap().replace("name = \"baseline\"", &name);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("experiment.toml");
+        std::fs::write(&file, text).unwrap();
+        crate::experiment::load(&[file]).ok()?.pop()
+    }
+
+    #[test]
+    fn the_longest_name_and_the_largest_seed_make_a_load_that_can_run() {
+        assert!(named(49).is_none(), "48 letters are the most");
+        let longest = named(48).unwrap();
+        // A run's id is its moment and its seed.
+        let run_id = load_id(&format!("20261123t012332-{}", u64::MAX), &longest.name);
+        LoadPlan { run_id, ..LoadPlan::default() }.validate().unwrap();
+    }
 }

@@ -1,11 +1,12 @@
 //! The data plane at one quiet moment: read once, and kept as sorted facts. What people are shown is found again on disk.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use loadtest::stack::{Queue, Stack, Table};
-use loadtest::{LedgerEntry, TaskStatus};
+use loadtest::{LedgerEntry, Outcome, TaskStatus};
 use task_core::idempotency::named_task_id;
 use task_core::{IdempotencyKey, Owner};
 use tokio::time::{Instant, sleep};
@@ -15,7 +16,7 @@ use super::dose::Untouched;
 use super::execute::ExecuteError;
 use crate::clock::{SKEW_MS_MAX, now_ms};
 use crate::cloud::Cloud;
-use crate::observe::{self, ShownCounts, Wanted};
+use crate::observe::{self, COUNTS_LAG_AWS, ShownCounts, Wanted};
 use crate::oracle::{
     Body, DeadLetter, Evidence, Findings, LedgerIndex, LetterIndex, OracleError, Record, Records, Rules,
     Shelf, ShelfError, TableIndex, TaskKey, judge,
@@ -23,8 +24,8 @@ use crate::oracle::{
 
 /// A look reads all of the run's records: minutes may be waited for, and seconds do not matter.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// "It may take up to one minute": so old the counts of a queue may be on AWS.
-const COUNTS_LAG_AWS: Duration = Duration::from_secs(60);
+/// Of a submission that was acknowledged when nobody looked for its task any more.
+const ACKNOWLEDGED_LATE: &str = "acknowledged after the look";
 
 /// How the tasks queue was left by the wait for it to empty.
 #[derive(Clone, Copy, Debug)]
@@ -161,6 +162,8 @@ pub(super) struct Quiet {
     dead_letters: Vec<DeadLetter>,
     /// Tasks of this run that are dead letters, and of which no record says that they are final.
     unmarked: HashSet<String>,
+    /// Whether each submission was acknowledged when this was looked at.
+    was_acknowledged: Vec<bool>,
     /// Acknowledged tasks that are neither final nor dead letters.
     nowhere: HashSet<TaskKey>,
     /// Seen after dead letters were moved back.
@@ -178,6 +181,7 @@ impl Quiet {
             letters: LetterIndex::new(folder),
             dead_letters: Vec::new(),
             unmarked: HashSet::new(),
+            was_acknowledged: ledger.iter().map(LedgerEntry::is_acknowledged).collect(),
             nowhere: ledger.iter().filter_map(LedgerEntry::task_id).map(TaskKey::of).collect(),
             is_moved_back: false,
             remaining,
@@ -245,14 +249,34 @@ impl Quiet {
         &self.activity
     }
 
+    fn is_late(&self, position: usize, entry: &LedgerEntry) -> bool {
+        entry.is_acknowledged() && !self.was_acknowledged.get(position).copied().unwrap_or_default()
+    }
+
+    /// What was acknowledged since may be there and was not looked for: of that nothing is known.
+    fn as_looked_for<'a>(&self, ledger: &'a [LedgerEntry]) -> Cow<'a, [LedgerEntry]> {
+        if !ledger.iter().enumerate().any(|(position, entry)| self.is_late(position, entry)) {
+            return Cow::Borrowed(ledger);
+        }
+        let mut ledger = ledger.to_vec();
+        for (position, entry) in ledger.iter_mut().enumerate() {
+            if self.is_late(position, entry) {
+                entry.outcome = Outcome::Unknown { reason: ACKNOWLEDGED_LATE.to_owned() };
+            }
+        }
+        Cow::Owned(ledger)
+    }
+
+    /// `ledger` is of any time since.
     pub(super) fn judge(
         self,
         ledger: &[LedgerEntry],
         rules: &Rules,
         folder: &Path,
     ) -> Result<Findings, OracleError> {
+        let ledger = self.as_looked_for(ledger);
         let mut requests = LedgerIndex::new(folder);
-        for (position, entry) in (0..).zip(ledger) {
+        for (position, entry) in (0..).zip(ledger.iter()) {
             requests.add(position, entry, named_id(entry).as_deref())?;
         }
         let evidence = Evidence {
@@ -262,7 +286,8 @@ impl Quiet {
             remaining: self.remaining,
             at_ms: self.at_ms,
         };
-        judge(evidence, rules, &Kept { ledger, records: &self.records, dead_letters: &self.dead_letters })
+        let kept = Kept { ledger: &ledger, records: &self.records, dead_letters: &self.dead_letters };
+        judge(evidence, rules, &kept)
     }
 }
 
@@ -298,7 +323,6 @@ fn at<T: Clone>(all: &[T], what: &'static str, position: u64) -> Result<T, Shelf
 
 #[cfg(test)]
 mod tests {
-    use loadtest::Outcome;
     use serde_json::json;
 
     use super::*;
@@ -414,6 +438,19 @@ mod tests {
         let counts =
             [AnomalyKind::DuplicateEffect, AnomalyKind::ReceiveCount].map(|kind| findings.count(kind));
         assert_eq!((counts, findings.totals.redelivered), ([1, 1], 1));
+    }
+
+    #[test]
+    fn what_was_acknowledged_after_the_look_is_not_lost_and_what_was_before_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let acknowledged = request();
+        let in_flight = Outcome::Unknown { reason: "in flight".into() };
+        let before = LedgerEntry { outcome: in_flight, answered_at_ms: None, ..acknowledged.clone() };
+        for (at_the_look, lost, known) in [(before, 0, 0), (acknowledged.clone(), 1, 1)] {
+            let quiet = Quiet::new(folder.path(), BEGAN_AT_MS + 60_000, 0, &[at_the_look]).unwrap();
+            let findings = quiet.judge(std::slice::from_ref(&acknowledged), &rules(), folder.path()).unwrap();
+            assert_eq!((findings.count(AnomalyKind::Lost), findings.totals.acknowledged), (lost, known));
+        }
     }
 
     #[test]

@@ -54,9 +54,11 @@ pub async fn run(suite: &Suite) -> Result<RunReport, RunError> {
     point_latest(&suite.folder)?;
     let guards = Guards::new(suite.cloud.clone(), journal);
     let progress = Progress::new(Arc::clone(&suite.live), &suite.run_id, suite.experiments.len());
-    let mut experiments = Vec::with_capacity(suite.experiments.len());
+    let mut experiments: Vec<ExperimentReport> = Vec::with_capacity(suite.experiments.len());
+    let mut halted = None;
     for experiment in &suite.experiments {
-        if suite.halt.reason().is_some() {
+        halted = suite.halt.reason().or_else(|| experiments.last().and_then(left_changed));
+        if halted.is_some() {
             break;
         }
         progress.begin(&experiment.name);
@@ -80,10 +82,16 @@ pub async fn run(suite: &Suite) -> Result<RunReport, RunError> {
         region: suite.stack.region.clone(),
         account_id: suite.stack.account_id.clone(),
         reverted,
-        halted: suite.halt.reason(),
+        halted: suite.halt.reason().or(halted),
         skipped,
         experiments,
     })
+}
+
+/// Whoever came after a fault that could not be put back would find the service broken by it.
+fn left_changed(report: &ExperimentReport) -> Option<String> {
+    let is_left = report.reverts.iter().any(|revert| revert.error.is_some());
+    is_left.then(|| format!("{} left a setting that is not as it was before", report.name))
 }
 
 async fn conduct(

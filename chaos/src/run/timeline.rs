@@ -22,7 +22,7 @@ use crate::oracle::Window;
 /// How often the setting is read while the fault lasts.
 const HOLD_LOOK: Duration = Duration::from_secs(1);
 /// After the release canaries must tell within this time that the fault is over. The FIS extension may take 20 s to notice on
-/// AWS. What is left is too short for small shares, of which many must be untouched: then no end is seen.
+/// AWS, and as long they go on. What is left is too short for small shares, of which many must be untouched: then no end is seen.
 const WELL_WITHIN: Duration = Duration::from_secs(30);
 const WELL_LOOK: Duration = Duration::from_millis(250);
 /// How long the pulse is taken before the fault, to know what is normal.
@@ -66,6 +66,8 @@ pub(super) struct Planned {
     /// The function under fault, when it is one.
     pub(super) function: Option<Function>,
     pub(super) metrics: Vec<Metric>,
+    /// Each environment of the function learns of it, and that it is over, at a time of its own.
+    pub(super) is_ramped: bool,
     pub(super) start: Duration,
     pub(super) duration: Duration,
 }
@@ -83,10 +85,14 @@ pub(super) struct FaultRun {
     /// How often a call of the harness was denied.
     pub(super) denied: u64,
     pub(super) beats: Vec<Beat>,
+    /// As it was planned.
+    pub(super) is_ramped: bool,
     /// What faults can change, as it was while this one was in effect.
     pub(super) during: Option<Configuration>,
-    /// Sums at the start, in the order of the plan's metrics.
+    /// Sums just before the start, in the order of the plan's metrics.
     pub(super) sums_before: Vec<f64>,
+    /// Since when these are: what is added later must be of the same minutes and more.
+    pub(super) sums_from_ms: u64,
     pub(super) error: Option<String>,
 }
 
@@ -128,10 +134,11 @@ fn lasts_on(emulated: bool, has_canary: bool, was_applied: bool) -> Lasts {
     }
 }
 
-/// What is left of it once canaries were waited for. Where they saw no end on AWS, nobody knows that there was one.
-fn lasts_still(lasts: Lasts, emulated: bool, was_end_seen: bool) -> Lasts {
+/// What is left of it once canaries were waited for. Where they saw no end, nobody knows that there was one, unless it is over
+/// at once.
+fn lasts_still(lasts: Lasts, is_at_once: bool, was_end_seen: bool) -> Lasts {
     match lasts {
-        Lasts::UntilSeen if emulated || was_end_seen => Lasts::No,
+        Lasts::UntilSeen if is_at_once || was_end_seen => Lasts::No,
         Lasts::UntilSeen => Lasts::ForTime,
         Lasts::No | Lasts::ForTime => lasts,
     }
@@ -145,7 +152,7 @@ impl Stage<'_> {
 
     /// `number` is the fault's place in its experiment.
     pub(super) async fn play(&self, number: usize, planned: &Planned) -> FaultRun {
-        let mut run = FaultRun::default();
+        let mut run = FaultRun { is_ramped: planned.is_ramped, ..FaultRun::default() };
         let wait = planned.start.saturating_sub(CONTROL).saturating_sub(self.began.elapsed());
         if !self.halt.sleep(wait).await {
             run.error = Some(STOPPED_BEFORE.into());
@@ -155,8 +162,10 @@ impl Stage<'_> {
             .function
             .clone()
             .map(|function| Canary::start(self.cloud.clone(), function, empty_event(&planned.spec.target)));
+        run.sums_from_ms = now_ms();
         for metric in &planned.metrics {
-            run.sums_before.push(sum_since(self.cloud, metric, now_ms()).await.unwrap_or_default());
+            let sum = sum_since(self.cloud, metric, run.sums_from_ms).await;
+            run.sums_before.push(sum.unwrap_or_default());
         }
         self.halt.sleep(planned.start.saturating_sub(ON_THE_WAY).saturating_sub(self.began.elapsed())).await;
         let refusing = usize::from(planned.spec.refuses_clients());
@@ -178,9 +187,10 @@ impl Stage<'_> {
         }
         let mut was_end_seen = false;
         if let Some(canary) = canary {
-            (run.beats, was_end_seen) = self.until_well(canary, &planned.spec, run.engaged_at_ms).await;
+            (run.beats, was_end_seen) = self.until_well(canary, planned, run.engaged_at_ms).await;
         }
-        if lasts_still(lasts, self.cloud.emulated, was_end_seen) == Lasts::ForTime {
+        let is_at_once = self.cloud.emulated && !planned.is_ramped;
+        if lasts_still(lasts, is_at_once, was_end_seen) == Lasts::ForTime {
             self.until_gone(put_back).await;
         }
         self.refusing.fetch_sub(refusing, Ordering::SeqCst);
@@ -252,9 +262,10 @@ impl Stage<'_> {
     async fn until_well(
         &self,
         canary: Canary,
-        spec: &FaultSpec,
+        planned: &Planned,
         engaged_at_ms: Option<u64>,
     ) -> (Vec<Beat>, bool) {
+        let spec = &planned.spec;
         let before = |beat: &Beat| engaged_at_ms.is_none_or(|at_ms| beat.at_ms < at_ms);
         if !canary.beats().iter().any(|beat| before(beat) && is_well(spec, beat)) {
             return (canary.finish().await, false);
@@ -262,11 +273,12 @@ impl Stage<'_> {
         let deadline = Instant::now() + WELL_WITHIN;
         let released_at_ms = now_ms();
         let is_waited_for = || Instant::now() < deadline && self.halt.reason().is_none();
-        while !is_over(spec, &canary.beats(), released_at_ms) && is_waited_for() {
+        let has_ended = |beats: &[Beat]| is_over(spec, planned.is_ramped, beats, released_at_ms);
+        while !has_ended(&canary.beats()) && is_waited_for() {
             tokio::time::sleep(WELL_LOOK).await;
         }
         let beats = canary.finish().await;
-        let was_end_seen = is_over(spec, &beats, released_at_ms);
+        let was_end_seen = has_ended(&beats);
         (beats, was_end_seen)
     }
 }
@@ -298,11 +310,11 @@ mod tests {
 
     #[test]
     fn a_fault_whose_end_no_canary_saw_lasts_as_long_as_aws_takes() {
-        let (emulated, on_aws) = (true, false);
+        let (at_once, on_aws) = (true, false);
         let is_for_time = |lasts, place, was_seen| lasts_still(lasts, place, was_seen) == Lasts::ForTime;
         assert!(is_for_time(Lasts::UntilSeen, on_aws, false));
         assert!(!is_for_time(Lasts::UntilSeen, on_aws, true));
-        assert!(!is_for_time(Lasts::UntilSeen, emulated, false));
+        assert!(!is_for_time(Lasts::UntilSeen, at_once, false));
         assert!(is_for_time(Lasts::ForTime, on_aws, false));
         assert!(!is_for_time(Lasts::No, on_aws, false), "it was never there");
     }

@@ -260,6 +260,7 @@ async fn make_stack(cloud: &Cloud, folder: &Path, endpoint: String) -> Stack {
             role_arn: ROLE.into(),
             bucket: "faults".into(),
             prefix: "FisConfigs/".into(),
+            at_once: false,
         }),
         auth: Auth { issuer: "i".into(), audience: "a".into(), private_key_path: Some(key) },
     }

@@ -1,10 +1,11 @@
-//! How a run ends that did not come to its verdict, or whose report cannot be kept: never as if all were well, and never as
-//! if nothing had been touched.
+//! How a run ends that did not come to its verdict, whose report cannot be kept, or that cannot put back what it changed: never
+//! as if all were well, and never as if nothing had been touched.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+use chaos::iam::RolePolicy;
 use chaos::observe::drift;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,7 +14,31 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bench::Bench;
-use crate::{END_LIMIT, EXIT_FAIL, EXIT_INCONCLUSIVE, LOOK, run_folder, settings};
+use crate::{END_LIMIT, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, LOOK, run_folder, settings};
+
+const EXIT_NOT_REVERTED: i32 = 4;
+/// It may reserve concurrency, and not give it back.
+const TAKER: &str = "taker";
+const TAKER_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},
+  {"Effect":"Deny","Action":"lambda:DeleteFunctionConcurrency","Resource":"*"}]}"#;
+/// The function had no reserved concurrency.
+const TAKING: &str = r#"
+name = "takes"
+hypothesis = "What it takes it cannot give back."
+[load]
+rate_per_second = 5
+duration = "1s"
+settle = "1s"
+owners = 1
+[abort]
+refused_percent = 100
+[[fault]]
+kind = "lambda-reserved-concurrency"
+target = "list-tasks"
+start = "0s"
+duration = "500ms"
+concurrency = 0
+"#;
 
 /// No write is throttled: the metric that would say so is waited for, and the judging takes seconds.
 const EXPERIMENT: &str = r#"
@@ -117,4 +142,30 @@ async fn a_report_that_cannot_be_kept_is_printed_and_is_no_bad_input() {
     let (printed, told) = (read(&run.printed), read(&run.told));
     assert!(printed.contains("\nverdict ") && !printed.contains("\nreport: "), "{printed}");
     assert!(told.contains("verdict.json: cannot be written"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_fault_that_could_not_be_put_back_nothing_more_is_begun() {
+    let bench = Box::pin(Bench::up()).await;
+    let before = settings(&bench).await;
+    let account_id = &bench.stack().account_id;
+    bench.cloud().iam.create_role(TAKER, account_id).await.unwrap();
+    let policy = RolePolicy { role: TAKER, name: "takes" };
+    bench.cloud().iam.put(policy, TAKER_POLICY).await.unwrap();
+    let role_arn = format!("arn:aws:iam::{account_id}:role/{TAKER}");
+    let first = bench.write("first.toml", TAKING);
+    let second = bench.write("second.toml", &TAKING.replace("\"takes\"", "\"never-begun\""));
+    let mut run = Run::start(&bench, &[first, second], &["--role-arn", role_arn.as_str()]);
+    assert_eq!(run.ended().await.code(), Some(EXIT_NOT_REVERTED), "{}", read(&run.told));
+    let folder = run_folder(&run.out).unwrap();
+    let verdict: Value = serde_json::from_str(&read(&folder.join("verdict.json"))).unwrap();
+    let names: Vec<&Value> =
+        verdict["experiments"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!((names, &verdict["skipped"]), (vec![&json!("takes")], &json!(["never-begun"])));
+    assert_eq!(verdict["halted"], json!("takes left a setting that is not as it was before"));
+    // Whoever may, recovers.
+    let mut recovery = crate::chaos(&["recover", folder.to_str().unwrap()]);
+    let status = tokio::task::spawn_blocking(move || recovery.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(EXIT_PASS));
+    assert_eq!(drift(&before, &settings(&bench).await), Vec::<String>::new());
 }
