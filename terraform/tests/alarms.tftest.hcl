@@ -53,6 +53,14 @@ run "each_alarm_watches_its_own_metric_and_tells_the_pager" {
   }
 
   assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.queue_age.threshold == 300 &&
+      aws_cloudwatch_metric_alarm.queue_age.period * aws_cloudwatch_metric_alarm.queue_age.evaluation_periods == 180
+    )
+    error_message = "docs/operations.md says when a worker that is down is told of: minutes, and not the days after which SQS deletes what waits."
+  }
+
+  assert {
     condition = alltrue([
       for alarm in [
         aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.queue_age,

@@ -322,6 +322,7 @@ run "a_private_key_a_slow_api_and_half_a_shard_are_refused" {
     token_issuer           = ""
     token_audience         = ""
     api_timeout_seconds    = 29
+    audit_timeout_seconds  = 4
     owner_index_shards     = 1.5
     worker_concurrency_max = 1
   }
@@ -332,6 +333,7 @@ run "a_private_key_a_slow_api_and_half_a_shard_are_refused" {
     var.token_issuer,
     var.token_audience,
     var.api_timeout_seconds,
+    var.audit_timeout_seconds,
     var.owner_index_shards,
     var.worker_concurrency_max,
   ]

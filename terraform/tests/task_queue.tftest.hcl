@@ -45,6 +45,11 @@ run "the_defaults_keep_every_rule" {
   }
 
   assert {
+    condition     = [aws_sqs_queue.tasks.message_retention_seconds, aws_sqs_queue.dead_letters.message_retention_seconds] == [10 * 86400, 14 * 86400]
+    error_message = "docs/operations.md says for how many days a task waits for a worker, and a dead letter for somebody who reads it."
+  }
+
+  assert {
     condition     = aws_sqs_queue.dead_letters.message_retention_seconds > aws_sqs_queue.tasks.message_retention_seconds
     error_message = "Retention counts from the first enqueue: the dead-letter queue's must be longer."
   }
@@ -114,6 +119,54 @@ run "one_second_less_four_tries_and_an_equal_retention_are_refused" {
     var.max_receive_count,
     var.dead_letter_retention_seconds,
   ]
+}
+
+# 949 receives with 910 s between them fit into 10 days.
+run "as_many_receives_as_fit_into_the_retention_are_allowed" {
+  command = plan
+
+  module {
+    source = "./modules/task-queue"
+  }
+
+  variables {
+    max_receive_count = 949
+  }
+
+  assert {
+    condition     = jsondecode(aws_sqs_queue.tasks.redrive_policy).maxReceiveCount == 949
+    error_message = "949 tries are allowed and were asked for."
+  }
+}
+
+run "receives_that_outlast_the_retention_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/task-queue"
+  }
+
+  variables {
+    max_receive_count = 1000
+  }
+
+  expect_failures = [aws_sqs_queue.tasks]
+}
+
+# A visibility timeout above 15 minutes is also the longest pause.
+run "receives_with_a_long_visibility_timeout_that_outlast_the_retention_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/task-queue"
+  }
+
+  variables {
+    visibility_timeout_seconds = 43200
+    max_receive_count          = 20
+  }
+
+  expect_failures = [aws_sqs_queue.tasks]
 }
 
 run "values_that_aws_does_not_know_are_refused" {

@@ -1,6 +1,6 @@
 //! The table of tasks.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -17,7 +17,7 @@ use task_core::state::Lease;
 use task_core::wire::Status;
 use task_core::{LeaseToken, Owner, TaskId};
 
-use crate::item::{Item, from_item, owner_shard, result_text, to_item};
+use crate::item::{Item, SHOWN, from_item, owner_shard, result_text, shown_from_item, to_item};
 use crate::sdk::port_error;
 
 const OWNER_INDEX: &str = "owner-index";
@@ -47,13 +47,13 @@ struct Update {
     set: Vec<String>,
     remove: Vec<String>,
     conditions: Vec<String>,
-    names: std::collections::HashMap<String, String>,
+    names: HashMap<String, String>,
     values: Item,
 }
 
 impl Update {
     fn name(&mut self, name: &str) -> String {
-        let placeholder = format!("#{name}");
+        let placeholder = placeholder(name);
         self.names.insert(placeholder.clone(), name.to_owned());
         placeholder
     }
@@ -99,6 +99,10 @@ impl Update {
         }
         expression
     }
+}
+
+fn placeholder(name: &str) -> String {
+    format!("#{name}")
 }
 
 fn number(value: impl ToString) -> AttributeValue {
@@ -284,6 +288,10 @@ impl OwnerIndex for DynamoTasks {
             .table_name(&self.table)
             .index_name(OWNER_INDEX)
             .key_condition_expression("owner_shard = :shard AND owner_sort < :before")
+            .projection_expression(SHOWN.map(placeholder).join(", "))
+            .set_expression_attribute_names(Some(
+                SHOWN.map(|name| (placeholder(name), name.to_owned())).into(),
+            ))
             .expression_attribute_values(":shard", string(owner_shard(query.owner, query.shard)))
             .expression_attribute_values(":before", query.before.map_or_else(past_every_key, string))
             .scan_index_forward(false)
@@ -291,7 +299,6 @@ impl OwnerIndex for DynamoTasks {
         if let Some(status) = query.status {
             request = request
                 .filter_expression("#status = :status")
-                .expression_attribute_names("#status", "status")
                 .expression_attribute_values(":status", string(status));
         }
         let output = request.send().await.map_err(|error| port_error("Query owner-index", &error))?;
@@ -299,54 +306,70 @@ impl OwnerIndex for DynamoTasks {
             .last_evaluated_key
             .as_ref()
             .and_then(|key| key.get("owner_sort")?.as_s().ok()?.parse::<SortKey>().ok());
-        let records =
-            output.items.unwrap_or_default().into_iter().map(from_item).collect::<Result<_, _>>()?;
-        Ok(ShardPage { records, stopped_at })
+        let items = output.items.unwrap_or_default().into_iter();
+        Ok(ShardPage { tasks: items.map(shown_from_item).collect::<Result<_, _>>()?, stopped_at })
     }
 }
 
+/// A count's way through one shard, newest first.
+struct Walk {
+    shard: u16,
+    /// Where the next page begins.
+    after: Option<Item>,
+    /// Of what was seen so far.
+    is_all_open: bool,
+}
+
+/// What a step of a walk has found, and where it goes on.
+struct Step {
+    open: u32,
+    on: Option<Walk>,
+}
+
 impl OpenTasks for DynamoTasks {
+    /// A page of each shard at a time, newest first, since what is open is nearly always new. Where too little of it comes, no more
+    /// is read, so that an owner whose tasks end in time costs no walk through their history. Pages full of nothing else, as
+    /// many as one count may read, are enough, whatever their number: they are a flood of large tasks.
     async fn open(&self, owner: &Owner, enough: u32) -> Result<u32, PortError> {
-        let counted = AtomicU32::new(0);
-        try_join_all((0..self.shards).map(|shard| self.count_open(owner, shard, enough, &counted))).await?;
-        Ok(counted.into_inner())
+        let mut walks: Vec<_> =
+            (0..self.shards).map(|shard| Walk { shard, after: None, is_all_open: true }).collect();
+        let mut counted = 0_u32;
+        for pages_left in (0..limits::COUNT_PAGES_MAX).rev() {
+            let steps = try_join_all(walks.into_iter().map(|walk| self.step(owner, walk))).await?;
+            let open = steps.iter().map(|step| step.open).fold(0, u32::saturating_add);
+            counted = counted.saturating_add(open);
+            walks = steps.into_iter().filter_map(|step| step.on).collect();
+            if counted >= enough {
+                return Ok(counted);
+            }
+            let in_sight = u64::from(counted) + u64::from(open) * u64::from(pages_left);
+            if in_sight * limits::COUNT_MARGIN < u64::from(enough) {
+                walks.retain(|walk| walk.is_all_open);
+            }
+            if walks.is_empty() {
+                return Ok(counted);
+            }
+        }
+        let is_flood = walks.iter().any(|walk| walk.is_all_open);
+        Ok(if is_flood { enough } else { counted })
     }
 }
 
 impl DynamoTasks {
-    /// Adds what is open in one shard to what was `counted` in all of them: newest first, since what is open is nearly always
-    /// new. A page with few of them is the last, so that an owner whose tasks end in time costs no walk through their history.
-    /// Pages full of nothing else, as many as one count may read, are enough, whatever their number: they are a flood of large tasks.
-    async fn count_open(
-        &self,
-        owner: &Owner,
-        shard: u16,
-        enough: u32,
-        counted: &AtomicU32,
-    ) -> Result<(), PortError> {
-        let mut after = None;
-        let mut are_all_open = true;
-        for page in 0..limits::COUNT_PAGES_MAX {
-            let output = match self.open_page(owner, shard, after).await {
-                Ok(output) => output,
-                // What was counted before is open all the same.
-                Err(_) if page > 0 => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            let has_few =
-                i64::from(output.count) * limits::COUNT_GOES_ON_AT < i64::from(output.scanned_count);
-            let open = u32::try_from(output.count).unwrap_or_default();
-            let sum = counted.fetch_add(open, Ordering::Relaxed).saturating_add(open);
-            are_all_open &= output.count == output.scanned_count;
-            after = output.last_evaluated_key;
-            if open == 0 || has_few || sum >= enough || after.is_none() {
-                return Ok(());
-            }
-        }
-        if are_all_open {
-            counted.fetch_max(enough, Ordering::Relaxed);
-        }
-        Ok(())
+    async fn step(&self, owner: &Owner, walk: Walk) -> Result<Step, PortError> {
+        let Walk { shard, after, is_all_open } = walk;
+        let is_first = after.is_none();
+        let page = match self.open_page(owner, shard, after).await {
+            Ok(page) => page,
+            // What was counted before is open all the same.
+            Err(_) if !is_first => return Ok(Step { open: 0, on: None }),
+            Err(error) => return Err(error),
+        };
+        let is_all_open = is_all_open && page.count == page.scanned_count;
+        // Behind a page without an open one there is only history.
+        let after = page.last_evaluated_key.filter(|_| page.count > 0);
+        let on = after.map(|after| Walk { shard, after: Some(after), is_all_open });
+        Ok(Step { open: u32::try_from(page.count).unwrap_or_default(), on })
     }
 
     /// One page of a shard's open tasks, of which only the number is read.

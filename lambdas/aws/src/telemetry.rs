@@ -171,6 +171,22 @@ mod tests {
     use super::*;
     use crate::testing;
 
+    const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+
+    /// CloudWatch bills each by its name and function.
+    #[test]
+    fn operators_are_told_how_many_metrics_they_pay_for() {
+        let every = testing::promised("every").len();
+        let pushes = testing::promised("process-task and audit-dead-letters").len();
+        let of = |function: &str| every + testing::promised(function).len();
+        let audits = of("audit-dead-letters") + pushes;
+        let without_pushes: usize =
+            ["submit-task", "list-tasks", "websocket", "authorizer", "process-task"].map(of).iter().sum();
+        let all = without_pushes + pushes + audits;
+        assert!(OPERATIONS.contains(&format!("| {audits} metrics of the audits")), "{audits}");
+        assert!(OPERATIONS.contains(&format!("up to {all} metrics in all")), "{all}");
+    }
+
     #[test]
     fn what_an_invocation_used_is_counted_from_its_beginning() {
         let mut event = WideEvent::begin("process-task", "r-1", None);

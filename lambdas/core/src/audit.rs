@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::deadline::within;
-use crate::error::PortError;
+use crate::error::{ErrorClass, PortError};
 use crate::id::TaskId;
 use crate::limits;
 use crate::message::QueueMessage;
@@ -51,20 +51,31 @@ enum Finding {
 }
 
 impl<S: TaskStore, D: DeadLetters, C: Clock, N: Changes> Auditor<S, D, C, N> {
-    /// Peeks until nothing new is found, or `deadline` is near. Fails only when nothing can be said.
+    /// Peeks until nothing new is found, or `deadline` is near. Fails only when nothing can be said: then nobody must take it for an
+    /// empty queue.
     pub async fn audit(&self, deadline: EpochMs) -> Result<AuditSummary, PortError> {
         let answer_by = deadline.minus(limits::ANSWER_MARGIN);
+        let no_round_from = deadline.minus(limits::AUDIT_ROUND_TIME);
+        if self.clock.now() >= no_round_from {
+            return Err(saw_nothing(
+                ErrorClass::Permanent,
+                "the function's timeout is too short for one round",
+            ));
+        }
         let mut summary = AuditSummary::default();
         let mut met = HashSet::new();
         let mut rounds_without_news = 0;
         while met.len() < limits::AUDIT_LETTERS_MAX
             && rounds_without_news < limits::AUDIT_ROUNDS_WITHOUT_NEWS_MAX
-            && self.clock.now() < deadline.minus(limits::AUDIT_ROUND_TIME)
+            && self.clock.now() < no_round_from
         {
             let peek = within(&self.clock, answer_by, self.dead_letters.peek(limits::AUDIT_VISIBILITY));
             let mut letters = match peek.await {
                 Some(Ok(letters)) => letters,
                 Some(Err(error)) if met.is_empty() => return Err(error),
+                None if met.is_empty() => {
+                    return Err(saw_nothing(ErrorClass::Unknown, "the queue did not answer in time"));
+                }
                 // What the rounds before have found stands, and the next audit looks again.
                 Some(Err(_)) | None => break,
             };
@@ -139,6 +150,10 @@ impl<S: TaskStore, D: DeadLetters, C: Clock, N: Changes> Auditor<S, D, C, N> {
     }
 }
 
+fn saw_nothing(class: ErrorClass, why: &str) -> PortError {
+    PortError { operation: "audit", class, detail: why.to_owned() }
+}
+
 /// Keeps the reason of the last attempt, if there was one.
 fn dead_letter(before: &TaskRecord) -> Event {
     let error = before.error.clone().unwrap_or_else(|| TaskError {
@@ -171,15 +186,11 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use serde_json::json;
-
     use super::*;
-    use crate::error::ErrorClass;
     use crate::id::Owner;
-    use crate::idempotency::{fresh_task_id, request_hash};
-    use crate::message::SCHEMA;
+    use crate::idempotency::fresh_task_id;
     use crate::ports::Random as _;
-    use crate::testing::{ManualClock, Memory, SeededRandom};
+    use crate::testing::{ManualClock, Memory, SeededRandom, digest};
     use crate::time::DurationMs;
 
     const START: EpochMs = EpochMs(1_800_000_000_000);
@@ -188,16 +199,7 @@ mod tests {
     const VISIBILITY: DurationMs = DurationMs::from_seconds(60);
 
     fn letter(random: &SeededRandom) -> DeadLetter {
-        let payload = json!({"text": "a"});
-        let message = QueueMessage {
-            schema: SCHEMA,
-            task_id: fresh_task_id(START, random),
-            owner: Owner::parse("alice").unwrap(),
-            kind: "digest".into(),
-            request_hash: request_hash("digest", &payload),
-            payload: payload.into(),
-            created_at_ms: START,
-        };
+        let message = digest(fresh_task_id(START, random), &Owner::parse("alice").unwrap(), START);
         DeadLetter { message_id: message.task_id.to_string(), body: message.to_body().unwrap() }
     }
 
@@ -282,6 +284,21 @@ mod tests {
         assert!(
             took.0 > time.0 - 2 * limits::AUDIT_ROUND_TIME.0,
             "it stopped long before it had to: {took:?}"
+        );
+    }
+
+    /// "Seen: 0" is what it says of an empty queue, and what somebody goes by who redrives.
+    #[test]
+    fn an_audit_that_could_not_look_fails_instead_of_finding_nothing() {
+        let queue = Endless::new(DurationMs(20));
+        assert!(queue.audit(&Memory::default(), limits::AUDIT_ROUND_TIME).is_err(), "there was no time");
+        assert_eq!(queue.peeks.load(Ordering::SeqCst), 0);
+        let for_one_round = DurationMs(limits::AUDIT_ROUND_TIME.0 + 1);
+        assert_eq!(queue.audit(&Memory::default(), for_one_round).unwrap().seen, 10);
+        let silent = Endless::new(AUDIT_TIME);
+        assert!(
+            silent.audit(&Memory::default(), DurationMs::from_seconds(10)).is_err(),
+            "nothing was answered"
         );
     }
 

@@ -38,18 +38,23 @@ pub const ADMISSION_UNCOUNTED_MAX: u32 = 100;
 /// Owners that an environment remembers at once: about 1 MB of its memory, of which Lambda gives at least 128 MB.
 pub const ADMISSION_OWNERS_MAX: usize = 10_000;
 
-/// Highest limit that may be configured. A count sees some 12,500 of our smallest records per shard, which are about 600 bytes:
-/// Terraform refuses a limit above that.
+/// Highest limit that may be configured.
 pub const TASKS_IN_FLIGHT_PER_OWNER_MAX: u32 = 100_000;
+
+/// Open tasks that a count can see in one shard: [`COUNT_PAGES_MAX`] pages of our smallest records, which are about 600 bytes.
+/// Terraform refuses a limit above that.
+pub const COUNTED_PER_SHARD_MAX: u32 = 12_500;
 
 /// Pages that one count may read per shard. AWS: a page is 1 MB of items as they lie in the index, payloads included, and 128
 /// read units, of which a shard gives 3,000 a second. One page is enough while little is open. This many cost 1,024 units per
-/// shard, once per owner, environment and window, and only while so much is open: what somebody who floods us can make us pay.
+/// shard, once per owner, environment and window, and only while half of the limit is in sight: what somebody who floods us can
+/// make us pay.
 pub const COUNT_PAGES_MAX: u16 = 8;
 
-/// A count goes on behind a page of which one in so many is open. Behind one with fewer there is only history, which every owner has
-/// who submits much.
-pub const COUNT_GOES_ON_AT: i64 = 10;
+/// A count goes on while it may still come to one part in so many of what is enough, if each page that is left holds as much as the
+/// last. Where it does not, there is only history behind, which every owner has who submits much. To half and not to all: of an
+/// owner who is near the limit it would see a part, and let the rest pass until the next count.
+pub const COUNT_MARGIN: u64 = 2;
 
 /// Items that one page of a count may examine: all that 1 MB can hold, so that on AWS it ends no page sooner. Who reads a history
 /// whole before cutting the page, as emulators do, is kept from that.
@@ -163,7 +168,7 @@ pub const CALLS_PER_DELIVERY_MAX: u32 = 1 + SWAP_ROUNDS_MAX + 1 + 1;
 pub const BACKOFF_BASE: DurationMs = DurationMs::from_seconds(1);
 
 /// Last ceiling of the back-off, unless the queue's visibility timeout is longer. AWS: visibility may be extended to 12 hours after
-/// the receive.
+/// the receive. Terraform refuses more receives than fit into the queue's retention with a pause of this length after each.
 pub const BACKOFF_CEILING: DurationMs = DurationMs::from_seconds(15 * 60);
 
 /// What a refused client waits before it tries again.
@@ -193,6 +198,8 @@ pub const AUDIT_VISIBILITY: DurationMs = DurationMs::from_seconds(5);
 
 const _: () = assert!(AUDIT_VISIBILITY.as_seconds_ceil() <= VISIBILITY_SECONDS_MAX);
 const _: () = assert!(BACKOFF_CEILING.as_seconds_ceil() <= VISIBILITY_SECONDS_MAX);
+// Terraform's rule on receives and retention knows no other pause, and a message that waits for the end of a lease pauses too.
+const _: () = assert!(LEASE_TIME.0 + LEASE_MARGIN.0 <= BACKOFF_CEILING.0);
 
 /// Task ids listed in an audit's summary.
 pub const AUDIT_TASK_IDS_MAX: usize = 100;

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::ports::{OwnerIndex, ShardPage, ShardQuery, TaskStore};
 use crate::record::TaskRecord;
 use crate::time::EpochMs;
-use crate::wire::Status;
+use crate::wire::{Status, Task};
 
 /// Place of a task in its owner's list: `{created_at_ms:013}#{task_id}`, the same in every shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +25,10 @@ pub struct SortKey {
 impl SortKey {
     pub const fn of(record: &TaskRecord) -> Self {
         Self { created_at: record.created_at, id: record.id }
+    }
+
+    const fn of_task(task: &Task) -> Self {
+        Self { created_at: task.created_at, id: task.id }
     }
 
     /// The opaque form for clients. One position serves all shards, because all shards share one order.
@@ -76,7 +80,7 @@ pub struct PageQuery<'a> {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
-    pub records: Vec<TaskRecord>,
+    pub tasks: Vec<Task>,
     pub next: Option<SortKey>,
 }
 
@@ -88,16 +92,16 @@ pub async fn list<I: OwnerIndex>(index: &I, shards: u16, query: PageQuery<'_>) -
 }
 
 fn merge(pages: Vec<ShardPage>, limit: u16) -> Page {
-    // A shard that stopped early may hold records just below the place where it stopped. Nothing older than the newest
+    // A shard that stopped early may hold tasks just below the place where it stopped. Nothing older than the newest
     // such place can be shown yet: something unread might come before it.
     let horizon = pages.iter().filter_map(|page| page.stopped_at).max();
-    let mut records: Vec<TaskRecord> = pages.into_iter().flat_map(|page| page.records).collect();
-    records.sort_by_key(|record| std::cmp::Reverse(SortKey::of(record)));
-    records.retain(|record| horizon.is_none_or(|horizon| SortKey::of(record) >= horizon));
-    let is_cut = records.len() > usize::from(limit);
-    records.truncate(usize::from(limit));
-    let next = if is_cut { records.last().map(SortKey::of) } else { horizon };
-    Page { records, next }
+    let mut tasks: Vec<Task> = pages.into_iter().flat_map(|page| page.tasks).collect();
+    tasks.sort_by_key(|task| std::cmp::Reverse(SortKey::of_task(task)));
+    tasks.retain(|task| horizon.is_none_or(|horizon| SortKey::of_task(task) >= horizon));
+    let is_cut = tasks.len() > usize::from(limit);
+    tasks.truncate(usize::from(limit));
+    let next = if is_cut { tasks.last().map(SortKey::of_task) } else { horizon };
+    Page { tasks, next }
 }
 
 /// A task, if it is this owner's: another owner's task does not exist for the caller.

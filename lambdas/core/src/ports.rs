@@ -83,7 +83,8 @@ pub trait TaskStore: Sync {
 /// One shard's part of a page, newest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShardPage {
-    pub records: Vec<TaskRecord>,
+    /// As their owner sees them, without payloads: a page of all shards would hold megabytes of them, which nobody is shown.
+    pub tasks: Vec<Task>,
     /// Where reading stopped while the shard may hold more; `None` when the shard is exhausted.
     pub stopped_at: Option<SortKey>,
 }
@@ -92,7 +93,7 @@ pub struct ShardPage {
 pub struct ShardQuery<'a> {
     pub owner: &'a Owner,
     pub shard: u16,
-    /// Only records that are older.
+    /// Only tasks that are older.
     pub before: Option<SortKey>,
     pub status: Option<Status>,
     pub limit: u16,
@@ -104,7 +105,7 @@ pub trait OwnerIndex: Sync {
 
 pub trait OpenTasks: Sync {
     /// How many tasks of the owner have not come to an end, of the newest that one look can see. It looks no further once
-    /// there are `enough`.
+    /// there are `enough`, or where too few have come for that.
     fn open(&self, owner: &Owner, enough: u32) -> impl Future<Output = Result<u32, PortError>> + Send;
 }
 

@@ -165,24 +165,14 @@ impl TaskRecord {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::idempotency::request_hash;
-    use crate::message::SCHEMA;
+    use crate::testing::digest;
 
     #[test]
     fn a_history_grows_to_its_limit_and_the_record_goes_on_without_it() {
-        let payload = json!({"text": "a"});
-        let mut record = TaskRecord::queued(&QueueMessage {
-            schema: SCHEMA,
-            task_id: "0193b0e2-7c00-7000-8000-000000000001".parse().unwrap(),
-            owner: Owner::parse("alice").unwrap(),
-            kind: "digest".into(),
-            request_hash: request_hash("digest", &payload),
-            payload: payload.into(),
-            created_at_ms: EpochMs(0),
-        });
+        let id = "0193b0e2-7c00-7000-8000-000000000001".parse().unwrap();
+        let message = digest(id, &Owner::parse("alice").unwrap(), EpochMs(0));
+        let mut record = TaskRecord::queued(&message);
         let token = "00000000-0000-4000-8000-000000000001".parse().unwrap();
         let error = TaskError { kind: "flaky".into(), message: "again".into() };
         let claim = Event::Claim(Lease { token, until: EpochMs(u64::MAX) });

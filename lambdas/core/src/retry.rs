@@ -49,6 +49,18 @@ mod tests {
             let pauses: u64 = (1..=4).map(|receive| outage_backoff(receive, visibility, &random).0).sum();
             prop_assert!(pauses >= 7 * visibility.0);
         }
+
+        /// Terraform lets so many receives fit into the queue's retention: a message that pauses longer would be deleted before it
+        /// comes to the dead-letter queue.
+        #[test]
+        fn no_pause_is_longer_than_terraform_thinks(
+            seconds in 1..=limits::VISIBILITY_SECONDS_MAX, receive_count in 0_u32..=u32::MAX, seed in any::<u64>()
+        ) {
+            let (visibility, random) = (DurationMs::from_seconds(seconds), SeededRandom::new(seed));
+            let longest = visibility.max(limits::BACKOFF_CEILING);
+            prop_assert!(backoff(receive_count, &random) <= longest);
+            prop_assert!(outage_backoff(receive_count, visibility, &random) <= longest);
+        }
     }
 
     #[test]

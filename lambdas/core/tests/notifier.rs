@@ -9,14 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join;
 use futures_util::stream::{self, Stream};
-use serde_json::json;
 use task_core::error::{ErrorClass, PortError};
-use task_core::idempotency::{fresh_task_id, request_hash};
-use task_core::message::{QueueMessage, SCHEMA};
+use task_core::idempotency::fresh_task_id;
 use task_core::notify::{Notifier, PushReport};
 use task_core::ports::{Change, Clock as _, Connections, Listener, Pushed, Pusher};
 use task_core::record::TaskRecord;
-use task_core::testing::{ManualClock, Memory, SeededRandom};
+use task_core::testing::{ManualClock, Memory, SeededRandom, digest};
 use task_core::wire::{ServerMessage, Status, Task};
 use task_core::{ConnectionId, DurationMs, EpochMs, Owner, Version, limits};
 
@@ -109,16 +107,7 @@ fn change(random: &SeededRandom) -> Change {
 }
 
 fn change_of(owner: &Owner, random: &SeededRandom) -> Change {
-    let payload = json!({"text": "a"});
-    let record = TaskRecord::queued(&QueueMessage {
-        schema: SCHEMA,
-        task_id: fresh_task_id(EpochMs(0), random),
-        owner: owner.clone(),
-        kind: "digest".into(),
-        request_hash: request_hash("digest", &payload),
-        payload: payload.into(),
-        created_at_ms: EpochMs(0),
-    });
+    let record = TaskRecord::queued(&digest(fresh_task_id(EpochMs(0), random), owner, EpochMs(0)));
     Change { owner: owner.clone(), task: record.to_wire() }
 }
 

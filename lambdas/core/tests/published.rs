@@ -1,4 +1,4 @@
-//! The published contract names the numbers and problems that the code has.
+//! The published contract and Terraform's rules name the numbers and problems that the code has.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 
@@ -10,6 +10,9 @@ use task_core::wire::Status;
 const OPENAPI: &str = include_str!("../../../docs/openapi.yaml");
 const ASYNCAPI: &str = include_str!("../../../docs/asyncapi.yaml");
 const API: &str = include_str!("../../../docs/api.md");
+const BACKEND: &str = include_str!("../../../terraform/modules/task-backend/variables.tf");
+const LOCAL: &str = include_str!("../../../terraform/environments/local/main.tf");
+const QUEUE: &str = include_str!("../../../terraform/modules/task-queue/main.tf");
 
 fn openapi() -> Value {
     serde_norway::from_str(OPENAPI).unwrap()
@@ -65,4 +68,32 @@ fn every_problem_and_every_status_is_documented() {
     let problems = ProblemKind::ALL.map(|kind| format!("urn:task:problem:{}", kind.name()));
     assert_eq!(schemas["Problem"]["properties"]["type"]["enum"], json!(problems));
     assert_eq!(schemas["Status"]["enum"], json!(Status::ALL.map(Status::as_str)));
+}
+
+#[test]
+fn the_limit_of_open_tasks_that_terraform_allows_is_one_that_a_count_can_see() {
+    const PAGE_BYTES: u32 = 1024 * 1024;
+    const SMALLEST_RECORD_BYTES: u32 = 600;
+    let of_page = (PAGE_BYTES / SMALLEST_RECORD_BYTES).min(u32::from(limits::COUNT_ITEMS_EXAMINED_MAX));
+    let seen = of_page * u32::from(limits::COUNT_PAGES_MAX);
+    assert!(limits::COUNTED_PER_SHARD_MAX <= seen, "a count sees {seen}");
+    let rule = format!("{} * var.owner_index_shards", limits::COUNTED_PER_SHARD_MAX);
+    assert!(BACKEND.contains(&rule) && LOCAL.contains(&rule), "{rule}");
+}
+
+/// The receives of a task must fit into the retention of its queue, with the longest pause after each.
+#[test]
+fn the_longest_pause_that_terraform_knows_is_the_one_of_the_code() {
+    let pause =
+        format!("max({}, local.visibility_timeout_seconds)", limits::BACKOFF_CEILING.as_seconds_ceil());
+    assert!(QUEUE.contains(&pause), "{pause}");
+}
+
+/// An audit that has no time for a round fails.
+#[test]
+fn the_shortest_audit_that_terraform_allows_has_time_for_a_round() {
+    let rule = "var.audit_timeout_seconds >= ";
+    let (_, least) = BACKEND.split_once(rule).unwrap();
+    let (least, _) = least.split_once(' ').unwrap();
+    assert!(least.parse::<u64>().unwrap() > limits::AUDIT_ROUND_TIME.as_seconds_ceil(), "{least}");
 }

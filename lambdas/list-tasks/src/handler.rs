@@ -12,7 +12,6 @@ use task_core::limits::{PAGE_TASKS_DEFAULT, PAGE_TASKS_MAX};
 use task_core::list::{self, PageQuery, SortKey};
 use task_core::ports::{OwnerIndex, TaskStore};
 use task_core::problem::ProblemKind;
-use task_core::record::TaskRecord;
 use task_core::wire::{Status, TaskPage};
 
 pub(crate) async fn answer<S: TaskStore, I: OwnerIndex>(
@@ -75,11 +74,8 @@ async fn page<I: OwnerIndex>(
     let query =
         PageQuery { owner: &owner, limit: limit(event)?, before: cursor(event)?, status: status(event)? };
     let page = list::list(index, shards, query).await.map_err(|error| unavailable(&error))?;
-    wide.count("read", page.records.len() as u64);
-    let body = TaskPage {
-        tasks: page.records.iter().map(TaskRecord::to_wire).collect(),
-        next_cursor: page.next.map(SortKey::to_cursor),
-    };
+    wide.count("read", page.tasks.len() as u64);
+    let body = TaskPage { tasks: page.tasks, next_cursor: page.next.map(SortKey::to_cursor) };
     Ok(HttpResponse::json(200, &body, &event.request_context.request_id))
 }
 

@@ -5,11 +5,10 @@ use serde_json::{Value, json};
 use task_aws::tasks::DynamoTasks;
 use task_aws::{sdk, testing};
 use task_core::error::ErrorClass;
-use task_core::idempotency::{fresh_task_id, request_hash};
-use task_core::message::{QueueMessage, SCHEMA};
+use task_core::idempotency::fresh_task_id;
 use task_core::record::TaskRecord;
 use task_core::state::TaskState;
-use task_core::testing::{Fault, Faults, Faulty, ManualClock, Memory, SeededRandom};
+use task_core::testing::{Fault, Faults, Faulty, ManualClock, Memory, SeededRandom, digest};
 use task_core::{EpochMs, Owner, TaskId};
 
 use super::*;
@@ -46,17 +45,9 @@ fn event(route: &str, id: Option<&str>, query: &[(&str, &str)]) -> HttpEvent {
 
 impl Bench {
     fn store(&self, owner: &str, at_ms: u64, state: TaskState) -> TaskId {
-        let payload = json!({"text": "a"});
-        let created_at_ms = EpochMs(at_ms);
-        let message = QueueMessage {
-            schema: SCHEMA,
-            task_id: fresh_task_id(created_at_ms, &self.random),
-            owner: Owner::parse(owner).unwrap(),
-            kind: "digest".into(),
-            request_hash: request_hash("digest", &payload),
-            payload: payload.into(),
-            created_at_ms,
-        };
+        let created_at = EpochMs(at_ms);
+        let id = fresh_task_id(created_at, &self.random);
+        let message = digest(id, &Owner::parse(owner).unwrap(), created_at);
         let record = TaskRecord { state, ..TaskRecord::queued(&message) };
         self.memory.records.lock().unwrap().insert(record.id, record.clone());
         record.id

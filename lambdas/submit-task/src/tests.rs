@@ -89,6 +89,15 @@ impl Bench {
         (response, body)
     }
 
+    /// One submission after the other in one environment, until it has counted the owner's tasks and gone by that: what was
+    /// answered.
+    fn crowd(&self) -> Vec<u16> {
+        let faults = Faults::none(0);
+        let submit = self.submit(&faults);
+        let submissions = 0..limits::ADMISSION_UNCOUNTED_MAX + 2;
+        submissions.map(|_| self.ask(&submit, event(&digest("a"), None)).0.status_code).collect()
+    }
+
     /// The status and, for a problem, its name.
     fn outcome(&self, body: &str, key: Option<&str>, faults: &[(u64, Fault)]) -> (u16, String) {
         let faults = Faults::at(0, faults.iter().copied());
@@ -145,14 +154,21 @@ fn every_documented_answer_is_given_and_looks_as_documented() {
     assert_eq!(bench.outcome(&digest("a"), None, &[(0, Fault::HangAfter)]), refused(503, "outcome-unknown"));
 
     let crowded = Bench { in_flight_max: 1, ..bench };
-    let faults = Faults::none(0);
-    let submit = crowded.submit(&faults);
-    let statuses: Vec<u16> = (0..limits::ADMISSION_UNCOUNTED_MAX + 2)
-        .map(|_| crowded.ask(&submit, event(&digest("a"), None)).0.status_code)
-        .collect();
+    let statuses = crowded.crowd();
     assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 1, "{statuses:?}");
 
     assert_eq!(crowded.contract.unseen(&[OPERATION], Producer::Service), Vec::<String>::new());
+}
+
+#[test]
+fn a_submission_refused_for_too_many_in_flight_leaves_neither_message_nor_record() {
+    let bench = Bench { in_flight_max: 1, ..Bench::default() };
+    let statuses = bench.crowd();
+    let accepted = statuses.iter().filter(|status| **status == 202).count();
+    assert!(accepted > 0 && statuses.contains(&429), "{statuses:?}");
+    let (sent, records) =
+        (bench.memory.sent.lock().unwrap().len(), bench.memory.records.lock().unwrap().len());
+    assert_eq!((sent, records), (accepted, accepted), "{statuses:?}");
 }
 
 #[test]

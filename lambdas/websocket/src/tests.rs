@@ -7,11 +7,9 @@ use task_aws::system::SystemClock;
 use task_aws::tasks::DynamoTasks;
 use task_aws::{sdk, testing};
 use task_core::error::ErrorClass;
-use task_core::idempotency::request_hash;
 use task_core::limits;
-use task_core::message::{QueueMessage, SCHEMA};
 use task_core::record::TaskRecord;
-use task_core::testing::{Fault, Faults, Faulty, ManualClock, Memory};
+use task_core::testing::{Fault, Faults, Faulty, ManualClock, Memory, digest};
 use task_core::{EpochMs, TaskId};
 
 use super::*;
@@ -63,16 +61,8 @@ impl Bench {
     }
 
     fn store(&self, owner: &str) -> TaskId {
-        let payload = json!({"text": "a"});
-        let record = TaskRecord::queued(&QueueMessage {
-            schema: SCHEMA,
-            task_id: "0193b0e2-7c00-7000-8000-000000000001".parse().unwrap(),
-            owner: Owner::parse(owner).unwrap(),
-            kind: "digest".into(),
-            request_hash: request_hash("digest", &payload),
-            payload: payload.into(),
-            created_at_ms: EpochMs(1),
-        });
+        let id = "0193b0e2-7c00-7000-8000-000000000001".parse().unwrap();
+        let record = TaskRecord::queued(&digest(id, &Owner::parse(owner).unwrap(), EpochMs(1)));
         self.memory.records.lock().unwrap().insert(record.id, record.clone());
         record.id
     }

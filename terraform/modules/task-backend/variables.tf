@@ -70,6 +70,12 @@ variable "audit_timeout_seconds" {
   description = "Timeout of audit-dead-letters. Of a dead-letter queue that is too long to be read in this time, each audit sees a part."
   type        = number
   default     = 60
+
+  validation {
+    # An audit begins no look in the last 2 s: limits::AUDIT_ROUND_TIME.
+    condition     = var.audit_timeout_seconds >= 5 && var.audit_timeout_seconds <= 900
+    error_message = "audit_timeout_seconds must be 5 to 900: a shorter audit has no time to look, and Lambda knows no longer one."
+  }
 }
 
 variable "audit_schedule" {
@@ -100,7 +106,7 @@ variable "tasks_in_flight_per_owner_max" {
   }
 
   validation {
-    # 8 pages of 1 MB, and our smallest record is about 600 bytes; limits::COUNT_PAGES_MAX.
+    # 8 pages of 1 MB, and our smallest record is about 600 bytes; limits::COUNTED_PER_SHARD_MAX.
     condition     = var.tasks_in_flight_per_owner_max <= 12500 * var.owner_index_shards
     error_message = "tasks_in_flight_per_owner_max must be at most 12500 per shard of owner_index_shards, what a count can see: a limit above that would never hold."
   }

@@ -22,6 +22,10 @@ locals {
   # window. A shorter one hands a message to a second worker while the first may still finish it.
   visibility_timeout_seconds_min = 6 * var.function_timeout_seconds + var.batching_window_seconds
   visibility_timeout_seconds     = coalesce(var.visibility_timeout_seconds, local.visibility_timeout_seconds_min)
+
+  # From one receive of a failing task to the next, at most: the attempt, and the longest pause after it, which is
+  # limits::BACKOFF_CEILING, or the visibility timeout where that is longer.
+  seconds_per_receive_max = var.function_timeout_seconds + max(900, local.visibility_timeout_seconds)
 }
 
 # Created before the source queue: SQS refuses a redrive policy whose target does not exist.
@@ -59,6 +63,11 @@ resource "aws_sqs_queue" "tasks" {
   })
 
   lifecycle {
+    precondition {
+      condition     = var.max_receive_count * local.seconds_per_receive_max <= var.retention_seconds
+      error_message = "max_receive_count x (the function's timeout + 900, or the visibility timeout where that is longer) must be at most retention_seconds: otherwise SQS deletes a failing task before it comes to the dead-letter queue."
+    }
+
     postcondition {
       condition     = self.arn == local.tasks_arn
       error_message = "The tasks queue's ARN is not the one that policies were built with."

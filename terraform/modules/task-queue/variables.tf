@@ -61,9 +61,9 @@ variable "max_receive_count" {
 }
 
 variable "retention_seconds" {
-  description = "How long an unconsumed task is kept. Default 4 days: a long weekend without a worker."
+  description = "How long an unconsumed task is kept: SQS deletes it afterwards, and nobody is told. Default 10 days, so that a worker may be down over a holiday, and what fails then is still kept for 4 days as a dead letter."
   type        = number
-  default     = 345600
+  default     = 864000
 
   validation {
     condition     = var.retention_seconds >= 60 && var.retention_seconds <= 1209600

@@ -4,15 +4,14 @@ use serde_json::{Value, json};
 use task_aws::sdk;
 use task_aws::tasks::DynamoTasks;
 use task_core::error::ErrorClass;
-use task_core::idempotency::request_hash;
 use task_core::limits;
 use task_core::list::SortKey;
-use task_core::message::{QueueMessage, SCHEMA};
 use task_core::ports::{
     Created, Extended, OpenTasks as _, OwnerIndex as _, ShardQuery, Swapped, TaskStore as _,
 };
 use task_core::record::{Mover, TaskRecord};
 use task_core::state::{Event, Judge, Lease};
+use task_core::testing::digest;
 use task_core::wire::{Status, TaskError};
 use task_core::{EpochMs, LeaseToken, Owner};
 
@@ -25,16 +24,7 @@ const SHARDS: u16 = 2;
 type Case = (fn() -> Reply, ErrorClass, usize);
 
 fn queued() -> TaskRecord {
-    let payload = json!({"text": "a"});
-    TaskRecord::queued(&QueueMessage {
-        schema: SCHEMA,
-        task_id: ID.parse().unwrap(),
-        owner: Owner::parse("alice").unwrap(),
-        kind: "digest".into(),
-        request_hash: request_hash("digest", &payload),
-        payload: payload.into(),
-        created_at_ms: EpochMs(1_000),
-    })
+    TaskRecord::queued(&digest(ID.parse().unwrap(), &Owner::parse("alice").unwrap(), EpochMs(1_000)))
 }
 
 fn lease(number: u8, until: u64) -> Lease {
@@ -256,7 +246,7 @@ async fn a_page_of_a_shard_says_where_it_stopped() {
     let query =
         ShardQuery { owner: &owner, shard: 0, before: None, status: Some(Status::Running), limit: 20 };
     let page = tasks(&replay).shard(query).await.unwrap();
-    assert_eq!(page.records, [running()]);
+    assert_eq!(page.tasks, [running().to_wire()]);
     assert_eq!(page.stopped_at, Some(SortKey::of(&running())));
     let body = replay.only_body();
     assert_eq!(
@@ -265,6 +255,24 @@ async fn a_page_of_a_shard_says_where_it_stopped() {
     );
     // The limit counts what is examined, the filter what is shown.
     assert_eq!(body["Limit"], 1_000);
+}
+
+/// With a status as without. A page of large tasks would be a megabyte for each shard.
+#[tokio::test]
+async fn a_page_is_read_without_the_payloads_that_it_does_not_show() {
+    let owner = Owner::parse("alice").unwrap();
+    for status in [None, Some(Status::Queued)] {
+        let replay = Replay::start([ok(json!({"Items": [], "Count": 0}))]).await;
+        let query = ShardQuery { owner: &owner, shard: 0, before: None, status, limit: 20 };
+        tasks(&replay).shard(query).await.unwrap();
+        let body = replay.only_body();
+        let names = body["ExpressionAttributeNames"].as_object().unwrap();
+        let asked = body["ProjectionExpression"].as_str().unwrap().split(", ");
+        let asked: Vec<_> = asked.map(|placeholder| names[placeholder].as_str().unwrap()).collect();
+        assert!(asked.contains(&"status") && asked.contains(&"result"), "{asked:?}");
+        assert!(!asked.contains(&"payload") && !asked.contains(&"history"), "{asked:?}");
+        assert_eq!(asked.len(), names.len(), "DynamoDB refuses a name that is not used");
+    }
 }
 
 #[tokio::test]
@@ -283,8 +291,18 @@ fn end_of_page() -> Value {
     json!({"task_id": {"S": ID}, "owner_shard": {"S": "alice#0"}, "owner_sort": {"S": sort}})
 }
 
-fn open_and_more(count: u16) -> Reply {
-    ok(json!({"Count": count, "LastEvaluatedKey": end_of_page()}))
+fn open_of(open: u16, scanned: u16) -> Reply {
+    ok(json!({"Count": open, "ScannedCount": scanned, "LastEvaluatedKey": end_of_page()}))
+}
+
+/// A page with nothing else.
+fn open_and_more(open: u16) -> Reply {
+    open_of(open, open)
+}
+
+/// As many pages as one count may read.
+fn all_pages(open: u16, scanned: u16) -> Vec<Reply> {
+    (0..limits::COUNT_PAGES_MAX).map(|_| open_of(open, scanned)).collect()
 }
 
 /// What a count of one shard came to, and where each of its pages began.
@@ -306,22 +324,43 @@ async fn a_count_goes_on_past_a_page_that_was_full() {
 async fn a_count_ends_with_enough_with_few_open_and_after_its_last_page() {
     assert_eq!(counted(100, vec![open_and_more(50), open_and_more(50)]).await.0, 100);
     assert_eq!(counted(100, vec![open_and_more(100)]).await.0, 100);
-    assert_eq!(counted(5_000, vec![open_and_more(3), open_and_more(0)]).await.0, 3);
-    let mostly_ended = ok(json!({"Count": 9, "ScannedCount": 100, "LastEvaluatedKey": end_of_page()}));
-    assert_eq!(counted(5_000, vec![open_and_more(3), mostly_ended]).await.0, 12);
-    let pages = (0..limits::COUNT_PAGES_MAX).map(|_| open_and_more(1)).collect();
-    assert_eq!(counted(5_000, pages).await.0, u32::from(limits::COUNT_PAGES_MAX));
+    assert_eq!(counted(5_000, vec![open_and_more(3), open_of(0, 1_700)]).await.0, 3);
+    assert_eq!(counted(5_000, vec![open_and_more(3), open_of(9, 100)]).await.0, 12);
+    // An ordinary owner: a few open, and a long history.
+    assert_eq!(counted(5_000, vec![open_of(60, 1_700)]).await.0, 60);
+    // A backlog that has come to its end: what it was before is not to be expected again.
+    assert_eq!(counted(5_000, vec![open_and_more(400), open_of(10, 1_700)]).await.0, 410);
+}
+
+/// Where most tasks end at once and the others stay open for minutes, no page is full of them.
+#[tokio::test]
+async fn a_count_goes_on_as_long_as_half_of_the_limit_is_in_sight() {
+    let (open, asked) = counted(1_000, all_pages(150, 1_700)).await;
+    assert_eq!((open, asked.len()), (1_050, 7), "it has enough");
+    let (open, asked) = counted(1_000, all_pages(120, 1_700)).await;
+    assert_eq!((open, asked.len()), (960, 8), "an owner near the limit is not taken for one far below it");
+    let (open, asked) = counted(1_000, all_pages(60, 1_700)).await;
+    assert_eq!((open, asked.len()), (60, 1), "all pages together would be 480");
+}
+
+/// None of them alone would go on.
+#[tokio::test]
+async fn what_is_in_sight_is_what_all_shards_have() {
+    let pages = 2 * usize::from(limits::COUNT_PAGES_MAX);
+    let replay = Replay::start(all_pages(80, 1_700).into_iter().chain(all_pages(80, 1_700))).await;
+    let open = tasks(&replay).open(&Owner::parse("alice").unwrap(), 2_000).await;
+    assert_eq!((open, replay.asked().len()), (Ok(1_280), pages));
 }
 
 /// Otherwise nobody who submits large tasks would come to the limit.
 #[tokio::test]
 async fn as_many_pages_as_a_count_may_read_are_enough_when_they_are_full_of_open_tasks() {
-    let pages = |open: u16| -> Vec<Reply> {
-        let page = json!({"Count": open, "ScannedCount": 8, "LastEvaluatedKey": end_of_page()});
-        (0..limits::COUNT_PAGES_MAX).map(|_| ok(page.clone())).collect()
-    };
-    assert_eq!(counted(5_000, pages(8)).await.0, 5_000);
-    assert_eq!(counted(5_000, pages(7)).await.0, 7 * u32::from(limits::COUNT_PAGES_MAX));
+    let (open, asked) = counted(5_000, all_pages(8, 8)).await;
+    assert_eq!((open, asked.len()), (5_000, usize::from(limits::COUNT_PAGES_MAX)));
+    let mut with_one_that_ended = all_pages(8, 8);
+    with_one_that_ended.pop();
+    with_one_that_ended.push(open_of(7, 8));
+    assert_eq!(counted(5_000, with_one_that_ended).await.0, 63);
 }
 
 #[tokio::test]

@@ -260,7 +260,7 @@ impl OwnerIndex for (&Memory, u16) {
         let has_more = records.len() > usize::from(query.limit);
         records.truncate(usize::from(query.limit));
         let stopped_at = if has_more { records.last().map(SortKey::of) } else { None };
-        Ok(ShardPage { records, stopped_at })
+        Ok(ShardPage { tasks: records.iter().map(TaskRecord::to_wire).collect(), stopped_at })
     }
 }
 
@@ -340,24 +340,15 @@ mod tests {
 
     use super::*;
     use crate::id::LeaseToken;
-    use crate::idempotency::request_hash;
-    use crate::message::{QueueMessage, SCHEMA};
     use crate::state::Judge;
+    use crate::testing::digest;
     use crate::wire::TaskError;
 
     /// As the adapter of DynamoDB, whose condition its own tests show.
     #[test]
     fn a_heartbeat_between_a_look_and_a_takeover_keeps_the_task_with_its_holder() {
-        let payload = json!({"text": "a"});
-        let queued = TaskRecord::queued(&QueueMessage {
-            schema: SCHEMA,
-            task_id: "0193b0e2-7c00-7000-8000-000000000001".parse().unwrap(),
-            owner: Owner::parse("alice").unwrap(),
-            kind: "digest".into(),
-            request_hash: request_hash("digest", &payload),
-            payload: payload.into(),
-            created_at_ms: EpochMs(0),
-        });
+        let id = "0193b0e2-7c00-7000-8000-000000000001".parse().unwrap();
+        let queued = TaskRecord::queued(&digest(id, &Owner::parse("alice").unwrap(), EpochMs(0)));
         let token = |number: u8| -> LeaseToken {
             format!("00000000-0000-4000-8000-00000000000{number}").parse().unwrap()
         };

@@ -156,7 +156,7 @@ impl World {
                 }
                 self.acknowledged.lock().unwrap().insert(submitted.record().id);
             }
-            Invocation::Answered(Err(SubmitError::Refused(_))) => {
+            Invocation::Answered(Err(SubmitError::Refused(_) | SubmitError::TooManyInFlight { .. })) => {
                 assert_eq!(self.left_behind(), before, "a refused submission left something");
             }
             Invocation::Answered(Err(_)) | Invocation::Crashed => {}
