@@ -18,6 +18,7 @@ mod insights;
 mod items;
 mod names;
 mod pages;
+pub(crate) mod parts;
 mod partitions;
 mod past;
 mod scaled;
@@ -179,6 +180,10 @@ fn is_of_change(operation: &str) -> bool {
 impl Account {
     fn call(&self, operation: &str, request: &AwsRequest) -> Result<String, Failure> {
         let body = std::str::from_utf8(&request.body).map_err(|_| Failure::unreadable())?;
+        // The readers behind this would take a list for the members in order, by which nobody was judged.
+        if !body.trim_start().starts_with('{') {
+            return Err(Failure::unreadable());
+        }
         let started = std::time::Instant::now();
         self.remember(operation, body);
         let outcome = match self.call_items(operation, body) {

@@ -7,6 +7,13 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::Credentials;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use emulator::{Emulator, Options, Running};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// No call brings more.
+const BODY_BYTES_MAX: usize = 72 * 1024 * 1024;
+/// More than the buffers between client and server take.
+const BODY_BYTES_BEYOND: usize = 24 * 1024 * 1024;
 
 async fn start() -> (Running, Client) {
     let running = Emulator::start(Options::default()).await.unwrap();
@@ -21,6 +28,25 @@ async fn start() -> (Running, Client) {
 
 async fn queue(client: &Client, name: &str) -> String {
     client.create_queue().queue_name(name).send().await.unwrap().queue_url.unwrap()
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_has_its_answer_though_all_of_it_is_written_first() {
+    let running = Emulator::start(Options::default()).await.unwrap();
+    let address = running.endpoint().strip_prefix("http://").unwrap();
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let body = vec![b'a'; BODY_BYTES_MAX + BODY_BYTES_BEYOND];
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: {address}\r\nx-amz-target: AmazonSQS.SendMessage\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    client.write_all(&body).await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    running.shutdown().await;
 }
 
 /// `cargo test --release -p emulator --test sqs -- --ignored --nocapture`: how many messages a second go through.

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dynoxide::actions::TableDescription;
+use dynoxide::actions::describe_stream::{DescribeStreamRequest, DescribeStreamResponse};
 use dynoxide::actions::get_records::{GetRecordsRequest, GetRecordsResponse};
 use dynoxide::actions::get_shard_iterator::{
     GetShardIteratorRequest, GetShardIteratorResponse, decode_shard_iterator,
 };
 use dynoxide::actions::list_tables::ListTablesRequest;
 use dynoxide::actions::update_time_to_live::{UpdateTimeToLiveRequest, UpdateTimeToLiveResponse};
-use dynoxide::streams::stream_arn;
 use dynoxide::{Database, DynoxideError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ use super::decode::{decode, table_of};
 use super::described::Beside;
 use super::index_caps::IndexCaps;
 use super::index_units::IndexUnits;
+use super::names::{Names, account_of};
 use super::warm::Warm;
 use super::{Account, is_of_change};
 use crate::iam::{Kind, Policy, PolicySource};
@@ -97,6 +98,14 @@ impl Control {
     /// Changes what is known of a table.
     pub(super) fn change(&mut self, table: &str, change: impl FnOnce(&mut Beside)) -> Result<(), Failure> {
         change(self.beside.entry(table.to_owned()).or_default());
+        self.save()
+    }
+
+    /// What is known of a table goes with it.
+    fn forget(&mut self, table: &str, names: &Names) -> Result<(), Failure> {
+        self.recovery.remove(table);
+        self.policies.retain(|resource, _| table_of_policy(names, resource) != table);
+        self.beside.remove(table);
         self.save()
     }
 
@@ -235,6 +244,12 @@ struct PolicyRequest {
     expected_revision_id: Option<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tagged {
+    resource_arn: Option<String>,
+}
+
 impl Account {
     pub(super) fn call_control(&self, operation: &str, body: &str) -> Outcome {
         // One is judged by what the one before it left, and the last one says what throttles.
@@ -252,6 +267,20 @@ impl Account {
             "UpdateContributorInsights" => self.update_insights(operation, body),
             "ListContributorInsights" => self.list_insights(operation, body),
             "CreateTable" => self.create_table(operation, body),
+            "TagResource" | "UntagResource" | "ListTagsOfResource" => {
+                self.check_tagged(&decode(operation, body)?)?;
+                self.in_engine(operation, body)
+            }
+            // Of a stream as the caller names it: the engine's name for it is none that a policy knows.
+            "DescribeStream" => {
+                self.plain(operation, body, |_, request: DescribeStreamRequest| self.describe_stream(request))
+            }
+            "GetShardIterator" => self.plain(operation, body, |_, request: GetShardIteratorRequest| {
+                self.get_shard_iterator(request)
+            }),
+            "GetRecords" => {
+                self.plain(operation, body, |_, request: GetRecordsRequest| self.get_records(&request))
+            }
             _ => self.in_engine(operation, body),
         }
     }
@@ -292,9 +321,6 @@ impl Account {
             }
             "ListTagsOfResource" => self.plain(operation, body, Database::list_tags_of_resource),
             "ListStreams" => self.plain(operation, body, Database::list_streams),
-            "DescribeStream" => self.plain(operation, body, Database::describe_stream),
-            "GetShardIterator" => self.plain(operation, body, get_shard_iterator),
-            "GetRecords" => self.plain(operation, body, get_records),
             _ => Err(Failure::unknown(operation)),
         }
     }
@@ -309,10 +335,7 @@ impl Account {
             "DeleteTable" => {
                 self.throttle.forget(table);
                 let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-                control.recovery.remove(table);
-                control.policies.remove(&self.names.table_arn(table));
-                control.beside.remove(table);
-                control.save()?;
+                control.forget(table, &self.names)?;
             }
             _ => {}
         }
@@ -392,19 +415,34 @@ impl Account {
         self.describe_backups(table)
     }
 
-    /// The name of the table of an ARN, which must exist.
-    fn policy_table<'a>(&self, arn: &'a str) -> Result<&'a str, Failure> {
-        let table = self.names.bare(arn);
-        let table = table.split('/').next().unwrap_or(table);
+    /// The engine finds the table in an ARN of any account and Region, and in that of an index: with those, who was judged for another
+    /// table would change the tags of this one. An ARN that is missing is the engine's to refuse.
+    fn check_tagged(&self, request: &Tagged) -> Result<(), Failure> {
+        let Some(arn) = request.resource_arn.as_deref().filter(|arn| !arn.is_empty()) else { return Ok(()) };
+        if account_of(arn).is_some_and(|account_id| account_id != &*self.settings.account_id) {
+            return Err(DynoxideError::AccessDeniedException("Access is denied".to_owned()).into());
+        }
+        if self.names.is_table(arn) {
+            return Ok(());
+        }
+        let message = format!("Invalid TableArn: Invalid ResourceArn provided as input {arn}");
+        Err(DynoxideError::ValidationException(message).into())
+    }
+
+    /// What has a policy is a table, which must exist, or a stream of one.
+    fn policy_needs_table(&self, arn: &str) -> Result<(), Failure> {
+        let table = self.names.table_with_policy(arn).ok_or_else(|| {
+            DynoxideError::ValidationException(format!("Invalid ResourceArn provided as input {arn}"))
+        })?;
         let found = self.database.get_table_metadata(table)?;
-        found.map(|_| table).ok_or_else(|| Failure::Own {
+        found.map(drop).ok_or_else(|| Failure::Own {
             shape: "ResourceNotFoundException",
             message: format!("Requested resource not found: Table: {table} not found"),
         })
     }
 
     fn put_policy(&self, request: PolicyRequest) -> Outcome {
-        self.policy_table(&request.resource_arn)?;
+        self.policy_needs_table(&request.resource_arn)?;
         let mut policy = ResourcePolicy::asked(request.policy.unwrap_or_default())?;
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let current = control.policies.get(&request.resource_arn);
@@ -419,7 +457,7 @@ impl Account {
     }
 
     fn get_policy(&self, request: &PolicyRequest) -> Outcome {
-        self.policy_table(&request.resource_arn)?;
+        self.policy_needs_table(&request.resource_arn)?;
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let policy = control.policies.get(&request.resource_arn).ok_or_else(no_policy)?;
         Ok(json!({"Policy": policy.document, "RevisionId": policy.revision}).to_string())
@@ -427,7 +465,7 @@ impl Account {
 
     /// "If you attempt to delete a policy that doesn't exist, DynamoDB returns success": it is idempotent.
     fn delete_policy(&self, request: &PolicyRequest) -> Outcome {
-        self.policy_table(&request.resource_arn)?;
+        self.policy_needs_table(&request.resource_arn)?;
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         check_revision(control.policies.get(&request.resource_arn), request.expected_revision_id.as_deref())?;
         let removed = control.policies.remove(&request.resource_arn);
@@ -437,6 +475,61 @@ impl Account {
             None => json!({}).to_string(),
         })
     }
+
+    /// The table of a stream, by the stream's own ARN: the engine finds the table in any text that has it behind a slash, and a
+    /// policy that names the stream does not match that text.
+    fn table_of_stream<'a>(&self, arn: &'a str) -> dynoxide::Result<&'a str> {
+        let not_found = || {
+            let message = format!("Requested resource not found: Stream: {arn} not found");
+            DynoxideError::ResourceNotFoundException(message)
+        };
+        let table = self.names.table_with_policy(arn).ok_or_else(not_found)?;
+        let known = self.database.get_table_metadata(table)?;
+        let label = known.and_then(|table| table.stream_label).ok_or_else(not_found)?;
+        let own = format!("{}/stream/{label}", self.names.table_arn(table));
+        if arn == own { Ok(table) } else { Err(not_found()) }
+    }
+
+    fn describe_stream(&self, request: DescribeStreamRequest) -> dynoxide::Result<DescribeStreamResponse> {
+        self.table_of_stream(&request.stream_arn)?;
+        self.database.describe_stream(request)
+    }
+
+    /// The engine's iterators do not say of which stream they are, and GetRecords is judged by that.
+    fn get_shard_iterator(
+        &self,
+        request: GetShardIteratorRequest,
+    ) -> dynoxide::Result<GetShardIteratorResponse> {
+        let stream = request.stream_arn.clone();
+        self.table_of_stream(&stream)?;
+        let mut answer = self.database.get_shard_iterator(request)?;
+        answer.shard_iterator = answer.shard_iterator.map(|iterator| marked(&stream, &iterator));
+        Ok(answer)
+    }
+
+    /// Anybody can write an iterator of the engine's: one that does not begin with the ARN of its own stream would be read by who
+    /// was judged for another, or for none.
+    fn get_records(&self, request: &GetRecordsRequest) -> dynoxide::Result<GetRecordsResponse> {
+        let invalid = || DynoxideError::ValidationException("Invalid shard iterator".to_owned());
+        let (stream, iterator) = request.shard_iterator.split_once(ITERATOR_MARK).ok_or_else(invalid)?;
+        let (table, _, _) = decode_shard_iterator(iterator).ok_or_else(invalid)?;
+        if self.table_of_stream(stream)? != table {
+            return Err(invalid());
+        }
+        let asked = GetRecordsRequest { shard_iterator: iterator.to_owned(), limit: request.limit };
+        let mut answer = self.database.get_records(asked)?;
+        for record in &mut answer.records {
+            record.aws_region = self.settings.region.to_string();
+        }
+        answer.next_shard_iterator = answer.next_shard_iterator.map(|next| marked(stream, &next));
+        Ok(answer)
+    }
+}
+
+/// The table that a policy goes with. Older versions kept some under other names than ARNs of tables and streams.
+fn table_of_policy<'a>(names: &Names, resource: &'a str) -> &'a str {
+    let table = names.bare(resource);
+    table.split('/').next().unwrap_or(table)
 }
 
 /// `NO_POLICY` asks that there be none yet.
@@ -484,34 +577,36 @@ fn update_time_to_live(
     database.update_time_to_live(request)
 }
 
-/// The engine's iterators do not say of which stream they are, and GetRecords is judged by that.
-fn get_shard_iterator(
-    database: &Database,
-    request: GetShardIteratorRequest,
-) -> dynoxide::Result<GetShardIteratorResponse> {
-    let stream = request.stream_arn.clone();
-    let mut answer = database.get_shard_iterator(request)?;
-    answer.shard_iterator = answer.shard_iterator.map(|iterator| marked(&stream, &iterator));
-    Ok(answer)
-}
-
-/// An iterator of the engine's own, as they were given before they named their stream, is read as well.
-fn get_records(database: &Database, request: GetRecordsRequest) -> dynoxide::Result<GetRecordsResponse> {
-    let Some((stream, iterator)) = request.shard_iterator.split_once(ITERATOR_MARK) else {
-        return database.get_records(request);
-    };
-    // Else who may read one stream could read any, with the ARN of the one before the iterator of the other.
-    let is_of_stream = decode_shard_iterator(iterator)
-        .is_some_and(|(table, _, _)| stream.starts_with(&stream_arn(&table, "")));
-    if !is_of_stream {
-        return Err(DynoxideError::ValidationException("Invalid shard iterator".to_owned()));
-    }
-    let asked = GetRecordsRequest { shard_iterator: iterator.to_owned(), limit: request.limit };
-    let mut answer = database.get_records(asked)?;
-    answer.next_shard_iterator = answer.next_shard_iterator.map(|next| marked(stream, &next));
-    Ok(answer)
-}
-
 fn marked(stream: &str, iterator: &str) -> String {
     format!("{stream}{ITERATOR_MARK}{iterator}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    #[test]
+    fn a_deleted_table_takes_its_policies_along_however_they_were_kept() {
+        let tables = "arn:aws:dynamodb:us-east-1:123456789012:table";
+        let other = format!("{tables}/tasks-of-others");
+        let statement = json!({"Effect": "Deny", "Principal": "*", "Action": "dynamodb:*", "Resource": "*"});
+        let document = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        let policy = json!({"document": document, "revision": "1"});
+        let mut policies = json!({});
+        for resource in [
+            format!("{tables}/tasks"),
+            format!("{tables}/tasks/stream/1700000000"),
+            format!("{tables}/tasks/index/by-owner"),
+            "tasks".to_owned(),
+            other.clone(),
+        ] {
+            policies[resource] = policy.clone();
+        }
+        let text = json!({"recovery": {}, "policies": policies}).to_string();
+        let mut control = Control::read(text.as_bytes()).unwrap();
+        assert_eq!(control.policies.len(), 5);
+        control.forget("tasks", &Names::new(&Settings::by_hand(0).0)).unwrap();
+        assert_eq!(control.policies.into_keys().collect::<Vec<_>>(), [other]);
+    }
 }

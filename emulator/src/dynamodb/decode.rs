@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::Failure;
-use super::statement;
+use super::{parts, statement};
 
 /// Prefixes with which the engine's readers mark the class of their error; none may reach the caller.
 const VALIDATION: [&str; 2] = ["VALIDATION_AS_READ:", "VALIDATION:"];
@@ -21,6 +21,15 @@ pub(super) fn decode<T: DeserializeOwned>(operation: &str, body: &str) -> Result
         }
         Failure::Engine(classify(operation, &error.to_string()))
     })
+}
+
+/// Of a call of many parts. The engine takes a list for the members of a part in order, by which nobody was judged.
+///
+/// # Errors
+/// As of [`decode`].
+pub(super) fn decode_parts<T: DeserializeOwned>(operation: &str, body: &str) -> Result<T, Failure> {
+    let request = decode(operation, body)?;
+    parts::read(operation, body.as_bytes()).map(|_| request).ok_or_else(Failure::unreadable)
 }
 
 fn classify(operation: &str, message: &str) -> DynoxideError {

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 
 use dynoxide::actions::TableDescription;
 use dynoxide::actions::describe_table::DescribeTableRequest;
+use dynoxide::actions::update_table::UpdateTableRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -80,6 +81,8 @@ impl Account {
     /// The engine's, for what it knows of; to it an update of the rest alone would be none at all.
     pub(super) fn update_table(&self, body: &str) -> Result<String, Failure> {
         const OPERATION: &str = "UpdateTable";
+        // Of a name that comes twice the value below has the last, and nobody was judged by that: here it is refused.
+        decode::<UpdateTableRequest>(OPERATION, body)?;
         let request: Value = serde_json::from_str(body).unwrap_or_default();
         let mut asked = self.asked(OPERATION, &request)?;
         self.check_indexes(&request)?;

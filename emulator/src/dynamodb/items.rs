@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::answer::Failure;
 use super::bucket::REQUEST_UNITS_MIN;
 use super::capacity::{Billed, Found, Metered, ShownItem, Target, meter};
-use super::decode::decode;
+use super::decode::{decode, decode_parts};
 use super::partitions::{At, Attributes};
 use super::statement::Stated;
 use super::throttle::{Access, Indexes, Places, Throttled, read_units};
@@ -177,7 +177,7 @@ impl Account {
         Q: DeserializeOwned + Metered,
         R: Serialize + Billed,
     {
-        let request: Q = decode(operation, body)?;
+        let request: Q = decode_parts(operation, body)?;
         let admissions = self.admissions(&request, ShownItem::Never);
         if admissions.iter().any(Result::is_err) {
             let refusals: Vec<Option<Throttled>> = admissions.into_iter().map(Result::err).collect();
@@ -192,7 +192,7 @@ impl Account {
 
     /// Statements on tables that are refused fail by themselves, each in its place.
     fn statements(&self, operation: &str, body: &str) -> Outcome {
-        let mut request: BatchExecuteStatementRequest = decode(operation, body)?;
+        let mut request: BatchExecuteStatementRequest = decode_parts(operation, body)?;
         let admissions = self.admissions(&request, ShownItem::Never);
         let mut each = admissions.iter();
         request.statements.retain(|_| each.next().is_some_and(Result::is_ok));

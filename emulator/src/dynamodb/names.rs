@@ -36,10 +36,32 @@ impl Names {
         replace(body, place(&self.engine), place(&self.ours))
     }
 
+    /// The table of an ARN that can have a policy: a table's or a stream's. One of an index cannot.
+    pub(super) fn table_with_policy<'a>(&self, arn: &'a str) -> Option<&'a str> {
+        let resource = arn.strip_prefix(&*self.ours)?.strip_prefix("table/")?;
+        let segments: Vec<&str> = resource.split('/').collect();
+        match segments.as_slice() {
+            [table] if !table.is_empty() => Some(*table),
+            [table, "stream", label] if !table.is_empty() && !label.is_empty() => Some(*table),
+            _ => None,
+        }
+    }
+
+    /// Whether an ARN is that of a table, and of nothing that the table has.
+    pub(super) fn is_table(&self, arn: &str) -> bool {
+        let table = arn.strip_prefix(&*self.ours).and_then(|resource| resource.strip_prefix("table/"));
+        table.is_some_and(|table| !table.is_empty() && !table.contains('/'))
+    }
+
     /// A table may be named by its ARN.
     pub(super) fn bare<'a>(&self, table: &'a str) -> &'a str {
         table.strip_prefix(&*self.ours).and_then(|rest| rest.strip_prefix("table/")).unwrap_or(table)
     }
+}
+
+/// The account in an ARN of this service.
+pub(super) fn account_of(arn: &str) -> Option<&str> {
+    arn.strip_prefix(SERVICE)?.strip_prefix(':')?.split(':').nth(1)
 }
 
 /// Region and account of a prefix: ARNs of keys in the engine's answers have them as well.
@@ -49,4 +71,39 @@ fn place(prefix: &str) -> &str {
 
 fn replace<'a>(body: &'a str, from: &str, to: &str) -> Cow<'a, str> {
     if body.contains(from) { Cow::Owned(body.replace(from, to)) } else { Cow::Borrowed(body) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_and_streams_of_this_account_and_region_have_policies_and_nothing_else() {
+        let names = Names::new(&Settings::by_hand(0).0);
+        let ours = "arn:aws:dynamodb:us-east-1:123456789012:";
+        for good in ["table/tasks", "table/tasks/stream/2026-01-01T00:00:00.000"] {
+            assert_eq!(names.table_with_policy(&format!("{ours}{good}")), Some("tasks"), "{good}");
+        }
+        for bad in [
+            "tasks",
+            "table/",
+            "table/tasks/",
+            "table/tasks/index/by-owner",
+            "table/tasks/stream",
+            "table/tasks/stream/",
+            "table/tasks/stream/1/2",
+            "table//stream/1",
+        ] {
+            assert_eq!(names.table_with_policy(&format!("{ours}{bad}")), None, "{bad}");
+        }
+        for bad in [
+            "tasks",
+            "",
+            "arn:aws:dynamodb:us-east-1:999999999999:table/tasks",
+            "arn:aws:dynamodb:eu-west-1:123456789012:table/tasks",
+            "arn:aws:sqs:us-east-1:123456789012:table/tasks",
+        ] {
+            assert_eq!(names.table_with_policy(bad), None, "{bad}");
+        }
+    }
 }

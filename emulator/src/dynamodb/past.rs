@@ -92,9 +92,8 @@ impl Account {
 
     fn older(&self, operation: &str, body: &str, answer: &str) -> Option<String> {
         let request: Value = serde_json::from_str(body).ok()?;
-        let shaped = ["ProjectionExpression", "AttributesToGet", "ReturnConsumedCapacity"];
-        let is_plain =
-            request["ConsistentRead"] != true && shaped.iter().all(|name| request.get(name).is_none());
+        let is_plain = request["ConsistentRead"] != true
+            && shaped(operation).iter().all(|name| request.get(name).is_none());
         let table = self.names.bare(request["TableName"].as_str()?);
         let recent = is_plain.then(|| self.past.of_table(table, self.settings.clock.now_ms()))?;
         let strikes = || self.settings.adversary.strikes(Act::StaleRead).is_some();
@@ -121,6 +120,15 @@ impl Account {
         let left = items.len();
         shown["Count"] = json!(left);
         Some(shown.to_string())
+    }
+}
+
+/// What makes of an item something else than was written. A page only leaves items out: it is told apart by the keys of what it
+/// shows, and one without them is shown as it is.
+fn shaped(operation: &str) -> &'static [&'static str] {
+    match operation {
+        "GetItem" => &["ProjectionExpression", "AttributesToGet", "ReturnConsumedCapacity"],
+        _ => &["ReturnConsumedCapacity"],
     }
 }
 

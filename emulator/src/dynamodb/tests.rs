@@ -38,7 +38,12 @@ impl Stand {
     }
 
     async fn call(&self, operation: &str, body: Value) -> (u16, Value) {
-        let mut request = AwsRequest::unsigned("dynamodb", Method::POST, "/", &body.to_string());
+        self.send(operation, &body.to_string()).await
+    }
+
+    /// What no value can be as well: with a name twice.
+    async fn send(&self, operation: &str, body: &str) -> (u16, Value) {
+        let mut request = AwsRequest::unsigned("dynamodb", Method::POST, "/", body);
         let target = format!("DynamoDB_20120810.{operation}");
         request.headers.insert("x-amz-target", target.parse().unwrap());
         let answer = self.tables.handle(request).await;
@@ -622,6 +627,11 @@ fn what_an_older_version_kept_of_tables_is_still_read() {
     let mut before = now.clone();
     before["tasks"].as_object_mut().unwrap().remove("changes").unwrap();
     assert_eq!(again(&before), now);
+    // A policy under a name that none is kept under any more.
+    let policy = json!({"document": unreadable("*"), "revision": "1"});
+    let policies =
+        json!({"tasks": policy, "arn:aws:dynamodb:us-east-1:123456789012:table/tasks/index/a": policy});
+    assert_eq!(kept(&json!({"recovery": {}, "policies": policies}).to_string()), json!({}));
 }
 
 #[tokio::test]
@@ -746,6 +756,124 @@ async fn a_resource_policy_is_put_and_deleted_by_its_revision() {
     assert_eq!(stand.refused("PutResourcePolicy", unknown).await.0, "ResourceNotFoundException");
 }
 
+#[tokio::test]
+async fn a_policy_is_of_a_table_or_of_its_stream_and_goes_with_the_table() {
+    let stand = Stand::start();
+    let (table, other) = (
+        "arn:aws:dynamodb:us-east-1:123456789012:table/tasks",
+        "arn:aws:dynamodb:us-east-1:123456789012:table/tasks-of-others",
+    );
+    stand.table("tasks", on_demand()).await;
+    stand.table("tasks-of-others", on_demand()).await;
+    let (stream, index) = (format!("{table}/stream/1700000000"), format!("{table}/index/by-owner"));
+    let put = |arn: &str| json!({"ResourceArn": arn, "Policy": unreadable(arn)});
+    let named = |arn: &str| json!({ "ResourceArn": arn });
+    for arn in [table, &*stream, other] {
+        stand.done("PutResourcePolicy", put(arn)).await;
+    }
+    for arn in [&*index, "tasks", &*table.replace("123456789012", "999999999999")] {
+        let calls = [
+            ("PutResourcePolicy", put(arn)),
+            ("GetResourcePolicy", named(arn)),
+            ("DeleteResourcePolicy", named(arn)),
+        ];
+        for (operation, call) in calls {
+            let (name, refused) = stand.refused(operation, call).await;
+            let message = format!("Invalid ResourceArn provided as input {arn}");
+            assert_eq!((name.as_str(), &refused["message"]), ("ValidationException", &json!(message)));
+        }
+    }
+    stand.done("GetResourcePolicy", named(&stream)).await;
+    stand.done("DeleteTable", json!({"TableName": "tasks"})).await;
+    stand.table("tasks", on_demand()).await;
+    stand.done("GetResourcePolicy", named(other)).await;
+    for arn in [table, &*stream] {
+        assert_eq!(
+            stand.refused("GetResourcePolicy", named(arn)).await.0,
+            "PolicyNotFoundException",
+            "{arn}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn tags_are_of_a_table_by_its_own_arn() {
+    let stand = Stand::start();
+    stand.table("tasks", on_demand()).await;
+    let table = "arn:aws:dynamodb:us-east-1:123456789012:table/tasks";
+    let calls = |arn: &str| {
+        [
+            ("TagResource", json!({"ResourceArn": arn, "Tags": [{"Key": "a", "Value": "other"}]})),
+            ("UntagResource", json!({"ResourceArn": arn, "TagKeys": ["a"]})),
+            ("ListTagsOfResource", json!({ "ResourceArn": arn })),
+        ]
+    };
+    let tags = json!([{"Key": "a", "Value": "b"}]);
+    stand.done("TagResource", json!({"ResourceArn": table, "Tags": tags})).await;
+    for other in [
+        table.replace("123456789012", "999999999999"),
+        // Which is the account that the engine knows.
+        "arn:aws:dynamodb:dynoxide:000000000000:table/tasks".to_owned(),
+    ] {
+        for (operation, call) in calls(&other) {
+            assert_eq!(stand.refused(operation, call).await.0, "AccessDeniedException", "{other}");
+        }
+    }
+    for other in [
+        table.replace("us-east-1", "eu-west-1"),
+        format!("{table}/index/by-owner"),
+        format!("{table}/stream/1700000000"),
+        format!("{table}/"),
+        "tasks".to_owned(),
+    ] {
+        for (operation, call) in calls(&other) {
+            let (name, refused) = stand.refused(operation, call).await;
+            let message = format!("Invalid TableArn: Invalid ResourceArn provided as input {other}");
+            assert_eq!((name.as_str(), &refused["message"]), ("ValidationException", &json!(message)));
+        }
+    }
+    for unnamed in [json!({}), json!({"ResourceArn": ""}), json!({"ResourceArn": null})] {
+        assert_eq!(stand.refused("ListTagsOfResource", unnamed).await.1["message"], "Invalid TableArn");
+    }
+    assert_eq!(stand.done("ListTagsOfResource", json!({ "ResourceArn": table })).await["Tags"], tags);
+}
+
+#[tokio::test]
+async fn a_part_of_a_call_is_no_list_of_its_members() {
+    let stand = Stand::start();
+    stand.table("tasks", on_demand()).await;
+    let (item, insert) = (json!({"id": {"S": "a"}}), "INSERT INTO tasks VALUE {'id': 'a'}");
+    for (operation, call) in [
+        ("TransactWriteItems", json!({"TransactItems": [[{"TableName": "tasks", "Item": item}]]})),
+        ("TransactWriteItems", json!({"TransactItems": [{"Put": ["tasks", item]}]})),
+        ("TransactGetItems", json!({"TransactItems": [[{"TableName": "tasks", "Key": item}]]})),
+        ("TransactGetItems", json!({"TransactItems": [{"Get": ["tasks", item]}]})),
+        ("BatchExecuteStatement", json!({"Statements": [[insert]]})),
+        ("ExecuteTransaction", json!({"TransactStatements": [[insert]]})),
+    ] {
+        assert_eq!(stand.refused(operation, call.clone()).await.0, "SerializationException", "{call}");
+    }
+    let found = stand.done("GetItem", getting("tasks", "a")).await;
+    assert!(found["Item"].is_null(), "{found}");
+}
+
+#[tokio::test]
+async fn no_call_names_two_tables_in_one_member() {
+    let stand = Stand::start();
+    stand.table("tasks", on_demand()).await;
+    let members = r#""TableName":"other","TableName":"tasks""#;
+    for (operation, body) in [
+        ("UpdateTable", format!(r#"{{{members},"DeletionProtectionEnabled":true}}"#)),
+        ("DeleteTable", format!("{{{members}}}")),
+        ("PutItem", format!(r#"{{{members},"Item":{{"id":{{"S":"a"}}}}}}"#)),
+    ] {
+        let (status, refused) = stand.send(operation, &body).await;
+        let name = refused["__type"].as_str().and_then(|name| name.split('#').next_back());
+        assert_eq!((status, name), (400, Some("SerializationException")), "{operation}: {refused}");
+    }
+    assert_ne!(stand.description("tasks").await["DeletionProtectionEnabled"], true);
+}
+
 /// A policy that lets nobody read.
 fn unreadable(table_arn: &str) -> String {
     let statement =
@@ -851,9 +979,10 @@ async fn an_iterator_names_its_stream_and_reads_no_other() {
     };
     let read = async |iterator: &Value| {
         let read = stand.done("GetRecords", json!({ "ShardIterator": iterator })).await;
-        let ids = read["Records"].as_array().unwrap().iter();
-        let ids = ids.map(|record| record["dynamodb"]["Keys"]["id"]["S"].as_str().unwrap().to_owned());
-        (ids.collect::<Vec<_>>(), read["NextShardIterator"].clone())
+        let records = read["Records"].as_array().unwrap();
+        assert!(records.iter().all(|record| record["awsRegion"] == "us-east-1"), "{read}");
+        let ids = records.iter().map(|record| record["dynamodb"]["Keys"]["id"]["S"].as_str().unwrap());
+        (ids.map(str::to_owned).collect::<Vec<_>>(), read["NextShardIterator"].clone())
     };
     let ((tasks, shard), (secrets, _)) = (stream("tasks").await, stream("secrets").await);
     let first = json!({"StreamArn": tasks, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
@@ -866,9 +995,56 @@ async fn an_iterator_names_its_stream_and_reads_no_other() {
     assert!(next.as_str().unwrap().starts_with(&mark), "{next}");
     stand.put("tasks", "b").await;
     assert_eq!(read(&next).await.0, ["b"]);
-    assert_eq!(read(&json!(of_engine)).await.0, ["a", "b"], "one that does not name it");
-    let forged = json!({"ShardIterator": format!("{secrets}|1|{of_engine}")});
-    assert_eq!(stand.refused("GetRecords", forged).await.0, "ValidationException");
+    let forged = format!("{secrets}|1|{of_engine}");
+    for iterator in [of_engine, &*forged, "", &*mark] {
+        let refused = stand.refused("GetRecords", json!({ "ShardIterator": iterator })).await;
+        assert_eq!(refused.0, "ValidationException", "{iterator}");
+    }
+    // No call is a list of its members, by which it could not be judged.
+    let listed = json!([first, 1]);
+    assert_eq!(stand.refused("GetRecords", listed).await.0, "SerializationException");
+}
+
+#[tokio::test]
+async fn a_stream_has_no_name_but_its_own_arn() {
+    let stand = Stand::start();
+    let streamed = json!({
+        "BillingMode": "PAY_PER_REQUEST",
+        "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"},
+    });
+    stand.table("tasks", streamed).await;
+    let stream = stand.description("tasks").await["LatestStreamArn"].as_str().unwrap().to_owned();
+    let described = stand.done("DescribeStream", json!({ "StreamArn": stream })).await;
+    assert_eq!(described["StreamDescription"]["StreamArn"], stream);
+    let asked = |stream: &str| {
+        let shard = &described["StreamDescription"]["Shards"][0]["ShardId"];
+        json!({"StreamArn": stream, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"})
+    };
+    let first = stand.done("GetShardIterator", asked(&stream)).await["ShardIterator"].clone();
+    let (_, of_engine) = first.as_str().unwrap().split_once("|1|").unwrap();
+    let (table, label) = stream.split_once("/stream/").unwrap();
+    for other in [
+        stream.replace("123456789012", "999999999999"),
+        // Which is the account that the engine knows.
+        format!("arn:aws:dynamodb:dynoxide:000000000000:table/tasks/stream/{label}"),
+        format!("{table}/stream/0"),
+        format!("{stream}|"),
+        format!("{stream}/"),
+        table.to_owned(),
+        format!("x/tasks/stream/{label}"),
+        String::new(),
+    ] {
+        let calls = [
+            ("DescribeStream", json!({ "StreamArn": other })),
+            ("GetShardIterator", asked(&other)),
+            ("GetRecords", json!({"ShardIterator": format!("{other}|1|{of_engine}")})),
+        ];
+        for (operation, call) in calls {
+            let (name, refused) = stand.refused(operation, call).await;
+            let message = format!("Requested resource not found: Stream: {other} not found");
+            assert_eq!((name.as_str(), &refused["message"]), ("ResourceNotFoundException", &json!(message)));
+        }
+    }
 }
 
 #[tokio::test]

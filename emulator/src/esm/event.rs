@@ -20,6 +20,14 @@ pub struct Invocation {
     pub messages: Vec<Received>,
 }
 
+impl Invocation {
+    /// When the first of its messages may be received again: from then on another batch may hold it.
+    #[must_use]
+    pub fn visible_at_ms(&self) -> i64 {
+        self.messages.iter().map(|one| one.visible_at_ms).min().unwrap_or_default()
+    }
+}
+
 /// One invocation for all messages, or several where the payload would be too large for one.
 #[must_use]
 pub fn invocations(queue: &QueueHandle, region: &str, messages: Vec<Received>) -> Vec<Invocation> {

@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Value};
 
+/// Beyond this EventBridge compares the text of numbers.
+const COMPARED_MAX: f64 = 5e9;
+
 /// A checked pattern.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
@@ -120,12 +123,22 @@ fn object_matches(pattern: &Map<String, Value>, data: &Map<String, Value>) -> bo
 
 fn rule_matches(rule: &Value, data: Option<&Value>) -> bool {
     if let Some(wanted) = rule.get("exists").and_then(Value::as_bool) {
-        return wanted == data.is_some();
+        return wanted == data.is_some_and(is_leaf);
     }
     match data {
         None => false,
         Some(Value::Array(items)) => items.iter().any(|item| value_matches(rule, item)),
         Some(value) => value_matches(rule, value),
+    }
+}
+
+/// "The Exists operator only works on leaf nodes [...] It doesn't match intermediate nodes." To EventBridge, whose rules
+/// these are, a list is what is in it.
+fn is_leaf(data: &Value) -> bool {
+    match data {
+        Value::Object(_) => false,
+        Value::Array(items) => items.iter().any(is_leaf),
+        _ => true,
     }
 }
 
@@ -151,9 +164,11 @@ fn value_matches(rule: &Value, value: &Value) -> bool {
     }
 }
 
+/// "300, 300.0, and 3.0e2 are not considered equal", says the guide. EventBridge, whose rules these are, was recorded to hold 300
+/// equal to 300.0, and its published matcher compares values.
 fn same(expected: &Value, value: &Value) -> bool {
     match (expected.as_f64(), value.as_f64()) {
-        (Some(expected), Some(value)) => expected == value,
+        (Some(expected), Some(value)) if expected.abs() <= COMPARED_MAX => expected == value,
         _ => expected == value,
     }
 }
@@ -194,6 +209,14 @@ mod tests {
             (r#"{"body":{"a":[{"exists":true}]}}"#, r#"{"b":1}"#, false),
             (r#"{"body":{"a":[{"exists":false}]}}"#, r#"{"b":1}"#, true),
             (r#"{"body":{"a":{"b":[{"exists":false}]}}}"#, r#"{"c":1}"#, true),
+            (r#"{"body":{"a":[{"exists":true}]}}"#, r#"{"a":null}"#, true),
+            (r#"{"body":{"a":[{"exists":true}]}}"#, r#"{"a":["x"]}"#, true),
+            // "It doesn't match intermediate nodes."
+            (r#"{"body":{"a":[{"exists":true}]}}"#, r#"{"a":{"b":1}}"#, false),
+            (r#"{"body":{"a":[{"exists":false}]}}"#, r#"{"a":{"b":1}}"#, true),
+            (r#"{"body":{"a":[{"exists":true}]}}"#, r#"{"a":[{"b":1}]}"#, false),
+            (r#"{"body":{"a":[{"exists":true}]}}"#, r#"{"a":[]}"#, false),
+            (r#"{"body":{"a":{"b":[{"exists":true}]}}}"#, r#"{"a":{"b":1}}"#, true),
             (r#"{"body":{"a":[{"anything-but":["x","y"]}]}}"#, r#"{"a":"z"}"#, true),
             (r#"{"body":{"a":[{"anything-but":"z"}]}}"#, r#"{"a":"z"}"#, false),
             (r#"{"body":{"a":[{"prefix":"us-1"}]}}"#, r#"{"a":"us-1-4"}"#, true),
@@ -201,13 +224,24 @@ mod tests {
             (r#"{"body":{"a":[{"numeric":[">=",100,"<",200]}]}}"#, r#"{"a":100}"#, true),
             (r#"{"body":{"a":[{"numeric":["<",100]}]}}"#, r#"{"a":"99"}"#, false),
             (r#"{"body":{"a":[null]}}"#, r#"{"a":null}"#, true),
-            (r#"{"body":{"a":[5]}}"#, r#"{"a":5.0}"#, true),
+            // Recorded of EventBridge, against the words of both guides.
+            (r#"{"body":{"a":[300]}}"#, r#"{"a":300.0}"#, true),
+            (r#"{"body":{"a":[3.0e2]}}"#, r#"{"a":300.0}"#, true),
+            (r#"{"body":{"a":[{"anything-but":300}]}}"#, r#"{"a":300.0}"#, false),
+            (r#"{"body":{"a":["300"]}}"#, r#"{"a":300}"#, false),
             (r#"{"body":{"a":["x"]}}"#, r#"{"a":["w","x"]}"#, true),
             (r#"{"body":{"$or":[{"a":["1"]},{"b":["1"]}]}}"#, r#"{"b":"1"}"#, true),
             (r#"{"messageAttributes":{"kind":{"stringValue":["x"]}}}"#, "text", true),
         ] {
             assert_eq!(matches(pattern, body), expected, "{pattern} {body}");
         }
+    }
+
+    #[test]
+    fn ids_that_differ_in_their_last_digit_only_are_not_the_same() {
+        let pattern = r#"{"body":{"a":[9007199254740993]}}"#;
+        assert!(matches(pattern, r#"{"a":9007199254740993}"#));
+        assert!(!matches(pattern, r#"{"a":9007199254740992}"#));
     }
 
     #[test]

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use rand::RngExt as _;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::Inner;
@@ -55,7 +54,7 @@ impl Runner {
         Self { stop, supervisor: tokio::spawn(supervise(Arc::new(poller), start_ms)) }
     }
 
-    /// No receive begins after this; invocations under way end by themselves.
+    /// No receive begins after this, and no invocation that waits; those under way end by themselves.
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }
@@ -85,6 +84,15 @@ struct Poller {
     /// The mapping's own limit. Pollers alone would hold it; parked batches come on top of them.
     invocations: Semaphore,
     parking: Arc<Semaphore>,
+}
+
+/// What became of one attempt to invoke.
+enum Attempt {
+    Ran(InvokeOutcome),
+    /// The function did not run.
+    Refused,
+    /// It waited for its turn until the batch could no longer be invoked.
+    TooLate,
 }
 
 /// How a batch ended, for the pace of its worker.
@@ -262,8 +270,13 @@ impl Poller {
     async fn process(self: &Arc<Self>, batch: Vec<Received>) -> Pace {
         let Some(queue) = self.queue() else { return Pace::Slow };
         let batch = self.drop_filtered(&queue, batch);
+        let invocations = event::invocations(&queue, &self.inner.settings.region, batch);
         let mut pace = Pace::Steady;
-        for invocation in event::invocations(&queue, &self.inner.settings.region, batch) {
+        for (n, invocation) in invocations.into_iter().enumerate() {
+            // Those behind the first have waited for it.
+            if n > 0 && self.is_too_late(&invocation) {
+                continue;
+            }
             if self.deliver(&queue, invocation).await == Pace::Slow {
                 pace = Pace::Slow;
             }
@@ -287,11 +300,12 @@ impl Poller {
 
     /// Invokes once. A refused batch is parked: "Lambda continues to retry the message until the message's timestamp
     /// exceeds your queue's visibility timeout", and pollers receive on meanwhile, since a mapping does not account for the
-    /// concurrency of its function.
+    /// concurrency of its function. One that finds no place among the invocations before that is dropped as well.
     async fn deliver(self: &Arc<Self>, queue: &Arc<QueueHandle>, invocation: Invocation) -> Pace {
-        let outcome = self.invoke(&invocation.payload).await;
-        if let Some(outcome) = outcome {
-            return self.end(queue, &invocation, &outcome);
+        match self.invoke(&invocation).await {
+            Attempt::Ran(outcome) => return self.end(queue, &invocation, &outcome),
+            Attempt::TooLate => return Pace::Slow,
+            Attempt::Refused => {}
         }
         match Arc::clone(&self.parking).try_acquire_owned() {
             Ok(place) => {
@@ -319,7 +333,7 @@ impl Poller {
     /// Invokes again until the function ran, for as long as the batch is invisible; then the batch is dropped, and its
     /// messages come back by their timeout with one receive spent.
     async fn retry(&self, queue: &QueueHandle, invocation: Invocation) {
-        let give_up_ms = invocation.messages.iter().map(|one| one.visible_at_ms).min().unwrap_or_default();
+        let give_up_ms = invocation.visible_at_ms();
         let mut in_a_row = 0;
         loop {
             let again_ms = self.now_ms() + self.backoff_ms(in_a_row);
@@ -328,14 +342,40 @@ impl Poller {
                 return;
             }
             self.pause(again_ms).await;
-            if self.is_stopped() {
+            if self.is_too_late(&invocation) {
                 return;
             }
-            if let Some(outcome) = self.invoke(&invocation.payload).await {
-                self.end(queue, &invocation, &outcome);
-                return;
+            match self.invoke(&invocation).await {
+                Attempt::Ran(outcome) => {
+                    self.end(queue, &invocation, &outcome);
+                    return;
+                }
+                Attempt::TooLate => return,
+                Attempt::Refused => {}
             }
         }
+    }
+
+    /// Whether what waited may no longer be invoked: its messages may be with another receive already, or the mapping is
+    /// stopped.
+    fn is_too_late(&self, invocation: &Invocation) -> bool {
+        self.is_stopped() || self.now_ms() >= invocation.visible_at_ms()
+    }
+
+    /// A place among the invocations of the mapping, at once or before it is too late.
+    async fn place(&self, invocation: &Invocation) -> Option<SemaphorePermit<'_>> {
+        // What was only just received is under way, also when the mapping stops or the queue hides nothing.
+        if let Ok(place) = self.invocations.try_acquire() {
+            return Some(place);
+        }
+        let place = tokio::select! {
+            biased;
+            () = self.stop_signal() => return None,
+            () = self.inner.settings.clock.sleep_until(invocation.visible_at_ms()) => return None,
+            // The semaphore is never closed.
+            place = self.invocations.acquire() => place.ok()?,
+        };
+        (!self.is_too_late(invocation)).then_some(place)
     }
 
     fn settle(&self, queue: &QueueHandle, answer: &[u8], messages: &[Received]) {
@@ -358,24 +398,22 @@ impl Poller {
         }
     }
 
-    /// None when the invocation was refused: the function did not run.
-    async fn invoke(&self, payload: &Bytes) -> Option<InvokeOutcome> {
-        // The semaphore is never closed.
-        let _place = self.invocations.acquire().await;
+    async fn invoke(&self, invocation: &Invocation) -> Attempt {
+        let Some(_place) = self.place(invocation).await else { return Attempt::TooLate };
         let function = self.config.function_arn.clone();
         let request = InvokeRequest {
             function,
-            payload: payload.clone(),
+            payload: invocation.payload.clone(),
             trace_id: None,
             request_id: None,
             source: None,
         };
         match self.inner.functions.invoke(request).await {
-            done @ (InvokeOutcome::Success(_) | InvokeOutcome::FunctionError { .. }) => Some(done),
+            done @ (InvokeOutcome::Success(_) | InvokeOutcome::FunctionError { .. }) => Attempt::Ran(done),
             refused => {
                 tracing::debug!(mapping = %self.config.uuid, ?refused, "an invocation was refused");
                 self.pool.throttled.store(true, Ordering::SeqCst);
-                None
+                Attempt::Refused
             }
         }
     }

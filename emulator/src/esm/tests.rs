@@ -18,6 +18,7 @@ use crate::sqs::queue::Counts;
 use crate::sqs::tests::settings;
 use crate::wire::{AwsRequest, BoxFuture, Service as _};
 
+mod places;
 mod updates;
 
 const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:123456789012:work";

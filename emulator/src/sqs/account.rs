@@ -14,11 +14,14 @@ use super::queue::{Parcel, Queue, ReceiveRules, Received};
 use super::service::check_policy;
 use super::trail::Trail;
 use crate::iam::{self, PolicySource};
+use crate::repeatable;
 use crate::settings::Settings;
 
 /// "You must wait 60 seconds after deleting a queue before you can create another with the same name."
 pub const RECREATE_WAIT_MS: i64 = 60_000;
 const QUEUE_NAME_MAX: usize = 80;
+/// Messages that a call frees by itself. A million takes seconds.
+const FREED_BY_A_CALL_MAX: usize = 1_000;
 
 /// All queues, and what is known of those just deleted.
 #[derive(Debug)]
@@ -192,6 +195,10 @@ impl Account {
             return Ok(());
         };
         let refuse = |reason: &str| Err(SqsError::parameter("RedrivePolicy", text, reason));
+        // Its dead letters would never leave it. What was accepted once is not asked again when it is made again.
+        if redrive.target_arn == source_arn && !repeatable::is_repeated() {
+            return refuse("A queue cannot be its own dead letter target.");
+        }
         let Some(target) = self.by_arn(&redrive.target_arn) else {
             return refuse("Dead letter target does not exist.");
         };
@@ -203,14 +210,15 @@ impl Account {
         }
     }
 
-    /// Forgets the queue, frees its messages and wakes whoever waits on it.
+    /// Forgets the queue, frees its messages and wakes whoever waits on it. Must be called within a tokio runtime where the
+    /// queue may hold many.
     pub fn delete(&self, queue: &QueueHandle) {
         self.queues.write().unwrap_or_else(PoisonError::into_inner).remove(&queue.name);
         let mut deleted = self.deleted_ms.lock().unwrap_or_else(PoisonError::into_inner);
         deleted.insert(Arc::clone(&queue.name), self.now_ms());
         drop(deleted);
         self.moves.forget(&queue.arn);
-        queue.close();
+        free(queue.close());
     }
 
     /// Receives, waiting as asked; returns as soon as there is at least one message.
@@ -232,7 +240,10 @@ impl Account {
                 measure::received(&self.settings, queue, now_ms, received.len());
                 return Ok(received);
             }
-            if !moved {
+            if moved {
+                // Of dead letters that go in a circle there is no end: others get their turn.
+                tokio::task::yield_now().await;
+            } else {
                 waiter.wait(clock, arrival).await;
             }
         }
@@ -250,7 +261,9 @@ impl Account {
         check_policy(self, queue, "ReceiveMessage")?;
         let attributes = queue.attributes();
         let redrive = attributes.redrive.as_ref();
-        // Without its target a redrive policy cannot act: the messages stay.
+        // Without its target a redrive policy cannot act: the messages stay. Nor do they leave for where they are, which
+        // policies of older data directories want.
+        let redrive = redrive.filter(|redrive| redrive.target_arn != *queue.arn);
         let redrive = redrive.and_then(|redrive| Some((redrive, self.by_arn(&redrive.target_arn)?)));
         let rules = ReceiveRules {
             messages_max: request.messages_max,
@@ -295,6 +308,15 @@ fn give_up(queue: &QueueHandle, target: &QueueHandle, now_ms: i64, letters: Vec<
     }
 }
 
+/// Frees what was taken out of a queue: much of it, within a tokio runtime, beside the threads of the calls.
+pub fn free(backlog: Queue) {
+    if backlog.messages() <= FREED_BY_A_CALL_MAX {
+        drop(backlog);
+    } else {
+        tokio::task::spawn_blocking(move || drop(backlog));
+    }
+}
+
 /// CreateQueue is idempotent for equal attributes.
 fn same_queue(
     existing: Arc<QueueHandle>,
@@ -331,9 +353,18 @@ fn check_name(name: &str, changes: &BTreeMap<String, String>) -> Result<(), SqsE
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+
     use super::*;
+    use crate::sqs::queue::Counts;
     use crate::sqs::queue_model::content;
     use crate::sqs::tests::settings;
+
+    /// Waiting for what must happen is bounded; nothing here takes longer unless it is broken.
+    const DEADLINE: Duration = Duration::from_secs(10);
 
     #[test]
     fn a_message_stays_where_it_is_when_its_dead_letter_queue_goes_at_that_moment() {
@@ -353,5 +384,76 @@ mod tests {
         let again = work.receive(now_ms, unlimited).unwrap().received.remove(0);
         assert_eq!((again.id, again.receive_count), (received.id, 2));
         assert_eq!((again.key, again.dead_letter_source), (received.key, None), "handles still name it");
+    }
+
+    fn with_redrive(target_arn: &str) -> BTreeMap<String, String> {
+        let policy = format!(r#"{{"deadLetterTargetArn":"{target_arn}","maxReceiveCount":1}}"#);
+        BTreeMap::from([("RedrivePolicy".to_owned(), policy)])
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_became_its_own_dead_letter_queue_long_ago_keeps_its_messages() {
+        let account = Account::new(settings().0);
+        let queue = account.create("q", &BTreeMap::new(), BTreeMap::new()).unwrap();
+        let own = with_redrive(&queue.arn);
+        let refused = account.set_attributes(&queue, &own).unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::InvalidParameterValue);
+        assert!(
+            refused.message.ends_with("Reason: A queue cannot be its own dead letter target."),
+            "{refused}"
+        );
+        let now_ms = account.now_ms();
+        repeatable::scope_again(0, 1, now_ms, async { account.set_attributes(&queue, &own) }).await.unwrap();
+        queue.put(now_ms, [(Parcel::new(account.new_id(), content(), now_ms), 0)]);
+        let request = Receive { messages_max: 1, visibility_ms: Some(0), wait_ms: Some(20_000) };
+        for receive_count in 1..=3 {
+            let (received, moved) = account.receive_now(&queue, request, false).unwrap();
+            assert_eq!((received[0].receive_count, moved), (receive_count, false));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_receive_that_moves_dead_letters_lets_others_have_their_turn() {
+        let account = Account::new(settings().0);
+        let dead = account.create("dead", &BTreeMap::new(), BTreeMap::new()).unwrap();
+        let work = account.create("work", &with_redrive(&dead.arn), BTreeMap::new()).unwrap();
+        let now_ms = account.now_ms();
+        let parcel =
+            |receive_count| Parcel { receive_count, ..Parcel::new(account.new_id(), content(), now_ms) };
+        // More than go at once, and one behind them that may be received.
+        work.put(now_ms, (0..=1_000).map(|_| (parcel(1), 0)));
+        work.put(now_ms, [(parcel(0), 0)]);
+        let request = Receive { messages_max: 1, visibility_ms: None, wait_ms: Some(20_000) };
+        let mut receive = pin!(account.receive(&work, request));
+        assert!(receive.as_mut().now_or_never().is_none(), "it goes on without a pause");
+        assert_eq!(dead.counts(now_ms).visible, 1_000);
+        assert_eq!(receive.await.unwrap().len(), 1);
+        assert_eq!(dead.counts(now_ms).visible, 1_001);
+    }
+
+    #[tokio::test]
+    async fn what_a_deleted_or_a_purged_queue_held_is_freed_however_much_it_is() {
+        let account = Account::new(settings().0);
+        let (content, now_ms) = (content(), account.now_ms());
+        for messages in [FREED_BY_A_CALL_MAX, FREED_BY_A_CALL_MAX + 1] {
+            let queue = account.create(&format!("q{messages}"), &BTreeMap::new(), BTreeMap::new()).unwrap();
+            let parcel = |_| (Parcel::new(account.new_id(), Arc::clone(&content), now_ms), 0);
+            queue.put(now_ms, (0..messages).map(parcel));
+            let purged = queue.lock().queue.purge();
+            assert_eq!((purged.messages(), queue.counts(now_ms)), (messages, Counts::default()));
+            queue.put(now_ms, (0..messages).map(parcel));
+            let closed = queue.close();
+            assert_eq!(closed.messages(), messages);
+            // They come out of the queue whole: nobody waits for its lock while they are freed.
+            assert_eq!(Arc::strong_count(&content), 1 + 2 * messages);
+            free(purged);
+            free(closed);
+            let freed = async {
+                while Arc::strong_count(&content) > 1 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(DEADLINE, freed).await.unwrap();
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::account::Account;
+use super::account::{Account, free};
 use super::error::{ErrorKind, SqsError};
 use super::handle::QueueHandle;
 use super::moves::{self, RATE_MAX, Status, Task};
@@ -186,7 +186,9 @@ pub fn purge_queue(account: &Arc<Account>, _: &Caller, request: OnQueue) -> Repl
         return Err(SqsError::new(ErrorKind::PurgeQueueInProgress, message));
     }
     state.purged_ms = Some(now_ms);
-    state.queue.purge();
+    let backlog = state.queue.purge();
+    drop(state);
+    free(backlog);
     Ok(Empty {})
 }
 

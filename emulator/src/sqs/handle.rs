@@ -183,13 +183,16 @@ impl QueueHandle {
         self.arrivals.notify_waiters();
     }
 
-    /// Ends the queue: messages are freed, waiters learn that it is gone.
-    pub fn close(&self) {
+    /// Ends the queue: waiters learn that it is gone. What it held comes out of it, only to be freed, which takes a while
+    /// where it is much: whoever comes meanwhile must not wait for the lock.
+    #[must_use]
+    pub fn close(&self) -> Queue {
         let mut state = self.lock();
         state.deleted = true;
-        state.queue = Queue::default();
+        let backlog = std::mem::take(&mut state.queue);
         drop(state);
         self.ring_all();
+        backlog
     }
 
     pub fn counts(&self, now_ms: i64) -> Counts {

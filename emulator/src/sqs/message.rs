@@ -15,6 +15,9 @@ const ATTRIBUTES_MAX: usize = 10;
 const ATTRIBUTE_NAME_MAX: usize = 256;
 /// The only system attribute that a producer may set.
 const TRACE_HEADER: &str = "AWSTraceHeader";
+/// What XML 1.0 can carry, which is what a message may hold.
+const LEGAL_CHARACTERS: &str = "Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to \
+                                #x10FFFF";
 /// AWS: a `Number` "can be between 10^-128 and 10^+126".
 const NUMBER_MAX: f64 = 1e126;
 
@@ -78,26 +81,27 @@ impl Attribute {
     }
 }
 
-/// Refuses what XML 1.0 could not carry: `#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF`.
+/// Refuses a body with characters that no message may hold.
 ///
 /// # Errors
 /// `InvalidMessageContents`.
-pub fn check_characters(text: &str) -> Result<(), SqsError> {
+pub fn check_body(text: &str) -> Result<(), SqsError> {
+    if is_legal(text) {
+        return Ok(());
+    }
+    let message = format!("Invalid characters found in the message body. {LEGAL_CHARACTERS}");
+    Err(SqsError::new(ErrorKind::InvalidMessageContents, message))
+}
+
+fn is_legal(text: &str) -> bool {
     // Only the first bytes of the few illegal ranges are looked at one by one: bodies are long and mostly clean.
     let suspicious = |byte: u8| (byte < 0x20 && !matches!(byte, 0x9 | 0xA | 0xD)) || byte == 0xEF;
     if !text.bytes().any(suspicious) {
-        return Ok(());
+        return true;
     }
     let illegal =
         |c: char| (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{FFFE}' | '\u{FFFF}');
-    if text.chars().any(illegal) {
-        return Err(SqsError::new(
-            ErrorKind::InvalidMessageContents,
-            "Invalid characters found in the message body. Valid unicode characters are #x9 | #xA | #xD | \
-             #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF",
-        ));
-    }
-    Ok(())
+    !text.chars().any(illegal)
 }
 
 /// Checks the message attributes of a request.
@@ -151,11 +155,12 @@ pub fn check_system_attributes(
     Ok((header, md5))
 }
 
+/// AWS documents A-Z, a-z and 0-9, and takes other letters as well.
 fn check_name(name: &str) -> Result<(), SqsError> {
     let lower = name.to_ascii_lowercase();
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let legal = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
     let good = (1..=ATTRIBUTE_NAME_MAX).contains(&name.len())
-        && name.bytes().all(legal)
+        && name.chars().all(legal)
         && !(lower.starts_with("aws.") || lower.starts_with("amazon."))
         && !(name.starts_with('.') || name.ends_with('.') || name.contains(".."));
     if good {
@@ -198,7 +203,9 @@ fn check_attribute(owner: &str, name: &str, wire: WireAttribute) -> Result<Attri
             AttributeValue::Binary(bytes)
         }
         ("String" | "Number", Some(text), _) if !text.is_empty() => {
-            check_characters(&text)?;
+            if !is_legal(&text) {
+                return Err(refuse(format!("has invalid characters. {LEGAL_CHARACTERS}")));
+            }
             if base == "Number" && !is_number(&text) {
                 return Err(SqsError::new(
                     ErrorKind::InvalidParameterValue,
@@ -329,12 +336,36 @@ mod tests {
 
     #[test]
     fn control_characters_are_refused_and_the_rest_of_unicode_is_not() {
+        let check = |value: &str| check_attributes(BTreeMap::from([("attr1".to_owned(), text(value))]));
         for good in ["", "a\t\r\n", "日本語", "\u{FFFD}", "\u{10FFFF}", "\u{FEFF}"] {
-            assert!(check_characters(good).is_ok(), "{good:?}");
+            assert!(check_body(good).is_ok(), "{good:?}");
+            assert!(good.is_empty() || check(good).is_ok(), "{good:?}");
         }
-        for bad in ["\0", "a\u{1}", "\u{B}", "\u{FFFE}", "x\u{FFFF}y"] {
-            assert_eq!(check_characters(bad).unwrap_err().kind, ErrorKind::InvalidMessageContents);
+        for bad in ["\0", "a\u{1}", "\u{B}", "\u{FFFE}", "x\u{FFFF}y", "Invalid-\u{8},\u{B}"] {
+            assert_eq!(check_body(bad).unwrap_err().kind, ErrorKind::InvalidMessageContents);
+            assert_eq!(check(bad).unwrap_err().kind, ErrorKind::InvalidParameterValue, "another one");
         }
+        let trace = BTreeMap::from([(TRACE_HEADER.to_owned(), text("\u{1}"))]);
+        assert_eq!(check_system_attributes(trace).unwrap_err().kind, ErrorKind::InvalidParameterValue);
+    }
+
+    #[test]
+    fn names_have_letters_of_any_script_and_no_other_signs() {
+        let check = |name: &str| check_attributes(BTreeMap::from([(name.to_owned(), text("v"))]));
+        // The first as it was accepted by AWS, the signs as they were refused.
+        for good in ["attr.1øßä", "名前", "a_b-c.D9"] {
+            assert_eq!(check(good).unwrap().keys().collect::<Vec<_>>(), [good]);
+        }
+        for sign in ['!', '"', '§', '(', '?'] {
+            let error = check(&format!("Invalid-{sign}-attr")).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::InvalidParameterValue, "{sign}");
+        }
+        let names = checked(&[("é", "1"), ("z", "2"), ("a", "3")]);
+        assert_eq!(
+            names.keys().collect::<Vec<_>>(),
+            ["a", "z", "é"],
+            "the order of the digest is that of bytes"
+        );
     }
 
     #[test]

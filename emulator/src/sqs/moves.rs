@@ -105,7 +105,12 @@ impl Moves {
             return Err(SqsError::new(ErrorKind::UnsupportedOperation, message));
         }
         tasks.push_front(task);
-        tasks.truncate(TASKS_KEPT_MAX);
+        // One that is active stays however old it is: it would end without a word.
+        while tasks.len() > TASKS_KEPT_MAX
+            && let Some(oldest) = tasks.iter().rposition(|task| !task.status.is_active())
+        {
+            tasks.remove(oldest);
+        }
         Ok(())
     }
 
@@ -273,4 +278,37 @@ fn send_again(account: &Account, task: &Task, parcel: &Parcel, now_ms: i64) -> R
         queue.put(now_ms, [(again, delay_ms)])
     });
     if sent { Ok(()) } else { Err(ErrorKind::QueueDoesNotExist.query_code()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(source_arn: String, status: Status) -> Task {
+        Task {
+            handle: source_arn.clone(),
+            source_arn,
+            destination_arn: None,
+            rate: None,
+            started_ms: 0,
+            to_move: 0,
+            moved: 0,
+            status,
+        }
+    }
+
+    #[test]
+    fn of_too_many_tasks_the_oldest_that_have_ended_are_forgotten() {
+        let moves = Moves::default();
+        for (source, status) in [("ended", Status::Completed), ("runs", Status::Running)] {
+            moves.add(task(source.to_owned(), status)).unwrap();
+        }
+        for n in 0..TASKS_KEPT_MAX {
+            moves.add(task(n.to_string(), Status::Completed)).unwrap();
+        }
+        assert_eq!(moves.lock().len(), TASKS_KEPT_MAX);
+        let kept = |source: &str| moves.of_source(source, 1).len();
+        assert_eq!((kept("ended"), kept("0"), kept("1"), kept("runs")), (0, 0, 1, 1));
+        assert_eq!(moves.cancel("runs"), Some(0));
+    }
 }

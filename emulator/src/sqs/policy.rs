@@ -23,6 +23,30 @@ pub const ACTIONS_MAX: usize = 7;
 /// No permissions: a batch needs what its single form needs.
 const BATCH_ACTIONS: [&str; 3] =
     ["sqs:SendMessageBatch", "sqs:DeleteMessageBatch", "sqs:ChangeMessageVisibilityBatch"];
+/// What AddPermission takes: "the name of any action or *", but for those of batches.
+const PERMISSIONS: [&str; 21] = [
+    "*",
+    "AddPermission",
+    "CancelMessageMoveTask",
+    "ChangeMessageVisibility",
+    "CreateQueue",
+    "DeleteMessage",
+    "DeleteQueue",
+    "GetQueueAttributes",
+    "GetQueueUrl",
+    "ListDeadLetterSourceQueues",
+    "ListMessageMoveTasks",
+    "ListQueueTags",
+    "ListQueues",
+    "PurgeQueue",
+    "ReceiveMessage",
+    "RemovePermission",
+    "SendMessage",
+    "SetQueueAttributes",
+    "StartMessageMoveTask",
+    "TagQueue",
+    "UntagQueue",
+];
 
 /// A policy document, as set and as read.
 #[derive(Clone, Debug)]
@@ -141,7 +165,7 @@ impl Policy {
     /// The policy with one more statement; a queue without a policy gets its first.
     ///
     /// # Errors
-    /// `InvalidParameterValue` when the label is taken, and what [`Policy::parse`] refuses.
+    /// `InvalidParameterValue` when the label is taken or there is no such action, and what [`Policy::parse`] refuses.
     pub fn with_permission(current: Option<&Self>, permission: &Permission<'_>) -> Result<Self, SqsError> {
         let mut document = current.map_or_else(
             || {
@@ -156,6 +180,7 @@ impl Policy {
         if document.statement.iter().any(|statement| has_label(statement, permission.label)) {
             return Err(SqsError::parameter("Label", permission.label, "Already exists."));
         }
+        permission.check_actions()?;
         document.statement.push(permission.statement()?);
         let policy = Self::from_document(&document)?;
         policy.check_quotas()?;
@@ -188,6 +213,15 @@ impl Policy {
 }
 
 impl Permission<'_> {
+    fn check_actions(&self) -> Result<(), SqsError> {
+        let is_none = |action: &&String| !PERMISSIONS.iter().any(|one| one.eq_ignore_ascii_case(action));
+        match self.actions.iter().find(is_none) {
+            // What was accepted once is not asked again when it is made again.
+            Some(action) if !repeatable::is_repeated() => Err(no_permission(&format!("SQS:{action}"))),
+            _ => Ok(()),
+        }
+    }
+
     fn statement(&self) -> Result<Box<RawValue>, SqsError> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
@@ -228,9 +262,13 @@ fn check_actions(statement: &RawValue) -> Result<(), SqsError> {
         );
         return Err(SqsError::new(ErrorKind::OverLimit, message));
     }
-    let Some(batch) = actions.iter().find(|action| is_batch(action)) else { return Ok(()) };
+    let batch = actions.iter().find(|action| is_batch(action));
+    batch.map_or(Ok(()), |batch| Err(no_permission(batch)))
+}
+
+fn no_permission(action: &str) -> SqsError {
     let reason = "Please refer to the appropriate WSDL for a list of valid actions.";
-    Err(SqsError::parameter("ActionName", batch, reason))
+    SqsError::parameter("ActionName", action, reason)
 }
 
 fn is_batch(action: &str) -> bool {
@@ -366,6 +404,29 @@ mod tests {
         assert_eq!(Policy::parse(&policy).unwrap_err().kind, ErrorKind::OverLimit);
         let again = repeatable::scope_again(0, 1, 0, async { Policy::parse(&policy) }).await;
         assert_eq!(again.unwrap().text(), policy);
+    }
+
+    #[tokio::test]
+    async fn a_permission_is_for_an_action_that_there_is_or_for_all() {
+        let accounts = [ACCOUNT.to_owned()];
+        let add = |action: &str| {
+            let actions = ["SendMessage".to_owned(), action.to_owned()];
+            let permission =
+                Permission { label: "l", account_ids: &accounts, actions: &actions, queue_arn: ARN };
+            Policy::with_permission(None, &permission)
+        };
+        for known in PERMISSIONS {
+            assert!(add(known).is_ok(), "{known}");
+        }
+        for unknown in ["Foo", "SendMessageBatch", "Send*", "sqs:SendMessage", ""] {
+            let message = format!(
+                "Value SQS:{unknown} for parameter ActionName is invalid. Reason: Please refer to the \
+                 appropriate WSDL for a list of valid actions."
+            );
+            let refused = add(unknown).unwrap_err();
+            assert_eq!(refused, SqsError::new(ErrorKind::InvalidParameterValue, message));
+        }
+        assert!(repeatable::scope_again(0, 1, 0, async { add("Foo") }).await.is_ok(), "accepted before");
     }
 
     #[test]

@@ -78,7 +78,16 @@ pub fn read(query: &str, body: &[u8], path: &str) -> Option<(String, Value)> {
     if is_path_of_queue(path) {
         parameters.entry("QueueUrl").or_insert_with(|| Value::from(path));
     }
+    drop_what_is_named_anew(&action, &mut parameters);
     Some((action, Value::Object(parameters)))
+}
+
+/// Recorded on AWS: a receive that names system attributes by the old parameter and by the new one gets those of the old
+/// one. In JSON it gets both.
+fn drop_what_is_named_anew(action: &str, parameters: &mut Map<String, Value>) {
+    if action == "ReceiveMessage" && parameters.contains_key("AttributeNames") {
+        parameters.remove("MessageSystemAttributeNames");
+    }
 }
 
 /// `/{account}/{name}`.
@@ -267,6 +276,19 @@ mod tests {
         });
         assert_eq!(parameters, expected);
         assert!(read("", b"Version=1", "/").is_none());
+    }
+
+    #[test]
+    fn of_two_lists_of_system_attributes_a_receive_has_the_older_one() {
+        let members = |body: &str| {
+            let (_, parameters) = read("", format!("Action=ReceiveMessage&{body}").as_bytes(), "/").unwrap();
+            parameters
+        };
+        let (old, new) = ("AttributeName.1=SenderId", "MessageSystemAttributeName.1=All");
+        assert_eq!(members(new), serde_json::json!({"MessageSystemAttributeNames": ["All"]}));
+        for both in [format!("{old}&{new}"), format!("{new}&{old}")] {
+            assert_eq!(members(&both), serde_json::json!({"AttributeNames": ["SenderId"]}));
+        }
     }
 
     #[test]

@@ -405,13 +405,22 @@ impl Queue {
         }
     }
 
-    /// Removes everything, whatever its state.
-    pub fn purge(&mut self) {
+    /// Takes everything out, whatever its state. What it held is only to be freed, which takes a while where it is much:
+    /// not under the queue's lock.
+    #[must_use]
+    pub fn purge(&mut self) -> Self {
         self.trail.purged();
         let (adversary, trail) = (std::mem::take(&mut self.adversary), std::mem::take(&mut self.trail));
         let (sequence_next, rank_next) = (self.sequence_next, self.rank_next);
         // Handles of purged messages must not come to name new ones, so the sequence goes on.
-        *self = Self { sequence_next, rank_next, ..Self::new(adversary, trail) };
+        let emptied = Self { sequence_next, rank_next, ..Self::new(adversary, trail) };
+        std::mem::replace(self, emptied)
+    }
+
+    /// How many messages there are, whatever their state.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.messages.len() + self.leaving.len()
     }
 
     /// Drops the messages that are older than the retention period and returns how many.

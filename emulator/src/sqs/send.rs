@@ -7,7 +7,7 @@ use super::attributes::{Attributes, DELAY_SECONDS_MAX, MESSAGE_BYTES_MAX};
 use super::error::{ErrorKind, SqsError};
 use super::measure;
 use super::message::{
-    Content, attributes_md5, check_attributes, check_characters, check_system_attributes, md5_hex,
+    Content, attributes_md5, check_attributes, check_body, check_system_attributes, md5_hex,
 };
 use super::queue::Parcel;
 use super::requests::{SendEntry, SendMessage, SendMessageBatch};
@@ -112,7 +112,7 @@ impl Checked {
 fn check(caller: &Caller, queue: &Attributes, entry: SendEntry) -> Result<Checked, SqsError> {
     let body = entry.message_body.filter(|body| !body.is_empty());
     let body = body.ok_or_else(|| SqsError::missing("MessageBody"))?;
-    check_characters(&body)?;
+    check_body(&body)?;
     let delay_seconds = entry.delay_seconds.unwrap_or(queue.delay_seconds);
     if !(0..=DELAY_SECONDS_MAX).contains(&delay_seconds) {
         let reason = format!("DelaySeconds must be >= 0 and <= {DELAY_SECONDS_MAX}.");

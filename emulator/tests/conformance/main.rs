@@ -52,6 +52,7 @@ behaviours! {
         messages_go_through_in_batches_of_ten
         errors_reach_the_caller_typed
         limits_are_refused_in_the_words_of_aws
+        attributes_have_names_of_letters_and_values_without_control_characters
         entries_of_a_batch_fail_alone
         attributes_have_their_defaults
         a_long_poll_wakes_at_once

@@ -5,7 +5,8 @@ use std::time::Instant;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::{
-    Message, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
+    Message, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
+    SendMessageBatchRequestEntry,
 };
 
 use crate::world::{Made, World};
@@ -111,6 +112,23 @@ pub(crate) async fn limits_are_refused_in_the_words_of_aws(world: &World) {
     let same = vec![entry(1, "x"), entry(1, "y")];
     let error = sqs.send_message_batch().queue_url(&url).set_entries(Some(same)).send().await.unwrap_err();
     assert!(error.into_service_error().is_batch_entry_ids_not_distinct());
+}
+
+pub(crate) async fn attributes_have_names_of_letters_and_values_without_control_characters(world: &World) {
+    let sqs = Client::new(&world.config);
+    let url = queue(world, &sqs, &[]).await;
+    let send = |name: &str, value: &str| {
+        let value = MessageAttributeValue::builder().data_type("String").string_value(value);
+        let request = sqs.send_message().queue_url(&url).message_body("x");
+        request.message_attributes(name, value.build().unwrap()).send()
+    };
+    send("attr.1øßä", "x").await.unwrap();
+    let error = send("attr1", "Invalid-\u{8},\u{B}").await.unwrap_err();
+    assert_eq!(error.code(), Some("InvalidParameterValue"), "{error:?}");
+    for name in ["Invalid-!-attr", "Invalid-§-attr", "Invalid-?-attr"] {
+        let error = send(name, "x").await.unwrap_err();
+        assert!(error.code().is_some_and(|code| code.starts_with("Invalid")), "{error:?}");
+    }
 }
 
 pub(crate) async fn entries_of_a_batch_fail_alone(world: &World) {

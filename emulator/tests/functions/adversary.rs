@@ -90,6 +90,25 @@ async fn only_an_eventually_consistent_read_may_miss_what_was_just_written() {
     running.shutdown().await;
 }
 
+/// As the list of tasks asks: it needs no payload.
+#[tokio::test]
+async fn a_query_may_miss_what_was_just_put_also_where_it_asks_for_some_attributes_only() {
+    let running = start(Some(SEED)).await;
+    let tables = table(&running).await;
+    let mut missed = 0;
+    for n in 0..10 * Act::StaleRead.once_in() {
+        let id = AttributeValue::S(n.to_string());
+        let put = tables.put_item().table_name("items").item("id", id.clone());
+        put.item("payload", AttributeValue::S("text".to_owned())).send().await.unwrap();
+        let query = tables.query().table_name("items").key_condition_expression("#id = :id");
+        let query = query.expression_attribute_names("#id", "id").expression_attribute_values(":id", id);
+        missed += u64::from(query.projection_expression("#id").send().await.unwrap().count == 0);
+    }
+    assert!(missed > 0, "the seed never strikes");
+    assert_eq!(missed, done(&running, Act::StaleRead).await);
+    running.shutdown().await;
+}
+
 #[tokio::test]
 async fn without_an_adversary_every_read_is_current() {
     let running = start(None).await;
