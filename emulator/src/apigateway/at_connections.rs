@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -21,6 +20,7 @@ use super::ws_session::MESSAGE_BYTES_MAX;
 use crate::adversary::Act;
 use crate::clock::iso8601;
 use crate::iam::{Ask, Context, Denied};
+use crate::request_body::{self, Body, discard};
 use crate::server::{access_key, is_signed};
 
 /// `/{stage}/@connections/{id}`, where some SDKs write `%40connections`: the stage and the id, still encoded.
@@ -35,25 +35,32 @@ pub(super) async fn answer(
     api: &LiveApi,
     api_id: &str,
     (stage, id): (&str, &str),
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Reply {
     let (stage, id) = (decode(stage), decode(id));
     let live = api.stages.get(&stage);
     let call = live.and_then(|live| ConnectionCall::begin(&plane.settings, live, &id, &request, peer));
-    let mut reply = handle(plane, api_id, &stage, &id, request).await;
+    let mut reply = handle(plane, api_id, &stage, &id, &mut request).await;
     if let Some(call) = call {
         call.log(reply.status);
         reply.set("x-amzn-requestid", &call.request_id);
     }
+    discard(request.body_mut()).await;
     reply
 }
 
-async fn handle(plane: &Plane, api_id: &str, stage: &str, id: &str, request: Request<Incoming>) -> Reply {
+async fn handle(
+    plane: &Plane,
+    api_id: &str,
+    stage: &str,
+    id: &str,
+    request: &mut Request<Incoming>,
+) -> Reply {
     if !is_signed(request.headers(), request.uri().query()) {
         return refusal(StatusCode::FORBIDDEN, "ForbiddenException", "Missing Authentication Token");
     }
-    if let Err(denied) = permitted(plane, api_id, stage, &request) {
+    if let Err(denied) = permitted(plane, api_id, stage, request) {
         let body = json!({ "Message": denied.to_string() });
         let mut reply = refusal(StatusCode::FORBIDDEN, "AccessDeniedException", "");
         reply.body = body.to_string().into();
@@ -71,8 +78,8 @@ async fn handle(plane: &Plane, api_id: &str, stage: &str, id: &str, request: Req
     else {
         return gone();
     };
-    match *request.method() {
-        Method::POST => post(plane, &connection, request.into_body()).await,
+    match request.method().clone() {
+        Method::POST => post(plane, &connection, request.body_mut()).await,
         Method::GET => get(&connection),
         Method::DELETE => {
             connection.close(Cause::Deleted);
@@ -94,13 +101,15 @@ fn permitted(plane: &Plane, api_id: &str, stage: &str, request: &Request<Incomin
     settings.iam.check(&signer, &ask)
 }
 
-async fn post(plane: &Plane, connection: &Arc<Connection>, body: Incoming) -> Reply {
-    let body = match Limited::new(body, MESSAGE_BYTES_MAX).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
+async fn post(plane: &Plane, connection: &Arc<Connection>, body: &mut Incoming) -> Reply {
+    let body = match request_body::read(body, MESSAGE_BYTES_MAX).await {
+        Body::Whole(body) => body,
+        Body::TooLarge => {
             return refusal(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", "Message too long");
         }
-        Err(_) => return refusal(StatusCode::BAD_REQUEST, "BadRequestException", "The body is incomplete"),
+        Body::Broken => {
+            return refusal(StatusCode::BAD_REQUEST, "BadRequestException", "The body is incomplete");
+        }
     };
     // Messages go out as text frames, which must be UTF-8.
     let Ok(text) = Utf8Bytes::try_from(body) else {

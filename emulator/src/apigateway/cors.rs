@@ -5,10 +5,9 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
     ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::model::CorsConfiguration;
-use super::reply::Reply;
 use crate::iam::{Case, matches};
 
 pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
@@ -17,28 +16,35 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-pub(super) fn preflight(cors: &CorsConfiguration, headers: &HeaderMap) -> Reply {
-    let mut reply = Reply::empty(StatusCode::NO_CONTENT);
-    if !allow_origin(cors, headers, &mut reply.headers) {
-        return reply;
-    }
-    set(&mut reply.headers, ACCESS_CONTROL_ALLOW_METHODS, &cors.allow_methods.join(","));
-    set(&mut reply.headers, ACCESS_CONTROL_ALLOW_HEADERS, &cors.allow_headers.join(","));
-    if let Some(seconds) = cors.max_age {
-        set(&mut reply.headers, ACCESS_CONTROL_MAX_AGE, &seconds.to_string());
-    }
-    reply
-}
-
-/// "API Gateway ignores CORS headers returned from your backend integration" once CORS is configured.
-pub(super) fn rewrite(cors: &CorsConfiguration, request: &HeaderMap, answer: &mut HeaderMap) {
+/// "API Gateway ignores CORS headers returned from your backend integration" once CORS is configured, in the answer to a
+/// preflight as in any other.
+pub(super) fn rewrite(
+    cors: &CorsConfiguration,
+    method: &Method,
+    request: &HeaderMap,
+    answer: &mut HeaderMap,
+) {
     let own: Vec<HeaderName> =
         answer.keys().filter(|name| name.as_str().starts_with("access-control-")).cloned().collect();
     for name in own {
         answer.remove(name);
     }
-    if allow_origin(cors, request, answer) {
+    if is_preflight(method, request) {
+        if allow_origin(cors, request, answer) {
+            allow_call(cors, answer);
+        }
+    // "For the OPTIONS method, your request must contain an origin header and an Access-Control-Request-Method header."
+    } else if method != Method::OPTIONS && allow_origin(cors, request, answer) {
         set(answer, ACCESS_CONTROL_EXPOSE_HEADERS, &cors.expose_headers.join(","));
+    }
+}
+
+/// What a preflight asks for.
+fn allow_call(cors: &CorsConfiguration, answer: &mut HeaderMap) {
+    set(answer, ACCESS_CONTROL_ALLOW_METHODS, &cors.allow_methods.join(","));
+    set(answer, ACCESS_CONTROL_ALLOW_HEADERS, &cors.allow_headers.join(","));
+    if let Some(seconds) = cors.max_age {
+        set(answer, ACCESS_CONTROL_MAX_AGE, &seconds.to_string());
     }
 }
 

@@ -122,7 +122,7 @@ impl Route {
             integration: integration
                 .and_then(|id| api.integrations.get(id))
                 .and_then(|stored| Integration::compile(&stored.settings)),
-            authorizer: route.authorizer_id.as_deref().and_then(|id| authorizers.get(id)).cloned(),
+            authorizer: route.asked_authorizer().and_then(|id| authorizers.get(id)).cloned(),
             tokens: tokens(api, route),
             signed: route.authorization_type == AuthorizationType::AwsIam,
             answers: has_response && route.route_response_selection_expression.as_deref() == Some("$default"),
@@ -131,7 +131,7 @@ impl Route {
 }
 
 fn tokens(api: &ApiRecord, route: &model::Route) -> Option<(JwtAuthorizer, Vec<String>)> {
-    let stored = api.authorizers.get(route.authorizer_id.as_deref()?)?;
+    let stored = api.authorizers.get(route.asked_authorizer()?)?;
     let authorizer = JwtAuthorizer::compile(&stored.settings)?;
     Some((authorizer, route.authorization_scopes.clone().unwrap_or_default()))
 }

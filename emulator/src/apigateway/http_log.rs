@@ -23,7 +23,6 @@ pub(super) struct Exchange<'a> {
     request_bytes: f64,
     pub(super) started_ms: i64,
     pub(super) route_key: String,
-    pub(super) preflight: bool,
     pub(super) grant: Option<Grant>,
     pub(super) denied: Option<Denied>,
     /// Once the function was called.
@@ -51,7 +50,6 @@ impl<'a> Exchange<'a> {
             request_bytes: header(http::header::CONTENT_LENGTH).parse().unwrap_or_default(),
             started_ms: settings.clock.now_ms(),
             route_key: String::new(),
-            preflight: false,
             grant: None,
             denied: None,
             integration: None,

@@ -10,7 +10,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use super::definition::{Format, Integration, Route};
@@ -29,11 +28,14 @@ use super::reply::Reply;
 use super::router::{PathVariables, decode};
 use super::stage_authorizer::{Denied, Grant, authorize};
 use super::{cors, iam_authorizer};
+use crate::request_body::{self, discard};
 
 /// "Payload size: 10 MB", not adjustable.
 const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// "Total combined size of request line and header values: 10,240 bytes".
 const HEAD_BYTES_MAX: usize = 10_240;
+/// How a request line ends.
+const PROTOCOL: &str = " HTTP/1.1";
 
 const REQUEST_ID: &str = "apigw-requestid";
 
@@ -46,15 +48,17 @@ pub(super) async fn answer(
 ) -> Reply {
     let request_id = names::opaque_id(&plane.settings);
     let path = if path.is_empty() { "/" } else { path };
+    let (head, mut body) = request.into_parts();
     let mut reply = match select_stage(api, path) {
         Some((stage, routed)) => {
             let source_ip = peer.ip().to_string();
             Served { plane, stage, path, routed, request_id: &request_id, source_ip: &source_ip }
-                .answer(request)
+                .answer(head, &mut body)
                 .await
         }
         None => Reply::not_found(),
     };
+    discard(&mut body).await;
     reply.set(REQUEST_ID, &request_id);
     reply
 }
@@ -89,9 +93,8 @@ struct Matched<'a> {
 }
 
 impl Served<'_> {
-    async fn answer(&self, request: Request<Incoming>) -> Reply {
+    async fn answer(&self, head: http::request::Parts, body: &mut Incoming) -> Reply {
         let started = Instant::now();
-        let (head, body) = request.into_parts();
         let mut exchange = Exchange::new(
             &self.plane.settings,
             self.stage,
@@ -100,31 +103,30 @@ impl Served<'_> {
             self.source_ip,
             self.path,
         );
-        let request_headers = self.stage.cors.is_some().then(|| head.headers.clone());
+        let asked = self.stage.cors.as_ref().map(|cors| (cors, head.method.clone(), head.headers.clone()));
         let mut reply = self.route(head, body, &mut exchange).await;
-        if let (Some(cors), Some(headers), false) = (&self.stage.cors, request_headers, exchange.preflight) {
-            cors::rewrite(cors, &headers, &mut reply.headers);
+        if let Some((cors, method, headers)) = asked {
+            cors::rewrite(cors, &method, &headers, &mut reply.headers);
         }
         exchange.finish(&reply, started.elapsed());
         reply
     }
 
-    async fn route(&self, head: http::request::Parts, body: Incoming, exchange: &mut Exchange<'_>) -> Reply {
-        if head_bytes(&head) > HEAD_BYTES_MAX {
+    async fn route(
+        &self,
+        head: http::request::Parts,
+        body: &mut Incoming,
+        exchange: &mut Exchange<'_>,
+    ) -> Reply {
+        if self.head_bytes(&head) > HEAD_BYTES_MAX {
             return Reply::message(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "Request Header Fields Too Large",
             );
         }
-        let found = self.stage.definition.http.find(&head.method, self.routed);
-        if let Some(cors) = &self.stage.cors
-            && cors::is_preflight(&head.method, &head.headers)
-            && !found.as_ref().is_some_and(|(route, _)| route.is_guarded() && route.key == "$default")
-        {
-            exchange.preflight = true;
-            return cors::preflight(cors, &head.headers);
-        }
-        let Some((route, variables)) = found else { return Reply::not_found() };
+        let Some((route, variables)) = self.stage.definition.http.find(&head.method, self.routed) else {
+            return self.without_route(&head);
+        };
         exchange.route_key.clone_from(&route.key);
         let now_ms = self.plane.settings.clock.now_ms();
         if !self.stage.admits(&route.key, now_ms) || !self.plane.requests.try_take(now_ms) {
@@ -133,7 +135,29 @@ impl Served<'_> {
         self.serve(Matched { head, route, variables }, body, exchange).await
     }
 
-    async fn serve(&self, mut matched: Matched<'_>, body: Incoming, exchange: &mut Exchange<'_>) -> Reply {
+    /// "API Gateway automatically sends a response to preflight OPTIONS requests, even if there isn't an OPTIONS route". Where
+    /// a route takes them, by `ANY` and `$default` too, they go to that one.
+    fn without_route(&self, head: &http::request::Parts) -> Reply {
+        if self.stage.cors.is_some() && cors::is_preflight(&head.method, &head.headers) {
+            Reply::empty(StatusCode::NO_CONTENT)
+        } else {
+            Reply::not_found()
+        }
+    }
+
+    /// Of the request line as AWS would see it, and of the values of the headers.
+    fn head_bytes(&self, head: &http::request::Parts) -> usize {
+        let query = head.uri.query().map_or(0, |query| "?".len() + query.len());
+        let line = head.method.as_str().len() + " ".len() + self.path.len() + query + PROTOCOL.len();
+        line + head.headers.values().map(HeaderValue::len).sum::<usize>()
+    }
+
+    async fn serve(
+        &self,
+        mut matched: Matched<'_>,
+        body: &mut Incoming,
+        exchange: &mut Exchange<'_>,
+    ) -> Reply {
         let settings = &self.plane.settings;
         let trace = self.complete_headers(&mut matched.head.headers, exchange.started_ms);
         let path = decode(self.path);
@@ -336,20 +360,15 @@ fn refusal(denied: &Denied) -> Reply {
     }
 }
 
-fn head_bytes(head: &http::request::Parts) -> usize {
-    let line = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
-    line + head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
-}
-
-async fn read(body: Incoming) -> Result<Bytes, Reply> {
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Reply::too_large()),
-        Err(_) => Err(Reply::message(StatusCode::BAD_REQUEST, "Bad Request")),
+async fn read(body: &mut Incoming) -> Result<Bytes, Reply> {
+    match request_body::read(body, BODY_BYTES_MAX).await {
+        request_body::Body::Whole(body) => Ok(body),
+        request_body::Body::TooLarge => Err(Reply::too_large()),
+        request_body::Body::Broken => Err(Reply::message(StatusCode::BAD_REQUEST, "Bad Request")),
     }
 }
 
-/// Text of a textual type goes as it is, all else in base64.
+/// Text of a textual type goes as it is, all else in base64: forms too, and what has no type.
 fn event_body<'a>(headers: &HeaderMap, body: &'a Bytes) -> Body<'a> {
     if body.is_empty() {
         return Body { text: None, is_base64: false };
@@ -365,8 +384,6 @@ fn is_textual(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence.starts_with("text/")
         || matches!(essence.as_str(), "application/json" | "application/javascript" | "application/xml")
-        || essence.ends_with("+json")
-        || essence.ends_with("+xml")
 }
 
 #[cfg(test)]
@@ -379,8 +396,9 @@ mod tests {
             ("application/json", true),
             ("Application/JSON; charset=utf-8", true),
             ("text/plain", true),
-            ("application/problem+json", true),
-            ("image/svg+xml", true),
+            ("application/xml", true),
+            ("application/problem+json", false),
+            ("image/svg+xml", false),
             ("application/octet-stream", false),
             ("application/x-www-form-urlencoded", false),
             ("", false),

@@ -27,6 +27,12 @@ const HOP_BY_HOP: [&str; 8] = [
     "content-length",
 ];
 
+/// Of an answer that does not say. As AWS writes it, in both formats.
+const CONTENT_TYPE_DEFAULT: &str = "text/plain; charset=utf-8";
+
+/// Not a quota of AWS: a map of headers holds no more names than 24,576, and mappings and the gateway add theirs.
+const HEADER_NAMES_MAX: usize = 16_384;
+
 /// The object that a proxy integration returns.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -121,40 +127,55 @@ impl ProxyAnswer<'_> {
 
     fn header_map(&self, format: Format) -> Result<HeaderMap, Malformed> {
         let mut map = HeaderMap::new();
-        for (name, value) in self.headers.iter().flatten() {
-            put(&mut map, name, &value.0, true)?;
-        }
-        if format == Format::V1 {
-            for (name, values) in self.multi_value_headers.iter().flatten() {
-                for (position, value) in values.iter().enumerate() {
-                    put(&mut map, name, &value.0, position == 0)?;
-                }
-            }
-        } else {
-            for cookie in self.cookies.iter().flatten() {
-                put(&mut map, SET_COOKIE.as_str(), &cookie.0, false)?;
-            }
+        match format {
+            Format::V1 => self.put_lists_and_values(&mut map)?,
+            Format::V2 => self.put_values_and_cookies(&mut map)?,
         }
         if !map.contains_key(CONTENT_TYPE) {
-            let default = if format == Format::V2 { "text/plain;charset=UTF-8" } else { "application/json" };
-            map.insert(CONTENT_TYPE, HeaderValue::from_static(default));
+            put(&mut map, CONTENT_TYPE.as_str(), CONTENT_TYPE_DEFAULT)?;
         }
-        Ok(map)
+        if map.keys_len() > HEADER_NAMES_MAX { Err(Malformed) } else { Ok(map) }
+    }
+
+    /// A name may be in both, and all its values are sent: the list's first, and the other where the list does not have it.
+    fn put_lists_and_values(&self, map: &mut HeaderMap) -> Result<(), Malformed> {
+        for (name, values) in self.multi_value_headers.iter().flatten() {
+            for value in values {
+                put(map, name, &value.0)?;
+            }
+        }
+        for (name, value) in self.headers.iter().flatten() {
+            if !map.get_all(&**name).iter().any(|listed| listed == &*value.0) {
+                put(map, name, &value.0)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put_values_and_cookies(&self, map: &mut HeaderMap) -> Result<(), Malformed> {
+        for (name, value) in self.headers.iter().flatten() {
+            let Some((name, value)) = header(name, &value.0)? else { continue };
+            map.try_insert(name, value).map_err(|_| Malformed)?;
+        }
+        for cookie in self.cookies.iter().flatten() {
+            put(map, SET_COOKIE.as_str(), &cookie.0)?;
+        }
+        Ok(())
     }
 }
 
-fn put(map: &mut HeaderMap, name: &str, value: &str, replace: bool) -> Result<(), Malformed> {
+/// Beside what there is of the name.
+fn put(map: &mut HeaderMap, name: &str, value: &str) -> Result<(), Malformed> {
+    let Some((name, value)) = header(name, value)? else { return Ok(()) };
+    map.try_append(name, value).map_err(|_| Malformed)?;
+    Ok(())
+}
+
+/// None for one that is not of the answer.
+fn header(name: &str, value: &str) -> Result<Option<(HeaderName, HeaderValue)>, Malformed> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Malformed)?;
     let value = HeaderValue::from_str(value).map_err(|_| Malformed)?;
-    if HOP_BY_HOP.contains(&name.as_str()) {
-        return Ok(());
-    }
-    if replace {
-        map.insert(name, value);
-    } else {
-        map.append(name, value);
-    }
-    Ok(())
+    Ok((!HOP_BY_HOP.contains(&name.as_str())).then_some((name, value)))
 }
 
 /// 200 or "200".
@@ -228,7 +249,7 @@ mod tests {
         assert_eq!(reply.status, StatusCode::ACCEPTED);
         assert_eq!(reply.headers["location"], "/tasks/1");
         assert_eq!(reply.headers["x-count"], "3");
-        assert_eq!(reply.headers["content-type"], "text/plain;charset=UTF-8");
+        assert_eq!(reply.headers["content-type"], "text/plain; charset=utf-8");
         assert!(!reply.headers.contains_key("connection"));
         assert_eq!(reply.headers.get_all("set-cookie").iter().count(), 2);
         assert_eq!(&reply.body[..], br#"{"ok":true}"#);
@@ -270,13 +291,28 @@ mod tests {
         ] {
             assert_eq!(mapped(answer, Format::V2).unwrap_err(), Malformed, "{answer}");
         }
+        let names = (0..=HEADER_NAMES_MAX * 2).map(|n| format!(r#""x-{n}":"1""#)).collect::<Vec<_>>();
+        let lists = names.iter().map(|name| name.replace(r#""1""#, r#"["1"]"#)).collect::<Vec<_>>();
+        for (member, all, format) in [
+            ("headers", &names[..], Format::V1),
+            ("headers", &names[..], Format::V2),
+            ("headers", &names[..HEADER_NAMES_MAX], Format::V2),
+            ("multiValueHeaders", &lists[..], Format::V1),
+        ] {
+            let answer = format!(r#"{{"statusCode":200,"{member}":{{{}}}}}"#, all.join(","));
+            assert_eq!(reply(&Bytes::from(answer), format).unwrap_err(), Malformed, "{member} {}", all.len());
+        }
     }
 
     #[test]
-    fn format_1_takes_multi_value_headers() {
-        let reply =
-            mapped(r#"{"statusCode":200,"multiValueHeaders":{"x-a":["1","2"]},"body":""}"#, Format::V1)
-                .unwrap();
-        assert_eq!(reply.headers.get_all("x-a").iter().count(), 2);
+    fn format_1_sends_all_values_of_a_header_once() {
+        let answer = r#"{"statusCode":200,"headers":{"X-A":"3","x-b":"1","x-c":"1"},
+            "multiValueHeaders":{"x-a":["1","2"],"X-B":["1","2"]},"body":""}"#;
+        let reply = mapped(answer, Format::V1).unwrap();
+        for (name, expected) in [("x-a", "1,2,3"), ("x-b", "1,2"), ("x-c", "1")] {
+            let all = reply.headers.get_all(name).iter().map(|value| value.to_str().unwrap());
+            assert_eq!(all.collect::<Vec<_>>().join(","), expected, "{name}");
+        }
+        assert_eq!(reply.headers["content-type"], "text/plain; charset=utf-8");
     }
 }

@@ -14,6 +14,7 @@ use super::quick_create::QuickCreate;
 use super::record::{self, ApiRecord, Document, MANAGED, Stored, members, parse, patched, present};
 use super::state::{CHILD_ID_LEN, State};
 use crate::clock::iso8601;
+use crate::repeatable;
 use crate::wire::{AwsRequest, AwsResponse};
 
 /// The one resource of the API for REST APIs that other APIs need.
@@ -173,6 +174,9 @@ fn deployments(state: &mut State, call: &Call<'_>, id: &str, rest: &[&str]) -> R
         let mut settings: Deployment = parse(members(call.body)?)?;
         settings.auto_deployed = false;
         settings.settle(state.api(id)?, None)?;
+        if !repeatable::is_repeated() {
+            check_count::<Deployment>(state.api(id)?.deployments.len())?;
+        }
         let stage = settings.stage_name.take();
         let deployment = state.deploy(id, settings)?;
         let api = state.api_mut(id)?;
@@ -292,15 +296,18 @@ pub(super) fn create_from<D: Document>(
     };
     let now_ms = state.now_ms();
     let collection = D::collection(state.api_mut(api_id)?, parent);
-    if collection.len() >= D::COUNT_MAX {
-        return Err(ApiError::BadRequest(format!(
-            "Maximum number of {}s for this API has been reached",
-            D::KIND
-        )));
-    }
+    check_count::<D>(collection.len())?;
     collection.insert(id.clone(), Stored { settings, created_ms: now_ms, updated_ms: now_ms });
     state.deploy_automatically(api_id, D::SERVED)?;
     Ok(id)
+}
+
+/// Whether there may be one more.
+fn check_count<D: Document>(count: usize) -> Result<()> {
+    if count < D::COUNT_MAX {
+        return Ok(());
+    }
+    Err(ApiError::BadRequest(format!("Maximum number of {}s for this API has been reached", D::KIND)))
 }
 
 fn update<D: Document>(

@@ -16,6 +16,7 @@ use super::state::Live;
 use super::throttle::{ACCOUNT_BURST, ACCOUNT_RATE_PER_SECOND, NEW_CONNECTIONS_PER_SECOND};
 use super::{MOUNT, at_connections, http_plane, websocket};
 use crate::invoke::Invoke;
+use crate::request_body::discard;
 use crate::settings::Settings;
 use crate::token_bucket::TokenBucket;
 
@@ -52,9 +53,9 @@ impl Plane {
         peer: SocketAddr,
     ) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
-        let Some(rest) = path.strip_prefix(MOUNT) else { return Reply::not_found().into() };
+        let Some(rest) = path.strip_prefix(MOUNT) else { return not_found(request).await };
         let (api_id, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let Some(api) = self.live.api(api_id) else { return Reply::not_found().into() };
+        let Some(api) = self.live.api(api_id) else { return not_found(request).await };
         match api.protocol {
             Protocol::Http => http_plane::answer(&self, &api, path, request, peer).await.into(),
             Protocol::WebSocket => match at_connections::split(path) {
@@ -65,6 +66,11 @@ impl Plane {
             },
         }
     }
+}
+
+async fn not_found(mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+    discard(request.body_mut()).await;
+    Reply::not_found().into()
 }
 
 impl std::fmt::Debug for Plane {

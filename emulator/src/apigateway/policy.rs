@@ -11,6 +11,9 @@ use crate::iam::{self, Ask, Caller, Context, Kind, Policy};
 /// The action that API Gateway asks an authorizer's policy about.
 const INVOKE: &str = "execute-api:Invoke";
 
+/// "AWS Lambda authorizer result size: 8 KB" (quotas of WebSocket APIs; HTTP APIs have none).
+const RESULT_BYTES_MAX: usize = 8 * 1_024;
+
 /// What an authorizer has to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -72,6 +75,9 @@ impl Verdict {
                 context: object(answer.context)?,
             });
         }
+        if shape == Shape::PolicyOfAnyone && answer.len() > RESULT_BYTES_MAX {
+            return None;
+        }
         let answer: PolicyAnswer = serde_json::from_slice(answer).ok()?;
         if shape == Shape::Policy && answer.principal_id.is_none() {
             return None;
@@ -126,6 +132,8 @@ fn object(context: Option<Box<RawValue>>) -> Option<Option<Box<RawValue>>> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const ARN: &str = "arn:aws:execute-api:us-east-1:123456789012:abc/$default/GET/tasks/1";
@@ -167,5 +175,20 @@ mod tests {
         assert!(Verdict::parse(answer, Shape::Policy).is_none());
         let taken = Verdict::parse(answer, Shape::of(Protocol::WebSocket, false)).unwrap();
         assert_eq!(taken.principal_id, None);
+    }
+
+    #[test]
+    fn a_websocket_api_takes_no_answer_over_8_kb() {
+        let policy = json!({"Version": "2012-10-17", "Statement": []});
+        let padded = |padding: &str| {
+            json!({"principalId": "u", "policyDocument": policy, "context": {"a": padding}}).to_string()
+        };
+        let is_taken = |size: usize, protocol| {
+            let answer = padded(&"x".repeat(size - padded("").len()));
+            Verdict::parse(answer.as_bytes(), Shape::of(protocol, false)).is_some()
+        };
+        assert!(is_taken(RESULT_BYTES_MAX, Protocol::WebSocket));
+        assert!(!is_taken(RESULT_BYTES_MAX + 1, Protocol::WebSocket));
+        assert!(is_taken(RESULT_BYTES_MAX + 1, Protocol::Http));
     }
 }

@@ -13,14 +13,21 @@ use super::model::{
 use super::record::{ApiRecord, Collection, Document, Stored};
 use super::router::RouteKey;
 use super::target::lambda_function;
-use super::{access_log, is_older_call};
+use super::{RULES_OF_GUARDS, access_log, is_older_call};
 use crate::clock::iso8601;
+use crate::repeatable;
 
 /// Quotas per API (API Gateway quotas for HTTP and WebSocket APIs).
 const ROUTES_MAX: usize = 300;
 const INTEGRATIONS_MAX: usize = 300;
 const STAGES_MAX: usize = 10;
 const AUTHORIZERS_MAX: usize = 10;
+/// Of each authorizer, route and stage (the same page; the last is of HTTP APIs only).
+const AUDIENCES_MAX: usize = 50;
+const SCOPES_MAX: usize = 10;
+const STAGE_VARIABLES_MAX: usize = 100;
+/// "Access log template size: 3 KB".
+const LOG_FORMAT_BYTES_MAX: usize = 3 * 1_024;
 /// AWS states no number for these: a bound that no configuration by hand reaches.
 const OTHERS_MAX: usize = 1_000;
 
@@ -35,6 +42,14 @@ const AUTHORIZER_TTL_SECONDS_DEFAULT: u32 = 300;
 
 fn required(value: &str, member: &str) -> Result<(), ApiError> {
     if value.is_empty() { bad(format!("{member} is a required parameter")) } else { Ok(()) }
+}
+
+/// A quota. What was accepted before it was asked for here is accepted again.
+fn at_most(max: usize, count: usize, what: &str) -> Result<(), ApiError> {
+    if count <= max || repeatable::is_repeated() {
+        return Ok(());
+    }
+    bad(format!("The maximum number of {what} is {max}"))
 }
 
 impl Api {
@@ -114,12 +129,31 @@ impl Document for Route {
         if self.model_selection_expression.as_ref().is_some_and(|expression| !expression.is_empty()) {
             return bad("models of messages (modelSelectionExpression) are not supported here");
         }
+        self.settle_guard()?;
         self.check_target(api)?;
         self.check_authorization(api)
     }
 }
 
 impl Route {
+    /// The authorizer that has to let a request in.
+    pub(super) fn asked_authorizer(&self) -> Option<&str> {
+        match self.authorization_type {
+            AuthorizationType::Jwt | AuthorizationType::Custom => self.authorizer_id.as_deref(),
+            AuthorizationType::None | AuthorizationType::AwsIam => None,
+        }
+    }
+
+    /// Another authorization takes the authorizer away, whether a change says so or not. Calls that were made after an older
+    /// one may count on what that one left.
+    fn settle_guard(&mut self) -> Result<(), ApiError> {
+        if self.asked_authorizer().is_none() && !repeatable::is_older_than(RULES_OF_GUARDS) {
+            self.authorizer_id = None;
+            self.authorization_scopes = None;
+        }
+        at_most(SCOPES_MAX, self.authorization_scopes.as_ref().map_or(0, Vec::len), "scopes of a route")
+    }
+
     fn check_target(&self, api: &ApiRecord) -> Result<(), ApiError> {
         let Some(target) = &self.target else { return Ok(()) };
         match target.strip_prefix("integrations/") {
@@ -295,7 +329,7 @@ impl Document for Authorizer {
     }
 
     fn before_delete(api: &ApiRecord, id: &str) -> Result<(), ApiError> {
-        match api.routes.values().find(|route| route.settings.authorizer_id.as_deref() == Some(id)) {
+        match api.routes.values().find(|route| route.settings.asked_authorizer() == Some(id)) {
             Some(route) => Err(ApiError::Conflict(format!(
                 "Cannot delete authorizer '{id}'. It is referenced by route '{}'",
                 route.settings.route_key
@@ -322,6 +356,7 @@ impl Authorizer {
         if configuration.audience.is_empty() {
             return bad("A JWT authorizer needs at least one audience");
         }
+        at_most(AUDIENCES_MAX, configuration.audience.len(), "audiences of an authorizer")?;
         // AWS fetches the discovery document when the authorizer is made, from anywhere.
         if jwt::is_loopback(&issuer) {
             return Ok(());
@@ -454,6 +489,10 @@ impl Document for Stage {
         let format = self.access_log_settings.as_ref().and_then(|log| log.format.as_deref());
         if let Some(format) = format.filter(|format| !format.is_empty() && !is_older_call()) {
             access_log::check(format, api.protocol())?;
+            at_most(LOG_FORMAT_BYTES_MAX, format.len(), "bytes of an access log format")?;
+        }
+        if api.protocol() == Protocol::Http {
+            at_most(STAGE_VARIABLES_MAX, self.stage_variables.len(), "variables of a stage")?;
         }
         for settings in
             std::iter::once(&mut self.default_route_settings).chain(self.route_settings.values_mut())
@@ -504,8 +543,8 @@ impl RouteSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apigateway::RULES_OF_SETTINGS;
     use crate::apigateway::model::AccessLogSettings;
+    use crate::apigateway::{RULES_OF_GUARDS, RULES_OF_SETTINGS};
     use crate::repeatable::scope_again;
 
     /// Whether a key for a route, a cache of a WebSocket authorizer and a format without a request id are accepted.
@@ -535,5 +574,22 @@ mod tests {
         assert_eq!(accepted(), [false; 3]);
         assert_eq!(scope_again(RULES_OF_SETTINGS - 1, 1, 0, async { accepted() }).await, [true; 3]);
         assert_eq!(scope_again(RULES_OF_SETTINGS, 1, 0, async { accepted() }).await, [false; 3]);
+    }
+
+    #[tokio::test]
+    async fn what_an_older_call_left_of_an_authorizer_stays_and_is_not_asked() {
+        let settings = Api { protocol_type: Some(Protocol::Http), ..Api::default() };
+        let api = ApiRecord::new("a".to_owned(), 0, settings);
+        let settled = || {
+            let mut route = Route { route_key: "GET /x".to_owned(), ..Route::default() };
+            route.authorizer_id = Some("b".to_owned());
+            route.settle(&api, None).unwrap();
+            assert_eq!(route.asked_authorizer(), None);
+            route.authorizer_id
+        };
+        assert_eq!(settled(), None);
+        let older = scope_again(RULES_OF_GUARDS - 1, 1, 0, async { settled() }).await;
+        assert_eq!(older.as_deref(), Some("b"));
+        assert_eq!(scope_again(RULES_OF_GUARDS, 1, 0, async { settled() }).await, None);
     }
 }

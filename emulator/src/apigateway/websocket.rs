@@ -26,6 +26,7 @@ use super::stage_authorizer::{Denied, Grant, authorize};
 use super::ws_event::{self, Handshake, Moment};
 use super::ws_log::{Ended, Occasion};
 use super::{iam_authorizer, names, ws_message, ws_session};
+use crate::request_body::discard;
 
 /// As IAM says it, without who and what.
 const DENIED: &str =
@@ -62,11 +63,15 @@ pub(super) async fn answer(
     peer: SocketAddr,
 ) -> Response<Full<Bytes>> {
     let stage = path.trim_matches('/');
-    let Some(stage) = api.stages.get(stage).cloned() else { return Reply::forbidden().into() };
+    let Some(stage) = api.stages.get(stage).cloned() else {
+        discard(request.body_mut()).await;
+        return Reply::forbidden().into();
+    };
     let upgrade = hyper::upgrade::on(&mut request);
-    let (head, _) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let head = Request::from_parts(head, ());
     let Ok(switching) = create_response(&head) else {
+        discard(&mut body).await;
         return Reply::message(StatusCode::UPGRADE_REQUIRED, "Upgrade Required").into();
     };
     let (mut head, ()) = head.into_parts();

@@ -1,7 +1,7 @@
 //! Deployment packages: checked, bounded, unpacked to a private directory.
 
 use std::fs;
-use std::io::{Cursor, Read, Write};
+use std::io::{Cursor, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -62,7 +62,7 @@ impl Code {
             }
             let path = self.directory.join(name);
             if entry.is_dir() {
-                fs::create_dir_all(&path).map_err(storage)?;
+                fs::create_dir_all(&path).map_err(unwritten)?;
                 continue;
             }
             left = write_file(&mut entry, &path, mode, left)?;
@@ -82,7 +82,7 @@ impl Drop for Code {
 /// Copies one entry, never more than `left` bytes whatever the archive claims; returns what is left.
 fn write_file(entry: &mut impl Read, path: &Path, mode: u32, left: u64) -> Result<u64, LambdaError> {
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(storage)?;
+        fs::create_dir_all(parent).map_err(unwritten)?;
     }
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -91,7 +91,7 @@ fn write_file(entry: &mut impl Read, path: &Path, mode: u32, left: u64) -> Resul
         // The owner can always read and replace it; the executable bits are the package's own.
         .mode((mode & 0o755) | 0o600)
         .open(path)
-        .map_err(storage)?;
+        .map_err(unwritten)?;
     let written = std::io::copy(&mut entry.take(left + 1), &mut file).map_err(|_| unreadable())?;
     file.flush().map_err(storage)?;
     left.checked_sub(written).ok_or_else(|| {
@@ -110,6 +110,17 @@ fn unreadable() -> LambdaError {
     LambdaError::invalid_parameter(
         "Could not unzip uploaded file. Please check your file, then try to upload again.",
     )
+}
+
+/// Of an entry: its name may be too long, and what is a file in one entry a directory in another.
+fn unwritten(error: std::io::Error) -> LambdaError {
+    match error.kind() {
+        ErrorKind::AlreadyExists
+        | ErrorKind::InvalidFilename
+        | ErrorKind::IsADirectory
+        | ErrorKind::NotADirectory => unreadable(),
+        _ => storage(error),
+    }
 }
 
 fn storage(error: std::io::Error) -> LambdaError {
@@ -154,6 +165,20 @@ mod tests {
         let error = Code::unpack(root.path(), &archive(&[("../escaped", 0o644, b"x")])).unwrap_err();
         assert_eq!((error.status, error.code), (400, "InvalidParameterValueException"));
         assert!(!root.path().join("escaped").exists());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn entries_that_no_directory_can_hold_are_refused_like_any_other_bad_package() {
+        let root = tempfile::tempdir().unwrap();
+        let long = "x".repeat(256);
+        let below = format!("{long}/a");
+        for names in [["a", "a/b"], ["a/b", "a"], ["a", "a/b/c"], ["a", long.as_str()], ["a", below.as_str()]]
+        {
+            let entries = names.map(|name| (name, 0o644, &b"x"[..]));
+            let error = Code::unpack(root.path(), &archive(&entries)).unwrap_err();
+            assert_eq!((error.status, error.message), (400, unreadable().message), "{names:?}");
+        }
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 

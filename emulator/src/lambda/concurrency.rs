@@ -8,6 +8,7 @@ use super::Lambda;
 use super::control::on_function;
 use super::error::LambdaError;
 use super::router::{Answer, Call, empty, json};
+use super::store::Function;
 use crate::wire::AwsResponse;
 
 #[derive(Debug, Deserialize)]
@@ -63,7 +64,7 @@ pub(crate) fn delete(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
 pub(crate) fn account(lambda: &Lambda) -> AwsResponse {
     let options = &lambda.inner.host.options;
     let store = lambda.store();
-    let code_size: usize = store.functions.values().map(|function| function.latest.pool.spec.code.size).sum();
+    let code_bytes: usize = store.functions.values().map(Function::code_bytes).sum();
     let body = json!({
         "AccountLimit": {
             "TotalCodeSize": 80_530_636_800_u64,
@@ -72,7 +73,7 @@ pub(crate) fn account(lambda: &Lambda) -> AwsResponse {
             "ConcurrentExecutions": options.account_concurrency,
             "UnreservedConcurrentExecutions": options.account_concurrency.saturating_sub(store.reserved_total()),
         },
-        "AccountUsage": {"TotalCodeSize": code_size, "FunctionCount": store.functions.len()},
+        "AccountUsage": {"TotalCodeSize": code_bytes, "FunctionCount": store.functions.len()},
     });
     json(StatusCode::OK, &body)
 }

@@ -13,17 +13,20 @@ use serde_json::{Value, json};
 use super::code::Code;
 use super::error::LambdaError;
 use super::exec::{Pool, Spec};
-use super::input::{checked_architectures, created, refuse_unsupported_creation, updated};
+use super::input::{checked_architectures, created, one_of, refuse_unsupported_creation, updated};
 use super::model::{CodeInput, ConfigInput, CreateInput, FunctionConfig, Phase, UpdateCodeInput};
 use super::names::{FunctionRef, is_name};
 use super::rate::InvocationRate;
 use super::router::{Answer, Call, empty, json};
 use super::store::{Function, LATEST, SETTLE_MS, Version};
 use super::{Lambda, is_older_call, permission, publish, tags};
+use crate::repeatable;
 use crate::wire::AwsRequest;
 
 /// AWS default of ListFunctions and ListVersionsByFunction, and its maximum.
 const PAGE_MAX: usize = 50;
+/// The first rules by which a change that does not name the variables leaves them as they are.
+const RULES_OF_VARIABLES: u32 = 3;
 
 impl Lambda {
     pub(crate) fn function_arn(&self, name: &str) -> String {
@@ -250,21 +253,63 @@ pub(crate) fn get_configuration(lambda: &Lambda, call: &Call<'_>, name: &str) ->
 
 pub(crate) fn list(lambda: &Lambda, call: &Call<'_>) -> Answer {
     let now_ms = lambda.now_ms();
-    let after = call.query.get("Marker").cloned().unwrap_or_default();
     let size = page_size(call)?;
+    let wanted = call.query.get("FunctionVersion");
+    if let Some(wanted) = wanted {
+        one_of(wanted, "functionVersion", &["ALL"])?;
+    }
+    let after = call.query.get("Marker").map(|marker| Listed::parse(marker));
     let mut store = lambda.store();
-    let names: Vec<String> = store.functions.keys().filter(|name| **name > after).cloned().collect();
+    let mut later: Vec<Listed> = store.functions.iter().flat_map(Listed::all).collect();
+    later.retain(|listed| wanted.is_some() || listed.version == 0);
+    later.retain(|listed| after.as_ref().is_none_or(|after| listed > after));
     let mut functions = Vec::new();
-    for name in names.iter().take(size) {
-        if let Some(found) = store.get(name, now_ms) {
-            functions.push(found.describe(now_ms));
+    for listed in later.iter().take(size) {
+        if let Some(found) = store.get(&listed.name, now_ms) {
+            functions.push(listed.describe(found, wanted.is_some(), now_ms));
         }
     }
     let mut out = json!({"Functions": functions});
-    if names.len() > size {
-        out["NextMarker"] = json!(names[size - 1]);
+    if let (Some(last), true) = (later.get(size - 1), later.len() > size) {
+        out["NextMarker"] = json!(last.marker());
     }
     Ok(json(StatusCode::OK, &out))
+}
+
+/// One entry of the list of functions, in its order.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Listed {
+    name: String,
+    /// 0 for `$LATEST`, which comes first.
+    version: u64,
+}
+
+impl Listed {
+    fn all((name, function): (&String, &Function)) -> Vec<Self> {
+        let versions = std::iter::once(0).chain(function.versions.keys().copied());
+        versions.map(|version| Self { name: name.clone(), version }).collect()
+    }
+
+    fn marker(&self) -> String {
+        format!("{}:{}", self.name, self.version)
+    }
+
+    fn parse(marker: &str) -> Self {
+        let (name, version) = marker.split_once(':').unwrap_or((marker, ""));
+        Self { name: name.to_owned(), version: version.parse().unwrap_or_default() }
+    }
+
+    /// In a list of versions each has its number in its ARN, `$LATEST` too.
+    fn describe(&self, found: &Function, with_versions: bool, now_ms: i64) -> Value {
+        if let Some(version) = found.versions.get(&self.version) {
+            return version.describe(now_ms);
+        }
+        let mut latest = found.describe(now_ms);
+        if with_versions {
+            latest["FunctionArn"] = json!(format!("{}:{LATEST}", found.arn));
+        }
+        latest
+    }
 }
 
 pub(crate) fn page_size(call: &Call<'_>) -> Result<usize, LambdaError> {
@@ -346,7 +391,9 @@ pub(crate) fn update_configuration(lambda: &Lambda, call: &Call<'_>, name: &str)
         let spec = &found.latest.pool.spec;
         let mut config = updated(spec.config.clone(), &input)?;
         // Taking the variables away leaves no trace, which is what Terraform reads back.
-        config.environment = config.environment.filter(|variables| !variables.is_empty());
+        if input.environment.is_some() || repeatable::is_older_than(RULES_OF_VARIABLES) {
+            config.environment = config.environment.filter(|variables| !variables.is_empty());
+        }
         permission::check_config(lambda, &function.name, &config)?;
         let (code, active_at_ms) = (Arc::clone(&spec.code), now_ms + SETTLE_MS);
         found.next = Some(lambda.version(&function.name, LATEST, config, code, active_at_ms));

@@ -31,7 +31,7 @@ use tokio::sync::Semaphore;
 
 pub use faults::{Fault, FaultKind, Faults};
 pub use options::Options;
-pub(crate) use router::segments;
+pub(crate) use router::{names_whole_function, segments};
 
 use crate::invoke::{Invoke, InvokeOutcome, InvokeRequest};
 use crate::repeatable;

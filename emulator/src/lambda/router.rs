@@ -63,6 +63,12 @@ pub(crate) fn segments(path: &str) -> Vec<String> {
     path.trim_matches('/').split('/').map(decode).collect()
 }
 
+/// Whether a request names that function of its path without a version or an alias, neither there nor in its query.
+pub(crate) fn names_whole_function(request: &AwsRequest, segment: &str) -> bool {
+    let call = Call { query: query(&request.query), request };
+    call.function(segment).is_ok_and(|function| function.qualifier.is_none())
+}
+
 fn is_mapping(parts: &[&str]) -> bool {
     match parts {
         ["2015-03-31", "event-source-mappings", ..] => true,

@@ -203,6 +203,12 @@ impl Function {
         Some(of(self.version(qualifier)?).max(second.map_or(0, of)))
     }
 
+    /// The bytes of the packages of all its versions.
+    pub(crate) fn code_bytes(&self) -> usize {
+        let versions = std::iter::once(self.shown()).chain(self.versions.values());
+        versions.map(|version| version.pool.spec.code.size).sum()
+    }
+
     pub(crate) fn pools(&self) -> impl Iterator<Item = Arc<Pool>> {
         let versions = self.next.iter().chain([&self.latest]).chain(self.versions.values());
         versions.map(|version| Arc::clone(&version.pool))

@@ -30,18 +30,21 @@ async fn account_by_hand(concurrency: u32) -> (Lambda, Arc<ManualClock>) {
     let (settings, hand) = settings();
     let options = Options { account_concurrency: concurrency, unreserved_minimum: 1, ..Options::default() };
     let lambda = Lambda::new(settings, options).unwrap();
-    let mut package = ZipWriter::new(Cursor::new(Vec::new()));
-    package.start_file("bootstrap", SimpleFileOptions::default()).unwrap();
-    let package = STANDARD.encode(package.finish().unwrap().into_inner());
     for name in ["f", "g"] {
-        let input = json!({
-            "FunctionName": name, "Runtime": "provided.al2023", "Handler": "bootstrap",
-            "Role": "arn:aws:iam::123456789012:role/f", "Code": {"ZipFile": package},
-        });
-        call(&lambda, Method::POST, "/2015-03-31/functions", &input).await;
+        call(&lambda, Method::POST, "/2015-03-31/functions", &creation(name)).await;
     }
     hand.advance(Duration::from_secs(1));
     (lambda, hand)
+}
+
+fn creation(name: &str) -> Value {
+    let mut package = ZipWriter::new(Cursor::new(Vec::new()));
+    package.start_file("bootstrap", SimpleFileOptions::default()).unwrap();
+    let package = STANDARD.encode(package.finish().unwrap().into_inner());
+    json!({
+        "FunctionName": name, "Runtime": "provided.al2023", "Handler": "bootstrap",
+        "Role": "arn:aws:iam::123456789012:role/f", "Code": {"ZipFile": package},
+    })
 }
 
 async fn call(lambda: &Lambda, method: Method, path: &str, input: &Value) {
@@ -244,6 +247,62 @@ async fn what_is_not_built_of_a_function_is_refused_by_name() {
         let message = format!("{member} is not supported by the emulator.");
         assert_eq!((status, &answer["message"]), (400, &json!(message)));
     }
+}
+
+#[tokio::test]
+async fn all_versions_are_listed_page_by_page_and_take_room() {
+    let lambda = account(3).await;
+    let list = async |query: &str| {
+        let path = format!("/2015-03-31/functions?{query}");
+        let (status, page) = ask(&lambda, Method::GET, &path, &Value::Null).await;
+        assert_eq!(status, 200, "{page}");
+        let named = |function: &Value| {
+            let arn = function["FunctionArn"].as_str().unwrap();
+            arn.split_once(":function:").unwrap().1.to_owned()
+        };
+        let names: Vec<String> = page["Functions"].as_array().unwrap().iter().map(named).collect();
+        (names, page["NextMarker"].as_str().map(str::to_owned))
+    };
+    call(&lambda, Method::POST, "/2015-03-31/functions/f/versions", &json!({})).await;
+    assert_eq!(list("").await, (vec!["f".to_owned(), "g".to_owned()], None));
+    let (mut seen, mut marker) = (Vec::new(), Some(String::new()));
+    while let Some(after) = marker {
+        let after = if after.is_empty() { after } else { format!("&Marker={after}") };
+        let (page, next) = list(&format!("FunctionVersion=ALL&MaxItems=1{after}")).await;
+        assert_eq!(page.len(), 1);
+        seen.extend(page);
+        marker = next;
+    }
+    assert_eq!(seen, ["f:$LATEST", "f:1", "g:$LATEST"]);
+    let (status, _) =
+        ask(&lambda, Method::GET, "/2015-03-31/functions?FunctionVersion=1", &Value::Null).await;
+    assert_eq!(status, 400);
+
+    let (_, found) = ask(&lambda, Method::GET, "/2015-03-31/functions/f", &Value::Null).await;
+    let size = found["Configuration"]["CodeSize"].as_u64().unwrap();
+    let (_, settings) = ask(&lambda, Method::GET, "/2016-08-19/account-settings", &Value::Null).await;
+    assert_eq!(settings["AccountUsage"], json!({"TotalCodeSize": 3 * size, "FunctionCount": 2}));
+}
+
+#[tokio::test]
+async fn only_a_change_that_names_the_variables_takes_empty_ones_away() {
+    let (lambda, hand) = account_by_hand(3).await;
+    let nothing = json!({"Variables": {}});
+    let mut input = creation("h");
+    input["Environment"] = nothing.clone();
+    call(&lambda, Method::POST, "/2015-03-31/functions", &input).await;
+    let path = "/2015-03-31/functions/h/configuration";
+    let change = async |change: Value| {
+        hand.advance(Duration::from_secs(1));
+        ask(&lambda, Method::PUT, path, &change).await.1["Environment"].clone()
+    };
+    assert_eq!(change(json!({"MemorySize": 256})).await, nothing);
+    hand.advance(Duration::from_secs(1));
+    let (_, older) = ask_again(&lambda, Method::PUT, path, &json!({"MemorySize": 512})).await;
+    assert_eq!((&older["MemorySize"], &older["Environment"]), (&json!(512), &Value::Null), "as it did then");
+    let one = json!({"Variables": {"KEY": "v"}});
+    assert_eq!(change(json!({ "Environment": one })).await, one);
+    assert_eq!(change(json!({ "Environment": nothing })).await, Value::Null);
 }
 
 #[tokio::test]

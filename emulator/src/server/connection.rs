@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::assemble::Assembly;
-use super::identify::{Clues, identify};
+use super::identify::{Caller, Clues, identify};
 use super::unknown::unknown_service;
+use crate::request_body::{self, Body, discard};
 use crate::settings::Settings;
-use crate::store::replay::Gate;
+use crate::store::replay;
 use crate::wire::{AwsRequest, AwsResponse};
 
 /// The largest body read for a service: a Lambda zip of 50 MB in base64, AWS's largest direct upload, with its JSON.
@@ -25,6 +26,8 @@ const EXECUTE_API_PREFIX: &str = "/_aws/execute-api/";
 const HEALTH_PATH: &str = "/_emulator/health";
 /// What roles were granted and never used, and what they were refused.
 pub(crate) const IAM_REPORT_PATH: &str = "/_emulator/iam/report";
+/// Services whose engines keep apart what lies in several Regions.
+const REGIONAL: [&str; 2] = ["s3", "ssm"];
 const REQUEST_ID: &str = "x-amzn-requestid";
 
 /// What all connections share.
@@ -33,7 +36,6 @@ pub(super) struct Port {
     pub(super) assembly: Assembly,
     pub(super) settings: Settings,
     pub(super) seed: u64,
-    pub(super) gate: Gate,
 }
 
 impl Port {
@@ -65,14 +67,15 @@ impl Port {
     }
 
     async fn call_service(&self, request: Request<Incoming>) -> AwsResponse {
-        let (parts, body) = request.into_parts();
-        let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
+        let (parts, mut body) = request.into_parts();
+        let body = match request_body::read(&mut body, BODY_BYTES_MAX).await {
+            Body::Whole(body) => body,
+            Body::TooLarge => {
+                discard(&mut body).await;
                 return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
             }
-            Err(error) => {
-                tracing::debug!(%error, "the body of a request broke off");
+            Body::Broken => {
+                tracing::debug!("the body of a request broke off");
                 return message(StatusCode::BAD_REQUEST, "the body of the request is incomplete");
             }
         };
@@ -85,7 +88,7 @@ impl Port {
             query,
             headers: parts.headers,
             body,
-            region: if caller.region.is_empty() { self.settings.region.to_string() } else { caller.region },
+            region: self.region_of(&caller),
             service: caller.service,
             access_key_id: caller.access_key_id,
         };
@@ -94,9 +97,15 @@ impl Port {
             return denied;
         }
         match self.assembly.services.get(&request.service) {
-            Some(service) => self.gate.call(&self.settings, service, request).await,
+            Some(service) => replay::call(&self.settings, service, request).await,
             None => unknown_service(&request),
         }
+    }
+
+    /// Everything else lies in the emulator's Region and is judged by its ARN there, whatever Region a call was signed for.
+    fn region_of(&self, caller: &Caller) -> String {
+        let is_apart = REGIONAL.contains(&caller.service.as_str()) && !caller.region.is_empty();
+        if is_apart { caller.region.clone() } else { self.settings.region.to_string() }
     }
 
     fn iam_report(&self) -> AwsResponse {

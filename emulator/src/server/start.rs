@@ -22,7 +22,7 @@ use crate::logs::Logs;
 use crate::metrics::{Metrics, SECONDS_KEPT};
 use crate::settings::{Random, Settings};
 use crate::store::compact::compact;
-use crate::store::replay::{Gate, ReplayError, replay};
+use crate::store::replay::{ReplayError, replay};
 use crate::store::{Identity, Store, StoreError};
 
 /// What a start may choose. Everything that makes a run differ is here, so that a run can be repeated.
@@ -111,7 +111,7 @@ impl Emulator {
         bring_back(&settings, &assembly).await?;
         settings.iam.enforce(options.iam);
         assembly.services.begin();
-        let port = Arc::new(Port { assembly, settings, seed: options.seed, gate: Gate::default() });
+        let port = Arc::new(Port { assembly, settings, seed: options.seed });
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(serve_all(listener, Arc::clone(&port), stopped));
         Ok(Running { port, stop, accepting })
@@ -138,7 +138,7 @@ async fn bring_back(settings: &Settings, assembly: &Assembly) -> Result<(), Star
 }
 
 fn settings_for(options: &Options, address: SocketAddr, store: Store, starts_before: u64) -> Settings {
-    let metrics = Metrics::new(options.metric_seconds_kept);
+    let metrics = Metrics::new(options.metric_seconds_kept, options.clock.clone());
     Settings {
         account_id: options.account_id.as_str().into(),
         region: options.region.as_str().into(),

@@ -7,6 +7,7 @@ use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::http::api;
+use crate::signed::signature;
 use crate::stand::{Stand, answered, uri};
 
 async fn statuses(url: &str, count: usize) -> Vec<u16> {
@@ -83,6 +84,42 @@ async fn an_authorizer_is_asked_again_when_it_changes_and_not_when_something_els
     let change = json!({"authorizerResultTtlInSeconds": 60});
     assert_eq!(stand.manage("PATCH", &format!("{authorizers}/{authorizer}"), change).await.0, 200);
     assert_eq!((asked().await, asked().await), (2, 2));
+}
+
+#[tokio::test]
+async fn a_route_that_changes_its_authorization_lets_go_of_its_authorizer() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
+    let source = json!(["$request.header.Authorization"]);
+    let request = json!({"name": "a", "authorizerType": "REQUEST", "authorizerUri": uri("authorizer"),
+        "authorizerPayloadFormatVersion": "2.0", "identitySource": source});
+    let tokens = json!({"name": "a", "authorizerType": "JWT", "identitySource": source,
+        "jwtConfiguration": {"issuer": "http://127.0.0.1:1", "audience": ["tasks"]}});
+    let signed = signature("AKIATEST", "execute-api");
+    for (kind, authorizer, to, authorization) in
+        [("CUSTOM", request, "NONE", None), ("JWT", tokens, "AWS_IAM", Some(&signed))]
+    {
+        let (id, url) = api(&stand, "GET /open", json!({}), json!({})).await;
+        let authorizers = format!("/v2/apis/{id}/authorizers");
+        let authorizer = stand.create(&authorizers, authorizer, "authorizerId").await;
+        let target = stand.integration(&id, "work", json!({})).await;
+        let guard =
+            json!({"authorizationType": kind, "authorizerId": authorizer, "authorizationScopes": ["s"]});
+        let route = stand.route(&id, "GET /guarded", &target, guard).await;
+        let status = async |authorization: Option<&String>| {
+            let ask = Client::new().get(format!("{url}/guarded"));
+            let ask = authorization.into_iter().fold(ask, |ask, value| ask.header("authorization", value));
+            ask.send().await.unwrap().status().as_u16()
+        };
+        assert_eq!(status(None).await, 401, "{kind}");
+
+        let change = json!({ "authorizationType": to });
+        let (_, changed) = stand.manage("PATCH", &format!("/v2/apis/{id}/routes/{route}"), change).await;
+        assert_eq!(changed["authorizationType"], to);
+        assert!(changed.get("authorizerId").is_none() && changed.get("authorizationScopes").is_none());
+        assert_eq!(status(authorization).await, 200, "{to}");
+        let path = format!("{authorizers}/{authorizer}");
+        assert_eq!(stand.manage("DELETE", &path, Value::Null).await.0, 204, "{to}");
+    }
 }
 
 #[tokio::test]

@@ -111,6 +111,53 @@ async fn a_body_over_10_mb_is_too_large() {
     assert!(stand.calls("work").is_empty());
 }
 
+/// A request of a client that reads nothing until it has written all of a large body: the status of its answer.
+async fn upload(stand: &Stand, path: &str) -> u16 {
+    let body = vec![b'a'; 40 * 1024 * 1024];
+    stand.exchange(&format!("POST /_aws/execute-api/{path} HTTP/1.1"), &body).await
+}
+
+#[tokio::test]
+async fn what_is_refused_with_its_body_unread_has_its_answer() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
+    let (id, _) = api(&stand, "POST /x", json!({}), json!({})).await;
+    let authorizer = json!({"name": "a", "authorizerType": "REQUEST", "authorizerUri": uri("authorizer"),
+        "authorizerPayloadFormatVersion": "2.0", "identitySource": ["$request.header.Authorization"]});
+    let authorizer = stand.create(&format!("/v2/apis/{id}/authorizers"), authorizer, "authorizerId").await;
+    let guarded = json!({"authorizationType": "CUSTOM", "authorizerId": authorizer});
+    let target = stand.integration(&id, "work", json!({})).await;
+    stand.route(&id, "POST /guarded", &target, guarded).await;
+    let push = stand.websocket_api().await;
+    let target = stand.integration(&push, "work", json!({})).await;
+    stand.route(&push, "$default", &target, json!({})).await;
+    stand.stage(&push, "live").await;
+    for (path, status) in [
+        (format!("{id}/x"), 413),
+        (format!("{id}/nowhere"), 404),
+        (format!("{id}/guarded"), 401),
+        ("nothing/x".to_owned(), 404),
+        (format!("{push}/live/@connections/abc"), 403),
+        (format!("{push}/live"), 426),
+        (format!("{push}/nowhere"), 403),
+    ] {
+        assert_eq!(upload(&stand, &path).await, status, "{path}");
+    }
+    assert_eq!(stand.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn the_request_line_and_the_values_of_the_headers_take_10_240_bytes() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
+    let (id, _) = api(&stand, "GET /x", json!({}), json!({})).await;
+    let asked = "GET /x?q HTTP/1.1".len() + "a".len() + "close".len() + "0".len();
+    for (spare, status) in [(0, 200), (1, 431)] {
+        let value = "x".repeat(10_240 - asked + spare);
+        let head =
+            format!("GET /_aws/execute-api/{id}/x?q HTTP/1.1\r\nx-a-name-that-counts-nothing: {value}");
+        assert_eq!(stand.exchange(&head, b"").await, status);
+    }
+}
+
 #[tokio::test]
 async fn a_stage_limit_refuses_until_it_is_replaced() {
     let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
@@ -234,6 +281,54 @@ async fn the_management_api_refuses_what_it_cannot_serve() {
     let target = stand.integration(&id, "work", json!({})).await;
     stand.route(&id, "GET /x", &target, json!({})).await;
     assert_eq!(stand.manage("DELETE", &format!("/v2/apis/{id}/{target}"), Value::Null).await.0, 409);
+}
+
+#[tokio::test]
+async fn what_is_beyond_a_quota_is_refused() {
+    let stand = Stand::start(|_, _| None).await;
+    let (id, _) = api(&stand, "GET /x", json!({}), json!({})).await;
+    let many = |count: usize| (0..count).map(|n| format!("n{n}")).collect::<Vec<_>>();
+    let authorizer = |audiences: usize| {
+        json!({"name": format!("a{audiences}"), "authorizerType": "JWT",
+            "identitySource": ["$request.header.Authorization"],
+            "jwtConfiguration": {"issuer": "http://127.0.0.1:1", "audience": many(audiences)}})
+    };
+    let authorizers = format!("/v2/apis/{id}/authorizers");
+    let tokens = stand.create(&authorizers, authorizer(50), "authorizerId").await;
+    let scoped = |scopes: usize| {
+        json!({"routeKey": format!("GET /{scopes}"), "authorizationType": "JWT", "authorizerId": tokens,
+            "authorizationScopes": many(scopes)})
+    };
+    let variables = |count: usize| {
+        let values = many(count).into_iter().map(|name| (name, json!("v")));
+        json!({"stageVariables": Value::Object(values.collect())})
+    };
+    let log = |bytes: usize| {
+        let format = format!("{:-<bytes$}", "$context.requestId");
+        let group = "arn:aws:logs:us-east-1:123456789012:log-group:/access";
+        json!({"accessLogSettings": {"destinationArn": group, "format": format}})
+    };
+    let (routes, stage) = (format!("/v2/apis/{id}/routes"), format!("/v2/apis/{id}/stages/$default"));
+    for (method, path, body, expected) in [
+        ("POST", &authorizers, authorizer(51), 400),
+        ("POST", &routes, scoped(10), 201),
+        ("POST", &routes, scoped(11), 400),
+        ("PATCH", &stage, variables(100), 200),
+        ("PATCH", &stage, variables(101), 400),
+        ("PATCH", &stage, log(3_072), 200),
+        ("PATCH", &stage, log(3_073), 400),
+    ] {
+        let (status, answer) = stand.manage(method, path, body).await;
+        assert_eq!(status, expected, "{method} {path}: {answer}");
+    }
+    let deployments = format!("/v2/apis/{id}/deployments");
+    let mut made = 0;
+    while stand.manage("POST", &deployments, json!({})).await.0 == 201 {
+        made += 1;
+        assert!(made <= 1_000, "without end");
+    }
+    let (_, all) = stand.manage("GET", &deployments, Value::Null).await;
+    assert_eq!(all["items"].as_array().unwrap().len(), 1_000);
 }
 
 #[tokio::test]

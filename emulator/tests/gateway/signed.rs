@@ -94,7 +94,7 @@ async fn iam_call(api: &Arc<dyn Service>, action: &str, parameters: &[(&str, &st
     assert!(answer.status.is_success(), "{action}: {answer:?}");
 }
 
-fn signature(key: &str, service: &str) -> String {
+pub(crate) fn signature(key: &str, service: &str) -> String {
     format!(
         "AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
     )

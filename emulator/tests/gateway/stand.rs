@@ -18,7 +18,8 @@ use emulator::wire::{AwsRequest, BoxFuture, DataPlane, Service};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 pub(crate) const START_MS: i64 = 1_700_000_000_000;
@@ -215,6 +216,19 @@ impl Stand {
         let events = found["events"].as_array().into_iter().flatten();
         let line = |event: &Value| event["message"].as_str().unwrap().rsplit_once(' ').unwrap().0.to_owned();
         events.map(line).collect()
+    }
+
+    /// The status of the answer to a request whose client writes all of it before it reads: a request line with headers, without
+    /// their end, and a body.
+    pub(crate) async fn exchange(&self, head: &str, body: &[u8]) -> u16 {
+        let mut client = TcpStream::connect(self.address).await.unwrap();
+        let end = format!("host: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        client.write_all(format!("{head}\r\n{end}").as_bytes()).await.unwrap();
+        client.write_all(body).await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
     /// What was measured of an API's stage, and of one of its routes where `dimensions` has it.

@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,11 +22,10 @@ use super::environment::{Ending, Environment, Job};
 use super::pool::Pool;
 use super::proxy;
 use crate::accept::accept;
+use crate::request_body::{self, Body, discard};
 
 /// AWS quota: 6 MB and a little for the envelope.
 const RESPONSE_MAX_BYTES: usize = 6_291_556;
-/// An oversized body is read to its end so that the runtime gets its 413, but not without bound.
-const DISCARD_MAX_BYTES: usize = 16 * RESPONSE_MAX_BYTES;
 const RUNTIME: &str = "/2018-06-01/runtime/";
 const EXTENSION: &str = "/2020-01-01/extension/";
 
@@ -163,39 +162,13 @@ async fn extension(door: &Door, call: &str, request: Request<Incoming>) -> Respo
     }
 }
 
-enum Body {
-    Whole(Bytes),
-    TooLarge,
-    Broken,
-}
-
+/// An oversized body is read to its end, so that the runtime gets its 413.
 async fn read(mut body: Incoming) -> Body {
-    let mut whole: Option<Bytes> = None;
-    let mut joined = BytesMut::new();
-    let mut seen = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Body::Broken };
-        let Ok(data) = frame.into_data() else { continue };
-        seen += data.len();
-        if seen > DISCARD_MAX_BYTES {
-            return Body::TooLarge;
-        }
-        if seen > RESPONSE_MAX_BYTES {
-            continue;
-        }
-        // The usual answer is one frame: no copy.
-        match whole.take() {
-            None if joined.is_empty() => whole = Some(data),
-            first => {
-                joined.extend_from_slice(&first.unwrap_or_default());
-                joined.extend_from_slice(&data);
-            }
-        }
+    let read = request_body::read(&mut body, RESPONSE_MAX_BYTES).await;
+    if matches!(read, Body::TooLarge) {
+        discard(&mut body).await;
     }
-    if seen > RESPONSE_MAX_BYTES {
-        return Body::TooLarge;
-    }
-    Body::Whole(whole.unwrap_or_else(|| joined.freeze()))
+    read
 }
 
 fn accepted() -> Response<Full<Bytes>> {
