@@ -57,6 +57,8 @@ pub const MOUNT: &str = "/_aws/execute-api/";
 /// The first rules that refuse API keys, formats of access logs and a cache of a WebSocket authorizer, and by which a change
 /// of an API itself is deployed.
 const RULES_OF_SETTINGS: u32 = 1;
+/// The first rules by which a route that asks no authorizer names none.
+const RULES_OF_GUARDS: u32 = 3;
 
 /// Whether the call is made again and was accepted under older rules: it comes out as it did then.
 fn is_older_call() -> bool {

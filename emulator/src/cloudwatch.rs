@@ -30,6 +30,8 @@ pub use self::alarms::Functions;
 use self::dashboards::Dashboards;
 pub(crate) use self::failure::Bar;
 use self::failure::Failure;
+#[cfg(test)]
+pub(crate) use self::protocol::cbor_call;
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
@@ -79,6 +81,11 @@ pub(crate) fn barred(request: &AwsRequest, bar: Bar, message: String) -> AwsResp
 /// Whether a call asks for what AWS shows only to who may see it of all alarms.
 pub(crate) fn may_show_composite_alarms(request: &AwsRequest) -> bool {
     protocol::read(request).is_ok_and(|call| alarms::may_show_composites(&call.input))
+}
+
+/// The operation that a call asks for, in whichever protocol the service will read it. None of what is no call.
+pub(crate) fn operation(request: &AwsRequest) -> Option<String> {
+    protocol::operation(request)
 }
 
 /// The members of a call, freed from its protocol. Null for what is no call: it will be refused.

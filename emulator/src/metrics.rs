@@ -10,6 +10,7 @@ use std::time::Duration;
 
 pub use self::series::StatisticSet;
 use self::series::{COARSE_STEP_MS, Series, Value, floor};
+use crate::clock::Clock;
 
 /// The most distinct metrics kept. A service emits some twenty per function, queue or API; what a client makes up
 /// beyond this takes the place of what is quiet, or is dropped and said once, so that memory stays bounded.
@@ -32,7 +33,7 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::new(SECONDS_KEPT)
+        Self::new(SECONDS_KEPT, Clock::System)
     }
 }
 
@@ -110,6 +111,7 @@ impl MetricId {
 
 #[derive(Debug)]
 struct Store {
+    clock: Clock,
     /// How long values are kept by the second where they are so fine; by the minute after that.
     fine_span_ms: i64,
     /// By the hash of the identity, so that recording allocates nothing for a known metric. A metric has a series for each
@@ -123,9 +125,10 @@ struct Store {
 
 impl Metrics {
     #[must_use]
-    pub fn new(seconds_kept: Duration) -> Self {
+    pub fn new(seconds_kept: Duration, clock: Clock) -> Self {
         let fine_span_ms = i64::try_from(seconds_kept.as_millis()).unwrap_or(i64::MAX);
         let store = Store {
+            clock,
             fine_span_ms,
             series: HashMap::new(),
             count: 0,
@@ -289,8 +292,10 @@ impl Store {
         bucket.last_mut().map(|(_, series)| series)
     }
 
-    /// Makes room in a full store for a value of `at_ms`. False where nothing is quiet by then.
+    /// Makes room in a full store for a value of `at_ms`. False where nothing is quiet by then, or, since a caller's value may be
+    /// of a time to come, by now.
     fn forget_quiet(&mut self, at_ms: i64) -> bool {
+        let at_ms = at_ms.min(self.clock.now_ms());
         if at_ms < self.full_until_ms {
             return false;
         }
@@ -389,6 +394,24 @@ mod tests {
         assert_eq!(metrics.list(0).len(), SERIES_MAX);
         let store = metrics.store.lock().unwrap();
         assert_eq!(store.series.len(), SERIES_MAX, "what is dropped leaves nothing behind");
+    }
+
+    #[test]
+    fn a_value_of_a_time_to_come_makes_no_metric_quiet() {
+        let (clock, hand) = Clock::manual(0);
+        let metrics = Metrics::new(SECONDS_KEPT, clock);
+        for number in 0..SERIES_MAX {
+            metrics.record(0, "N", &number.to_string(), &[], 1.0, Unit::None);
+        }
+        let ahead = |name: &str| {
+            let id = MetricId::new("N", name, vec![]);
+            metrics.record_weighted(2 * QUIET_MS, Resolution::Minute, &id, 1.0, 1.0, "Count");
+            metrics.list(i64::MIN).contains(&id)
+        };
+        assert!(!ahead("new"));
+        assert_eq!(metrics.list(i64::MIN).len(), SERIES_MAX);
+        hand.advance(Duration::from_millis(QUIET_MS.unsigned_abs()));
+        assert!(ahead("new"), "an hour later they are quiet");
     }
 
     #[test]

@@ -72,6 +72,12 @@ struct State {
 }
 
 impl State {
+    /// Whether it will not run again, and was not changed since it ran.
+    fn is_done(&self, ran: &Schedule) -> bool {
+        let now = self.schedules.get(&(ran.group.clone(), ran.name.clone()));
+        now.is_some_and(|now| now.revision == ran.revision && now.due_ms.is_none())
+    }
+
     fn put(&mut self, key: Key, mut schedule: Schedule) {
         self.revisions += 1;
         schedule.revision = self.revisions;
@@ -129,9 +135,10 @@ impl Scheduler {
 
 impl Service for Scheduler {
     fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
-        let answer =
-            operations::route(self, &request).unwrap_or_else(|error: SchedulerError| error.response());
-        Box::pin(async { answer })
+        // Not before the answer is waited for: a call that is made again is so only then.
+        Box::pin(async move {
+            operations::route(self, &request).unwrap_or_else(|error: SchedulerError| error.response())
+        })
     }
 
     /// In the background, for as long as a clone of this lives.

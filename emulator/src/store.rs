@@ -62,6 +62,7 @@ struct Kept {
     dir: PathBuf,
     messages: Journal,
     requests: Journal,
+    turn: Arc<tokio::sync::Mutex<replay::Turn>>,
     /// Taken once, when the queues are back.
     recovered: Mutex<Option<Recovered>>,
     _lock: Flock<std::fs::File>,
@@ -83,6 +84,7 @@ impl Store {
             dir: dir.to_path_buf(),
             messages,
             requests,
+            turn: Arc::default(),
             recovered: Mutex::new(Some(recovered)),
             _lock: lock,
         }))))
@@ -106,6 +108,11 @@ impl Store {
     #[must_use]
     pub fn requests(&self) -> Option<&Journal> {
         self.0.as_deref().map(|kept| &kept.requests)
+    }
+
+    /// The journal of calls, and the turn that whoever adds one must have.
+    fn calls(&self) -> Option<(&Journal, &Arc<tokio::sync::Mutex<replay::Turn>>)> {
+        self.0.as_deref().map(|kept| (&kept.requests, &kept.turn))
     }
 
     /// Takes the directory for the account and counts this start. How many there were before; 0 without a directory.

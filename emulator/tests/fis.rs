@@ -498,6 +498,32 @@ async fn quotas_are_told_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn templates_that_are_deleted_page_by_page_are_all_found() {
+    let stand = Stand::start(false).await;
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(stand.template(vec![("wait", wait_a_minute())], false).await.unwrap());
+    }
+    let (mut found, mut token) = (Vec::new(), None);
+    loop {
+        let call = stand.fis.list_experiment_templates().max_results(2).set_next_token(token);
+        let page = call.send().await.unwrap();
+        for template in page.experiment_templates() {
+            let id = template.id().unwrap();
+            stand.fis.delete_experiment_template().id(id).send().await.unwrap();
+            found.push(id.to_owned());
+        }
+        token = page.next_token().map(str::to_owned);
+        if token.is_none() {
+            break;
+        }
+    }
+    made.sort();
+    assert_eq!(found, made);
+    stand.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn functions_are_found_by_their_tags_and_as_many_are_taken_as_asked() {
     let stand = Stand::start(false).await;
     for name in ["a", "b", "c"] {

@@ -73,9 +73,13 @@ async fn credentials(account: &Account) -> Credentials {
 }
 
 fn sqs(account: &Account, credentials: Credentials) -> aws_sdk_sqs::Client {
+    sqs_in("us-east-1", account, credentials)
+}
+
+fn sqs_in(region: &'static str, account: &Account, credentials: Credentials) -> aws_sdk_sqs::Client {
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
+        .region(Region::new(region))
         .endpoint_url(account.running.endpoint())
         .credentials_provider(credentials)
         .retry_config(aws_sdk_sqs::config::retry::RetryConfig::disabled())
@@ -161,6 +165,22 @@ async fn a_function_gets_around_nothing_by_not_signing() {
         assert_eq!(reqwest::get(health).await.unwrap().status(), 200);
         account.running.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_denial_holds_whatever_region_a_call_is_signed_for() {
+    let account = Account::start(true).await;
+    let deny = json!({"Effect": "Deny", "Action": "sqs:SendMessage", "Resource": QUEUE});
+    role(&account, json!([statement(&["sqs:*"], "*"), deny])).await;
+    let url = queue(&account).await;
+    account.function("f", 60, &[], &[]).await;
+    let credentials = credentials(&account).await;
+    for region in ["us-east-1", "eu-west-1"] {
+        let client = sqs_in(region, &account, credentials.clone());
+        let denied = client.send_message().queue_url(&url).message_body("x").send().await.unwrap_err();
+        assert_eq!(denied.code(), Some("AccessDenied"), "{region}");
+    }
+    account.running.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,6 @@ mod standing;
 mod watched;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -27,8 +26,9 @@ use self::rule::{Place, Rule};
 use self::standing::{Standing, Verdict};
 use super::evaluate::State;
 use super::failure::Failure;
-use super::request::{integer, list, metric, page, required_text, text, texts};
+use super::request::{integer, list, metric, required_text, text, texts, token};
 use super::statistic::MetricStat;
+use crate::pages;
 use crate::repeatable;
 use crate::settings::Settings;
 
@@ -44,6 +44,11 @@ const RECORDS_MAX: i64 = 100;
 /// Members of DescribeAlarms beside which there are no others but those of pages.
 const RELATIVES: [&str; 2] = ["ChildrenOfAlarmName", "ParentsOfAlarmName"];
 const SELECTORS: [&str; 5] = ["AlarmNames", "AlarmNamePrefix", "AlarmTypes", "StateValue", "ActionPrefix"];
+
+/// What sorts the alarms of a list.
+type Key<'a> = (AlarmKind, &'a str);
+/// How an alarm is shown in one.
+type Show = fn(&Alarms, &str) -> Option<Value>;
 
 /// The alarms of the account. No name is in both maps.
 #[derive(Debug, Default)]
@@ -179,10 +184,8 @@ impl Alarms {
     }
 
     pub(super) fn describe(&self, input: &Value) -> Result<Value, Failure> {
-        let found: Box<dyn Iterator<Item = (AlarmKind, Value)>> = match RELATIVES
-            .map(|member| text(input, member))
-        {
-            [None, None] => Box::new(self.selected(input)),
+        let (mut found, show): (Vec<Key<'_>>, Show) = match RELATIVES.map(|member| text(input, member)) {
+            [None, None] => (self.selected(input), Self::shown_whole),
             [children_of, parents_of] => {
                 let is_given =
                     |member: &&str| text(input, member).is_some() || !list(input, member).is_empty();
@@ -191,67 +194,80 @@ impl Alarms {
                     let message = format!("{other} must not be specified with the relatives of an alarm.");
                     return Err(Failure::validation(message));
                 }
-                let relatives = match parents_of {
-                    Some(child) => self.parents_of(child),
-                    None => self.children_of(children_of.unwrap_or_default()),
-                };
-                Box::new(relatives.into_iter())
+                match parents_of {
+                    Some(child) => (self.parents_of(child), Self::shown_as_parent),
+                    None => (self.children_of(children_of.unwrap_or_default()), Self::shown_as_child),
+                }
             }
         };
-        let (page, token) = page(input, records(input)?, found, Failure::next_token)?;
-        let of = |kind: AlarmKind| -> Vec<&Value> {
-            page.iter().filter(|(of, _)| *of == kind).map(|(_, alarm)| alarm).collect()
+        found.sort_unstable();
+        let after = token(input, read_key, Failure::next_token)?;
+        let is_behind = |key: &Key<'_>| after.is_none_or(|after| *key > after);
+        let (page, last) = pages::page(found.into_iter().map(|key| (key, key)), is_behind, records(input)?);
+        // What is not on the page is not described.
+        let of = |wanted: AlarmKind| -> Vec<Value> {
+            let names = page.iter().filter(|(kind, _)| *kind == wanted).map(|(_, name)| name);
+            names.filter_map(|name| show(self, name)).collect()
         };
         let (metric, composite) = (of(AlarmKind::Metric), of(AlarmKind::Composite));
+        let token = last.map(|(kind, name)| format!("{}/{name}", kind.name()));
         Ok(json!({"MetricAlarms": metric, "CompositeAlarms": composite, "NextToken": token}))
     }
 
-    /// What is not taken is not described.
-    fn selected<'a>(&'a self, input: &'a Value) -> impl Iterator<Item = (AlarmKind, Value)> + 'a {
-        let (names, prefix) = (Rc::new(texts(input, "AlarmNames")), text(input, "ActionPrefix"));
-        let is_selected = move |kind: AlarmKind, name: &str, standing: &Standing| {
+    fn selected<'a>(&'a self, input: &Value) -> Vec<Key<'a>> {
+        let (names, prefix) = (texts(input, "AlarmNames"), text(input, "ActionPrefix"));
+        let is_selected = |(kind, name): Key<'_>, standing: &Standing| {
             kind.is_wanted(input) && is_wanted(name, standing, &names, input)
         };
-        let is_selected_too = is_selected.clone();
-        let (metric, composite) = (AlarmKind::Metric, AlarmKind::Composite);
-        let metrics = self.by_name.values();
-        let metrics = metrics.filter(move |alarm| is_selected(metric, alarm.name(), alarm.standing()));
-        let metrics = metrics.filter(move |alarm| prefix.is_none_or(|prefix| alarm.has_action(prefix)));
-        let composites = self.composites.values();
-        let composites =
-            composites.filter(move |alarm| is_selected_too(composite, alarm.name(), alarm.standing()));
-        let composites = composites.filter(move |alarm| prefix.is_none_or(|prefix| alarm.has_action(prefix)));
-        let metrics = metrics.map(move |alarm| (metric, alarm.describe()));
-        metrics.chain(composites.map(move |alarm| (composite, alarm.describe())))
+        let metrics = self.by_name.values().filter_map(|alarm| {
+            let key = (AlarmKind::Metric, alarm.name());
+            let has_action = prefix.is_none_or(|prefix| alarm.has_action(prefix));
+            (is_selected(key, alarm.standing()) && has_action).then_some(key)
+        });
+        let composites = self.composites.values().filter_map(|alarm| {
+            let key = (AlarmKind::Composite, alarm.name());
+            let has_action = prefix.is_none_or(|prefix| alarm.has_action(prefix));
+            (is_selected(key, alarm.standing()) && has_action).then_some(key)
+        });
+        metrics.chain(composites).collect()
+    }
+
+    fn children_of(&self, name: &str) -> Vec<Key<'_>> {
+        let Some(parent) = self.composites.get(name) else { return Vec::new() };
+        let children = parent.definition().rule.children().iter().map(String::as_str);
+        let there = children.filter(|child| self.standing(child).is_some());
+        let kind = |name: &str| {
+            if self.by_name.contains_key(name) { AlarmKind::Metric } else { AlarmKind::Composite }
+        };
+        there.map(|child| (kind(child), child)).collect()
+    }
+
+    fn parents_of(&self, name: &str) -> Vec<Key<'_>> {
+        let parents = self.composites.values().filter(|composite| composite.has_child(name));
+        parents.map(|parent| (AlarmKind::Composite, parent.name())).collect()
+    }
+
+    fn shown_whole(&self, name: &str) -> Option<Value> {
+        let metric = self.by_name.get(name).map(Alarm::describe);
+        metric.or_else(|| self.composites.get(name).map(Composite::describe))
     }
 
     /// "Only the Alarm Name, ARN, StateValue (OK/ALARM/INSUFFICIENT_DATA), and StateUpdatedTimestamp information are
     /// returned by this operation when you use this parameter."
-    fn children_of(&self, name: &str) -> Vec<(AlarmKind, Value)> {
-        let Some(parent) = self.composites.get(name) else { return Vec::new() };
-        let children = parent.definition().rule.children().iter();
-        let shown = children.filter_map(|child| {
-            let mut shown = self.named(child)?;
-            let members = shown.1.as_object_mut()?;
-            let mut all = serde_json::Map::new();
-            self.standing(child)?.describe_in(&mut all);
-            for member in ["StateValue", "StateUpdatedTimestamp"] {
-                members.insert(member.to_owned(), all.remove(member)?);
-            }
-            Some(shown)
-        });
-        shown.collect()
+    fn shown_as_child(&self, name: &str) -> Option<Value> {
+        let mut shown = self.shown_as_parent(name)?;
+        let members = shown.as_object_mut()?;
+        let mut all = serde_json::Map::new();
+        self.standing(name)?.describe_in(&mut all);
+        for member in ["StateValue", "StateUpdatedTimestamp"] {
+            members.insert(member.to_owned(), all.remove(member)?);
+        }
+        Some(shown)
     }
 
     /// "Only the Alarm Name and ARN are returned by this operation when you use this parameter."
-    fn parents_of(&self, name: &str) -> Vec<(AlarmKind, Value)> {
-        let parents = self.composites.values().filter(|composite| composite.has_child(name));
-        parents.filter_map(|parent| self.named(parent.name())).collect()
-    }
-
-    fn named(&self, name: &str) -> Option<(AlarmKind, Value)> {
-        let kind = if self.by_name.contains_key(name) { AlarmKind::Metric } else { AlarmKind::Composite };
-        Some((kind, json!({"AlarmName": name, "AlarmArn": self.standing(name)?.arn()})))
+    fn shown_as_parent(&self, name: &str) -> Option<Value> {
+        Some(json!({"AlarmName": name, "AlarmArn": self.standing(name)?.arn()}))
     }
 
     pub(super) fn describe_for_metric(&self, input: &Value) -> Result<Value, Failure> {
@@ -478,6 +494,11 @@ impl Alarms {
         let mut all = metric.chain(self.composites.values_mut().map(Composite::standing_mut));
         all.find(|alarm| alarm.arn() == arn)
     }
+}
+
+fn read_key(token: &str) -> Option<Key<'_>> {
+    let (kind, name) = token.split_once('/')?;
+    Some((AlarmKind::parse(kind)?, name))
 }
 
 /// Whether the answer may show composite alarms.

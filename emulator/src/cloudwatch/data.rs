@@ -3,12 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::failure::{Failure, exclusive, not_in_set};
-use super::request::{dimensions, integer, list, metric, number, page, required_text, text, texts, time_ms};
+use super::request::{dimensions, integer, list, metric, number, required_text, text, texts, time_ms, token};
 use super::statistic::Statistic;
 use super::times::from_ms;
 use super::unit::{STANDARD_UNITS, unit};
 use super::window::{Window, check_period};
 use crate::metrics::{MetricId, Metrics, Resolution, StatisticSet};
+use crate::pages;
 use crate::settings::Settings;
 
 /// "You can include up to 1,000 metrics" in one PutMetricData.
@@ -241,8 +242,22 @@ pub(super) fn list_metrics(settings: &Settings, input: &Value) -> Result<Value, 
             && text(input, "MetricName").is_none_or(|name| name == id.name)
             && filters.iter().all(|filter| has_dimension(id, filter))
     });
-    let (page, token) = page(input, METRICS_PER_PAGE, matching.map(describe_metric), Failure::invalid)?;
-    Ok(json!({"Metrics": page, "NextToken": token}))
+    let after = token(input, read_id, Failure::invalid)?;
+    let is_behind = |id: &&MetricId| after.as_ref().is_none_or(|after| *id > after);
+    let (page, last) = pages::page(matching.map(|id| (id, id)), is_behind, METRICS_PER_PAGE);
+    let page: Vec<Value> = page.into_iter().map(describe_metric).collect();
+    Ok(json!({"Metrics": page, "NextToken": last.map(written)}))
+}
+
+/// A metric as a token of a list.
+fn written(id: &MetricId) -> String {
+    json!([id.namespace, id.name, id.dimensions]).to_string()
+}
+
+fn read_id(token: &str) -> Option<MetricId> {
+    let (namespace, name, dimensions): (String, String, Vec<(String, String)>) =
+        serde_json::from_str(token).ok()?;
+    Some(MetricId::new(namespace, name, dimensions))
 }
 
 fn has_dimension(id: &MetricId, filter: &Value) -> bool {

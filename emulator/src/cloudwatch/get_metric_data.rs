@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::failure::Failure;
 use super::math::{self, Series};
 use super::queries::{Evaluated, Queries, Query};
-use super::request::{integer, list, skipped, text};
+use super::request::{integer, list, text, token};
 use super::times::from_ms;
 use super::window::Window;
 use crate::settings::Settings;
@@ -25,7 +25,8 @@ pub(super) fn get_metric_data(settings: &Settings, input: &Value) -> Result<Valu
         return Err(Failure::validation(format!("At most {QUERIES_MAX} MetricDataQueries are allowed.")));
     }
     let queries = Queries::read(inputs, "MetricDataQueries")?;
-    let (skip, limit) = (skipped(input, Failure::next_token)?, limit(input, &queries)?);
+    let skip: usize = token(input, |token| token.parse().ok(), Failure::next_token)?.unwrap_or_default();
+    let limit = limit(input, &queries)?;
     let window = Window::read(input, Failure::validation)?;
     let found = queries.evaluate(&settings.metrics, |period_s| {
         let is_within = window.datapoints(period_s) <= DATAPOINTS_MAX;

@@ -61,6 +61,15 @@ pub(super) fn read(request: &AwsRequest) -> Result<Call, Refused> {
     Ok(Call { protocol, operation, input })
 }
 
+/// Which operation a request asks for. None: it names none, or cannot be read, and will be refused.
+pub(super) fn operation(request: &AwsRequest) -> Option<String> {
+    let operation = match select(request) {
+        (Protocol::Query, _) => read(request).ok()?.operation,
+        (_, operation) => operation,
+    };
+    Some(operation).filter(|operation| !operation.is_empty())
+}
+
 /// A refusal before the call was read.
 pub(super) fn refuse(request: &AwsRequest, failure: &Failure) -> AwsResponse {
     write_failure(select(request).0, failure)
@@ -149,6 +158,14 @@ fn write_failure(protocol: Protocol, failure: &Failure) -> AwsResponse {
 fn cbor_response(status: StatusCode, output: &Value) -> AwsResponse {
     AwsResponse::new(status, "application/cbor", cbor::encode(output))
         .with_header("smithy-protocol", "rpc-v2-cbor")
+}
+
+/// A call as the Rust SDK makes it.
+#[cfg(test)]
+pub(crate) fn cbor_call(operation: &str, input: &Value) -> AwsRequest {
+    let path = format!("{CBOR_PATH}{operation}");
+    let call = AwsRequest::unsigned("monitoring", http::Method::POST, &path, "");
+    AwsRequest { body: cbor::encode(input).into(), ..call }
 }
 
 #[cfg(test)]

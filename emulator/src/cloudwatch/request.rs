@@ -51,26 +51,14 @@ pub(super) fn texts(input: &Value, member: &str) -> Vec<String> {
     list(input, member).iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
-/// The items of one page, and the token of the next. `refuse` is the code with which the operation refuses a token.
-pub(super) fn page<T>(
-    input: &Value,
-    limit: usize,
-    items: impl Iterator<Item = T>,
+/// What the token of the page before says, if there was one. `refuse` is the code with which the operation refuses another.
+pub(super) fn token<'a, T>(
+    input: &'a Value,
+    read: impl Fn(&'a str) -> Option<T>,
     refuse: fn(&'static str) -> Failure,
-) -> Result<(Vec<T>, Option<String>), Failure> {
-    let skip = skipped(input, refuse)?;
-    let mut rest = items.skip(skip);
-    let page: Vec<T> = rest.by_ref().take(limit).collect();
-    let token = rest.next().map(|_| (skip + page.len()).to_string());
-    Ok((page, token))
-}
-
-/// How much was on the pages before: what a token says.
-pub(super) fn skipped(input: &Value, refuse: fn(&'static str) -> Failure) -> Result<usize, Failure> {
-    match text(input, "NextToken") {
-        None => Ok(0),
-        Some(token) => token.parse().map_err(|_| refuse("The NextToken is not valid.")),
-    }
+) -> Result<Option<T>, Failure> {
+    let Some(token) = text(input, "NextToken") else { return Ok(None) };
+    read(token).map(Some).ok_or_else(|| refuse("The NextToken is not valid."))
 }
 
 pub(super) fn dimensions(input: &Value) -> Result<Vec<(String, String)>, Failure> {

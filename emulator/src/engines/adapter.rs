@@ -60,7 +60,7 @@ impl Service for Engine {
 }
 
 /// The query protocol may carry its form in the URL; engines read the body only.
-fn form_body(request: &AwsRequest) -> Bytes {
+pub(super) fn form_body(request: &AwsRequest) -> Bytes {
     if request.method == Method::GET && request.query.contains("Action=") && request.body.is_empty() {
         return Bytes::from(request.query.clone());
     }

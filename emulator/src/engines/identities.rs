@@ -7,7 +7,7 @@ use bytes::Bytes;
 use winterbaume_core::StatefulService as _;
 use winterbaume_iam::IamService;
 
-use super::adapter::Engine;
+use super::adapter::{Engine, form_body};
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 use crate::xml::escape;
 
@@ -82,15 +82,24 @@ impl Identities {
         }
     }
 
-    /// The engine makes a role or a user without its boundary.
+    /// The engine makes a role or a user without its boundary. One that cannot have it must not be there without.
     async fn create_bounded(&self, kind: Kind, request: AwsRequest) -> AwsResponse {
-        let (create, bound) = (kind.action("Create", ""), kind.action("Put", "PermissionsBoundary"));
-        let bound = instead(&request, &create, &bound);
+        let create = kind.action("Create", "");
+        let bound = instead(&request, &create, &kind.action("Put", "PermissionsBoundary"));
+        let delete = instead(&request, &create, &kind.action("Delete", ""));
         let answer = self.engine.handle(request).await;
-        if answer.status.is_success() {
-            self.engine.handle(bound).await;
+        if !answer.status.is_success() {
+            return answer;
         }
-        answer
+        let bounded = self.engine.handle(bound).await;
+        if bounded.status.is_success() {
+            return answer;
+        }
+        let deleted = self.engine.handle(delete).await;
+        if !deleted.status.is_success() {
+            tracing::error!(status = %deleted.status, "what has no boundary was not deleted again");
+        }
+        bounded
     }
 
     async fn get(&self, kind: Kind, request: AwsRequest) -> AwsResponse {
@@ -134,7 +143,7 @@ impl Service for Identities {
             let of_kind = |verb: &str| Kind::ALL.into_iter().find(|kind| has(&kind.action(verb, "")));
             if let Some(kind) = of_kind("Get") {
                 self.get(kind, request).await
-            } else if let Some(kind) = of_kind("Create").filter(|_| form.contains("&PermissionsBoundary=")) {
+            } else if let Some(kind) = of_kind("Create").filter(|_| names_boundary(&form)) {
                 self.create_bounded(kind, request).await
             } else if has(UPDATE_DESCRIPTION) && has("Description=") {
                 self.remove_description(request).await
@@ -147,7 +156,12 @@ impl Service for Identities {
 
 /// The form of a request of the query protocol.
 pub(super) fn form_of(request: &AwsRequest) -> String {
-    String::from_utf8_lossy(&request.body).into_owned()
+    String::from_utf8_lossy(&form_body(request)).into_owned()
+}
+
+fn names_boundary(form: &str) -> bool {
+    let named = form.split('&').find_map(|field| field.strip_prefix("PermissionsBoundary="));
+    named.is_some_and(|arn| !arn.is_empty())
 }
 
 /// The request as one for another operation.
@@ -237,6 +251,30 @@ mod tests {
             let (_, shown) = ask(&iam, &get).await;
             assert!(!shown.contains("<PermissionsBoundary>"), "{shown}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_boundary_is_there_wherever_it_stands_in_the_form() {
+        let iam = empty();
+        let policy = "arn:aws:iam::123456789012:policy/p";
+        let form = format!("PermissionsBoundary={policy}&Action=CreateUser&UserName=first");
+        assert_eq!(ask(&iam, &form).await.0, 200);
+        let mut by_url = AwsRequest::unsigned("iam", http::Method::GET, "/", "");
+        by_url.query = form.replace("first", "by-url");
+        assert_eq!(iam.handle(by_url).await.status, 200);
+        for name in ["first", "by-url"] {
+            let (_, shown) = ask(&iam, &format!("Action=GetUser&UserName={name}")).await;
+            assert!(shown.contains("<PermissionsBoundaryArn>"), "{name}: {shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_have_its_boundary_is_not_made() {
+        let iam = empty();
+        // The engine takes no empty one, and of two fields it takes the last.
+        let create = "Action=CreateUser&UserName=n&PermissionsBoundary=p&PermissionsBoundary=";
+        assert_ne!(ask(&iam, create).await.0, 200);
+        assert_eq!(ask(&iam, "Action=GetUser&UserName=n").await.0, 404);
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use super::error::FisError;
 use super::experiment::{ActionRun, Experiment, Status};
 use super::template::{Input, Template};
 use super::{Fis, Made, runner};
+use crate::pages;
 use crate::wire::{AwsRequest, AwsResponse, not_emulated};
 
 /// AWS quotas.
@@ -22,6 +23,8 @@ const ACTIVE_MAX: usize = 5;
 /// Finished experiments are kept 120 days on AWS; here the newest so many.
 const EXPERIMENTS_MAX: usize = 10_000;
 const PAGE_MAX: usize = 100;
+/// As many as the largest place has: as text they have the same order.
+const PLACE_DIGITS: usize = 20;
 const ID_ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefgh";
 
 type Answer = Result<AwsResponse, FisError>;
@@ -41,7 +44,8 @@ pub(crate) fn route(fis: &Fis, request: &AwsRequest) -> Answer {
     match (request.method.as_str(), parts.as_slice()) {
         ("POST", ["experimentTemplates"]) => create_template(fis, request),
         ("GET", ["experimentTemplates"]) => {
-            let all = fis.state().templates.values().map(Template::summary).collect();
+            let state = fis.state();
+            let all = state.templates.iter().map(|(id, template)| (id.clone(), template.summary()));
             page("experimentTemplates", all, request)
         }
         ("GET", ["experimentTemplates", id]) => {
@@ -59,13 +63,10 @@ pub(crate) fn route(fis: &Fis, request: &AwsRequest) -> Answer {
         ("GET", ["experiments"]) => {
             let wanted = query(request, "experimentTemplateId");
             let state = fis.state();
-            let of =
-                |experiment: &&Experiment| wanted.as_ref().is_none_or(|id| *id == experiment.template.id);
-            page(
-                "experiments",
-                state.experiments.values().filter(of).map(Experiment::summary).collect(),
-                request,
-            )
+            let is_wanted =
+                |experiment: &Experiment| wanted.as_ref().is_none_or(|id| *id == experiment.template.id);
+            let all = state.experiments.iter().filter(|(_, experiment)| is_wanted(experiment));
+            page("experiments", all.map(|(id, experiment)| (id.clone(), experiment.summary())), request)
         }
         ("GET", ["experiments", id]) => {
             let state = fis.state();
@@ -76,10 +77,11 @@ pub(crate) fn route(fis: &Fis, request: &AwsRequest) -> Answer {
         ("DELETE", ["experiments", id]) => stop(fis, id),
         ("GET", ["experiments", id, "resolvedTargets"]) => resolved(fis, request, id),
         ("GET", ["actions"]) => {
+            let settings = &fis.inner.settings;
             let all = ACTIONS.iter().map(|action| {
-                catalogue::summary(action, &fis.inner.settings.region, &fis.inner.settings.account_id)
+                (action.id.to_owned(), catalogue::summary(action, &settings.region, &settings.account_id))
             });
-            page("actions", all.collect(), request)
+            page("actions", all, request)
         }
         ("GET", ["actions", id]) => {
             let missing = || FisError::not_found(format!("Action {id} not found. {}", catalogue::emulated()));
@@ -88,10 +90,10 @@ pub(crate) fn route(fis: &Fis, request: &AwsRequest) -> Answer {
             ok(&json!({"action": catalogue::describe(action, &settings.region, &settings.account_id)}))
         }
         ("GET", ["targetResourceTypes"]) => {
-            let all = RESOURCE_TYPES
-                .iter()
-                .map(|(id, description, _)| json!({"resourceType": id, "description": description}));
-            page("targetResourceTypes", all.collect(), request)
+            let all = RESOURCE_TYPES.iter().map(|(id, description, _)| {
+                ((*id).to_owned(), json!({"resourceType": id, "description": description}))
+            });
+            page("targetResourceTypes", all, request)
         }
         ("GET", ["targetResourceTypes", id]) => resource_type(id),
         ("GET", ["safetyLevers", "default"]) => ok(&json!({"safetyLever": lever(fis)})),
@@ -129,24 +131,18 @@ fn query(request: &AwsRequest, name: &str) -> Option<String> {
         .next()
 }
 
-/// The token is the position of the next entry.
-fn page(member: &str, all: Vec<Value>, request: &AwsRequest) -> Answer {
-    let invalid = |what: &str| FisError::validation(format!("The {what} is not valid."));
+/// The entries after the one in the token, each with what sorts it.
+fn page(member: &str, all: impl Iterator<Item = (String, Value)>, request: &AwsRequest) -> Answer {
+    let invalid = || FisError::validation("The maxResults is not valid.");
     let size = match query(request, "maxResults") {
         None => PAGE_MAX,
-        Some(text) => {
-            text.parse().ok().filter(|n| (1..=PAGE_MAX).contains(n)).ok_or_else(|| invalid("maxResults"))?
-        }
+        Some(text) => text.parse().ok().filter(|n| (1..=PAGE_MAX).contains(n)).ok_or_else(invalid)?,
     };
-    let from = match query(request, "nextToken") {
-        None => 0,
-        Some(text) => text.parse::<usize>().map_err(|_| invalid("nextToken"))?,
-    };
-    let total = all.len();
-    let entries: Vec<Value> = all.into_iter().skip(from).take(size).collect();
+    let after = query(request, "nextToken");
+    let (entries, last) = pages::page(all, |key| after.as_ref().is_none_or(|after| key > after), size);
     let mut out = json!({ member: entries });
-    if from.saturating_add(size) < total {
-        out["nextToken"] = json!((from + size).to_string());
+    if let Some(last) = last {
+        out["nextToken"] = json!(last);
     }
     ok(&out)
 }
@@ -310,14 +306,16 @@ fn resolved(fis: &Fis, request: &AwsRequest, id: &str) -> Answer {
     let experiment = state.experiments.get(id).ok_or_else(|| no_experiment(id))?;
     let of =
         experiment.resolved.iter().filter(|found| wanted.as_ref().is_none_or(|name| *name == found.target));
-    let all = of.map(|found| {
-        json!({
+    // One may be there twice, and none comes or goes: they are sorted by their places.
+    let all = of.enumerate().map(|(place, found)| {
+        let shown = json!({
             "resourceType": found.resource_type,
             "targetName": found.target,
             "targetInformation": {"arn": found.arn},
-        })
+        });
+        (format!("{place:0PLACE_DIGITS$}"), shown)
     });
-    page("resolvedTargets", all.collect(), request)
+    page("resolvedTargets", all, request)
 }
 
 fn resource_type(id: &str) -> Answer {

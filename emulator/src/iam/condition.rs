@@ -107,14 +107,15 @@ impl Condition {
             let wanted = if found.is_empty() { "true" } else { "false" };
             return self.values.iter().any(|value| value.written() == wanted);
         }
+        // "If AWS cannot resolve a variable, this might cause the entire statement to be invalid": also a negated one, and
+        // one on a key that is not there.
+        if self.values.iter().any(|expected| expected.value(context).is_none()) {
+            return false;
+        }
         if found.is_empty() {
             // "If the key that you specify in a policy condition is not present in the request context, the values do not
             // match and the condition is false", and a negated operator is true.
             return self.if_exists || self.set.of_nothing(self.negated);
-        }
-        // "If AWS cannot resolve a variable, this might cause the entire statement to be invalid": also a negated one.
-        if self.values.iter().any(|expected| expected.value(context).is_none()) {
-            return false;
         }
         let one = |value: &str| {
             self.values.iter().any(|expected| self.comparison.holds(expected, value, context)) != self.negated
@@ -293,6 +294,11 @@ mod tests {
         assert!(!holds(&json!({"StringEquals": {"s3:prefix": "home/${aws:username}"}}), &pairs, 0));
         let negated = json!({"StringNotEquals": {"s3:prefix": "home/${aws:username}"}});
         assert!(!holds(&negated, &pairs, 0), "a variable without a value makes no statement true");
+        for operator in ["StringNotEquals", "StringEqualsIfExists", "ForAllValues:StringEquals"] {
+            let absent = |value: &str| json!({operator: {"aws:tagkeys": value}});
+            assert!(!holds(&absent("${aws:username}"), &pairs, 0), "{operator} on a key that is not there");
+            assert!(holds(&absent("${aws:PrincipalTag/user}"), &pairs, 0), "{operator}");
+        }
         assert!(!holds(&json!({"NumericEquals": {"aws:epoch": "${aws:epoch}"}}), &pairs, 0));
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use http::StatusCode;
 use serde_json::{Map, Value};
 use winterbaume_iam::IamStateView;
 use winterbaume_iam::views::{AttachedPolicyView, InlinePolicyView};
@@ -58,11 +59,21 @@ pub(super) enum Unfit {
     Inline { max: usize, kind: &'static str, name: String },
     #[error("Cannot exceed quota for {quota}: {max}")]
     Quota { quota: &'static str, max: usize },
+    #[error("Scope ARN: {0} does not exist or is not attachable.")]
+    Boundary(String),
+    #[error("Cannot delete a policy attached to entities.")]
+    BoundsSomebody,
 }
 
 impl Unfit {
-    pub(super) const fn is_quota(&self) -> bool {
-        matches!(self, Self::Inline { .. } | Self::Quota { .. })
+    /// How it is answered.
+    pub(super) const fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Inline { .. } | Self::Quota { .. } => (StatusCode::CONFLICT, "LimitExceeded"),
+            Self::Boundary(_) => (StatusCode::NOT_FOUND, "NoSuchEntity"),
+            Self::BoundsSomebody => (StatusCode::CONFLICT, "DeleteConflict"),
+            _ => (StatusCode::BAD_REQUEST, "MalformedPolicyDocument"),
+        }
     }
 }
 
@@ -207,6 +218,19 @@ pub(super) fn check_attached(view: &IamStateView, owner: Owner<'_>, arn: &str) -
         Owner::Group(_) => "PoliciesPerGroup",
     };
     within_quota(quota, others + 1, ATTACHED_MAX)
+}
+
+/// What bounds a role or a user must be a policy that is there.
+pub(super) fn check_boundary(view: &IamStateView, arn: &str) -> Result<(), Unfit> {
+    if view.policies.contains_key(arn) { Ok(()) } else { Err(Unfit::Boundary(arn.to_owned())) }
+}
+
+/// A policy that bounds somebody is not deleted; the engine refuses it of one that is attached.
+pub(super) fn check_deleted(view: &IamStateView, arn: &str) -> Result<(), Unfit> {
+    let roles = view.roles.values().map(|role| &role.permissions_boundary);
+    let users = view.users.values().map(|user| &user.permissions_boundary);
+    let bounds = roles.chain(users).any(|boundary| boundary.as_deref() == Some(arn));
+    if bounds { Err(Unfit::BoundsSomebody) } else { Ok(()) }
 }
 
 fn within_quota(quota: &'static str, count: usize, max: usize) -> Result<(), Unfit> {

@@ -30,7 +30,7 @@ pub(super) struct Identities {
 pub(super) struct Identity {
     pub(super) arn: String,
     pub(super) policies: Vec<Arc<Attached>>,
-    boundary: Option<Arc<Attached>>,
+    boundary: Boundary,
     /// `AROA…`, `AIDA…`
     pub(super) unique_id: String,
     /// Condition keys of whoever acts as this identity.
@@ -53,6 +53,26 @@ pub(super) struct Attached {
     pub(super) name: String,
     text: String,
     pub(super) policy: Policy,
+}
+
+/// What an identity may do at most.
+#[derive(Debug)]
+enum Boundary {
+    Unbounded,
+    Policy(Arc<Attached>),
+    /// Named, and not there or not readable: nothing.
+    Missing,
+}
+
+impl Boundary {
+    /// None where there is no boundary.
+    fn ask(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> Option<Verdict> {
+        match self {
+            Self::Unbounded => None,
+            Self::Policy(boundary) => Some(boundary.policy.ask(ask, caller)),
+            Self::Missing => Some(Verdict::Silent),
+        }
+    }
 }
 
 /// Why a request goes no further.
@@ -108,7 +128,7 @@ impl Identity {
                 allows => own = allows,
             }
         }
-        let boundary = self.boundary.as_ref().map(|boundary| boundary.policy.ask(ask, caller));
+        let boundary = self.boundary.ask(ask, caller);
         if boundary == Some(Verdict::Denies) {
             return Err(Reason::BoundaryDenies);
         }
@@ -207,9 +227,11 @@ impl Reader<'_> {
         inline.chain(managed).filter_map(|(name, text)| attach(name, text, known)).collect()
     }
 
-    fn boundary(&self, arn: Option<&str>) -> Option<Arc<Attached>> {
-        let policy = self.view.policies.get(arn?)?;
-        attach(arn?, default_document(policy), &[])
+    fn boundary(&self, arn: Option<&str>) -> Boundary {
+        let Some(arn) = arn else { return Boundary::Unbounded };
+        let policy = self.view.policies.get(arn);
+        let policy = policy.and_then(|policy| attach(arn, default_document(policy), &[]));
+        policy.map_or(Boundary::Missing, Boundary::Policy)
     }
 
     /// A key that was deleted, or is not active, is nobody's: it must not become the administrator's.

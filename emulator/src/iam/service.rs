@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use percent_encoding::percent_decode_str;
 use tokio::sync::OnceCell;
 use winterbaume_core::{StatefulService, default_account_id};
@@ -16,6 +15,10 @@ use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 /// IAM is a global service, which the engine keeps in this region.
 const REGION: &str = "us-east-1";
 const NAMESPACE: &str = " xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"";
+const BOUNDARY: &str = "PermissionsBoundary";
+/// Who gives a role or a user its boundary.
+const SET_BOUNDARIES: [&str; 4] =
+    ["CreateRole", "CreateUser", "PutRolePermissionsBoundary", "PutUserPermissionsBoundary"];
 
 /// The API in front of the engine that keeps its state.
 pub struct IamApi {
@@ -45,14 +48,14 @@ impl IamApi {
 
     async fn answer(&self, request: AwsRequest) -> AwsResponse {
         let form = Form::of(&request);
+        if form.names_managed_policy() {
+            self.managed.get_or_init(|| self.add_managed_policies()).await;
+        }
         // What was accepted once is not asked again when it is made again, by this version or a later one.
         if !repeatable::is_repeated()
             && let Err(unfit) = self.check(&form).await
         {
             return refused(&unfit);
-        }
-        if form.names_managed_policy() {
-            self.managed.get_or_init(|| self.add_managed_policies()).await;
         }
         let answer = self.front.handle(request).await;
         if answer.status.is_success() && form.changes() {
@@ -65,15 +68,26 @@ impl IamApi {
     /// engine's to refuse.
     async fn check(&self, form: &Form) -> Result<(), Unfit> {
         let Some(action) = form.value("Action") else { return Ok(()) };
-        if action.starts_with("Attach") {
-            let Some(arn) = form.value("PolicyArn") else { return Ok(()) };
-            return self
-                .check_of_owner(form, |view, owner| document::check_attached(view, owner, &arn))
-                .await;
+        self.check_document(&action, form).await?;
+        if let Some(arn) = form.value("PolicyArn") {
+            if action.starts_with("Attach") {
+                self.check_of_owner(form, |view, owner| document::check_attached(view, owner, &arn)).await?;
+            } else if action == "DeletePolicy" {
+                document::check_deleted(&self.stored().await, &arn)?;
+            }
         }
+        match form.value(BOUNDARY) {
+            Some(arn) if SET_BOUNDARIES.contains(&action.as_str()) => {
+                document::check_boundary(&self.stored().await, &arn)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn check_document(&self, action: &str, form: &Form) -> Result<(), Unfit> {
         let member = if action == "CreateRole" { "AssumeRolePolicyDocument" } else { "PolicyDocument" };
         let Some(text) = form.value(member) else { return Ok(()) };
-        match action.as_str() {
+        match action {
             "CreateRole" | "UpdateAssumeRolePolicy" => {
                 document::check_trust(&text, |principal| self.may_be_trusted(principal))
             }
@@ -101,7 +115,11 @@ impl IamApi {
         let (role, user, group) = (form.value("RoleName"), form.value("UserName"), form.value("GroupName"));
         let owner = role.as_deref().map(Owner::Role).or_else(|| user.as_deref().map(Owner::User));
         let Some(owner) = owner.or_else(|| group.as_deref().map(Owner::Group)) else { return Ok(()) };
-        check(&self.engine.snapshot(default_account_id(), REGION).await, owner)
+        check(&self.stored().await, owner)
+    }
+
+    async fn stored(&self) -> IamStateView {
+        self.engine.snapshot(default_account_id(), REGION).await
     }
 
     /// Of other accounts, and of sessions, nobody here knows who is there.
@@ -136,15 +154,18 @@ impl Form {
     }
 
     fn value(&self, name: &str) -> Option<String> {
-        let pairs = self.text.split('&').filter_map(|pair| pair.split_once('='));
-        let found = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.replace('+', " ")).next()?;
-        Some(percent_decode_str(&found).decode_utf8_lossy().into_owned())
+        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let mut pairs = self.text.split('&').filter_map(|pair| pair.split_once('='));
+        // Of several the engine reads the last.
+        let (_, value) = pairs.rfind(|(key, _)| decode(key) == name)?;
+        Some(decode(&value.replace('+', " ")))
     }
 
     /// AWS's own policies are added when someone first names one, or lists them.
     fn names_managed_policy(&self) -> bool {
         let lists = self.value("Action").is_some_and(|action| action == "ListPolicies");
-        lists || self.value("PolicyArn").is_some_and(|arn| arn.starts_with(managed::ARN_PREFIX))
+        let names = |member| self.value(member).is_some_and(|arn| arn.starts_with(managed::ARN_PREFIX));
+        lists || names("PolicyArn") || names(BOUNDARY)
     }
 
     fn changes(&self) -> bool {
@@ -154,10 +175,6 @@ impl Form {
 }
 
 fn refused(unfit: &Unfit) -> AwsResponse {
-    let (status, code) = if unfit.is_quota() {
-        (StatusCode::CONFLICT, "LimitExceeded")
-    } else {
-        (StatusCode::BAD_REQUEST, "MalformedPolicyDocument")
-    };
+    let (status, code) = unfit.status_and_code();
     refusal::query(status, NAMESPACE, code, &unfit.to_string())
 }

@@ -181,11 +181,17 @@ async fn every_item_of_a_transaction_needs_its_own_action() {
     let with_check = json!({"TransactItems": [put, {"ConditionCheck": {"TableName": "tasks", "Key": {}}}]});
     let denied = fixture.dynamodb("TransactWriteItems", &with_check).unwrap();
     assert!(message(&denied).contains("dynamodb:ConditionCheckItem"), "{}", message(&denied));
-    let unreadable = json!({"TransactItems": [put], "TableName": 5});
+    let elsewhere = json!({"TransactItems": [put], "TableName": 5});
+    assert!(fixture.dynamodb("TransactWriteItems", &elsewhere).is_none(), "the service does not read that");
+    let unreadable = json!({"TransactItems": [put, 5]});
     assert!(
         fixture.dynamodb("TransactWriteItems", &unreadable).is_some(),
         "what cannot be read needs everything"
     );
+    let all_but_this = [statement("Allow", "dynamodb:*", "*"), statement("Deny", "dynamodb:PutItem", TABLE)];
+    fixture.allow("write", json!(all_but_this)).await;
+    let denied = fixture.dynamodb("TransactWriteItems", &elsewhere).unwrap();
+    assert!(message(&denied).contains("explicit deny"), "{}", message(&denied));
 }
 
 #[tokio::test]
@@ -582,6 +588,74 @@ async fn the_boundary_of_a_role_limits_what_a_resource_gives_to_the_role_and_not
     }
     let_send(&fixture, session);
     assert!(send().is_none());
+}
+
+/// A role that Lambda may take, and that may do everything within its boundary.
+async fn create_bounded(fixture: &Fixture, name: &str, boundary: &str) -> AwsResponse {
+    let trust = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"},
+    }]});
+    let trust = ("AssumeRolePolicyDocument", trust.to_string());
+    let role = [("RoleName", name), (trust.0, trust.1.as_str()), ("PermissionsBoundary", boundary)];
+    let made = fixture.call("CreateRole", &role).await;
+    if made.status == 200 {
+        fixture.allow_role(name, "all", json!([statement("Allow", "*", "*")])).await;
+    }
+    made
+}
+
+fn session_of(fixture: &Fixture, role: &str) -> String {
+    let arn = format!("arn:aws:iam::{ACCOUNT}:role/{role}");
+    fixture.iam.issue(&Random::from_seed(3), &arn, "session").access_key_id
+}
+
+#[tokio::test]
+async fn a_boundary_of_aws_limits_though_nobody_named_the_policy_before() {
+    let fixture = Fixture::new().await;
+    let logs = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole";
+    assert_eq!(create_bounded(&fixture, "bounded", logs).await.status, 200);
+    let key = session_of(&fixture, "bounded");
+    let denied = fixture.get_item(&key).unwrap();
+    assert!(message(&denied).contains("no permissions boundary allows"), "{}", message(&denied));
+    let group = json!({"logGroupName": "g", "logStreamName": "s", "logEvents": []});
+    assert!(fixture.judge_as(&key, "logs", "Logs_20140328.PutLogEvents", &group).is_none());
+}
+
+#[tokio::test]
+async fn a_boundary_that_is_not_there_is_refused_and_one_of_before_allows_nothing() {
+    let fixture = Fixture::new().await;
+    let nowhere = "arn:aws:iam::123456789012:policy/nowhere";
+    let words = format!("Scope ARN: {nowhere} does not exist or is not attachable.");
+    let put = [("RoleName", "worker"), ("PermissionsBoundary", nowhere)];
+    for refused in [
+        create_bounded(&fixture, "bounded", nowhere).await,
+        fixture.call("CreateUser", &[("UserName", "u"), ("PermissionsBoundary", nowhere)]).await,
+        fixture.call("PutRolePermissionsBoundary", &put).await,
+    ] {
+        let body = String::from_utf8_lossy(&refused.body).into_owned();
+        assert_eq!(refused.status, 404, "{body}");
+        assert!(body.contains("<Code>NoSuchEntity</Code>") && body.contains(&words), "{body}");
+    }
+    assert_eq!(fixture.call("GetRole", &[("RoleName", "bounded")]).await.status, 404);
+    let again = crate::repeatable::scope_again(0, 1, 0, create_bounded(&fixture, "bounded", nowhere)).await;
+    assert_eq!(again.status, 200, "an older emulator took it: {again:?}");
+    let denied = fixture.get_item(&session_of(&fixture, "bounded")).unwrap();
+    assert!(message(&denied).contains("no permissions boundary allows"), "{}", message(&denied));
+}
+
+#[tokio::test]
+async fn a_policy_is_not_deleted_while_it_bounds_somebody() {
+    let fixture = Fixture::new().await;
+    alice(&fixture).await;
+    limit_to_tables(&fixture, "PutUserPermissionsBoundary", ("UserName", "alice")).await;
+    let tables = [("PolicyArn", "arn:aws:iam::123456789012:policy/tables")];
+    let refused = fixture.call("DeletePolicy", &tables).await;
+    let body = String::from_utf8_lossy(&refused.body).into_owned();
+    assert_eq!(refused.status, 409, "{body}");
+    assert!(body.contains("<Code>DeleteConflict</Code>"), "{body}");
+    let unbound = fixture.call("DeleteUserPermissionsBoundary", &[("UserName", "alice")]).await;
+    assert_eq!(unbound.status, 200);
+    assert_eq!(fixture.call("DeletePolicy", &tables).await.status, 200);
 }
 
 /// A boundary that has nothing but tables in it.

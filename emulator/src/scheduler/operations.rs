@@ -9,6 +9,8 @@ use super::Scheduler;
 use super::error::SchedulerError;
 use super::schedule::{Group, Input, Schedule, check_name};
 use crate::iam::Context;
+use crate::pages;
+use crate::repeatable;
 use crate::wire::{AwsRequest, AwsResponse};
 
 pub(super) const DEFAULT_GROUP: &str = "default";
@@ -16,7 +18,7 @@ pub(super) const DEFAULT_GROUP: &str = "default";
 const PAGE_MAX: usize = 100;
 /// AWS quota: groups. The quota of a million schedules is beyond what a laptop should hold.
 const GROUPS_MAX: usize = 500;
-const SCHEDULES_MAX: usize = 10_000;
+pub(super) const SCHEDULES_MAX: usize = 10_000;
 pub(super) const SERVICE: &str = "scheduler.amazonaws.com";
 
 type Answer = Result<AwsResponse, SchedulerError>;
@@ -120,7 +122,8 @@ fn create(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
         }
         return Err(SchedulerError::Conflict(format!("Schedule {name} already exists.")));
     }
-    if state.schedules.len() >= SCHEDULES_MAX {
+    // Older emulators kept the calls of those that had deleted themselves.
+    if state.schedules.len() >= SCHEDULES_MAX && !repeatable::is_repeated() {
         return Err(SchedulerError::Quota(format!(
             "At most {SCHEDULES_MAX} schedules are kept by the emulator."
         )));
@@ -168,6 +171,18 @@ fn delete(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
     ok(&json!({}))
 }
 
+/// Of a schedule that was done and is as it was when it ran.
+pub(super) fn delete_done(scheduler: &Scheduler, done: &Schedule) -> Answer {
+    let key = (done.group.clone(), done.name.clone());
+    let mut state = scheduler.state();
+    if !state.is_done(done) {
+        return Err(no_schedule(&done.name));
+    }
+    state.schedules.remove(&key);
+    state.tokens.remove(&key);
+    ok(&json!({}))
+}
+
 fn list(scheduler: &Scheduler, request: &AwsRequest) -> Answer {
     let (group, state_wanted) = (query(request, "ScheduleGroup"), query(request, "State"));
     let prefix = query(request, "NamePrefix").unwrap_or_default();
@@ -189,22 +204,18 @@ fn list(scheduler: &Scheduler, request: &AwsRequest) -> Answer {
 
 /// The entries after the one in the token, each with its group and its name, in the order of these two. As one text they have
 /// another order: `-` and `.` come before the `/`.
-fn page(member: &str, mut all: Vec<((&str, &str), Value)>, request: &AwsRequest) -> Answer {
+fn page(member: &str, all: Vec<((&str, &str), Value)>, request: &AwsRequest) -> Answer {
     let size = match query(request, "MaxResults").map(|text| text.parse::<usize>()) {
         None => PAGE_MAX,
         Some(Ok(size)) if (1..=PAGE_MAX).contains(&size) => size,
         Some(_) => return Err(SchedulerError::Validation("MaxResults must be 1 to 100.".to_owned())),
     };
-    if let Some(token) = query(request, "NextToken") {
-        let after = token.split_once('/').unwrap_or((token.as_str(), ""));
-        all.retain(|(key, _)| *key > after);
-    }
-    let more = all.len() > size;
-    all.truncate(size);
-    let token = all.last().filter(|_| more).map(|((group, name), _)| format!("{group}/{name}"));
-    let mut body = json!({ member: all.into_iter().map(|(_, value)| value).collect::<Vec<_>>() });
-    if let Some(token) = token {
-        body["NextToken"] = json!(token);
+    let token = query(request, "NextToken");
+    let after = token.as_deref().map(|token| token.split_once('/').unwrap_or((token, "")));
+    let (entries, last) = pages::page(all, |key| after.is_none_or(|after| *key > after), size);
+    let mut body = json!({ member: entries });
+    if let Some((group, name)) = last {
+        body["NextToken"] = json!(format!("{group}/{name}"));
     }
     ok(&body)
 }

@@ -3,16 +3,19 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use http::{HeaderMap, Method};
 use rand::RngExt;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::operations::{SERVICE, source};
+use super::operations::{self, SERVICE, source};
 use super::schedule::Schedule;
 use super::{Inner, Refused, Scheduler};
 use crate::clock::iso8601;
 use crate::iam::{Ask, Context};
 use crate::metrics::Unit;
+use crate::store::replay;
+use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 /// How long it sleeps when nothing is due: a change wakes it.
 const IDLE_MS: i64 = 3_600_000;
@@ -83,7 +86,7 @@ async fn deliver(scheduler: Scheduler, due: Due) {
     if let Err(exhausted) = attempts(&scheduler, &due, execution).await {
         give_up(&scheduler, &due, execution, &exhausted).await;
     }
-    forget_if_done(&scheduler, &due.schedule);
+    forget_if_done(scheduler, due.schedule).await;
 }
 
 async fn attempts(scheduler: &Scheduler, due: &Due, execution: Uuid) -> Result<(), Exhausted> {
@@ -200,20 +203,43 @@ async fn give_up(scheduler: &Scheduler, due: &Due, execution: Uuid, exhausted: &
     }
 }
 
-/// "ActionAfterCompletion DELETE": once it will not run again. Not when it was changed meanwhile.
-fn forget_if_done(scheduler: &Scheduler, schedule: &Schedule) {
-    if !schedule.deletes_itself {
+/// "ActionAfterCompletion DELETE": once it will not run again. As a call of its own, so that it is kept like any other: the
+/// next process neither runs it again nor holds it.
+async fn forget_if_done(scheduler: Scheduler, schedule: Schedule) {
+    if !schedule.deletes_itself || !scheduler.state().is_done(&schedule) {
         return;
     }
-    let key = (schedule.group.clone(), schedule.name.clone());
-    let mut state = scheduler.state();
-    let done = state
-        .schedules
-        .get(&key)
-        .is_some_and(|now| now.revision == schedule.revision && now.due_ms.is_none());
-    if done {
-        state.schedules.remove(&key);
-        state.tokens.remove(&key);
+    let settings = scheduler.inner.settings.clone();
+    let request = AwsRequest {
+        method: Method::DELETE,
+        path: format!("/schedules/{}", schedule.name),
+        query: format!("groupName={}", schedule.group),
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+        service: "scheduler".to_owned(),
+        region: settings.region.to_string(),
+        access_key_id: String::new(),
+    };
+    let arn = schedule.arn.clone();
+    let end: Arc<dyn Service> = Arc::new(End { scheduler, schedule });
+    let answer = replay::call(&settings, &end, request).await;
+    if answer.status.is_server_error() {
+        tracing::warn!(schedule.arn = arn, "a schedule that was done was not deleted");
+    }
+}
+
+/// Deletes a schedule that was done, and not one that has taken its place since.
+struct End {
+    scheduler: Scheduler,
+    schedule: Schedule,
+}
+
+impl Service for End {
+    fn handle(&self, _: AwsRequest) -> BoxFuture<'_, AwsResponse> {
+        Box::pin(async {
+            let deleted = operations::delete_done(&self.scheduler, &self.schedule);
+            deleted.unwrap_or_else(|error| error.response())
+        })
     }
 }
 

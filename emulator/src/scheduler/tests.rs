@@ -11,6 +11,9 @@ use crate::clock::ManualClock;
 use crate::iam::Iam;
 use crate::iam::tests::form;
 use crate::sqs::tests::settings;
+use crate::store::Store;
+use crate::store::compact::compact;
+use crate::store::replay;
 
 const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:audit";
 const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:letters";
@@ -63,15 +66,19 @@ impl Fixture {
 
     fn with(iam: Iam) -> Self {
         let (settings, hand) = settings();
+        Self::of(Settings { iam, ..settings }, hand)
+    }
+
+    fn of(settings: Settings, hand: Arc<ManualClock>) -> Self {
         let targets = Arc::new(Remembered::default());
-        let scheduler = Scheduler::new(Settings { iam, ..settings }, Arc::<Remembered>::clone(&targets));
+        let scheduler = Scheduler::new(settings, Arc::<Remembered>::clone(&targets));
         scheduler.begin();
         Self { scheduler, targets, hand }
     }
 
-    async fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+    fn request(method: Method, path: &str, body: &Value) -> AwsRequest {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let request = AwsRequest {
+        AwsRequest {
             method,
             path: path.to_owned(),
             query: query.to_owned(),
@@ -80,8 +87,11 @@ impl Fixture {
             service: "scheduler".to_owned(),
             region: "us-east-1".to_owned(),
             access_key_id: String::new(),
-        };
-        let answer = self.scheduler.handle(request).await;
+        }
+    }
+
+    async fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+        let answer = self.scheduler.handle(Self::request(method, path, body)).await;
         (answer.status.as_u16(), serde_json::from_slice(&answer.body).unwrap_or_default())
     }
 
@@ -160,6 +170,60 @@ async fn a_one_time_schedule_runs_once_and_is_gone_if_it_was_told_so() {
     fixture.advance(1).await;
     assert_eq!(fixture.invocations(), 1);
     assert_eq!(fixture.call(Method::GET, "/schedules/once", &Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn the_end_of_a_schedule_that_was_done_is_kept_like_its_beginning() {
+    let directory = tempfile::tempdir().unwrap();
+    let (settings, hand) = settings();
+    let settings = Settings { store: Store::open(directory.path()).unwrap(), ..settings };
+    let fixture = Fixture::of(settings.clone(), hand);
+    let service: Arc<dyn Service> = Arc::new(fixture.scheduler.clone());
+    let create = async |name: &str, body: Value| {
+        let request = Fixture::request(Method::POST, &format!("/schedules/{name}"), &body);
+        let answer = replay::call(&settings, &service, request).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    create("once", schedule("at(2027-01-15T08:05:00)", json!({"ActionAfterCompletion": "DELETE"}))).await;
+    fixture.advance(300).await;
+    assert_eq!(fixture.invocations(), 1);
+    assert_eq!(fixture.call(Method::GET, "/schedules/once", &Value::Null).await.0, 404);
+    // Its turn comes when the deletion is on disk.
+    create("other", schedule("rate(1 hour)", json!({"State": "DISABLED"}))).await;
+    assert_eq!(compact(settings.store.requests().unwrap()).unwrap(), 2, "its beginning and its end");
+}
+
+#[tokio::test]
+async fn a_schedule_that_was_changed_while_it_ran_does_not_delete_itself() {
+    let fixture = Fixture::new();
+    let delete = json!({"ActionAfterCompletion": "DELETE"});
+    fixture.create("once", &schedule("at(2027-01-15T08:05:00)", delete.clone())).await;
+    // Its delivery is tried again once, ten seconds later.
+    fixture.targets.refusals.store(1, Ordering::SeqCst);
+    fixture.advance(300).await;
+    let later = schedule("at(2027-01-15T09:00:00)", delete);
+    assert_eq!(fixture.call(Method::PUT, "/schedules/once", &later).await.0, 200);
+    fixture.advance(10).await;
+    assert_eq!(fixture.invocations(), 1);
+    assert_eq!(fixture.call(Method::GET, "/schedules/once", &Value::Null).await.0, 200);
+}
+
+#[tokio::test]
+async fn calls_of_more_schedules_than_may_be_made_are_made_again() {
+    let fixture = Fixture::new();
+    let body = schedule("rate(1 hour)", json!({"State": "DISABLED"}));
+    fixture.create("one", &body).await;
+    {
+        let mut state = fixture.scheduler.state();
+        let one = state.schedules.values().next().unwrap().clone();
+        for number in 1..super::operations::SCHEDULES_MAX {
+            state.put(("default".to_owned(), format!("n{number}")), one.clone());
+        }
+    }
+    let create = || fixture.scheduler.handle(Fixture::request(Method::POST, "/schedules/more", &body));
+    assert_eq!(create().await.status, 402);
+    let again = crate::repeatable::scope_again(crate::repeatable::RULES, 1, 0, create()).await;
+    assert_eq!(again.status, 200, "{again:?}");
 }
 
 #[tokio::test]
@@ -331,9 +395,11 @@ async fn a_schedule_begins_neither_long_ago_nor_after_its_end() {
         create("a", "rate(1 minute)", json!({"StartDate": now + 120, "EndDate": now + 60})).await;
     assert_eq!(status, 400);
     assert_eq!(create("a", "rate(1 minute)", json!({"StartDate": now - 299})).await.0, 200);
-    let long_ago = create("c", "rate(1 minute)", json!({"StartDate": now - 301}));
+    // As the journal is told again: by the service itself.
+    let long_ago = schedule("rate(1 minute)", json!({"StartDate": now - 301}));
+    let long_ago = fixture.scheduler.handle(Fixture::request(Method::POST, "/schedules/c", &long_ago));
     let again = crate::repeatable::scope_again(0, 1, now * 1_000, long_ago).await;
-    assert_eq!(again.0, 200, "an older emulator took it: {again:?}");
+    assert_eq!(again.status, 200, "an older emulator took it: {again:?}");
     // What runs once has no beginning.
     let once = create("b", "at(2027-01-15T08:05:00)", json!({"StartDate": now - 301})).await;
     assert_eq!(once.0, 200, "{once:?}");

@@ -30,7 +30,7 @@ fn group_of_whoever_logged(request: &AwsRequest, answer: &AwsResponse) -> Option
     Some(create)
 }
 
-/// `ActionAfterCompletion` is `DELETE`.
+/// `ActionAfterCompletion` is `DELETE`. An older emulator did not keep that the schedule was deleted.
 fn end_of_a_schedule_that_was_done(request: &AwsRequest, answer: &AwsResponse) -> Option<AwsRequest> {
     if answer.status != StatusCode::CONFLICT || !request.path.starts_with("/schedules/") {
         return None;

@@ -9,10 +9,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use http::Method;
 use percent_encoding::percent_decode;
+use serde_json::Value;
 
 use super::replay::decode_call;
 use super::touch::{Effect, Thing, touches};
 use super::{Journal, StoreError};
+use crate::cloudwatch;
 use crate::wire::AwsRequest;
 
 /// A smaller journal is made anew only at the start: reading it takes a moment.
@@ -212,7 +214,7 @@ impl Life {
     }
 }
 
-/// The content of an object refers to nothing.
+/// The content of an object refers to nothing. What CloudWatch is told may be binary, or packed.
 fn words_of(request: &AwsRequest) -> Vec<u64> {
     let mut all = words(request.path.as_bytes());
     all.extend(words(request.query.as_bytes()));
@@ -220,12 +222,23 @@ fn words_of(request: &AwsRequest) -> Vec<u64> {
         all.extend(words(value.as_bytes()));
     }
     let is_content = request.service == "s3" && request.method == Method::PUT && request.query.is_empty();
-    if !is_content {
+    if request.service == "monitoring" {
+        add_words_in(&cloudwatch::input(request), &mut all);
+    } else if !is_content {
         all.extend(words(&request.body));
     }
     all.sort_unstable();
     all.dedup();
     all
+}
+
+fn add_words_in(value: &Value, all: &mut Vec<u64>) {
+    match value {
+        Value::String(text) => all.extend(words(text.as_bytes())),
+        Value::Array(values) => values.iter().for_each(|value| add_words_in(value, all)),
+        Value::Object(members) => members.values().for_each(|value| add_words_in(value, all)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Hashes of the runs of letters and digits. A name is found wherever it stands: in a path, an ARN, a URL or a form.
@@ -246,6 +259,10 @@ fn hash(word: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use serde_json::json;
+
     use super::*;
 
     fn sqs(operation: &str, body: &str) -> AwsRequest {
@@ -378,6 +395,97 @@ mod tests {
         assert_eq!(plain(vec![create.clone(), code(), on_arm, code(), code()]), [0, 2, 4]);
         let revision = function(Method::POST, "/f/policy", r#"{"RevisionId":"r"}"#);
         assert_eq!(plain(vec![create, code(), revision, code()]), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn the_deletion_of_a_version_is_not_that_of_its_function() {
+        let create = || function(Method::POST, "", r#"{"FunctionName":"f"}"#);
+        let publish = || function(Method::POST, "/f/versions", "{}");
+        let arn = "arn:aws:lambda:us-east-1:123456789012:function:f";
+        let ending = |name: &str, query: &str| {
+            let delete = function(Method::DELETE, &format!("/{name}"), "");
+            plain(vec![create(), publish(), AwsRequest { query: query.to_owned(), ..delete }])
+        };
+        let encoded = arn.replace(':', "%3A");
+        for name in ["f", "123456789012:function:f", arn, encoded.as_str()] {
+            for qualified in [format!("{name}:1"), format!("{name}%3A1")] {
+                assert_eq!(ending(&qualified, ""), [0, 1, 2], "{qualified}");
+            }
+            for qualifier in ["Qualifier=1", "Qualifie%72=1"] {
+                assert_eq!(ending(name, qualifier), [0, 1, 2], "{name}?{qualifier}");
+            }
+            assert_eq!(ending(name, ""), [] as [usize; 0], "{name}");
+        }
+    }
+
+    #[test]
+    fn who_was_renamed_stays_though_another_of_the_old_name_is_gone() {
+        for (create, update, put) in [
+            ("CreateUser&UserName", "UpdateUser&NewUserName=b&UserName", "PutUserPolicy&UserName"),
+            ("CreateGroup&GroupName", "UpdateGroup&NewGroupName=b&GroupName", "PutGroupPolicy&GroupName"),
+        ] {
+            let call = |what: &str, name: &str| iam(&format!("Action={what}={name}"));
+            let delete = create.replace("Create", "Delete");
+            let calls = vec![
+                call(create, "a"),
+                call(update, "a"),
+                call(create, "a"),
+                call(&delete, "a"),
+                call(put, "b"),
+            ];
+            assert_eq!(plain(calls), [0, 1, 2, 3, 4], "{create}");
+            // Whom the name stood for before is not the one who has it now.
+            let calls = vec![call(create, "b"), call(&delete, "b"), call(create, "a"), call(update, "a")];
+            assert_eq!(plain(calls), [2, 3], "{create}");
+        }
+    }
+
+    #[test]
+    fn alarms_and_dashboards_are_known_in_every_protocol() {
+        let call = |operation: &str, input: Value| cloudwatch::cbor_call(operation, &input);
+        let put = |name: &str| call("PutMetricAlarm", json!({ "AlarmName": name }));
+        let delete = |name: &str| call("DeleteAlarms", json!({ "AlarmNames": [name] }));
+        assert_eq!(plain(vec![put("cpu"), put("memory"), delete("cpu")]), [1]);
+        let dashboard = call("PutDashboard", json!({"DashboardName": "d", "DashboardBody": "{}"}));
+        let gone = call("DeleteDashboards", json!({"DashboardNames": ["d"]}));
+        assert_eq!(plain(vec![dashboard, gone]), [] as [usize; 0]);
+        let form = "Action=DeleteAlarms&AlarmNames.member.1=cpu";
+        let by_form = AwsRequest::unsigned("monitoring", Method::POST, "/", form);
+        assert_eq!(plain(vec![zipped(put("cpu")), by_form]), [] as [usize; 0]);
+        // What a composite alarm once named must be there when it is made again.
+        let composite = |rule: &str| call("PutCompositeAlarm", json!({"AlarmName": "c", "AlarmRule": rule}));
+        for first in [composite("ALARM(\"cpu\")"), zipped(composite("ALARM(cpu)"))] {
+            let calls = vec![put("cpu"), first, composite("FALSE"), delete("cpu")];
+            assert_eq!(plain(calls), [0, 1, 2, 3]);
+        }
+    }
+
+    #[test]
+    fn schedules_of_any_group_go_with_their_deletion() {
+        let create = |group: &str| {
+            let body = json!({ "GroupName": group }).to_string();
+            AwsRequest::unsigned("scheduler", Method::POST, "/schedules/s", &body)
+        };
+        let delete = |query: &str| {
+            let delete = AwsRequest::unsigned("scheduler", Method::DELETE, "/schedules/s", "");
+            AwsRequest { query: query.to_owned(), ..delete }
+        };
+        let group = || AwsRequest::unsigned("scheduler", Method::POST, "/schedule-groups/g-1", "{}");
+        let calls = vec![group(), create("g-1"), create("default"), delete("groupName=g%2D1")];
+        assert_eq!(plain(calls), [0, 2]);
+        assert_eq!(plain(vec![create("default"), delete("")]), [] as [usize; 0]);
+        // A group that takes its schedules along ends none of them here.
+        let gone = AwsRequest { method: Method::DELETE, ..group() };
+        let calls = vec![group(), create("g-1"), gone, group(), create("g-1"), delete("groupName=g-1")];
+        assert_eq!(plain(calls), [0, 2, 3]);
+    }
+
+    fn zipped(mut call: AwsRequest) -> AwsRequest {
+        let mut body = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        body.write_all(&call.body).unwrap();
+        call.body = body.finish().unwrap().into();
+        call.headers.insert("content-encoding", "gzip".parse().unwrap());
+        call
     }
 
     #[test]

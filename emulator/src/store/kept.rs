@@ -5,6 +5,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::cloudwatch;
 use crate::lambda::segments;
 use crate::wire::AwsRequest;
 
@@ -145,18 +146,19 @@ fn names_upload(request: &AwsRequest) -> bool {
     request.query.split('&').any(|word| word.starts_with("uploadId="))
 }
 
-/// The operation, where the protocol names it: in a header, in the path, or in the form.
+/// The operation, where the protocol names it: in a header, or in the form. CloudWatch, which has three, says itself.
 #[must_use]
 pub fn operation(request: &AwsRequest) -> Option<String> {
+    if request.service == "monitoring" {
+        return cloudwatch::operation(request);
+    }
     if let Some(target) = request.header("x-amz-target") {
         return target.rsplit('.').next().map(str::to_owned);
     }
-    if let Some((_, name)) = request.path.split_once("/operation/") {
-        return Some(name.to_owned());
-    }
     let form = std::str::from_utf8(&request.body).unwrap_or_default();
     let fields = request.query.split('&').chain(form.split('&'));
-    fields.into_iter().find_map(|field| field.strip_prefix("Action=")).map(str::to_owned)
+    // Of several the services read the last.
+    fields.rev().find_map(|field| field.strip_prefix("Action=")).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -164,8 +166,20 @@ mod tests {
     use super::*;
 
     fn target(service: &str, operation: &str) -> AwsRequest {
+        target_of(service, &format!("Any.{operation}"))
+    }
+
+    fn target_of(service: &str, target: &str) -> AwsRequest {
         let mut request = AwsRequest::unsigned(service, Method::POST, "/", "{}");
-        request.headers.insert("x-amz-target", format!("Any.{operation}").parse().unwrap());
+        request.headers.insert("x-amz-target", target.parse().unwrap());
+        request
+    }
+
+    /// A call that names one operation in its path and another in its header: the service goes by the path.
+    fn two_operations(by_path: &str, by_header: &str) -> AwsRequest {
+        let mut request = cloudwatch::cbor_call(by_path, &serde_json::json!({}));
+        let target = format!("GraniteServiceVersion20100801.{by_header}");
+        request.headers.insert("x-amz-target", target.parse().unwrap());
         request
     }
 
@@ -179,12 +193,10 @@ mod tests {
             target("sqs", "CreateQueue"),
             AwsRequest::unsigned("sqs", Method::POST, "/", "Version=2012-11-05&Action=SetQueueAttributes"),
             AwsRequest::unsigned("iam", Method::POST, "/", "Action=CreateRole&Version=2010-05-08"),
-            AwsRequest::unsigned(
-                "monitoring",
-                Method::POST,
-                "/service/GraniteServiceVersion20100801/operation/PutMetricAlarm",
-                "",
-            ),
+            cloudwatch::cbor_call("PutMetricAlarm", &serde_json::json!({})),
+            target_of("monitoring", "GraniteServiceVersion20100801.PutMetricAlarm"),
+            AwsRequest::unsigned("monitoring", Method::POST, "/", "Action=PutMetricAlarm&AlarmName=a"),
+            two_operations("PutMetricAlarm", "GetMetricData"),
             target("logs", "PutRetentionPolicy"),
             target("logs", "PutMetricFilter"),
             AwsRequest::unsigned("lambda", Method::POST, "/2015-03-31/functions", ""),
@@ -212,7 +224,9 @@ mod tests {
             AwsRequest::unsigned("sts", Method::POST, "/", "Action=AssumeRole"),
             target("logs", "PutLogEvents"),
             target("logs", "TestMetricFilter"),
-            target("monitoring", "PutMetricData"),
+            two_operations("GetMetricData", "PutMetricAlarm"),
+            cloudwatch::cbor_call("PutMetricData", &serde_json::json!({})),
+            target_of("monitoring", "GraniteServiceVersion20100801.PutMetricData"),
             AwsRequest::unsigned("lambda", Method::POST, "/2015-03-31/functions/f/invocations", ""),
             AwsRequest::unsigned("lambda", Method::GET, "/2015-03-31/functions/f", ""),
             AwsRequest::unsigned("fis", Method::POST, "/experiments", ""),

@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 
 use super::by_itself;
 use super::kept::{is_complete_upload, is_kept, operation};
@@ -57,47 +57,35 @@ pub enum ReplayError {
     Refused { number: usize, what: String, status: StatusCode, body: String },
 }
 
-/// Lets calls through, one that changes something at a time, so that the order of the records is the order of the changes.
+/// Taken by each call that changes something, so that the order of the records is the order of the changes.
 #[derive(Debug, Default)]
-pub struct Gate {
-    turn: Arc<Mutex<Turn>>,
-}
-
-#[derive(Debug, Default)]
-struct Turn {
+pub(super) struct Turn {
     /// Of the journal when it was last made anew.
     compacted_bytes: u64,
 }
 
-impl Gate {
-    /// The service's answer. Where there is a data directory, an answer that says that something changed is given only
-    /// once that is on disk.
-    pub async fn call(
-        &self,
-        settings: &Settings,
-        service: &Arc<dyn Service>,
-        request: AwsRequest,
-    ) -> AwsResponse {
-        let Some(journal) = settings.store.requests().filter(|_| is_kept(&request)) else {
-            return service.handle(request).await;
-        };
-        if journal.file_bytes() > REQUESTS_BYTES_MAX {
-            return refused("the data directory holds as many calls as it may: begin a new one");
-        }
-        let (turn, journal) = (Arc::clone(&self.turn), journal.clone());
-        let (settings, service) = (settings.clone(), Arc::clone(service));
-        // On a task of its own: a caller that hangs up must not leave a change without its record.
-        let call = tokio::spawn(async move {
-            let mut turn = turn.lock().await;
-            let answer = record(&journal, &settings, &*service, request).await;
-            if compact::is_due(journal.file_bytes(), turn.compacted_bytes) {
-                compact_now(&journal).await;
-                turn.compacted_bytes = journal.file_bytes();
-            }
-            answer
-        });
-        call.await.unwrap_or_else(|_| refused("the call broke off"))
+/// The service's answer. Where there is a data directory, an answer that says that something changed is given only once that
+/// is on disk.
+pub async fn call(settings: &Settings, service: &Arc<dyn Service>, request: AwsRequest) -> AwsResponse {
+    let Some((journal, turn)) = settings.store.calls().filter(|_| is_kept(&request)) else {
+        return service.handle(request).await;
+    };
+    if journal.file_bytes() > REQUESTS_BYTES_MAX {
+        return refused("the data directory holds as many calls as it may: begin a new one");
     }
+    let (turn, journal) = (Arc::clone(turn), journal.clone());
+    let (settings, service) = (settings.clone(), Arc::clone(service));
+    // On a task of its own: a caller that hangs up must not leave a change without its record.
+    let call = tokio::spawn(async move {
+        let mut turn = turn.lock().await;
+        let answer = record(&journal, &settings, &*service, request).await;
+        if compact::is_due(journal.file_bytes(), turn.compacted_bytes) {
+            compact_now(&journal).await;
+            turn.compacted_bytes = journal.file_bytes();
+        }
+        answer
+    });
+    call.await.unwrap_or_else(|_| refused("the call broke off"))
 }
 
 /// In the caller's turn: nobody adds a record meanwhile. What was answered is on disk whether it works or not.

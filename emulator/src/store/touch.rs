@@ -5,6 +5,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::kept::operation;
+use crate::cloudwatch;
+use crate::lambda::names_whole_function;
 use crate::logs::group_in_arn;
 use crate::wire::AwsRequest;
 
@@ -80,7 +82,8 @@ fn sqs(request: &AwsRequest) -> Option<Vec<Touch>> {
     one("queue", name, effect(&operation, "CreateQueue", "DeleteQueue"))
 }
 
-/// A call that joins two things is about both.
+/// A call that joins two things is about both. One that gives a thing another name is about anything: so are the later calls
+/// of that name then, whose beginning is not known, and what the old name stood for stays, because this call needs it.
 fn iam(request: &AwsRequest) -> Option<Vec<Touch>> {
     const KINDS: [(&str, &str, &str, &str); 4] = [
         ("RoleName", "role", "CreateRole", "DeleteRole"),
@@ -89,6 +92,9 @@ fn iam(request: &AwsRequest) -> Option<Vec<Touch>> {
         ("InstanceProfileName", "instance profile", "CreateInstanceProfile", "DeleteInstanceProfile"),
     ];
     let (fields, operation) = (Fields::of(request), operation(request)?);
+    if ["NewUserName", "NewGroupName"].into_iter().any(|member| fields.text(member).is_some()) {
+        return None;
+    }
     let mut touches = Vec::new();
     for (field, kind, create, delete) in KINDS {
         if let Some(name) = fields.text(field) {
@@ -116,17 +122,21 @@ fn ssm(request: &AwsRequest) -> Option<Vec<Touch>> {
         .then(|| one("parameter", name, effect(&operation, "PutParameter", "DeleteParameter")))?
 }
 
+/// Its three protocols are read as the service reads them.
 fn monitoring(request: &AwsRequest) -> Option<Vec<Touch>> {
-    let fields = Fields::of(request);
-    let every = |kind: &'static str, names: Vec<String>| {
-        let touch = |name| (Thing { kind, name }, Effect::Delete);
-        (!names.is_empty()).then(|| names.into_iter().map(touch).collect())
+    let input = cloudwatch::input(request);
+    let created = |kind, member: &str| one(kind, input[member].as_str()?, Effect::Create);
+    let deleted = |kind: &'static str, member: &str| {
+        let names = input[member].as_array()?.iter().filter_map(Value::as_str);
+        let touches: Vec<Touch> =
+            names.map(|name| (Thing { kind, name: name.to_owned() }, Effect::Delete)).collect();
+        (!touches.is_empty()).then_some(touches)
     };
     match operation(request)?.as_str() {
-        "PutMetricAlarm" | "PutCompositeAlarm" => one("alarm", fields.text("AlarmName")?, Effect::Create),
-        "PutDashboard" => one("dashboard", fields.text("DashboardName")?, Effect::Create),
-        "DeleteAlarms" => every("alarm", fields.texts("AlarmNames")),
-        "DeleteDashboards" => every("dashboard", fields.texts("DashboardNames")),
+        "PutMetricAlarm" | "PutCompositeAlarm" => created("alarm", "AlarmName"),
+        "PutDashboard" => created("dashboard", "DashboardName"),
+        "DeleteAlarms" => deleted("alarm", "AlarmNames"),
+        "DeleteDashboards" => deleted("dashboard", "DashboardNames"),
         _ => None,
     }
 }
@@ -160,7 +170,8 @@ fn lambda(request: &AwsRequest, made: Option<&str>) -> Option<Vec<Touch>> {
         ("POST", [_, "functions"]) => {
             one("function", function_name(&Fields::of(request).text("FunctionName")?), Effect::Create)
         }
-        ("DELETE", [_, "functions", name]) if !request.query.contains("Qualifier") => {
+        // Of a version the function stays.
+        ("DELETE", [_, "functions", name]) if names_whole_function(request, name) => {
             one("function", function_name(name), Effect::Delete)
         }
         (_, [_, "functions", name, ..]) => one("function", function_name(name), Effect::Change),
@@ -210,19 +221,20 @@ fn fis(request: &AwsRequest, made: Option<&str>) -> Option<Vec<Touch>> {
     }
 }
 
-/// Groups take their schedules along: they are about anything.
+/// Groups are about anything. One takes its schedules along: each of them then lives on here, until another of its name is
+/// deleted, and nothing is lost by that.
 fn scheduler(request: &AwsRequest) -> Option<Vec<Touch>> {
     let parts = parts(request);
     let [kind, name] = parts.as_slice() else { return None };
-    let in_query = request.query.split('&').find_map(|pair| pair.strip_prefix("groupName="));
-    let in_body = Fields::of(request).text("GroupName");
-    let group = in_body.or_else(|| in_query.map(str::to_owned)).unwrap_or_else(|| "default".to_owned());
-    let effect = match request.method {
-        Method::POST => Effect::Create,
-        Method::DELETE => Effect::Delete,
-        _ => Effect::Change,
+    let fields = Fields::of(request);
+    // Where the service reads it.
+    let (group, effect) = match request.method {
+        Method::DELETE => (fields.in_query("groupName"), Effect::Delete),
+        Method::POST => (fields.in_json("GroupName"), Effect::Create),
+        _ => (fields.in_json("GroupName"), Effect::Change),
     };
-    (kind == "schedules" && group == "default").then(|| one("schedule", name, effect))?
+    let group = group.unwrap_or_else(|| "default".to_owned());
+    (kind == "schedules").then(|| one("schedule", format!("{group}/{name}"), effect))?
 }
 
 /// The parts of a path, decoded.
@@ -246,22 +258,26 @@ impl<'a> Fields<'a> {
 
     fn pairs(&self) -> impl Iterator<Item = (&str, String)> {
         let pairs = self.form.iter().flat_map(|form| form.split('&')).filter_map(|pair| pair.split_once('='));
-        pairs.map(|(name, value)| {
-            (name, percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
-        })
+        pairs.map(|(name, value)| (name, decoded(value)))
     }
 
     fn text(&self, name: &str) -> Option<String> {
-        let member = self.json.get(name).and_then(Value::as_str).map(str::to_owned);
-        member.or_else(|| self.pairs().find(|(known, _)| *known == name).map(|(_, value)| value))
+        // Of several the services read the last.
+        let field = || self.pairs().filter(|(known, _)| *known == name).last().map(|(_, value)| value);
+        self.in_json(name).or_else(field)
     }
 
-    /// `["a"]` or `Names.member.1=a`.
-    fn texts(&self, name: &str) -> Vec<String> {
-        if let Some(all) = self.json.get(name).and_then(Value::as_array) {
-            return all.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect();
-        }
-        let of = |known: &str| known.strip_prefix(name).is_some_and(|rest| rest.starts_with(".member."));
-        self.pairs().filter(|(known, _)| of(known)).map(|(_, value)| value).collect()
+    fn in_json(&self, name: &str) -> Option<String> {
+        self.json.get(name).and_then(Value::as_str).map(str::to_owned)
     }
+
+    fn in_query(&self, name: &str) -> Option<String> {
+        let [query, _] = self.form;
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(known, _)| *known == name).map(|(_, value)| decoded(value))
+    }
+}
+
+fn decoded(value: &str) -> String {
+    percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned()
 }

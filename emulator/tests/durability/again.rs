@@ -139,6 +139,20 @@ impl<'a> Caller<'a> {
     async fn has_schedule(&self) -> bool {
         self.ask("scheduler", "GET", "/schedules/once", "").await.0 == 200
     }
+
+    /// A schedule that sends one message to a queue and deletes itself.
+    async fn schedule_that_is_done(&self) {
+        self.role().await;
+        self.call("sqs", "POST", "#AmazonSQS.CreateQueue", r#"{"QueueName":"q"}"#).await;
+        let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+        let soon = soon.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        self.call("scheduler", "POST", "/schedules/once", &schedule(&soon)).await;
+        let until = Instant::now() + DEADLINE;
+        while self.has_schedule().await {
+            assert!(Instant::now() < until, "the schedule is never done");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
 }
 
 /// A bootstrap of one line, in base64.
@@ -339,20 +353,29 @@ async fn a_schedule_may_have_the_name_of_one_that_was_done() {
     let dir = directory.path().join("data");
     let process = Process::start(&dir);
     let caller = Caller::administrator(&process);
-    caller.role().await;
-    caller.call("sqs", "POST", "#AmazonSQS.CreateQueue", r#"{"QueueName":"q"}"#).await;
-    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
-    let soon = soon.strftime("%Y-%m-%dT%H:%M:%S").to_string();
-    caller.call("scheduler", "POST", "/schedules/once", &schedule(&soon)).await;
-    let until = Instant::now() + DEADLINE;
-    while caller.has_schedule().await {
-        assert!(Instant::now() < until, "the schedule is never done");
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    caller.schedule_that_is_done().await;
     caller.call("scheduler", "POST", "/schedules/once", &schedule("2099-01-01T00:00:00")).await;
     let process = restarted(process, &dir);
     let read = Caller::administrator(&process).call("scheduler", "GET", "/schedules/once", "").await;
     assert!(read.contains("2099-01-01"), "{read}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_that_was_done_is_neither_there_again_nor_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    caller.schedule_that_is_done().await;
+    // Its turn comes when the deletion is on disk.
+    caller.call("sqs", "POST", "#AmazonSQS.CreateQueue", r#"{"QueueName":"other"}"#).await;
+    let process = restarted(process, &dir);
+    assert!(!Caller::administrator(&process).has_schedule().await);
+    let mut kept = String::new();
+    for file in std::fs::read_dir(dir.join("requests")).unwrap() {
+        kept += &String::from_utf8_lossy(&std::fs::read(file.unwrap().path()).unwrap());
+    }
+    assert!(kept.contains("CreateQueue") && !kept.contains("/schedules/once"), "{kept}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -379,6 +402,22 @@ async fn tags_of_an_experiment_that_ran_are_gone_with_it_and_an_engaged_lever_st
     let process = restarted(process, &dir);
     let lever = Caller::administrator(&process).call("fis", "GET", "/safetyLevers/default", "").await;
     assert!(lever.contains("engaged") && !lever.contains("disengaged"), "{lever}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_stays_when_a_version_of_it_is_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    caller.role().await;
+    caller.function().await;
+    let published = caller.json("lambda", "/2015-03-31/functions/f/versions", &json!({})).await;
+    assert_eq!(published["Version"], "1");
+    caller.call("lambda", "DELETE", "/2015-03-31/functions/f:1", "").await;
+    let before = caller.configuration().await["CodeSha256"].clone();
+    let process = restarted(process, &dir);
+    assert_eq!(Caller::administrator(&process).configuration().await["CodeSha256"], before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

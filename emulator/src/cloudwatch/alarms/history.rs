@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 use super::reason::iso;
 use crate::cloudwatch::failure::Failure;
 use crate::cloudwatch::protocol::drop_absent;
-use crate::cloudwatch::request::{page, text, texts, time_ms};
+use crate::cloudwatch::request::{text, texts, time_ms, token};
 use crate::cloudwatch::times;
+use crate::pages;
 
 /// Of all alarms together, the newest stay. AWS keeps 30 days of them.
 const ITEMS_MAX: usize = 5_000;
@@ -46,8 +47,8 @@ impl Kind {
     }
 }
 
-/// The two kinds of alarms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The two kinds of alarms, in the order in which they are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum AlarmKind {
     Metric,
     Composite,
@@ -59,6 +60,10 @@ impl AlarmKind {
             Self::Metric => "MetricAlarm",
             Self::Composite => "CompositeAlarm",
         }
+    }
+
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        [Self::Metric, Self::Composite].into_iter().find(|kind| kind.name() == name)
     }
 
     /// "If you omit this parameter, only metric alarms are returned."
@@ -217,17 +222,24 @@ fn changed(before: &Value, after: &Value) -> Map<String, Value> {
     changed.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// By time.
+/// Where an item stands: by its time, and among those of one time by how many there were before it.
+type Place = (i64, u64);
+
 #[derive(Debug, Default)]
-pub(super) struct History(VecDeque<Item>);
+pub(super) struct History {
+    /// Each with how many there were before it, sorted by their places.
+    items: VecDeque<(u64, Item)>,
+    pushed: u64,
+}
 
 impl History {
     pub(super) fn push(&mut self, item: Item) {
-        if self.0.len() == ITEMS_MAX {
-            self.0.pop_front();
+        if self.items.len() == ITEMS_MAX {
+            self.items.pop_front();
         }
-        let at = self.0.partition_point(|known| known.at_ms <= item.at_ms);
-        self.0.insert(at, item);
+        let at = self.items.partition_point(|(_, known)| known.at_ms <= item.at_ms);
+        self.items.insert(at, (self.pushed, item));
+        self.pushed += 1;
     }
 
     /// Newest first, unless asked otherwise.
@@ -235,21 +247,34 @@ impl History {
         let (start_ms, end_ms) = (time_ms(input, "StartDate")?, time_ms(input, "EndDate")?);
         let kind = text(input, "HistoryItemType").map(Kind::parse).transpose()?;
         let kinds = [AlarmKind::Metric, AlarmKind::Composite].map(|kind| (kind, kind.is_wanted(input)));
-        let is_wanted = |item: &&Item| {
+        let is_wanted = |item: &Item| {
             kinds.contains(&(item.alarm_kind, true))
                 && text(input, "AlarmName").is_none_or(|name| name == item.alarm)
                 && kind.is_none_or(|kind| kind == item.kind)
                 && start_ms.is_none_or(|start_ms| start_ms <= item.at_ms)
                 && end_ms.is_none_or(|end_ms| item.at_ms <= end_ms)
         };
-        let mut wanted: Vec<&Item> = self.0.iter().filter(is_wanted).collect();
-        if text(input, "ScanBy") != Some("TimestampAscending") {
+        let wanted = self.items.iter().filter(|(_, item)| is_wanted(item));
+        let mut wanted: Vec<(Place, &Item)> =
+            wanted.map(|(before, item)| ((item.at_ms, *before), item)).collect();
+        let is_ascending = text(input, "ScanBy") == Some("TimestampAscending");
+        if !is_ascending {
             wanted.reverse();
         }
-        let items = wanted.into_iter().map(Item::describe);
-        let (page, token) = page(input, limit, items, Failure::next_token)?;
+        let after = token(input, read_place, Failure::next_token)?;
+        let is_behind = |place: &Place| {
+            after.is_none_or(|after| if is_ascending { *place > after } else { *place < after })
+        };
+        let (page, last) = pages::page(wanted, is_behind, limit);
+        let page: Vec<Value> = page.into_iter().map(Item::describe).collect();
+        let token = last.map(|(at_ms, before)| format!("{at_ms}/{before}"));
         Ok(json!({"AlarmHistoryItems": page, "NextToken": token}))
     }
+}
+
+fn read_place(token: &str) -> Option<Place> {
+    let (at_ms, before) = token.split_once('/')?;
+    Some((at_ms.parse().ok()?, before.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -262,8 +287,8 @@ mod tests {
         for at_ms in 0..=i64::try_from(ITEMS_MAX).unwrap() {
             history.push(Item::action(AlarmKind::Metric, "a", at_ms, "arn", &Outcome::Succeeded));
         }
-        assert_eq!(history.0.len(), ITEMS_MAX);
-        assert_eq!((history.0[0].at_ms, history.0.back().unwrap().at_ms), (1, 5_000));
+        let times: Vec<i64> = history.items.iter().map(|(_, item)| item.at_ms).collect();
+        assert_eq!((times.len(), times[0], times[ITEMS_MAX - 1]), (ITEMS_MAX, 1, 5_000));
     }
 
     #[test]
@@ -272,7 +297,7 @@ mod tests {
         for at_ms in [2_000, 1_000, 2_000] {
             history.push(Item::action(AlarmKind::Metric, "a", at_ms, "arn", &Outcome::Succeeded));
         }
-        let times: Vec<i64> = history.0.iter().map(|item| item.at_ms).collect();
-        assert_eq!(times, [1_000, 2_000, 2_000]);
+        let places: Vec<Place> = history.items.iter().map(|(before, item)| (item.at_ms, *before)).collect();
+        assert_eq!(places, [(1_000, 1), (2_000, 0), (2_000, 2)]);
     }
 }

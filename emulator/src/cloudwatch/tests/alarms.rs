@@ -374,3 +374,29 @@ fn a_dashboard_has_a_name_of_letters_digits_dashes_and_underscores() {
                and underscore (_).\n";
     assert_eq!((refused.query_code, refused.message.as_str()), ("InvalidParameterValue", why));
 }
+
+#[test]
+fn alarms_that_are_deleted_page_by_page_are_all_found() {
+    let account = account();
+    let names = ["a", "b", "c", "d", "e"];
+    for name in names {
+        account.put_alarm(name, json!({})).unwrap();
+    }
+    let (mut found, mut token) = (Vec::new(), Value::Null);
+    loop {
+        let page = account.call("DescribeAlarms", &json!({"MaxRecords": 2, "NextToken": token})).unwrap();
+        let shown = page["MetricAlarms"].as_array().unwrap().iter();
+        let shown: Vec<String> = shown.map(|alarm| alarm["AlarmName"].as_str().unwrap().to_owned()).collect();
+        account.call("DeleteAlarms", &json!({ "AlarmNames": shown })).unwrap();
+        found.extend(shown);
+        token = page["NextToken"].clone();
+        if token.is_null() {
+            break;
+        }
+    }
+    assert_eq!(found, names);
+    for token in ["2", "Alarm/a"] {
+        let refused = account.call("DescribeAlarms", &json!({ "NextToken": token })).unwrap_err();
+        assert_eq!(refused.query_code, "InvalidNextToken", "{token}");
+    }
+}

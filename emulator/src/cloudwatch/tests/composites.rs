@@ -259,7 +259,7 @@ fn alarms_are_found_by_kind_and_by_relation() {
     let children = account.call("DescribeAlarms", &json!({"ChildrenOfAlarmName": "c"})).unwrap();
     let a = json!({"AlarmName": "a", "AlarmArn": format!("{ARN}a"), "StateValue": "INSUFFICIENT_DATA",
         "StateUpdatedTimestamp": times::from_ms(START_MS)});
-    assert_eq!(children["MetricAlarms"][1], a);
+    assert_eq!(children["MetricAlarms"][0], a);
     let both = json!({"ChildrenOfAlarmName": "c", "AlarmNames": ["a"]});
     message(account.call("DescribeAlarms", &both));
 }

@@ -342,3 +342,25 @@ fn a_request_with_metric_math_is_one_page() {
     let values = |at: usize| found["MetricDataResults"][at]["Values"].as_array().unwrap().len();
     assert_eq!((values(0), values(1)), (3, 3));
 }
+
+#[test]
+fn a_metric_that_begins_between_two_pages_moves_no_other() {
+    let account = account();
+    // One more than a page holds.
+    for number in 0..=500 {
+        account.record(0, &format!("m{number:03}"), 1.0);
+    }
+    let listed = |token: Value| {
+        let page = account.call("ListMetrics", &json!({ "NextToken": token })).unwrap();
+        let metrics = page["Metrics"].as_array().unwrap().iter();
+        let names: Vec<String> =
+            metrics.map(|metric| metric["MetricName"].as_str().unwrap().to_owned()).collect();
+        (names, page["NextToken"].clone())
+    };
+    let (names, token) = listed(Value::Null);
+    assert_eq!((names.len(), names[499].as_str()), (500, "m499"));
+    account.record(0, "a", 1.0);
+    assert_eq!(listed(token), (vec!["m500".to_owned()], Value::Null));
+    let refused = refusal(account.call("ListMetrics", &json!({"NextToken": "500"})));
+    assert_eq!(refused.0, "InvalidParameterValue");
+}

@@ -1,102 +1,132 @@
 //! DynamoDB: tables, indexes, and the items of batches and transactions one by one.
+//!
+//! A call is read by the members that decide about its operation, and by no other: what the service does not read may be of any
+//! type, and hides nothing. What cannot be read so the service cannot read either, and refuses.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::{Need, Place, body, target};
+use super::{Need, Place, target};
+use crate::dynamodb::parts::{self, Part};
 use crate::dynamodb::statement::{self, Verb};
 use crate::wire::AwsRequest;
 
-/// The members that decide, read without the items between them.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Names {
-    table_name: Option<String>,
-    index_name: Option<String>,
-    resource_arn: Option<String>,
-    stream_arn: Option<String>,
-    shard_iterator: Option<String>,
-    request_items: BTreeMap<String, IgnoredAny>,
-    transact_items: Vec<Item>,
-    statement: Option<String>,
-    statements: Vec<Statement>,
-    transact_statements: Vec<Statement>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Item {
-    put: Option<Table>,
-    update: Option<Table>,
-    delete: Option<Table>,
-    condition_check: Option<Table>,
-    get: Option<Table>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct Table {
     table_name: String,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Statement {
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Indexed {
+    table_name: String,
+    index_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NewTable {
+    table_name: String,
+    resource_policy: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Named {
+    resource_arn: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Batch {
+    request_items: BTreeMap<String, IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Stated {
     statement: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Stream {
+    stream_arn: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shard {
+    shard_iterator: String,
+}
+
+fn read<T: DeserializeOwned>(request: &AwsRequest) -> Option<T> {
+    serde_json::from_slice(&request.body).ok()
 }
 
 pub(super) fn needs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let Some(operation) = target(request) else { return Vec::new() };
     let needs = named(operation, request, place);
-    // A request of many parts in which none can be read must not pass for one that needs nothing.
+    // What cannot be read must not pass for what needs nothing.
     if needs.is_empty() { vec![Need::anywhere(format!("dynamodb:{operation}"))] } else { needs }
 }
 
 fn named(operation: &str, request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
-    let names: Names = serde_json::from_slice(&request.body).unwrap_or_default();
     match operation {
-        "TransactWriteItems" | "TransactGetItems" => {
-            names.transact_items.iter().flat_map(|item| of_item(item, place)).collect()
+        "TransactWriteItems" | "TransactGetItems" | "BatchExecuteStatement" | "ExecuteTransaction" => {
+            let parts = parts::read(operation, &request.body).unwrap_or_default();
+            parts.into_iter().map(|part| of_part(operation, part, place)).collect()
         }
-        "BatchGetItem" | "BatchWriteItem" => names
-            .request_items
-            .keys()
-            .map(|table| Need::new(format!("dynamodb:{operation}"), table_arn(place, table)))
-            .collect(),
+        "BatchGetItem" | "BatchWriteItem" => {
+            let batch: Option<Batch> = read(request);
+            let tables = batch.into_iter().flat_map(|batch| batch.request_items.into_keys());
+            tables.map(|table| Need::new(format!("dynamodb:{operation}"), table_arn(place, &table))).collect()
+        }
         "ExecuteStatement" => {
-            names.statement.iter().map(|text| of_statement(operation, text, place)).collect()
-        }
-        "BatchExecuteStatement" | "ExecuteTransaction" => {
-            let all = names.statements.iter().chain(&names.transact_statements);
-            all.map(|one| of_statement(operation, &one.statement, place)).collect()
+            let stated: Option<Stated> = read(request);
+            stated.iter().map(|stated| of_statement(operation, &stated.statement, place)).collect()
         }
         "ListTables" | "DescribeLimits" | "ListStreams" | "ListBackups" | "ListContributorInsights" => {
             vec![Need::anywhere(format!("dynamodb:{operation}"))]
         }
-        // "You need to specify the CreateTable and PutResourcePolicy IAM actions for authorizing a user to create a table with a
-        // resource-based policy." Read from the whole body, so that a member of the wrong type elsewhere does not hide it.
-        "CreateTable" if !body(request)["ResourcePolicy"].is_null() => {
-            let table = resource(operation, &names, place, request);
-            vec![Need::new(action(operation), table.clone()), Need::new("dynamodb:PutResourcePolicy", table)]
-        }
+        "CreateTable" => of_new_table(operation, request, place),
         "GetRecords" | "GetShardIterator" | "DescribeStream" => {
-            let named = stream(operation, names);
+            let named = stream(operation, request);
             let stream = named.unwrap_or_else(|| place.arn("dynamodb", "table/*/stream/*"));
             vec![Need::new(format!("dynamodb:{operation}"), stream)]
         }
-        _ => vec![Need::new(action(operation), resource(operation, &names, place, request))],
+        _ if is_named_by_arn(operation) => {
+            let named: Option<Named> = read(request);
+            named.into_iter().map(|named| Need::new(action(operation), named.resource_arn)).collect()
+        }
+        _ => vec![Need::new(action(operation), resource(operation, request, place))],
     }
 }
 
+/// "You need to specify the CreateTable and PutResourcePolicy IAM actions for authorizing a user to create a table with a
+/// resource-based policy."
+fn of_new_table(operation: &str, request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
+    let Some(NewTable { table_name, resource_policy }) = read(request) else { return Vec::new() };
+    let table = table_arn(place, &table_name);
+    let puts_policy = resource_policy.map(|_| Need::new("dynamodb:PutResourcePolicy", table.clone()));
+    std::iter::once(Need::new(action(operation), table)).chain(puts_policy).collect()
+}
+
+/// The operations on tags and on policies.
+fn is_named_by_arn(operation: &str) -> bool {
+    operation.ends_with("Resource") || operation.ends_with("ResourcePolicy")
+}
+
 /// GetRecords names its stream in the iterator only, which begins with it.
-fn stream(operation: &str, names: Names) -> Option<String> {
+fn stream(operation: &str, request: &AwsRequest) -> Option<String> {
     if operation == "GetRecords" {
-        let iterator = names.shard_iterator?;
-        return iterator.split_once('|').map(|(stream, _)| stream.to_owned());
+        let Shard { shard_iterator } = read(request)?;
+        return shard_iterator.split_once('|').map(|(stream, _)| stream.to_owned());
     }
-    names.stream_arn
+    read(request).map(|Stream { stream_arn }| stream_arn)
 }
 
 /// The names of the hot operations are constants: nothing is allocated for them.
@@ -112,20 +142,17 @@ fn action(operation: &str) -> std::borrow::Cow<'static, str> {
     }
 }
 
-/// A member that the operation does not read must not decide what is asked for.
-fn resource(operation: &str, names: &Names, place: Place<'_>, request: &AwsRequest) -> String {
-    // The operations on tags and on policies.
-    let is_named_by_arn = operation.ends_with("Resource") || operation.ends_with("ResourcePolicy");
-    if let Some(arn) = names.resource_arn.as_ref().filter(|_| is_named_by_arn) {
-        return arn.clone();
-    }
-    let table = names.table_name.clone().unwrap_or_else(|| {
-        // A member of the wrong type elsewhere hides the table's name from the reader above.
-        body(request)["TableName"].as_str().unwrap_or_default().to_owned()
-    });
-    let table = table_arn(place, &table);
+/// Who names no table hears what is wrong with that only if every table is open to them.
+fn resource(operation: &str, request: &AwsRequest, place: Place<'_>) -> String {
     let is_of_index = matches!(operation, "Query" | "Scan") || operation.ends_with("ContributorInsights");
-    match names.index_name.as_ref().filter(|_| is_of_index) {
+    let named = if is_of_index {
+        read(request)
+    } else {
+        read(request).map(|Table { table_name }| Indexed { table_name, index_name: None })
+    };
+    let Some(Indexed { table_name, index_name }) = named else { return table_arn(place, "*") };
+    let table = table_arn(place, &table_name);
+    match index_name {
         Some(index) => format!("{table}/index/{index}"),
         None => table,
     }
@@ -140,20 +167,11 @@ fn table_arn(place: Place<'_>, table: &str) -> String {
     }
 }
 
-/// "Permissions for Put, Update, Delete and Get actions are governed by the permissions used for the underlying PutItem,
-/// UpdateItem, DeleteItem and GetItem operations. For the ConditionCheck action, you use dynamodb:ConditionCheckItem."
-///
-/// Of all that an item has: the operation reads some of it, and the rest must not stand for that.
-fn of_item(item: &Item, place: Place<'_>) -> impl Iterator<Item = Need> {
-    let parts = [
-        ("dynamodb:PutItem", &item.put),
-        ("dynamodb:UpdateItem", &item.update),
-        ("dynamodb:DeleteItem", &item.delete),
-        ("dynamodb:ConditionCheckItem", &item.condition_check),
-        ("dynamodb:GetItem", &item.get),
-    ];
-    let named = parts.into_iter().filter_map(|(action, table)| Some((action, table.as_ref()?)));
-    named.map(move |(action, table)| Need::new(action, table_arn(place, &table.table_name)))
+fn of_part(operation: &str, part: Part, place: Place<'_>) -> Need {
+    match part {
+        Part::Item { action, table } => Need::new(action, table_arn(place, &table)),
+        Part::Statement(text) => of_statement(operation, &text, place),
+    }
 }
 
 /// What cannot be read must not pass for a statement that needs nothing, whatever stands beside it.

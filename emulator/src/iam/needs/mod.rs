@@ -116,11 +116,13 @@ fn body(request: &AwsRequest) -> Value {
     serde_json::from_slice(&request.body).unwrap_or_default()
 }
 
-/// One parameter of a form, in the query or in the body.
+/// One parameter of a form, in the query or in the body. Of several of the name the last, which is the one that the services
+/// read.
 pub(super) fn form_value(request: &AwsRequest, name: &str) -> Option<String> {
-    let body = std::str::from_utf8(&request.body).unwrap_or_default();
-    let pairs = request.query.split('&').chain(body.split('&')).filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(key, _)| *key == name).map(|(_, value)| decode(&value.replace('+', " "))).next()
+    let body = String::from_utf8_lossy(&request.body);
+    let mut pairs = request.query.split('&').chain(body.split('&')).filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.rfind(|(key, _)| decode(key) == name)?;
+    Some(decode(&value.replace('+', " ")))
 }
 
 fn decode(text: &str) -> String {

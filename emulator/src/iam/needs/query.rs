@@ -2,20 +2,15 @@
 
 use serde_json::Value;
 
-use super::{Need, Place, form_value, target};
+use super::{Need, Place, form_value};
 use crate::cloudwatch;
 use crate::wire::AwsRequest;
-
-const CBOR_OPERATION: &str = "/operation/";
 
 /// Metrics have no resources; alarms are not told apart by name here, but for their tags, so their policies must allow `*` of
 /// them. Composite alarms are made and shown only to who may do it anywhere: "You can't create a composite alarm if your
 /// cloudwatch:PutCompositeAlarm permission has a narrower scope."
 pub(super) fn cloudwatch(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
-    let by_path = || request.path.split_once(CBOR_OPERATION).map(|(_, operation)| operation.to_owned());
-    let operation =
-        target(request).map(str::to_owned).or_else(by_path).or_else(|| form_value(request, "Action"));
-    let Some(operation) = operation else { return Vec::new() };
+    let Some(operation) = cloudwatch::operation(request) else { return Vec::new() };
     let action = format!("cloudwatch:{operation}");
     let resource = match operation.as_str() {
         "PutCompositeAlarm" => "*".to_owned(),

@@ -1,11 +1,14 @@
 //! S3: a subresource in the query names the action; the others are objects, buckets and their list.
 
-use http::Method;
+use std::collections::HashMap;
+
+use http::{HeaderMap, Method};
+use winterbaume_core::MockRequest;
+use winterbaume_s3::wire::{ObjectIdentifier, deserialize_delete_objects_request};
 
 use super::rest::query_value;
 use super::{Need, decode};
 use crate::wire::AwsRequest;
-use crate::xml::unescape;
 
 const OF_BUCKETS: [(&str, &str); 22] = [
     ("accelerate", "AccelerateConfiguration"),
@@ -144,19 +147,22 @@ fn of_object(request: &AwsRequest, arn: String) -> Need {
     Need::new(action, arn)
 }
 
-/// DeleteObjects needs for each object what DeleteObject needs for one. What cannot be read needs everything.
+/// DeleteObjects needs for each object what DeleteObject needs for one. It is read by the reader of the engine, which deletes
+/// what that says; what cannot be read needs everything.
 fn of_deleted(request: &AwsRequest, bucket: &str) -> Vec<Need> {
-    let body = String::from_utf8_lossy(&request.body);
-    let needs: Vec<Need> = body.split("<Object").skip(1).map(|object| of_entry(object, bucket)).collect();
-    if needs.is_empty() { vec![of_entry("", bucket)] } else { needs }
-}
-
-fn of_entry(object: &str, bucket: &str) -> Need {
-    let of_version = object.contains("<VersionId");
-    let action = if of_version { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
-    let key = object.split_once("<Key>").and_then(|(_, rest)| rest.split_once("</Key>"));
-    let key = key.map_or_else(|| "*".to_owned(), |(key, _)| unescape(key));
-    Need::new(action, format!("{bucket}/{key}"))
+    let (method, uri, headers) = (request.method.to_string(), String::new(), HeaderMap::new());
+    let call = MockRequest { method, uri, headers, body: request.body.clone() };
+    let read = deserialize_delete_objects_request(&call, &[], &HashMap::new());
+    let objects = read.map(|read| read.delete.objects).unwrap_or_default();
+    if objects.is_empty() {
+        return vec![Need::new("s3:DeleteObject", format!("{bucket}/*"))];
+    }
+    let need = |object: ObjectIdentifier| {
+        let of_version = object.version_id.is_some();
+        let action = if of_version { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
+        Need::new(action, format!("{bucket}/{}", object.key))
+    };
+    objects.into_iter().map(need).collect()
 }
 
 /// A subresource that is not known here must not pass for the bucket or the object itself.

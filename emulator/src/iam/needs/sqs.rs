@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{Need, Place, form_value, target};
+use super::{Need, Place, decode, form_value, target};
 use crate::sqs::moves::ACTIONS_ON_SOURCE;
 use crate::wire::AwsRequest;
 
@@ -82,8 +82,8 @@ fn read(request: &AwsRequest) -> Option<(String, Names)> {
 
 /// A form's tags are numbered, and the service takes any number.
 fn has_tag(request: &AwsRequest) -> bool {
-    let body = std::str::from_utf8(&request.body).unwrap_or_default();
-    request.query.split('&').chain(body.split('&')).any(|pair| pair.starts_with("Tag."))
+    let body = String::from_utf8_lossy(&request.body);
+    request.query.split('&').chain(body.split('&')).any(|pair| decode(pair).starts_with("Tag."))
 }
 
 /// The queue that a move task takes from: its handle says so.

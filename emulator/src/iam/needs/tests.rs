@@ -132,11 +132,78 @@ fn a_statement_needs_what_the_engine_makes_of_it() {
 
 #[test]
 fn a_part_that_a_transaction_does_not_read_hides_no_other() {
-    let body = r#"{"TransactItems":[{"Put":{"TableName":"public"},"Get":{"TableName":"secret"}}]}"#;
-    assert_eq!(
-        shown(&json_request("dynamodb", "DynamoDB_20120810.TransactGetItems", body)),
-        [format!("dynamodb:PutItem {TABLES}/public"), format!("dynamodb:GetItem {TABLES}/secret")]
-    );
+    for put in [r#"{"TableName":"public"}"#, "7", "[]"] {
+        let body = format!(r#"{{"TransactItems":[{{"Put":{put},"Get":{{"TableName":"secret"}}}}]}}"#);
+        assert_eq!(
+            shown(&json_request("dynamodb", "DynamoDB_20120810.TransactGetItems", &body)),
+            [format!("dynamodb:GetItem {TABLES}/secret")]
+        );
+    }
+}
+
+#[test]
+fn a_member_that_the_operation_does_not_read_hides_no_other() {
+    let deep = format!(r#""Other":{}{}"#, "[".repeat(200), "]".repeat(200));
+    let of_others = r#""Get":7,"ShardIterator":7,"StreamArn":[],"ResourcePolicy":1e999"#;
+    for (target, call, need) in [
+        (
+            "TransactWriteItems",
+            r#""TransactItems":[{"Put":{"TableName":"secret"},"Get":7}]"#,
+            "PutItem secret",
+        ),
+        ("BatchGetItem", r#""RequestItems":{"secret":{}}"#, "BatchGetItem secret"),
+        ("BatchWriteItem", r#""RequestItems":{"secret":[]}"#, "BatchWriteItem secret"),
+        ("ExecuteStatement", r#""Statement":"DELETE FROM secret""#, "PartiQLDelete secret"),
+        (
+            "BatchExecuteStatement",
+            r#""Statements":[{"Statement":"DELETE FROM secret"}]"#,
+            "PartiQLDelete secret",
+        ),
+        (
+            "ExecuteTransaction",
+            r#""TransactStatements":[{"Statement":"DELETE FROM secret"}]"#,
+            "PartiQLDelete secret",
+        ),
+        ("DeleteItem", r#""TableName":"secret""#, "DeleteItem secret"),
+        ("Query", r#""TableName":"secret","IndexName":"i""#, "Query secret/index/i"),
+    ] {
+        let (action, resource) = need.split_once(' ').unwrap();
+        for beside in [of_others, r#""Other":1e999"#, &deep] {
+            let body = format!("{{{call},{beside}}}");
+            let mut request = request("dynamodb", Method::POST, "/", &body);
+            let target = format!("DynamoDB_20120810.{target}");
+            request.headers.insert("x-amz-target", target.parse().unwrap());
+            assert_eq!(shown(&request), [format!("dynamodb:{action} {TABLES}/{resource}")], "{body}");
+        }
+    }
+    // What one operation reads is nothing to another.
+    for beside in [r#""TableName":7"#, r#""ResourceArn":7"#, r#""Statements":7"#, r#""RequestItems":7"#] {
+        let body = format!(r#"{{"TransactItems":[{{"Put":{{"TableName":"secret"}}}}],{beside}}}"#);
+        let request = json_request("dynamodb", "DynamoDB_20120810.TransactWriteItems", &body);
+        assert_eq!(shown(&request), [format!("dynamodb:PutItem {TABLES}/secret")], "{beside}");
+    }
+    let tags = r#"{"ResourceArn":"arn:tagged","TableName":7,"Other":1e999}"#;
+    let tags = json_request("dynamodb", "DynamoDB_20120810.UntagResource", tags);
+    assert_eq!(shown(&tags), ["dynamodb:UntagResource arn:tagged"]);
+}
+
+#[test]
+fn what_the_service_refuses_to_read_needs_every_table() {
+    let asked = |target: &'static str, body: &str| shown(&json_request("dynamodb", target, body));
+    for body in [
+        r#"{"TransactItems":[[{"TableName":"secret"}]]}"#,
+        r#"{"TransactItems":[{"Put":["secret",{}]}]}"#,
+        r#"{"TransactItems":[{"Put":{"TableName":"public"}},7]}"#,
+        r#"{"TransactItems":[{"Put":{"TableName":"public","TableName":"secret"}}]}"#,
+        r#"{"TransactItems":[]}"#,
+        "{}",
+        "",
+    ] {
+        let needs = asked("DynamoDB_20120810.TransactWriteItems", body);
+        assert_eq!(needs, ["dynamodb:TransactWriteItems *"], "{body}");
+    }
+    let both = r#"{"TableName":"public","TableName":"secret"}"#;
+    assert_eq!(asked("DynamoDB_20120810.PutItem", both), [format!("dynamodb:PutItem {TABLES}/*")]);
 }
 
 #[test]
@@ -167,6 +234,11 @@ fn records_are_asked_about_by_the_stream_that_their_iterator_names() {
     let iterator = json!({"StreamArn": stream, "ShardId": "s"}).to_string();
     let iterator = json_request("dynamodb", "DynamoDBStreams_20120810.GetShardIterator", &iterator);
     assert_eq!(shown(&iterator), [format!("dynamodb:GetShardIterator {stream}")]);
+    // What the service does not read hides nothing.
+    for beside in [r#""TableName":7"#, r#""TransactItems":{}"#, r#""StreamArn":7"#, r#""Other":1e999"#] {
+        let hidden = format!(r#"{{"ShardIterator":"{stream}|1|AAAA",{beside}}}"#);
+        assert_eq!(records(&hidden), [format!("dynamodb:GetRecords {stream}")], "{beside}");
+    }
 }
 
 #[test]
@@ -178,7 +250,8 @@ fn a_table_that_is_made_with_a_policy_needs_the_action_that_puts_one() {
         assert_eq!(asked(none), std::slice::from_ref(&create));
     }
     let hidden = r#"{"TableName":"tasks","ResourcePolicy":"{}","IndexName":5}"#;
-    for with in [r#"{"TableName":"tasks","ResourcePolicy":"{}"}"#, hidden] {
+    let beside_odd = r#"{"TableName":"tasks","ResourcePolicy":"{}","Other":1e999}"#;
+    for with in [r#"{"TableName":"tasks","ResourcePolicy":"{}"}"#, hidden, beside_odd] {
         assert_eq!(asked(with), [create.clone(), put.clone()]);
     }
 }
@@ -202,6 +275,17 @@ fn each_object_to_delete_is_asked_about() {
         ]
     );
     assert_eq!(delete("<Delete>"), ["s3:DeleteObject arn:aws:s3:::faults/*"], "what cannot be read");
+    // As the engine reads it: it would delete `secret`.
+    for key in [
+        "<Key><![CDATA[secret]]></Key>",
+        "<Key a=\"b\">secret</Key>",
+        "<Key>&#115;ecret</Key>",
+        "<Key >secret</Key >",
+        "<!-- <Key>public</Key> --><Key>secret</Key>",
+    ] {
+        let body = format!("<Delete><Object>{key}</Object></Delete>");
+        assert_eq!(delete(&body), ["s3:DeleteObject arn:aws:s3:::faults/secret"], "{key}");
+    }
 }
 
 #[test]
@@ -623,6 +707,28 @@ fn dashboards_and_what_has_tags_are_asked_about_by_name_in_every_protocol() {
             assert_eq!(shown(&call), [format!("cloudwatch:{operation} arn:a")], "{call:?}");
         }
     }
+}
+
+#[test]
+fn a_call_of_cloudwatch_that_names_two_operations_is_judged_as_the_one_that_the_service_reads() {
+    let mut call = crate::cloudwatch::cbor_call("DeleteAlarms", &json!({"AlarmNames": ["a"]}));
+    let target = HeaderValue::from_static("GraniteServiceVersion20100801.ListMetrics");
+    call.headers.insert("x-amz-target", target);
+    let alarms = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:*";
+    assert_eq!(shown(&call), [format!("cloudwatch:DeleteAlarms {alarms}")]);
+    // A target of another service is none: the form speaks.
+    let form = "Action=DeleteAlarms&Action=ListMetrics";
+    assert_eq!(shown(&json_request("monitoring", "Other.DeleteAlarms", form)), ["cloudwatch:ListMetrics *"]);
+}
+
+#[test]
+fn of_a_parameter_that_comes_twice_the_one_counts_that_the_service_reads() {
+    let form = "Action=GetUser&UserName=a&%41ction=DeleteUser&UserName=b";
+    let user = "arn:aws:iam::123456789012:user/b";
+    assert_eq!(shown(&request("iam", Method::POST, "/", form)), [format!("iam:DeleteUser {user}")]);
+    let form = "Action=ListQueues&Action=DeleteQueue&QueueUrl=a&QueueUrl=b";
+    let queue = "arn:aws:sqs:us-east-1:123456789012:b";
+    assert_eq!(shown(&request("sqs", Method::POST, "/", form)), [format!("sqs:DeleteQueue {queue}")]);
 }
 
 #[test]

@@ -12,8 +12,11 @@ use crate::logs::pattern::{Flaw, Pattern};
 use crate::logs::search::{Found, Page, Search};
 use crate::logs::store::{Event, Group, Place, Stream};
 use crate::logs::{FUTURE_MAX_MS, PAST_MAX_MS, emf};
+use crate::pages;
 
 const STREAMS_PAGE_MAX: usize = 50;
+/// What sorts streams: the time of the last event, where they are listed by it, and the name.
+type StreamKey<'a> = (Option<i64>, &'a str);
 /// "The maximum number of log events in a batch is 10,000."
 const PUT_EVENTS_MAX: usize = 10_000;
 /// "The maximum batch size is 1,048,576 bytes. This size is calculated as the sum of all event messages in
@@ -48,28 +51,30 @@ impl LogsApi {
         let name = Self::group_name(input, "logGroupName")?;
         let page_max = limit(input, STREAMS_PAGE_MAX, STREAMS_PAGE_MAX)?;
         let prefix = text(input, "logStreamNamePrefix").unwrap_or_default();
-        let skip: usize = text(input, "nextToken").map_or(Ok(0), str::parse).map_err(|_| bad_token())?;
+        let after = text(input, "nextToken").map(read_key).transpose()?;
+        let is_by_time = text(input, "orderBy") == Some("LastEventTime");
+        let is_descending = input.get("descending").and_then(Value::as_bool) == Some(true);
         let store = self.logs.store();
         let group = store.groups.get(name).ok_or_else(Failure::no_group)?;
-        let mut streams: Vec<(&String, &Stream)> =
-            group.streams.iter().filter(|(name, _)| name.starts_with(prefix)).collect();
-        if text(input, "orderBy") == Some("LastEventTime") {
-            streams.sort_by_key(|(_, stream)| stream.events.back().map(|event| event.at_ms));
-        }
-        if input.get("descending").and_then(Value::as_bool) == Some(true) {
+        let matching = group.streams.iter().filter(|(name, _)| name.starts_with(prefix));
+        let mut streams: Vec<(StreamKey<'_>, &Stream)> = matching
+            .map(|(name, stream)| {
+                let last = stream.events.back().filter(|_| is_by_time);
+                ((last.map(|event| event.at_ms), name.as_str()), stream)
+            })
+            .collect();
+        streams.sort_unstable_by_key(|(key, _)| *key);
+        if is_descending {
             streams.reverse();
         }
-        let total = streams.len();
+        let is_behind = |key: &StreamKey<'_>| {
+            after.is_none_or(|after| if is_descending { *key < after } else { *key > after })
+        };
+        let streams = streams.into_iter().map(|(key, stream)| (key, (key.1, stream)));
+        let (page, last) = pages::page(streams, is_behind, page_max);
         let arn = self.group_arn(name);
-        let page: Vec<Value> = streams
-            .into_iter()
-            .skip(skip)
-            .take(page_max)
-            .map(|(name, stream)| describe(&arn, name, stream))
-            .collect();
-        let next = skip + page.len();
-        let token = (next < total).then(|| next.to_string());
-        Ok(without_null(json!({"logStreams": page, "nextToken": token})))
+        let page: Vec<Value> = page.into_iter().map(|(name, stream)| describe(&arn, name, stream)).collect();
+        Ok(without_null(json!({"logStreams": page, "nextToken": last.map(written)})))
     }
 
     pub(super) fn put_events(&self, input: &Value) -> Outcome {
@@ -215,6 +220,18 @@ fn window(input: &Value) -> Result<Window, Failure> {
 
 fn bad_token() -> Failure {
     Failure::invalid("The specified nextToken is invalid.")
+}
+
+fn read_key(token: &str) -> Result<StreamKey<'_>, Failure> {
+    let (at_ms, name) = token.split_once(':').ok_or_else(bad_token)?;
+    if at_ms.is_empty() {
+        return Ok((None, name));
+    }
+    Ok((Some(at_ms.parse().map_err(|_| bad_token())?), name))
+}
+
+fn written((at_ms, name): StreamKey<'_>) -> String {
+    at_ms.map_or_else(|| format!(":{name}"), |at_ms| format!("{at_ms}:{name}"))
 }
 
 fn describe(group_arn: &str, name: &str, stream: &Stream) -> Value {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, LogsApi, Outcome, limit, name_of, text};
 use crate::logs::store::Group;
+use crate::pages;
 
 const NAME_CHARS_MAX: usize = 512;
 const PAGE_MAX: usize = 50;
@@ -52,12 +53,11 @@ impl LogsApi {
         let wanted = Wanted::read(input)?;
         let after = text(input, "nextToken").unwrap_or_default();
         let store = self.logs.store();
-        let mut matching =
-            store.groups.iter().filter(|(name, group)| wanted.holds(name, group) && name.as_str() > after);
-        let page: Vec<(&String, &Group)> = matching.by_ref().take(page_max).collect();
-        let token = matching.next().and_then(|_| page.last()).map(|(name, _)| (*name).clone());
+        let matching = store.groups.iter().filter(|(name, group)| wanted.holds(name, group));
+        let matching = matching.map(|(name, group)| (name, (name, group)));
+        let (page, last) = pages::page(matching, |name| name.as_str() > after, page_max);
         let groups: Vec<Value> = page.into_iter().map(|(name, group)| self.describe(name, group)).collect();
-        Ok(without_null(json!({"logGroups": groups, "nextToken": token})))
+        Ok(without_null(json!({"logGroups": groups, "nextToken": last})))
     }
 
     fn describe(&self, name: &str, group: &Group) -> Value {

@@ -9,6 +9,7 @@ use super::{Failure, LogsApi, Outcome, limit, text};
 use crate::logs::metric_filter::{Dimension, MetricFilter, MetricFilters, Source, Transformation};
 use crate::logs::pattern::{Flaw, Message, Pattern, number};
 use crate::metrics::MetricId;
+use crate::pages;
 use crate::wire::not_emulated;
 
 /// "The maximum number of metric filters that can be associated with a log group is 100."
@@ -126,16 +127,14 @@ impl LogsApi {
             let filters = held.metric_filters.iter().flat_map(|filters| filters.iter());
             found.extend(filters.map(|(name, filter)| (name.as_str(), group.as_str(), &**filter)));
         }
-        found.retain(|(name, group, filter)| {
-            name.starts_with(prefix)
-                && is_wanted(&filter.transformation.metric)
-                && after.is_none_or(|after| (*name, *group) > after)
-        });
+        found
+            .retain(|(name, _, filter)| name.starts_with(prefix) && is_wanted(&filter.transformation.metric));
         found.sort_unstable_by_key(|(name, group, _)| (*name, *group));
+        let found = found.into_iter().map(|one| ((one.0, one.1), one));
+        let (page, last) = pages::page(found, |key| after.is_none_or(|after| *key > after), page_max);
         let page: Vec<Value> =
-            found.iter().take(page_max).map(|(name, group, filter)| describe(name, group, filter)).collect();
-        let last = page_max.checked_sub(1).and_then(|last| found.get(last));
-        let token = last.filter(|_| found.len() > page_max).map(|(name, group, _)| format!("{name}:{group}"));
+            page.into_iter().map(|(name, group, filter)| describe(name, group, filter)).collect();
+        let token = last.map(|(name, group)| format!("{name}:{group}"));
         Ok(without_null(json!({"metricFilters": page, "nextToken": token})))
     }
 

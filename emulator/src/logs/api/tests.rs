@@ -116,9 +116,50 @@ fn pages_of_all_streams_neither_repeat_nor_skip_an_event_when_one_comes_late() {
     assert_eq!(third.get("nextToken"), None);
 }
 
+/// The names of the streams on a page of DescribeLogStreams, and the token of the next.
+fn streams(account: &LogsApi, members: &Value, token: &Value) -> (Vec<String>, Value) {
+    let mut input = json!({"logGroupName": "g", "limit": 2, "nextToken": token});
+    input.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    let page = account.call("DescribeLogStreams", &input).unwrap();
+    let name = |stream: &Value| stream["logStreamName"].as_str().unwrap().to_owned();
+    (page["logStreams"].as_array().unwrap().iter().map(name).collect(), page["nextToken"].clone())
+}
+
+#[test]
+fn a_stream_that_is_deleted_between_two_pages_takes_no_other_off_them() {
+    for (members, first, rest) in [
+        (json!({}), ["a", "b"], ["c", "d"]),
+        (json!({"descending": true}), ["d", "c"], ["b", "a"]),
+        (json!({"orderBy": "LastEventTime"}), ["a", "d"], ["c", "b"]),
+        (json!({"orderBy": "LastEventTime", "descending": true}), ["b", "c"], ["d", "a"]),
+    ] {
+        let account = account();
+        for name in ["c", "d"] {
+            account.call("CreateLogStream", &json!({"logGroupName": "g", "logStreamName": name})).unwrap();
+        }
+        // `a` has no event.
+        for (after_ms, name) in [(1, "d"), (2, "c"), (3, "b")] {
+            account.put(name, &[(after_ms, "event")]).unwrap();
+        }
+        let (shown, token) = streams(&account, &members, &Value::Null);
+        assert_eq!(shown, first, "{members}");
+        for name in first {
+            account.call("DeleteLogStream", &json!({"logGroupName": "g", "logStreamName": name})).unwrap();
+        }
+        let (shown, token) = streams(&account, &members, &token);
+        assert_eq!((shown, token), (rest.map(str::to_owned).to_vec(), Value::Null), "{members}");
+    }
+}
+
 #[test]
 fn a_token_that_nobody_was_given_is_refused() {
     let account = account();
+    let refused = |token: &str| {
+        refusal(account.call("DescribeLogStreams", &json!({"logGroupName": "g", "nextToken": token})))
+    };
+    for token in ["2", "x:a"] {
+        assert_eq!(refused(token), "The specified nextToken is invalid.", "{token}");
+    }
     for token in ["2", "f/2", "x/00000000000000000000000000000000000000000"] {
         let input = json!({"logGroupName": "g", "logStreamName": "a", "nextToken": token});
         for operation in ["GetLogEvents", "FilterLogEvents"] {
