@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -47,12 +47,8 @@ impl Left {
         dir(&self.root)
     }
 
-    /// Whether it succeeded, and all that it said.
     fn stack(&self, verb: &str) -> (bool, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_stack"));
-        let output = command.args([verb, "--dir"]).arg(self.dir()).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+        stack(verb, &self.dir())
     }
 
     fn is_running(&mut self) -> bool {
@@ -62,6 +58,14 @@ impl Left {
 
 fn dir(root: &TempDir) -> PathBuf {
     root.path().join("stack")
+}
+
+/// Whether it succeeded, and all that it said.
+fn stack(verb: &str, dir: &Path) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stack"));
+    let output = command.args([verb, "--dir"]).arg(dir).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
 }
 
 /// A process that does nothing, until it is ended or this test is. `read` is a part of the shell, which so keeps its command
@@ -119,4 +123,15 @@ fn a_down_leaves_a_stack_alone_that_only_has_the_port_of_an_emulator_that_is_gon
     let (succeeded, said) = left.stack("down");
     assert!(!succeeded && said.contains("was not started for"), "{said}");
     assert!(left.is_running() && left.dir().exists(), "{said}");
+}
+
+#[test]
+fn a_down_of_a_stack_whose_folder_was_moved_leaves_it_alone_and_names_the_process_to_end() {
+    let mut left = Left::by_one_that_runs(&healthy());
+    let moved = left.root.path().join("moved");
+    std::fs::rename(left.dir(), &moved).unwrap();
+    let (succeeded, said) = stack("down", &moved);
+    let advice = format!("if the folder was moved, end process {} and try again", left.process.id());
+    assert!(!succeeded && said.contains(&advice), "{said}");
+    assert!(left.is_running() && moved.join("emulator.json").exists(), "{said}");
 }

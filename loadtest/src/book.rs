@@ -395,13 +395,15 @@ impl Book {
 
     pub(crate) fn failed_read(&self, begun: Begun, failure: ReadFailure) {
         let mut inner = self.lock();
-        // Of a read that lasted into another phase nobody knows in which of them it failed.
         let is_of_one_phase = begun.phase + 1 == inner.phases.len();
-        if !is_of_one_phase || (failure.is_not_found() && begun.may_be_missing) {
+        // What was refused for good was refused at once: when another phase had begun, that one may be the cause.
+        let is_of_another = !is_of_one_phase && !failure.may_pass();
+        if is_of_another || (failure.is_not_found() && begun.may_be_missing) {
             return;
         }
         let reads = &mut inner.phases[begun.phase].reads;
         reads.denied += u64::from(failure.is_denial());
+        reads.straddling += u64::from(!is_of_one_phase);
         match failure {
             ReadFailure::Refused { .. } => reads.refused += 1,
             ReadFailure::Unanswered => reads.unanswered += 1,
@@ -1010,13 +1012,30 @@ mod tests {
         book.failed_read(book.begin_read(None), ReadFailure::Refused { status: 401 });
         let in_two_phases = book.begin_read(None);
         book.phase("after");
-        book.failed_read(in_two_phases, ReadFailure::Unanswered);
+        book.failed_read(in_two_phases, ReadFailure::Refused { status: 429 });
         book.failed_read(book.begin_read(Some("a")), not_found);
         let stats = reads(&book);
-        assert_eq!((stats.refused, stats.denied, stats.unanswered), (2, 1, 1));
+        assert_eq!((stats.refused, stats.denied, stats.unanswered, stats.straddling), (2, 1, 1, 0));
         book.read_task(book.begin_read(Some("a")), "a", "a", seen(1, TaskStatus::Queued));
         book.failed_read(book.begin_read(Some("a")), not_found);
         assert_eq!(reads(&book).refused, 3, "it was there");
+    }
+
+    #[test]
+    fn a_read_that_was_sent_again_until_another_phase_had_begun_is_told_apart_in_its_own() {
+        let book = book();
+        acknowledge(&book, "a");
+        let (hung, failed) = (book.begin_read(None), book.begin_read(None));
+        book.phase("fault");
+        book.failed_read(hung, ReadFailure::Unanswered);
+        book.failed_read(failed, ReadFailure::Refused { status: 500 });
+        let inner = book.lock();
+        let told = |at: usize| {
+            let stats = inner.phases[at].reads;
+            (stats.unanswered, stats.refused, stats.straddling)
+        };
+        assert_eq!(told(0), (1, 1, 2));
+        assert_eq!(inner.phases.get(1).map(|phase| phase.reads), Some(ReadStats::default()));
     }
 
     #[test]

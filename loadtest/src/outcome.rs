@@ -43,8 +43,12 @@ pub struct PhaseStats {
     #[serde(default)]
     pub denied: u64,
     /// Of the refused and the unknown: those whose answer came in a later phase. Which of the two phases is the cause nobody knows.
+    /// What a token that was given was denied does not straddle: it is the doing of neither.
     #[serde(default)]
     pub straddling: u64,
+    /// Of the straddling: those of unknown fate. A refusal is given at once, and these were under way for long.
+    #[serde(default)]
+    pub straddling_unknown: u64,
     #[serde(default)]
     pub reads: ReadStats,
 }
@@ -64,6 +68,10 @@ pub struct ReadStats {
     /// Pages with more tasks that no answer had named than could be kept until all answers are in.
     #[serde(default)]
     pub unjudged: u64,
+    /// Of the refused and the unanswered: those that were sent again, in vain, until another phase had begun. Which of the two phases is
+    /// the cause nobody knows.
+    #[serde(default)]
+    pub straddling: u64,
 }
 
 impl ReadStats {
@@ -74,6 +82,7 @@ impl ReadStats {
         self.wrong += other.wrong;
         self.denied += other.denied;
         self.unjudged += other.unjudged;
+        self.straddling += other.straddling;
     }
 
     pub fn all(&self) -> u64 {

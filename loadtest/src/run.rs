@@ -268,7 +268,7 @@ impl Running {
             plan: self.shared.plan.clone(),
             counts,
             ledger: self.ledger(),
-            phases: summary::phases(book),
+            phases: summary::phases(book, self.shared.target.is_token_given),
             total: summary::total(book),
             series: summary::series(book),
             validity: summary::validity(&counts, &issue_lag),

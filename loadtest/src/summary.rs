@@ -16,8 +16,13 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 /// The name of the row over all phases.
 const TOTAL: &str = "total";
 
-pub(crate) fn phases(book: &Book) -> Vec<PhaseStats> {
+/// What a token that was given is denied is no phase's doing, and so straddles none.
+pub(crate) fn phases(book: &Book, is_token_given: bool) -> Vec<PhaseStats> {
     let inner = book.lock();
+    let straddles = |record: &Record| {
+        let is_aside = is_token_given && is_denied(record);
+        !is_aside && record.straddles(&inner.phases)
+    };
     let stats = |(number, phase): (usize, &Phase)| {
         let mut stats = PhaseStats {
             name: phase.name.clone(),
@@ -32,7 +37,7 @@ pub(crate) fn phases(book: &Book) -> Vec<PhaseStats> {
             .records
             .iter()
             .filter(|record| record.phase == number)
-            .for_each(|record| tally(&mut stats, record, record.straddles(&inner.phases)));
+            .for_each(|record| tally(&mut stats, record, straddles(record)));
         stats
     };
     inner.phases.iter().enumerate().map(stats).collect()
@@ -55,8 +60,13 @@ pub(crate) fn total(book: &Book) -> PhaseStats {
     };
     inner.phases.iter().for_each(|phase| stats.reads.add(&phase.reads));
     // Of all phases together nothing is in another one.
+    stats.reads.straddling = 0;
     inner.records.iter().for_each(|record| tally(&mut stats, record, false));
     stats
+}
+
+fn is_denied(record: &Record) -> bool {
+    matches!(record.outcome, Outcome::Refused { status, .. } if is_denial(status))
 }
 
 fn tally(stats: &mut PhaseStats, record: &Record, straddles: bool) {
@@ -67,7 +77,10 @@ fn tally(stats: &mut PhaseStats, record: &Record, straddles: bool) {
             stats.refused += 1;
             stats.denied += u64::from(is_denial(status) && !straddles);
         }
-        Outcome::Unknown { .. } => stats.unknown += 1,
+        Outcome::Unknown { .. } => {
+            stats.unknown += 1;
+            stats.straddling_unknown += u64::from(straddles);
+        }
         Outcome::Unsent => stats.unsent += 1,
     }
     stats.attempted += u64::from(record.sent_us.is_some());
@@ -217,10 +230,13 @@ mod tests {
             record.answered_us = Some(at_us);
         }
         drop(inner);
-        let phases = phases(&book);
+        let given = phases(&book, true);
+        assert_eq!((given[0].straddling, given[0].straddling_unknown, given[0].denied), (1, 1, 2));
+        let phases = phases(&book, false);
         let [before, fault] = phases.as_slice() else { panic!("two phases: {phases:?}") };
         assert_eq!((before.attempted, before.acknowledged), (4, 1));
         assert_eq!((before.refused, before.unknown, before.straddling, before.denied), (2, 1, 2, 1));
+        assert_eq!(before.straddling_unknown, 1);
         assert_eq!((fault.attempted, fault.straddling), (0, 0));
         let total = total(&book);
         assert_eq!((total.refused, total.unknown, total.straddling, total.denied), (2, 1, 0, 2));

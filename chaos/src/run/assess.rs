@@ -425,18 +425,93 @@ fn token_check(outcome: &LoadOutcome) -> Option<Check> {
     outcome.is_token_given.then(|| Check::evidence("the token was taken", denied == 0, detail))
 }
 
-/// What clients see while no fault is in effect.
+/// What clients were told in some phases: of their submissions, or of their reads.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    all: u64,
+    bad: u64,
+    /// Counted in neither: came to nothing only when a fault had begun.
+    aside: u64,
+    /// Of these: those that were under way for so long that either phase may be the cause.
+    doubtful: u64,
+}
+
+impl Told {
+    /// Only where a fault follows, what straddles may be its doing.
+    fn of_submissions(phase: &PhaseStats, is_before_fault: bool, is_token_given: bool) -> Self {
+        let denied = if is_token_given { phase.denied } else { 0 };
+        let (aside, doubtful) =
+            if is_before_fault { (phase.straddling, phase.straddling_unknown) } else { (0, 0) };
+        Self {
+            all: phase.attempted - denied - aside,
+            bad: phase.refused + phase.unknown - denied - aside,
+            aside,
+            doubtful,
+        }
+    }
+
+    fn of_reads(reads: &ReadStats, is_before_fault: bool, is_token_given: bool) -> Self {
+        let denied = if is_token_given { reads.denied } else { 0 };
+        let aside = if is_before_fault { reads.straddling } else { 0 };
+        Self {
+            all: reads.all() - denied - aside,
+            bad: reads.refused + reads.unanswered - denied - aside,
+            aside,
+            doubtful: aside,
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.all += other.all;
+        self.bad += other.bad;
+        self.aside += other.aside;
+        self.doubtful += other.doubtful;
+    }
+
+    fn share(self) -> f64 {
+        percent(self.bad, self.all)
+    }
+
+    /// Why nobody knows whether more than `max` came to nothing, where less is certain.
+    fn doubt(self, what: &str, max: f64) -> Option<String> {
+        let Self { all, bad, aside, doubtful } = self;
+        let (doubtful, is_open) = match all {
+            0 => (aside, aside > 0),
+            _ => (doubtful, percent(bad + doubtful, all + doubtful) > max),
+        };
+        let whole = all + doubtful;
+        is_open.then(|| {
+            format!(
+                "{doubtful} of {whole} {what} came to nothing only in a later phase, whose doing it may be"
+            )
+        })
+    }
+}
+
+fn is_faulted(phase: &PhaseStats) -> bool {
+    [PHASE_FAULT, PHASE_ENDING].contains(&phase.name.as_str())
+}
+
+/// What clients see while no fault is in effect, and while one is.
 fn service_checks(experiment: &Experiment, outcome: &LoadOutcome) -> Vec<Check> {
     let (phases, max) = (&outcome.phases, experiment.expect.refused_percent_max);
-    let (during, calm): (Vec<_>, Vec<_>) =
-        phases.iter().partition(|phase| [PHASE_FAULT, PHASE_ENDING].contains(&phase.name.as_str()));
-    let refusals = |name: &str, phases: &[&PhaseStats], max: f64| {
-        refusals_check(name, phases, max, outcome.is_token_given)
-    };
-    let steady = refusals("steady state without fault", &calm, max);
-    let mut checks = vec![steady, reads_check(outcome, &calm, max)];
+    let is_given = outcome.is_token_given;
+    let is_next_faulted = phases.iter().skip(1).map(is_faulted).chain([false]);
+    let (mut calm, mut faulted, mut reads) = (Told::default(), Told::default(), Told::default());
+    for (phase, is_next_faulted) in phases.iter().zip(is_next_faulted) {
+        if is_faulted(phase) {
+            faulted.add(Told::of_submissions(phase, false, is_given));
+        } else {
+            calm.add(Told::of_submissions(phase, is_next_faulted, is_given));
+            reads.add(Told::of_reads(&phase.reads, is_next_faulted, is_given));
+        }
+    }
+    let mut checks =
+        vec![refusals_check("steady state without fault", calm, max), reads_check(outcome, reads, max)];
     if let Some(max) = experiment.expect.refused_percent_during_max {
-        checks.push(refusals("clients during the faults", &during, max));
+        // A fault was in effect when they came to nothing.
+        faulted.add(Told { all: calm.aside, bad: calm.aside, ..Told::default() });
+        checks.push(refusals_check("clients during the faults", faulted, max));
     }
     if let Some(max_ms) = experiment.expect.p99_after_ms_max {
         // Between two faults is a phase of this name as well.
@@ -453,44 +528,42 @@ fn service_checks(experiment: &Experiment, outcome: &LoadOutcome) -> Vec<Check> 
     checks
 }
 
-fn refusals_check(name: &str, phases: &[&PhaseStats], max: f64, is_token_given: bool) -> Check {
-    let sum = |of: fn(&PhaseStats) -> u64| phases.iter().map(|phase| of(phase)).sum::<u64>();
-    let denied = if is_token_given { sum(|phase| phase.denied) } else { 0 };
-    // What came to nothing only in a later phase may be the doing of either.
-    let aside = denied + sum(|phase| phase.straddling);
-    let bad = sum(|phase| phase.refused + phase.unknown) - aside;
-    let all = sum(|phase| phase.attempted) - aside;
-    let share = percent(bad, all);
+fn refusals_check(name: &str, told: Told, max: f64) -> Check {
+    let (share, all) = (told.share(), told.all);
     let detail = format!("{share:.2} % of {all} requests refused or unanswered, at most {max} %");
-    if all == 0 {
+    if share > max {
+        Check::new(name, false, detail)
+    } else if let Some(doubt) = told.doubt("requests", max) {
+        Check::evidence(name, false, doubt)
+    } else if all == 0 {
         Check::evidence(name, false, "no request at that time")
     } else {
-        Check::new(name, share <= max, detail)
+        Check::new(name, true, detail)
     }
 }
 
 /// What is shown must be right whenever it is shown; that it is shown is asked for while no fault is in effect.
-fn reads_check(outcome: &LoadOutcome, calm: &[&PhaseStats], max: f64) -> Check {
+fn reads_check(outcome: &LoadOutcome, calm: Told, max: f64) -> Check {
     let name = "reads are answered and right";
-    let sum = |of: fn(&ReadStats) -> u64| calm.iter().map(|phase| of(&phase.reads)).sum::<u64>();
     let wrong: u64 = outcome.phases.iter().map(|phase| phase.reads.wrong).sum();
-    let denied = if outcome.is_token_given { sum(|reads| reads.denied) } else { 0 };
-    let bad = sum(|reads| reads.refused + reads.unanswered) - denied;
-    let all = sum(ReadStats::all) - denied;
-    let share = percent(bad, all);
+    let (share, all) = (calm.share(), calm.all);
     let mut detail =
         format!("{share:.2} % of {all} reads refused or unanswered, at most {max} %; {wrong} wrong");
     if let Some(first) = outcome.wrong_reads.first() {
         detail.push_str(&format!(", as task {} to {}: {:?}", first.task_id, first.owner, first.defect));
     }
     let unjudged: u64 = outcome.phases.iter().map(|phase| phase.reads.unjudged).sum();
-    if wrong == 0 && all == 0 {
+    if wrong > 0 || share > max {
+        Check::new(name, false, detail)
+    } else if let Some(doubt) = calm.doubt("reads", max) {
+        Check::evidence(name, false, doubt)
+    } else if all == 0 {
         Check::evidence(name, false, "no read at that time")
-    } else if wrong == 0 && share <= max && unjudged > 0 {
+    } else if unjudged > 0 {
         let detail = format!("{unjudged} pages showed more tasks without an answer than can be judged");
         Check::evidence(name, false, detail)
     } else {
-        Check::new(name, wrong == 0 && share <= max, detail)
+        Check::new(name, true, detail)
     }
 }
 
@@ -689,12 +762,98 @@ mod tests {
 
     #[test]
     fn what_was_refused_only_when_another_phase_had_begun_counts_in_neither() {
-        let steady = |stats: PhaseStats| outcome("steady state without fault", &measured(vec![stats]));
+        let steady = |stats: PhaseStats| {
+            outcome("steady state without fault", &measured(vec![stats, well(PHASE_FAULT)]))
+        };
         let straddling = |straddling| PhaseStats { straddling, ..refusing("before") };
         assert_eq!(steady(straddling(50)), Outcome::Held);
         assert_eq!(steady(straddling(49)), Outcome::Broken);
         let all = PhaseStats { attempted: 50, acknowledged: 0, ..straddling(50) };
         assert_eq!(steady(all), Outcome::Unknown);
+    }
+
+    /// Of a hundred, this many hung until a later phase had begun.
+    fn hanging(name: &str, hung: u64) -> PhaseStats {
+        PhaseStats {
+            acknowledged: 100 - hung,
+            unknown: hung,
+            straddling: hung,
+            straddling_unknown: hung,
+            ..well(name)
+        }
+    }
+
+    #[test]
+    fn what_hangs_until_a_fault_has_begun_proves_no_calm() {
+        let steady = |phases: Vec<PhaseStats>| {
+            let mut checks = service_checks(&baseline(), &measured(phases)).into_iter();
+            checks.find(|check| check.name == "steady state without fault").unwrap()
+        };
+        let hung = steady(vec![hanging("before", 2), well(PHASE_FAULT), well(PHASE_AFTER)]);
+        let detail = "2 of 200 requests came to nothing only in a later phase, whose doing it may be";
+        assert_eq!((hung.outcome, hung.detail.as_str()), (Outcome::Unknown, detail));
+        let between =
+            steady(vec![well("before"), well(PHASE_FAULT), hanging(PHASE_AFTER, 2), well(PHASE_FAULT)]);
+        assert_eq!(between.outcome, Outcome::Unknown);
+        let all = steady(vec![
+            PhaseStats { attempted: 2, acknowledged: 0, ..hanging("before", 2) },
+            well(PHASE_FAULT),
+        ]);
+        assert!(all.outcome == Outcome::Unknown && all.detail.starts_with("2 of 2 requests"), "{all:?}");
+        let refused_too = steady(vec![hanging("before", 2), well(PHASE_FAULT), refusing(PHASE_AFTER)]);
+        assert_eq!(refused_too.outcome, Outcome::Broken, "what is broken is broken");
+        let no_fault_between = steady(vec![hanging("load", 2), well("before"), well(PHASE_FAULT)]);
+        assert_eq!(no_fault_between.outcome, Outcome::Broken, "no fault had begun");
+        assert_eq!(steady(vec![hanging("before", 2)]).outcome, Outcome::Broken, "there was none");
+    }
+
+    #[test]
+    fn what_comes_to_nothing_while_a_fault_is_in_effect_counts_against_it_whatever_phase_it_is_of() {
+        let during = |max, phases: Vec<PhaseStats>| {
+            let mut experiment = baseline();
+            experiment.expect.refused_percent_during_max = Some(max);
+            let mut checks = service_checks(&experiment, &measured(phases)).into_iter();
+            checks.find(|check| check.name == "clients during the faults").unwrap().outcome
+        };
+        let fault = PhaseStats {
+            name: PHASE_FAULT.into(),
+            attempted: 600,
+            acknowledged: 588,
+            unknown: 12,
+            straddling: 12,
+            straddling_unknown: 12,
+            ..PhaseStats::default()
+        };
+        for next in [PHASE_ENDING, PHASE_AFTER] {
+            assert_eq!(
+                during(0.0, vec![well("before"), fault.clone(), well(next)]),
+                Outcome::Broken,
+                "{next}"
+            );
+        }
+        let straddling = PhaseStats { straddling: 50, ..refusing("before") };
+        for before in [hanging("before", 50), straddling] {
+            let phases = || vec![before.clone(), well(PHASE_FAULT), well(PHASE_AFTER)];
+            assert_eq!(during(33.0, phases()), Outcome::Broken, "50 of 150");
+            assert_eq!(during(34.0, phases()), Outcome::Held);
+        }
+        assert_eq!(during(0.0, vec![hanging("load", 2), well("before"), well(PHASE_FAULT)]), Outcome::Held);
+    }
+
+    #[test]
+    fn reads_that_fail_until_a_fault_has_begun_prove_no_calm() {
+        let reads = |reads, next| {
+            let outcome = measured(vec![reading("before", reads), well(next)]);
+            let mut checks = service_checks(&baseline(), &outcome).into_iter();
+            checks.find(|check| check.name == "reads are answered and right").unwrap()
+        };
+        let hung = ReadStats { unanswered: 1, straddling: 1, right: 2, ..ReadStats::default() };
+        assert_eq!(reads(hung, PHASE_FAULT).outcome, Outcome::Unknown);
+        assert_eq!(reads(hung, "before").outcome, Outcome::Broken, "no fault had begun");
+        let alone = reads(ReadStats { right: 0, ..hung }, PHASE_FAULT);
+        assert!(alone.outcome == Outcome::Unknown && alone.detail.starts_with("1 of 1 reads"), "{alone:?}");
+        let wrong = ReadStats { wrong: 1, ..hung };
+        assert_eq!(reads(wrong, PHASE_FAULT).outcome, Outcome::Broken);
     }
 
     #[test]

@@ -40,7 +40,7 @@ const WINDOW_TOLERANCE_EMULATED: Duration = Duration::from_secs(5);
 /// "Up to 60 seconds": so long an environment that knows of no fault of FIS may go without looking for one.
 const KNOWN_WITHIN: Duration = Duration::from_secs(60);
 /// "Up to 20 seconds": one that knows of a fault looks so often whether it is over.
-const FORGOTTEN_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const FORGOTTEN_WITHIN: Duration = Duration::from_secs(20);
 /// Of the time that was asked for, so much must have been in it. The tolerance alone would let a short fault begin when it
 /// is over.
 const IN_EFFECT_PERCENT_MIN: u64 = 50;
@@ -269,7 +269,9 @@ fn percent_check(spec: &FaultSpec, run: &FaultRun) -> Option<Check> {
         Some(trials) => trials.check(&name, asked),
         None => Check::evidence(&name, false, "too few canaries met it to speak of a share"),
     };
-    if run.is_ramped && !trials.is_some_and(|trials| trials.can_refute(asked / 100.0)) {
+    let is_too_short = !trials.is_some_and(|trials| trials.can_refute(asked / 100.0));
+    // A fault that nobody met would be met by nobody for longer.
+    if run.is_ramped && is_too_short && hits(spec, run).next().is_some() {
         check.detail.push_str(&format!(
             "; those of its first {} s do not count, in which one environment after the other learns of it: lengthen its \
              `duration`",
@@ -614,8 +616,10 @@ mod tests {
             short.outcome == Held::Unknown && short.detail.ends_with("lengthen its `duration`"),
             "{short:?}"
         );
-        let unmet = told(&run(|_| false));
-        assert!(unmet.outcome == Held::Unknown && !unmet.detail.contains("duration"), "{unmet:?}");
+        for is_ramped in [false, true] {
+            let unmet = told(&FaultRun { is_ramped, ..run(|_| false) });
+            assert!(unmet.outcome == Held::Unknown && !unmet.detail.contains("duration"), "{unmet:?}");
+        }
     }
 
     #[test]

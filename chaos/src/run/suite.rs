@@ -88,10 +88,10 @@ pub async fn run(suite: &Suite) -> Result<RunReport, RunError> {
     })
 }
 
-/// Whoever came after a fault that could not be put back would find the service broken by it.
+/// Whoever came after a fault that is perhaps not put back might find the service broken by it.
 fn left_changed(report: &ExperimentReport) -> Option<String> {
     let is_left = report.reverts.iter().any(|revert| revert.error.is_some());
-    is_left.then(|| format!("{} left a setting that is not as it was before", report.name))
+    is_left.then(|| format!("{} left a setting that could not be shown to be put back", report.name))
 }
 
 async fn conduct(

@@ -288,9 +288,14 @@ mod tests {
     use std::future::{pending, ready};
 
     use super::*;
+    use crate::run::dose::FORGOTTEN_WITHIN;
 
     /// Of the stack that `make demo` and `make suite` apply: there a receive is shortest.
     const VISIBILITY_LOCAL: Duration = Duration::from_secs(6);
+    /// What a receive is on AWS.
+    const VISIBILITY_AWS: Duration = Duration::from_secs(60);
+    /// FIS takes some seconds to begin and as many to stop, by which a fault ends later than planned, and some arrivals must be left.
+    const LATE_BY: Duration = Duration::from_secs(15);
 
     #[tokio::test]
     async fn a_reading_that_does_not_end_ends_with_the_fault() {
@@ -330,5 +335,23 @@ mod tests {
             let calm = first.map(|start| start.saturating_sub(ON_THE_WAY));
             assert!(calm.is_none_or(|calm| calm > second_read), "{}: {calm:?}", experiment.name);
         }
+    }
+
+    #[test]
+    fn where_a_fault_of_fis_may_refuse_clients_some_arrive_when_no_environment_knows_of_it_any_more() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+        let shipped = crate::experiment::load(&crate::experiment::files_of(&folder).unwrap()).unwrap();
+        let mut told = 0;
+        for experiment in shipped.iter().filter(|one| one.expect.refused_percent_during_max.is_none()) {
+            let faults = experiment.fault_specs().filter(|spec| spec.fis_action_id().is_some());
+            let end =
+                |spec: &FaultSpec| spec.start.resolve(VISIBILITY_AWS) + spec.duration.resolve(VISIBILITY_AWS);
+            let Some(last_end) = faults.map(end).max() else { continue };
+            let arrivals_end = experiment.load.duration.resolve(VISIBILITY_AWS);
+            let gone = last_end + FORGOTTEN_WITHIN + LATE_BY;
+            assert!(arrivals_end > gone, "{}: {arrivals_end:?}, and {gone:?}", experiment.name);
+            told += 1;
+        }
+        assert!(told >= 2, "{told} experiments were looked at");
     }
 }

@@ -162,7 +162,7 @@ async fn after_a_fault_that_could_not_be_put_back_nothing_more_is_begun() {
     let names: Vec<&Value> =
         verdict["experiments"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
     assert_eq!((names, &verdict["skipped"]), (vec![&json!("takes")], &json!(["never-begun"])));
-    assert_eq!(verdict["halted"], json!("takes left a setting that is not as it was before"));
+    assert_eq!(verdict["halted"], json!("takes left a setting that could not be shown to be put back"));
     // Whoever may, recovers.
     let mut recovery = crate::chaos(&["recover", folder.to_str().unwrap()]);
     let status = tokio::task::spawn_blocking(move || recovery.wait()).await.unwrap().unwrap();

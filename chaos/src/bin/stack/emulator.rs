@@ -25,7 +25,7 @@ const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Ready {
     pub(crate) endpoint: String,
-    pid: i32,
+    pub(crate) pid: i32,
 }
 
 impl Ready {

@@ -19,8 +19,12 @@ pub(crate) enum StackError {
     TimedOut { step: String, limit: Duration, log: PathBuf },
     #[error("a stack is already up in {dir}: `make down` first", dir = .0.display())]
     AlreadyUp(PathBuf),
-    #[error("what answers at {endpoint} was not started for {dir}: if its own emulator is gone, remove that folder", dir = .dir.display())]
-    NotOurs { endpoint: String, dir: PathBuf },
+    #[error(
+        "what answers at {endpoint} was not started for {dir}: if its own emulator is gone, remove that folder; or, if the folder \
+         was moved, end process {pid} and try again",
+        dir = .dir.display()
+    )]
+    NotOurs { endpoint: String, dir: PathBuf, pid: i32 },
     #[error("no stack is up in {dir}: `make up` first", dir = .0.display())]
     NotUp(PathBuf),
     #[error("{path} is missing: run this from the repository's root after `make build`", path = .0.display())]

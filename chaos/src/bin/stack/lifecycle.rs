@@ -110,7 +110,8 @@ fn must_be_ours(ready: &Ready, workdir: &Workdir) -> Result<(), StackError> {
     if ready.is_of(workdir) {
         return Ok(());
     }
-    Err(StackError::NotOurs { endpoint: ready.endpoint.clone(), dir: workdir.path().to_path_buf() })
+    let (endpoint, dir) = (ready.endpoint.clone(), workdir.path().to_path_buf());
+    Err(StackError::NotOurs { endpoint, dir, pid: ready.pid })
 }
 
 /// After a failure on the way up: nothing keeps running. The logs stay, for the message that names them.
