@@ -11,7 +11,7 @@ use winterbaume_iam::views::AccessKeyView;
 use winterbaume_iam::{IamService, IamStateView};
 
 use super::identities::{Identities, REGION};
-use crate::iam::KEY_ALPHABET;
+use crate::iam::{KEY_ALPHABET, form_value};
 use crate::settings::{Random, Settings};
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
@@ -53,7 +53,8 @@ impl AccessKeys {
         if let Err(error) = self.state.merge(&self.account_id, REGION, ours).await {
             tracing::error!(%error, "an access key could not be kept");
         }
-        self.engine.handle(AwsRequest { body: Bytes::from(delete), ..request }).await;
+        let delete = AwsRequest { query: String::new(), body: Bytes::from(delete), ..request };
+        self.engine.handle(delete).await;
         answer
     }
 }
@@ -61,8 +62,7 @@ impl AccessKeys {
 impl Service for AccessKeys {
     fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
         Box::pin(async move {
-            let creates =
-                request.body.split(|byte| *byte == b'&').any(|pair| pair == b"Action=CreateAccessKey");
+            let creates = form_value(&request, "Action").as_deref() == Some("CreateAccessKey");
             if creates { self.create(request).await } else { self.engine.handle(request).await }
         })
     }
@@ -70,4 +70,42 @@ impl Service for AccessKeys {
 
 fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
     Some(text.split_once(open)?.1.split_once(close)?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::repeatable;
+    use crate::sqs::tests::settings;
+
+    #[tokio::test]
+    async fn a_key_is_the_same_when_its_call_is_made_again_wherever_its_form_is() {
+        let (settings, _hand) = settings();
+        let by_url = AwsRequest {
+            query: "Action=CreateAccessKey&UserName=u".to_owned(),
+            ..AwsRequest::unsigned("iam", Method::GET, "/", "")
+        };
+        let encoded =
+            AwsRequest::unsigned("iam", Method::POST, "/", "%41ction=Create%41ccessKey&User%4eame=u");
+        let mut ids = Vec::new();
+        for create in [by_url.clone(), by_url, encoded] {
+            let iam = crate::engines::iam(&settings);
+            let ask = async |form: &str| {
+                let answer = iam.handle(AwsRequest::unsigned("iam", Method::POST, "/", form)).await;
+                assert_eq!(answer.status, 200, "{answer:?}");
+                String::from_utf8_lossy(&answer.body).into_owned()
+            };
+            ask("Action=CreateUser&UserName=u").await;
+            let made = repeatable::scope(9, None, iam.handle(create)).await;
+            let made = String::from_utf8_lossy(&made.body).into_owned();
+            let id = between(&made, "<AccessKeyId>", "</AccessKeyId>").unwrap().to_owned();
+            let listed = ask("Action=ListAccessKeys&UserName=u").await;
+            assert_eq!(listed.matches("<AccessKeyId>").count(), 1, "{listed}");
+            assert!(listed.contains(&id), "{listed}");
+            ids.push(id);
+        }
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    }
 }

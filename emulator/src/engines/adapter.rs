@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use winterbaume_core::{MockRequest, MockService};
 
+use crate::iam::{form_pairs, is_form};
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 /// Whether the service has state per region. An engine reads the region from the host.
@@ -59,12 +61,17 @@ impl Service for Engine {
     }
 }
 
-/// The query protocol may carry its form in the URL; engines read the body only.
+/// The query protocol may carry its form in the URL; engines read the body only. What is encoded badly they read in a way of
+/// their own (`%zzAction` is `Action`): they get the form as it was read when the call was judged.
 pub(super) fn form_body(request: &AwsRequest) -> Bytes {
-    if request.method == Method::GET && request.query.contains("Action=") && request.body.is_empty() {
-        return Bytes::from(request.query.clone());
+    if !is_form(request) {
+        return request.body.clone();
     }
-    request.body.clone()
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let pairs = form_pairs(request);
+    let fields: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    Bytes::from(fields.join("&"))
 }
 
 /// An engine's "not implemented" is a 5xx, which the Terraform provider tries again 25 times: never let one out.

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 
 use super::access_keys::AccessKeys;
-use super::identities::form_of;
-use crate::iam::{AWS_POLICIES, unique_id};
+use crate::iam::{AWS_POLICIES, form_value, unique_id};
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 /// Members that hold an id.
@@ -25,7 +24,7 @@ impl IamAnswers {
 impl Service for IamAnswers {
     fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
         Box::pin(async move {
-            let wanted = Wanted::of(&form_of(&request));
+            let wanted = Wanted::of(&request);
             let mut answer = self.engine.handle(request).await;
             let text = String::from_utf8_lossy(&answer.body);
             let text = IDS.iter().fold(text.into_owned(), |xml, tag| upper_case(&xml, tag));
@@ -49,15 +48,18 @@ struct Wanted {
 
 impl Wanted {
     /// None when all are asked for, or something else.
-    fn of(form: &str) -> Option<Self> {
-        let has = |wanted: &str| form.split('&').any(|field| field == wanted);
+    fn of(request: &AwsRequest) -> Option<Self> {
+        let has = |name: &str, value: &str| form_value(request, name).as_deref() == Some(value);
+        if !has("Action", "ListPolicies") {
+            return None;
+        }
         let wanted = Self {
-            of_aws: !has("Scope=Local"),
-            of_the_account: !has("Scope=AWS"),
-            only_attached: has("OnlyAttached=true"),
+            of_aws: !has("Scope", "Local"),
+            of_the_account: !has("Scope", "AWS"),
+            only_attached: has("OnlyAttached", "true"),
         };
         let is_all = wanted.of_aws && wanted.of_the_account && !wanted.only_attached;
-        (has("Action=ListPolicies") && !is_all).then_some(wanted)
+        (!is_all).then_some(wanted)
     }
 
     fn wants(self, policy: &str) -> bool {
@@ -104,6 +106,10 @@ mod tests {
         <member><Arn>arn:aws:iam::1:policy/C</Arn><AttachmentCount>0</AttachmentCount></member>\
         <member><Arn>arn:aws:iam::1:policy/D</Arn><AttachmentCount>2</AttachmentCount></member></Policies>";
 
+    fn wanted(form: &str) -> Option<Wanted> {
+        Wanted::of(&AwsRequest::unsigned("iam", http::Method::POST, "/", form))
+    }
+
     #[test]
     fn policies_are_listed_by_scope_and_by_whether_something_has_them() {
         for (form, names) in [
@@ -111,15 +117,16 @@ mod tests {
             ("Action=ListPolicies&Scope=AWS", vec!["A", "B"]),
             ("Action=ListPolicies&OnlyAttached=true", vec!["B", "D"]),
             ("Action=ListPolicies&Scope=Local&OnlyAttached=true", vec!["D"]),
+            ("Action=List%50olicies&Scope=AWS&Sc%6fpe=Local", vec!["C", "D"]),
         ] {
-            let selected = Wanted::of(form).unwrap().select(LISTED);
+            let selected = wanted(form).unwrap().select(LISTED);
             let listed: Vec<&str> =
                 selected.split("policy/").skip(1).map(|rest| rest.split('<').next().unwrap()).collect();
             assert_eq!(listed, names, "{form}");
             assert!(selected.ends_with("</Policies>"), "{selected}");
         }
         for all in ["Action=ListPolicies", "Action=ListPolicies&Scope=All", "Action=ListRoles&Scope=Local"] {
-            assert_eq!(Wanted::of(all), None, "{all}");
+            assert_eq!(wanted(all), None, "{all}");
         }
     }
 

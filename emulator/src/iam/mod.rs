@@ -31,6 +31,7 @@ pub use credentials::{Credentials, Signer, Validity};
 pub use identity::Reason;
 pub(crate) use identity::unique_id;
 pub(crate) use managed::ARN_PREFIX as AWS_POLICIES;
+pub(crate) use needs::{form_pairs, form_value, is_form};
 pub use pattern::{Case, matches};
 pub use policy::{Ask, Kind, Malformed, Policy, Verdict};
 pub use principal::Caller;

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use percent_encoding::percent_decode_str;
 use tokio::sync::OnceCell;
 use winterbaume_core::{StatefulService, default_account_id};
 use winterbaume_iam::{IamService, IamStateView};
 
 use super::document::{self, Owner, Unfit};
-use super::{Iam, identity, managed, refusal};
+use super::{Iam, form_pairs, identity, managed, refusal};
 use crate::repeatable;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
@@ -145,20 +144,17 @@ impl Service for IamApi {
 
 /// The form of a request of the query protocol.
 struct Form {
-    text: String,
+    pairs: Vec<(String, String)>,
 }
 
 impl Form {
     fn of(request: &AwsRequest) -> Self {
-        Self { text: format!("{}&{}", request.query, String::from_utf8_lossy(&request.body)) }
+        Self { pairs: form_pairs(request) }
     }
 
     fn value(&self, name: &str) -> Option<String> {
-        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let mut pairs = self.text.split('&').filter_map(|pair| pair.split_once('='));
         // Of several the engine reads the last.
-        let (_, value) = pairs.rfind(|(key, _)| decode(key) == name)?;
-        Some(decode(&value.replace('+', " ")))
+        self.pairs.iter().rfind(|(known, _)| known == name).map(|(_, value)| value.clone())
     }
 
     /// AWS's own policies are added when someone first names one, or lists them.

@@ -257,5 +257,33 @@ impl std::fmt::Debug for Due {
 
 /// Held weakly by the runner, so that dropping the service ends it.
 pub(super) fn start(inner: &Arc<Inner>) {
+    let scheduler = Scheduler { inner: Arc::clone(inner) };
+    let done = pass_over(&scheduler);
+    tokio::spawn(forget_all(scheduler, done));
     tokio::spawn(run(Arc::downgrade(inner)));
+}
+
+/// What was due before the service began ran in an earlier process, or was missed, which is never made up for. But what would
+/// be gone after its run has not run, and still does. Returns what will not run again.
+fn pass_over(scheduler: &Scheduler) -> Vec<Schedule> {
+    let now_ms = scheduler.now_ms();
+    let mut done = Vec::new();
+    for schedule in scheduler.state().schedules.values_mut() {
+        let is_past = schedule.due_ms.is_some_and(|due_ms| due_ms < now_ms);
+        if !is_past || schedule.ends_with_its_run() {
+            continue;
+        }
+        schedule.advance(now_ms);
+        if schedule.due_ms.is_none() {
+            done.push(schedule.clone());
+        }
+    }
+    done
+}
+
+/// One after the other: each may be a call that waits for the disk.
+async fn forget_all(scheduler: Scheduler, done: Vec<Schedule>) {
+    for schedule in done {
+        forget_if_done(scheduler.clone(), schedule).await;
+    }
 }

@@ -19,6 +19,8 @@ const WINDOW_MINUTES: (i64, i64) = (1, 1_440);
 const START_IN_THE_PAST_MAX_MS: i64 = 5 * 60_000;
 /// Since these rules AWS's bounds of both dates are kept.
 const RULES_OF_DATES: u32 = 1;
+/// Since these rules it is kept that a schedule has deleted itself.
+pub(super) const RULES_OF_ENDS: u32 = 3;
 /// Members of a target that only kinds of targets need that are not emulated.
 const REFUSED: [&str; 5] = [
     "EcsParameters",
@@ -103,6 +105,8 @@ pub(super) struct Schedule {
     window: Window,
     pub(super) target: Target,
     pub(super) deletes_itself: bool,
+    /// Whether a later process would know that it has deleted itself.
+    end_is_kept: bool,
     pub(super) created_ms: i64,
     pub(super) modified_ms: i64,
     /// None when it will not run again, or not while it is disabled.
@@ -166,6 +170,7 @@ impl Schedule {
             window: window(input.flexible_time_window)?,
             target: target(input.target)?,
             deletes_itself: deletes_itself(input.action_after_completion.as_deref())?,
+            end_is_kept: !repeatable::is_older_than(RULES_OF_ENDS),
             created_ms: now_ms,
             modified_ms: now_ms,
             due_ms: None,
@@ -204,6 +209,11 @@ impl Schedule {
         let Some(due_ms) = self.due_ms else { return };
         self.due_ms =
             self.expression.after(due_ms, now_ms, &self.zone).and_then(|next_ms| self.within(next_ms));
+    }
+
+    /// Whether it would not be there any more if it had run.
+    pub(super) const fn ends_with_its_run(&self) -> bool {
+        self.deletes_itself && self.end_is_kept && !self.expression.is_recurring()
     }
 
     fn within(&self, at_ms: i64) -> Option<i64> {

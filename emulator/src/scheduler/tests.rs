@@ -10,6 +10,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::iam::Iam;
 use crate::iam::tests::form;
+use crate::repeatable;
 use crate::sqs::tests::settings;
 use crate::store::Store;
 use crate::store::compact::compact;
@@ -70,10 +71,32 @@ impl Fixture {
     }
 
     fn of(settings: Settings, hand: Arc<ManualClock>) -> Self {
+        let fixture = Self::not_begun(settings, hand);
+        fixture.scheduler.begin();
+        fixture
+    }
+
+    fn not_begun(settings: Settings, hand: Arc<ManualClock>) -> Self {
         let targets = Arc::new(Remembered::default());
         let scheduler = Scheduler::new(settings, Arc::<Remembered>::clone(&targets));
-        scheduler.begin();
         Self { scheduler, targets, hand }
+    }
+
+    /// At 2027-01-15T09:00:00Z, with schedules that an earlier process accepted under these rules an hour before.
+    async fn restarted(rules: u32, schedules: &[(&str, Value)]) -> Self {
+        let (settings, hand) = settings();
+        let then_ms = settings.clock.now_ms();
+        let fixture = Self::not_begun(Settings { iam: Iam::new(false), ..settings }, hand);
+        for (name, body) in schedules {
+            let create = Self::request(Method::POST, &format!("/schedules/{name}"), body);
+            let create = fixture.scheduler.handle(create);
+            let answer = repeatable::scope_again(rules, 1, then_ms, create).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        fixture.hand.advance(Duration::from_secs(3_600));
+        fixture.scheduler.begin();
+        fixture.settle().await;
+        fixture
     }
 
     fn request(method: Method, path: &str, body: &Value) -> AwsRequest {
@@ -173,6 +196,39 @@ async fn a_one_time_schedule_runs_once_and_is_gone_if_it_was_told_so() {
 }
 
 #[tokio::test]
+async fn a_restart_makes_up_for_no_run_and_keeps_the_beat() {
+    let schedules = [
+        ("once", schedule("at(2027-01-15T08:30:00)", json!({}))),
+        ("daily", schedule("cron(30 8 * * ? *)", json!({}))),
+        ("rate", schedule("rate(7 minutes)", json!({}))),
+    ];
+    let fixture = Fixture::restarted(repeatable::RULES, &schedules).await;
+    assert_eq!(fixture.invocations(), 0);
+    fixture.advance(179).await;
+    assert_eq!(fixture.invocations(), 0);
+    fixture.advance(1).await;
+    assert_eq!(fixture.invocations(), 1, "63 minutes after the rate began");
+    let (status, once) = fixture.call(Method::GET, "/schedules/once", &Value::Null).await;
+    assert_eq!((status, &once["State"]), (200, &json!("ENABLED")));
+}
+
+#[tokio::test]
+async fn what_would_be_gone_after_its_run_runs_late_and_is_gone() {
+    let delete = || json!({"ActionAfterCompletion": "DELETE"});
+    let once = schedule("at(2027-01-15T08:30:00)", delete());
+    let mut ended = schedule("cron(30 8 * * ? *)", delete());
+    // 08:45
+    ended["EndDate"] = json!(1_800_000_000 + 2_700);
+    let newer = super::schedule::RULES_OF_ENDS;
+    // An older emulator did not keep that it was gone.
+    for (rules, body, runs) in [(newer, &once, 1), (newer - 1, &once, 0), (newer, &ended, 0)] {
+        let fixture = Fixture::restarted(rules, &[("once", body.clone())]).await;
+        assert_eq!(fixture.invocations(), runs, "{rules} {body}");
+        assert_eq!(fixture.call(Method::GET, "/schedules/once", &Value::Null).await.0, 404, "{rules} {body}");
+    }
+}
+
+#[tokio::test]
 async fn the_end_of_a_schedule_that_was_done_is_kept_like_its_beginning() {
     let directory = tempfile::tempdir().unwrap();
     let (settings, hand) = settings();
@@ -222,7 +278,7 @@ async fn calls_of_more_schedules_than_may_be_made_are_made_again() {
     }
     let create = || fixture.scheduler.handle(Fixture::request(Method::POST, "/schedules/more", &body));
     assert_eq!(create().await.status, 402);
-    let again = crate::repeatable::scope_again(crate::repeatable::RULES, 1, 0, create()).await;
+    let again = repeatable::scope_again(repeatable::RULES, 1, 0, create()).await;
     assert_eq!(again.status, 200, "{again:?}");
 }
 
@@ -398,7 +454,7 @@ async fn a_schedule_begins_neither_long_ago_nor_after_its_end() {
     // As the journal is told again: by the service itself.
     let long_ago = schedule("rate(1 minute)", json!({"StartDate": now - 301}));
     let long_ago = fixture.scheduler.handle(Fixture::request(Method::POST, "/schedules/c", &long_ago));
-    let again = crate::repeatable::scope_again(0, 1, now * 1_000, long_ago).await;
+    let again = repeatable::scope_again(0, 1, now * 1_000, long_ago).await;
     assert_eq!(again.status, 200, "an older emulator took it: {again:?}");
     // What runs once has no beginning.
     let once = create("b", "at(2027-01-15T08:05:00)", json!({"StartDate": now - 301})).await;

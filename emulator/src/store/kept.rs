@@ -6,6 +6,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::cloudwatch;
+use crate::iam::{form_value, is_form};
 use crate::lambda::segments;
 use crate::wire::AwsRequest;
 
@@ -149,16 +150,18 @@ fn names_upload(request: &AwsRequest) -> bool {
 /// The operation, where the protocol names it: in a header, or in the form. CloudWatch, which has three, says itself.
 #[must_use]
 pub fn operation(request: &AwsRequest) -> Option<String> {
-    if request.service == "monitoring" {
+    let service = request.service.as_str();
+    if service == "monitoring" {
         return cloudwatch::operation(request);
     }
-    if let Some(target) = request.header("x-amz-target") {
-        return target.rsplit('.').next().map(str::to_owned);
+    // Their bodies are no forms, and may be large.
+    if BY_METHOD.contains(&service) {
+        return None;
     }
-    let form = std::str::from_utf8(&request.body).unwrap_or_default();
-    let fields = request.query.split('&').chain(form.split('&'));
-    // Of several the services read the last.
-    fields.rev().find_map(|field| field.strip_prefix("Action=")).map(str::to_owned)
+    match request.header("x-amz-target").filter(|_| !is_form(request)) {
+        Some(target) => target.rsplit('.').next().map(str::to_owned),
+        None => form_value(request, "Action"),
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +186,16 @@ mod tests {
         request
     }
 
+    /// A form in the URL and in the body, which a header calls by another name.
+    fn form(service: &str, query: &str, body: &str, target: Option<&'static str>) -> AwsRequest {
+        let mut request = AwsRequest::unsigned(service, Method::POST, "/", body);
+        query.clone_into(&mut request.query);
+        if let Some(target) = target {
+            request.headers.insert("x-amz-target", http::HeaderValue::from_static(target));
+        }
+        request
+    }
+
     fn upload(method: Method, query: &str) -> AwsRequest {
         AwsRequest { query: query.to_owned(), ..AwsRequest::unsigned("s3", method, "/bucket/key", "") }
     }
@@ -193,6 +206,11 @@ mod tests {
             target("sqs", "CreateQueue"),
             AwsRequest::unsigned("sqs", Method::POST, "/", "Version=2012-11-05&Action=SetQueueAttributes"),
             AwsRequest::unsigned("iam", Method::POST, "/", "Action=CreateRole&Version=2010-05-08"),
+            form("iam", "", "%41ction=CreateUser&UserName=u", None),
+            form("iam", "Action=CreateAccessKey&UserName=u", "", None),
+            form("iam", "", "Action=CreateUser&UserName=u", Some("Any.GetUser")),
+            form("iam", "", "Action=GetUser&Action=Create%55ser", None),
+            form("sqs", "", "%41ction=CreateQueue&QueueName=q", None),
             cloudwatch::cbor_call("PutMetricAlarm", &serde_json::json!({})),
             target_of("monitoring", "GraniteServiceVersion20100801.PutMetricAlarm"),
             AwsRequest::unsigned("monitoring", Method::POST, "/", "Action=PutMetricAlarm&AlarmName=a"),
@@ -221,6 +239,8 @@ mod tests {
             target("sqs", "SendMessage"),
             target("sqs", "GetQueueAttributes"),
             AwsRequest::unsigned("iam", Method::POST, "/", "Action=GetRole&Version=2010-05-08"),
+            form("iam", "", "Action=GetUser&UserName=u", Some("Any.CreateUser")),
+            form("iam", "Action=CreateUser", "%41ction=GetUser&UserName=u", None),
             AwsRequest::unsigned("sts", Method::POST, "/", "Action=AssumeRole"),
             target("logs", "PutLogEvents"),
             target("logs", "TestMetricFilter"),

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::kept::operation;
 use crate::cloudwatch;
+use crate::iam::{form_value, is_form};
 use crate::lambda::names_whole_function;
 use crate::logs::group_in_arn;
 use crate::wire::AwsRequest;
@@ -75,10 +76,13 @@ fn effect(operation: &str, create: &str, delete: &str) -> Effect {
 }
 
 fn sqs(request: &AwsRequest) -> Option<Vec<Touch>> {
-    let fields = Fields::of(request);
-    let url = || fields.text("QueueUrl").or_else(|| Some(request.path.clone()));
-    let name = fields.text("QueueName").or_else(|| Some(url()?.rsplit('/').next()?.to_owned()))?;
-    let operation = operation(request)?;
+    let (fields, operation) = (Fields::of(request), operation(request)?);
+    // The others do not read the name.
+    if operation == "CreateQueue" {
+        return one("queue", fields.text("QueueName")?, Effect::Create);
+    }
+    let url = fields.text("QueueUrl").unwrap_or_else(|| request.path.clone());
+    let name = url.trim_end_matches('/').rsplit('/').next()?;
     one("queue", name, effect(&operation, "CreateQueue", "DeleteQueue"))
 }
 
@@ -226,12 +230,12 @@ fn fis(request: &AwsRequest, made: Option<&str>) -> Option<Vec<Touch>> {
 fn scheduler(request: &AwsRequest) -> Option<Vec<Touch>> {
     let parts = parts(request);
     let [kind, name] = parts.as_slice() else { return None };
-    let fields = Fields::of(request);
+    let in_body = || Fields::of(request).text("GroupName");
     // Where the service reads it.
     let (group, effect) = match request.method {
-        Method::DELETE => (fields.in_query("groupName"), Effect::Delete),
-        Method::POST => (fields.in_json("GroupName"), Effect::Create),
-        _ => (fields.in_json("GroupName"), Effect::Change),
+        Method::DELETE => (in_query(request, "groupName"), Effect::Delete),
+        Method::POST => (in_body(), Effect::Create),
+        _ => (in_body(), Effect::Change),
     };
     let group = group.unwrap_or_else(|| "default".to_owned());
     (kind == "schedules").then(|| one("schedule", format!("{group}/{name}"), effect))?
@@ -243,41 +247,63 @@ fn parts(request: &AwsRequest) -> Vec<String> {
     request.path.trim_matches('/').split('/').map(decode).collect()
 }
 
-/// The members of a JSON body, or the fields of a form.
+/// The members of a JSON body, or the fields of a form, as the service reads the one or the other.
 struct Fields<'a> {
-    json: Value,
-    form: [&'a str; 2],
+    request: &'a AwsRequest,
+    /// None: it is a form.
+    json: Option<Value>,
 }
 
 impl<'a> Fields<'a> {
     fn of(request: &'a AwsRequest) -> Self {
-        let json = serde_json::from_slice(&request.body).unwrap_or_default();
-        let form = std::str::from_utf8(&request.body).unwrap_or_default();
-        Self { json, form: [&request.query, form] }
-    }
-
-    fn pairs(&self) -> impl Iterator<Item = (&str, String)> {
-        let pairs = self.form.iter().flat_map(|form| form.split('&')).filter_map(|pair| pair.split_once('='));
-        pairs.map(|(name, value)| (name, decoded(value)))
+        let is_form =
+            is_form(request) || (request.service == "sqs" && request.header("x-amz-target").is_none());
+        let json = (!is_form).then(|| serde_json::from_slice(&request.body).unwrap_or_default());
+        Self { request, json }
     }
 
     fn text(&self, name: &str) -> Option<String> {
-        // Of several the services read the last.
-        let field = || self.pairs().filter(|(known, _)| *known == name).last().map(|(_, value)| value);
-        self.in_json(name).or_else(field)
+        match &self.json {
+            Some(json) => json.get(name).and_then(Value::as_str).map(str::to_owned),
+            None => form_value(self.request, name),
+        }
     }
+}
 
-    fn in_json(&self, name: &str) -> Option<String> {
-        self.json.get(name).and_then(Value::as_str).map(str::to_owned)
-    }
-
-    fn in_query(&self, name: &str) -> Option<String> {
-        let [query, _] = self.form;
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(known, _)| *known == name).map(|(_, value)| decoded(value))
-    }
+fn in_query(request: &AwsRequest, name: &str) -> Option<String> {
+    let mut pairs = request.query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| decoded(value))
 }
 
 fn decoded(value: &str) -> String {
     percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touched(request: &AwsRequest) -> Vec<(&'static str, String, Effect)> {
+        let touches = touches(request, None).unwrap();
+        touches.into_iter().map(|(thing, effect)| (thing.kind, thing.name, effect)).collect()
+    }
+
+    #[test]
+    fn a_form_is_about_what_its_service_reads_in_it() {
+        let form = |service, query: &str, body| {
+            let request = AwsRequest::unsigned(service, Method::POST, "/", body);
+            touched(&AwsRequest { query: query.to_owned(), ..request })
+        };
+        let deleted = |kind, name: &str| vec![(kind, name.to_owned(), Effect::Delete)];
+        let encoded = form("iam", "", "Action=DeleteUser&User%4eame=a%40b");
+        assert_eq!(encoded, deleted("user", "a@b"));
+        let twice = form("iam", "UserName=a", "%41ction=DeleteUser&UserName=b&User%4eame=c");
+        assert_eq!(twice, deleted("user", "c"));
+        let beside_json = form("iam", "Action=DeleteUser&UserName=a", r#"{"UserName":"b"}"#);
+        assert_eq!(beside_json, deleted("user", "a"));
+        let queue = form("sqs", "Action=DeleteQueue&QueueUrl=h%2F1%2Fa", r#"{"QueueUrl":"h/1/b"}"#);
+        assert_eq!(queue, deleted("queue", "a"));
+        let named = form("sqs", "", "Action=DeleteQueue&QueueUrl=h%2F1%2Fa%2F&QueueName=b");
+        assert_eq!(named, deleted("queue", "a"));
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use emulator::store::Store;
 use serde_json::{Value, json};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -144,14 +145,39 @@ impl<'a> Caller<'a> {
     async fn schedule_that_is_done(&self) {
         self.role().await;
         self.call("sqs", "POST", "#AmazonSQS.CreateQueue", r#"{"QueueName":"q"}"#).await;
-        let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
-        let soon = soon.strftime("%Y-%m-%dT%H:%M:%S").to_string();
-        self.call("scheduler", "POST", "/schedules/once", &schedule(&soon)).await;
+        self.call("scheduler", "POST", "/schedules/once", &schedule(&soon())).await;
+        self.schedule_is_gone().await;
+    }
+
+    async fn schedule_is_gone(&self) {
         let until = Instant::now() + DEADLINE;
         while self.has_schedule().await {
             assert!(Instant::now() < until, "the schedule is never done");
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    async fn schedule_to_say(&self, expression: &str, text: &str) {
+        let body = schedule_that_says(expression, text);
+        self.call("scheduler", "POST", &format!("/schedules/{text}"), &body).await;
+    }
+
+    /// What comes to the queue until this text does; it is not there any more then.
+    async fn heard_until(&self, last: &str) -> Vec<String> {
+        let url = format!("{}/{ACCOUNT}/q", self.process.endpoint);
+        let receive = json!({"QueueUrl": url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 1});
+        let mut heard: Vec<String> = Vec::new();
+        let until = Instant::now() + DEADLINE;
+        while !heard.iter().any(|text| text == last) {
+            assert!(Instant::now() < until, "{last} never comes, but {heard:?}");
+            let received = self.json("sqs", "#AmazonSQS.ReceiveMessage", &receive).await;
+            for message in received["Messages"].as_array().into_iter().flatten() {
+                heard.push(message["Body"].as_str().unwrap().to_owned());
+                let delete = json!({"QueueUrl": url, "ReceiptHandle": message["ReceiptHandle"]}).to_string();
+                self.call("sqs", "POST", "#AmazonSQS.DeleteMessage", &delete).await;
+            }
+        }
+        heard
     }
 }
 
@@ -177,6 +203,43 @@ fn schedule(at: &str) -> String {
         "Target": {"Arn": format!("arn:aws:sqs:us-east-1:{ACCOUNT}:q"), "RoleArn": ROLE},
     })
     .to_string()
+}
+
+/// One that sends this text and stays.
+fn schedule_that_says(expression: &str, text: &str) -> String {
+    json!({
+        "ScheduleExpression": expression, "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {"Arn": format!("arn:aws:sqs:us-east-1:{ACCOUNT}:q"), "RoleArn": ROLE, "Input": text},
+    })
+    .to_string()
+}
+
+/// In two seconds at most.
+fn soon() -> String {
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+    soon.strftime("%Y-%m-%dT%H:%M:%S").to_string()
+}
+
+/// A schedule of the 14th of November 2023 as an older emulator kept it.
+fn record_of_2023(name: &str, body: &str) -> Vec<u8> {
+    let head = json!({
+        "at_ms": 1_700_000_000_000_i64, "seed": 9, "rules": 2, "service": "scheduler", "region": "us-east-1",
+        "access_key_id": "AKID", "method": "POST", "path": format!("/schedules/{name}"), "query": "", "headers": [],
+    });
+    let head = head.to_string().into_bytes();
+    let mut record = u32::try_from(head.len()).unwrap().to_le_bytes().to_vec();
+    record.extend(head);
+    record.extend(body.as_bytes());
+    record
+}
+
+/// Adds calls to a directory that no emulator uses.
+async fn keep(dir: &Path, records: &[Vec<u8>]) {
+    let store = Store::open(dir).unwrap();
+    let journal = store.requests().unwrap();
+    records.iter().for_each(|record| journal.append(record));
+    journal.committed().await.unwrap();
+    store.close();
 }
 
 fn restarted(process: Process, dir: &Path) -> Process {
@@ -376,6 +439,42 @@ async fn a_schedule_that_was_done_is_neither_there_again_nor_kept() {
         kept += &String::from_utf8_lossy(&std::fs::read(file.unwrap().path()).unwrap());
     }
     assert!(kept.contains("CreateQueue") && !kept.contains("/schedules/once"), "{kept}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_that_ran_does_not_run_again_at_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    caller.role().await;
+    caller.call("sqs", "POST", "#AmazonSQS.CreateQueue", r#"{"QueueName":"q"}"#).await;
+    caller.schedule_to_say(&format!("at({})", soon()), "first").await;
+    assert_eq!(caller.heard_until("first").await, ["first"]);
+    let process = restarted(process, &dir);
+    let caller = Caller::administrator(&process);
+    // It begins at once.
+    caller.schedule_to_say("rate(1 day)", "second").await;
+    assert_eq!(caller.heard_until("second").await, ["second"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schedules_whose_time_passed_under_an_older_emulator_do_not_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    caller.role().await;
+    caller.call("sqs", "POST", "#AmazonSQS.CreateQueue", r#"{"QueueName":"q"}"#).await;
+    process.kill();
+    let recurring = schedule_that_says("cron(0 0 1 1 ? 2024)", "recurring");
+    let once = record_of_2023("once", &schedule("2023-11-15T00:00:00"));
+    keep(&dir, &[once, record_of_2023("recurring", &recurring)]).await;
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    caller.schedule_is_gone().await;
+    caller.schedule_to_say("rate(1 day)", "last").await;
+    assert_eq!(caller.heard_until("last").await, ["last"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -116,9 +116,20 @@ fn body(request: &AwsRequest) -> Value {
     serde_json::from_slice(&request.body).unwrap_or_default()
 }
 
-/// One parameter of a form, in the query or in the body. Of several of the name the last, which is the one that the services
-/// read.
-pub(super) fn form_value(request: &AwsRequest, name: &str) -> Option<String> {
+/// Whether the service of the request speaks the query protocol and no other: a target in a header says nothing there.
+pub(crate) fn is_form(request: &AwsRequest) -> bool {
+    matches!(request.service.as_str(), "iam" | "sts")
+}
+
+/// The parameters of a form, in the query and in the body.
+pub(crate) fn form_pairs(request: &AwsRequest) -> Vec<(String, String)> {
+    let body = String::from_utf8_lossy(&request.body);
+    let pairs = request.query.split('&').chain(body.split('&')).filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (decode(name), decode(&value.replace('+', " ")))).collect()
+}
+
+/// One parameter of a form. Of several of the name the last, which is the one that the services read.
+pub(crate) fn form_value(request: &AwsRequest, name: &str) -> Option<String> {
     let body = String::from_utf8_lossy(&request.body);
     let mut pairs = request.query.split('&').chain(body.split('&')).filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.rfind(|(key, _)| decode(key) == name)?;

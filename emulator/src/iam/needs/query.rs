@@ -47,22 +47,92 @@ fn of_dashboards(action: &str, input: &Value, place: Place<'_>) -> Vec<Need> {
     if needs.is_empty() { vec![need("*")] } else { needs }
 }
 
+/// What IAM has by name.
+struct Kind {
+    /// By which the names of operations tell it.
+    word: &'static str,
+    /// What one has, and operations name instead.
+    parts: &'static [&'static str],
+    /// In ARNs.
+    kind: &'static str,
+    member: &'static str,
+}
+
+/// In the order in which the name of an operation tells: AddRoleToInstanceProfile is about the profile, AddUserToGroup about
+/// the group.
+const KINDS: [Kind; 4] = [
+    Kind { word: "InstanceProfile", parts: &[], kind: "instance-profile", member: "InstanceProfileName" },
+    Kind { word: "Group", parts: &[], kind: "group", member: "GroupName" },
+    Kind { word: "Role", parts: &[], kind: "role", member: "RoleName" },
+    Kind {
+        word: "User",
+        parts: &[
+            "AccessKey",
+            "LoginProfile",
+            "MFADevice",
+            "SSHPublicKey",
+            "ServiceSpecificCredential",
+            "SigningCertificate",
+        ],
+        kind: "user",
+        member: "UserName",
+    },
+];
+
+/// Operations that are called like those about one thing and read no member that names it.
+const ABOUT_NOTHING_NAMED: [&str; 20] = [
+    "ListInstanceProfiles",
+    "ListGroups",
+    "ListRoles",
+    "ListUsers",
+    "CreateServiceLinkedRole",
+    "GetServiceLinkedRoleDeletionStatus",
+    "GetAccessKeyLastUsed",
+    "CreateVirtualMFADevice",
+    "DeleteVirtualMFADevice",
+    "ListVirtualMFADevices",
+    "TagMFADevice",
+    "UntagMFADevice",
+    "ListMFADeviceTags",
+    "GetAccountPasswordPolicy",
+    "UpdateAccountPasswordPolicy",
+    "DeleteAccountPasswordPolicy",
+    "SimulateCustomPolicy",
+    "SimulatePrincipalPolicy",
+    "GetContextKeysForCustomPolicy",
+    "GetContextKeysForPrincipalPolicy",
+];
+
 pub(super) fn iam(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let Some(action) = form_value(request, "Action") else { return Vec::new() };
-    // What is made gets this path; that of what is there, no call names.
-    let path = form_value(request, "Path").filter(|_| action.starts_with("Create"));
-    let path = path.as_deref().unwrap_or("/");
-    let named = |kind: &str, parameter: &str| {
-        let name = form_value(request, parameter)?;
+    let resource = iam_resource(request, &action, place);
+    vec![Need::new(format!("iam:{action}"), resource.unwrap_or_else(|| "*".to_owned()))]
+}
+
+/// By the member that the operation reads: one that it does not read must not decide what it is judged on.
+fn iam_resource(request: &AwsRequest, action: &str, place: Place<'_>) -> Option<String> {
+    if ABOUT_NOTHING_NAMED.contains(&action) {
+        return None;
+    }
+    let named = |word: &str, kind: &str, member: &str| {
+        let name = form_value(request, member)?;
+        // What is made gets this path; that of what is there, no call names.
+        let path = form_value(request, "Path").filter(|_| action.strip_prefix("Create") == Some(word));
+        let path = path.as_deref().unwrap_or("/");
         Some(format!("arn:aws:iam::{}:{kind}{path}{name}", place.account_id))
     };
-    let resource = named("instance-profile", "InstanceProfileName")
-        .or_else(|| named("group", "GroupName"))
-        .or_else(|| named("role", "RoleName"))
-        .or_else(|| named("user", "UserName"))
-        .or_else(|| form_value(request, "PolicyArn"))
-        .or_else(|| named("policy", "PolicyName"));
-    vec![Need::new(format!("iam:{action}"), resource.unwrap_or_else(|| "*".to_owned()))]
+    // ListGroupsForUser is about the user.
+    let about = action.rsplit_once("For").map_or(action, |(_, about)| about);
+    let is_about =
+        |kind: &&Kind| about.contains(kind.word) || kind.parts.iter().any(|part| about.contains(part));
+    if let Some(kind) = KINDS.iter().find(is_about) {
+        return named(kind.word, kind.kind, kind.member);
+    }
+    match action {
+        "CreatePolicy" => named("Policy", "policy", "PolicyName"),
+        _ if about.contains("Policy") => form_value(request, "PolicyArn"),
+        _ => None,
+    }
 }
 
 /// "No permissions are required to perform" GetCallerIdentity.

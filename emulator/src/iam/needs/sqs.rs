@@ -10,6 +10,8 @@ use crate::sqs::moves::ACTIONS_ON_SOURCE;
 use crate::wire::AwsRequest;
 
 const SEND: &str = "sqs:SendMessage";
+/// What names its queue, and not the queue's URL.
+const BY_NAME: [&str; 2] = ["CreateQueue", "GetQueueUrl"];
 const START_MOVE: &str = "sqs:StartMessageMoveTask";
 
 /// The members that name a queue, borrowed where they can be: a batch of a megabyte is not copied to find them.
@@ -36,7 +38,10 @@ pub(super) fn needs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let Some((operation, names)) = read(request) else { return Vec::new() };
     let queue = |names: &Names| {
         let by_url = names.queue_url.as_deref().and_then(|url| url.trim_end_matches('/').rsplit('/').next());
-        place.arn("sqs", by_url.or(names.queue_name.as_deref()).unwrap_or_default())
+        let by_name = names.queue_name.as_deref();
+        // A member that the operation does not read must not decide what it is judged on.
+        let name = if BY_NAME.contains(&operation.as_str()) { by_name } else { by_url };
+        place.arn("sqs", name.unwrap_or_default())
     };
     let action = match operation.as_str() {
         "SendMessage" | "SendMessageBatch" => SEND,

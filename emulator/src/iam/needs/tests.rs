@@ -372,6 +372,20 @@ fn the_handle_of_a_move_task_names_its_queue() {
 }
 
 #[test]
+fn a_queue_is_asked_about_by_the_member_that_the_operation_reads() {
+    let queue = "arn:aws:sqs:us-east-1:123456789012";
+    for (operation, name) in [("CreateQueue", "n"), ("GetQueueUrl", "n"), ("DeleteQueue", "u")] {
+        let need = [format!("sqs:{operation} {queue}:{name}")];
+        let form = format!("Action={operation}&QueueName=n&QueueUrl=http%3A%2F%2Fh%2F1%2Fu");
+        assert_eq!(shown(&request("sqs", Method::POST, "/", &form)), need);
+        let mut call = request("sqs", Method::POST, "/", r#"{"QueueName":"n","QueueUrl":"http://h/1/u"}"#);
+        let target = HeaderValue::from_str(&format!("AmazonSQS.{operation}")).unwrap();
+        call.headers.insert("x-amz-target", target);
+        assert_eq!(shown(&call), need);
+    }
+}
+
+#[test]
 fn what_iam_has_is_asked_about_by_its_kind_and_what_it_makes_with_its_path() {
     let iam = "arn:aws:iam::123456789012";
     for (form, need) in [
@@ -381,6 +395,54 @@ fn what_iam_has_is_asked_about_by_its_kind_and_what_it_makes_with_its_path() {
         ("Action=ListRoles", "iam:ListRoles *".to_owned()),
     ] {
         assert_eq!(shown(&request("iam", Method::POST, "/", form)), [need]);
+    }
+}
+
+#[test]
+fn a_member_that_an_operation_of_iam_does_not_read_does_not_decide_what_it_is_judged_on() {
+    // A call that names one of each kind.
+    let members = "InstanceProfileName=i&GroupName=g&RoleName=r&UserName=u&PolicyName=p&Path=%2Fdev%2F&PolicyArn=arn%3Ap";
+    for (action, resource) in [
+        ("AddRoleToInstanceProfile", "instance-profile/i"),
+        ("RemoveRoleFromInstanceProfile", "instance-profile/i"),
+        ("TagInstanceProfile", "instance-profile/i"),
+        ("AddUserToGroup", "group/g"),
+        ("PutGroupPolicy", "group/g"),
+        ("ListAttachedGroupPolicies", "group/g"),
+        ("PutRolePolicy", "role/r"),
+        ("AttachRolePolicy", "role/r"),
+        ("UpdateAssumeRolePolicy", "role/r"),
+        ("PutRolePermissionsBoundary", "role/r"),
+        ("ListInstanceProfilesForRole", "role/r"),
+        ("CreateRole", "role/dev/r"),
+        ("AttachUserPolicy", "user/u"),
+        ("ListGroupsForUser", "user/u"),
+        ("CreateUser", "user/dev/u"),
+        ("CreateAccessKey", "user/u"),
+        ("UpdateLoginProfile", "user/u"),
+        ("DeactivateMFADevice", "user/u"),
+        ("CreatePolicy", "policy/dev/p"),
+    ] {
+        let form = format!("Action={action}&{members}");
+        let need = format!("iam:{action} arn:aws:iam::123456789012:{resource}");
+        assert_eq!(shown(&request("iam", Method::POST, "/", &form)), [need]);
+    }
+    for (action, resource) in [
+        ("CreatePolicyVersion", "arn:p"),
+        ("SetDefaultPolicyVersion", "arn:p"),
+        ("ListEntitiesForPolicy", "arn:p"),
+        ("ListUsers", "*"),
+        ("ListPolicies", "*"),
+        ("CreateServiceLinkedRole", "*"),
+        ("DeleteVirtualMFADevice", "*"),
+        ("GetAccessKeyLastUsed", "*"),
+        ("DeleteAccountPasswordPolicy", "*"),
+        ("SimulateCustomPolicy", "*"),
+        ("ChangePassword", "*"),
+        ("CreateAccountAlias", "*"),
+    ] {
+        let form = format!("Action={action}&{members}");
+        assert_eq!(shown(&request("iam", Method::POST, "/", &form)), [format!("iam:{action} {resource}")]);
     }
 }
 
