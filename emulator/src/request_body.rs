@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::EXPECT;
+use http::{Request, Version};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -11,12 +13,48 @@ use tokio::time::timeout;
 const DISCARD_BYTES_MAX: usize = 96 * 1024 * 1024;
 /// A client that pauses for longer waits for its answer before it goes on.
 const DISCARD_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// And so does one that never pauses, and never ends.
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) enum Body {
     Whole(Bytes),
     TooLarge,
     Broken,
+}
+
+/// The body of a request that may be answered without it.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    body: Incoming,
+    /// The client waits for leave to send it, which the first read gives.
+    is_held_back: bool,
+}
+
+impl Upload {
+    pub(crate) fn of(request: Request<Incoming>) -> Request<Self> {
+        let is_held_back = is_held_back(&request);
+        request.map(|body| Self { body, is_held_back })
+    }
+
+    pub(crate) async fn read(&mut self, bytes_max: usize) -> Body {
+        self.is_held_back = false;
+        read(&mut self.body, bytes_max).await
+    }
+
+    /// A client that still waits for leave takes the answer for a no: with leave it would send all that nobody wants.
+    pub(crate) async fn discard(&mut self) {
+        if !self.is_held_back {
+            discard(&mut self.body).await;
+        }
+    }
+}
+
+/// An older client does not know the header, and sends its body at once.
+fn is_held_back<B>(request: &Request<B>) -> bool {
+    let expected = request.headers().get(EXPECT);
+    request.version() > Version::HTTP_10
+        && expected.is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Of a body that is too large the rest stays unread.
@@ -30,11 +68,46 @@ pub(crate) async fn read(body: &mut Incoming, bytes_max: usize) -> Body {
 
 /// Reads what is left of a body that was refused. A connection that is closed with bytes unread is reset, and a client that
 /// writes all of a request before it reads would lose its answer.
-pub(crate) async fn discard(body: &mut Incoming) {
-    let mut left = DISCARD_BYTES_MAX;
-    while let Ok(Some(Ok(frame))) = timeout(DISCARD_PAUSE_MAX, body.frame()).await {
-        let size = frame.data_ref().map_or(0, Bytes::len);
-        let Some(rest) = left.checked_sub(size) else { return };
-        left = rest;
+pub(crate) async fn discard<B: hyper::body::Body<Data = Bytes> + Unpin>(body: &mut B) {
+    let reading = async {
+        let mut left = DISCARD_BYTES_MAX;
+        while let Ok(Some(Ok(frame))) = timeout(DISCARD_PAUSE_MAX, body.frame()).await {
+            let size = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(size) else { return };
+            left = rest;
+        }
+    };
+    if timeout(DISCARD_TIME_MAX, reading).await.is_err() {
+        tracing::debug!("the body of a request that is refused does not end");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// How long a body is read that has a byte after each pause, and no end.
+    async fn discarded_for(pause: Duration) -> Duration {
+        let bytes = stream::unfold((), move |()| async move {
+            sleep(pause).await;
+            Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"a"))), ()))
+        });
+        let mut body = StreamBody::new(Box::pin(bytes));
+        let since = Instant::now();
+        discard(&mut body).await;
+        since.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_pauses_or_never_ends_has_its_answer_in_time() {
+        assert_eq!(discarded_for(DISCARD_PAUSE_MAX * 2).await, DISCARD_PAUSE_MAX);
+        assert_eq!(discarded_for(DISCARD_PAUSE_MAX * 9 / 10).await, DISCARD_TIME_MAX);
     }
 }

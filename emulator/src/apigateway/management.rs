@@ -332,6 +332,7 @@ pub(super) fn changed<D: Document>(
     id: &str,
 ) -> Result<D> {
     let current = &find::<D>(state, api_id, parent, id)?.settings;
+    current.before_change(&changes)?;
     let mut settings = patched(current, changes, D::MERGED_MEMBERS)?;
     settings.settle(state.api(api_id)?, Some(id))?;
     Ok(settings)

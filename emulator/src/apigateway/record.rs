@@ -85,6 +85,11 @@ pub(super) trait Document: Serialize + DeserializeOwned + Clone {
     /// Fills in what AWS fills in, and refuses what it refuses. `id` is None at creation.
     fn settle(&mut self, api: &ApiRecord, id: Option<&str>) -> Result<(), ApiError>;
 
+    /// Refuses changes for how they are asked for, whatever would come of them.
+    fn before_change(&self, _changes: &Map<String, Value>) -> Result<(), ApiError> {
+        Ok(())
+    }
+
     fn before_delete(_api: &ApiRecord, _id: &str) -> Result<(), ApiError> {
         Ok(())
     }

@@ -22,10 +22,13 @@ const ROUTES_MAX: usize = 300;
 const INTEGRATIONS_MAX: usize = 300;
 const STAGES_MAX: usize = 10;
 const AUTHORIZERS_MAX: usize = 10;
-/// Of each authorizer, route and stage (the same page; the last is of HTTP APIs only).
+/// Of each authorizer, route and stage (the same page; those of variables are of HTTP APIs only).
 const AUDIENCES_MAX: usize = 50;
 const SCOPES_MAX: usize = 10;
 const STAGE_VARIABLES_MAX: usize = 100;
+/// "Length, in characters, of the key" and "of the value in a stage variable".
+const VARIABLE_KEY_CHARS_MAX: usize = 64;
+const VARIABLE_VALUE_CHARS_MAX: usize = 512;
 /// "Access log template size: 3 KB".
 const LOG_FORMAT_BYTES_MAX: usize = 3 * 1_024;
 /// AWS states no number for these: a bound that no configuration by hand reaches.
@@ -44,12 +47,21 @@ fn required(value: &str, member: &str) -> Result<(), ApiError> {
     if value.is_empty() { bad(format!("{member} is a required parameter")) } else { Ok(()) }
 }
 
-/// A quota. What was accepted before it was asked for here is accepted again.
-fn at_most(max: usize, count: usize, what: &str) -> Result<(), ApiError> {
-    if count <= max || repeatable::is_repeated() {
+/// A quota. What was accepted before it was asked for here is accepted again, and may stay as large as it is.
+fn at_most(max: usize, before: usize, count: usize, what: &str) -> Result<(), ApiError> {
+    if count <= max.max(before) || repeatable::is_repeated() {
         return Ok(());
     }
     bad(format!("The maximum number of {what} is {max}"))
+}
+
+/// What is changed; None of what is made.
+fn stored<'a, D>(all: &'a Collection<D>, id: Option<&str>) -> Option<&'a D> {
+    all.get(id?).map(|stored| &stored.settings)
+}
+
+fn characters(text: &str) -> usize {
+    text.chars().count()
 }
 
 impl Api {
@@ -129,9 +141,19 @@ impl Document for Route {
         if self.model_selection_expression.as_ref().is_some_and(|expression| !expression.is_empty()) {
             return bad("models of messages (modelSelectionExpression) are not supported here");
         }
-        self.settle_guard()?;
+        self.settle_guard(stored(&api.routes, id))?;
         self.check_target(api)?;
         self.check_authorization(api)
+    }
+
+    /// Another authorizer comes with the type that it is for, even if that stays.
+    fn before_change(&self, changes: &Map<String, Value>) -> Result<(), ApiError> {
+        let says = |member: &str| changes.get(member).is_some_and(|value| !value.is_null());
+        let is_alone = says("authorizerId") && !says("authorizationType");
+        if is_alone && self.asked_authorizer().is_some() && !repeatable::is_repeated() {
+            return bad("Unable to update route. Authorizer type is invalid or null.");
+        }
+        Ok(())
     }
 }
 
@@ -146,12 +168,16 @@ impl Route {
 
     /// Another authorization takes the authorizer away, whether a change says so or not. Calls that were made after an older
     /// one may count on what that one left.
-    fn settle_guard(&mut self) -> Result<(), ApiError> {
+    fn settle_guard(&mut self, before: Option<&Self>) -> Result<(), ApiError> {
         if self.asked_authorizer().is_none() && !repeatable::is_older_than(RULES_OF_GUARDS) {
             self.authorizer_id = None;
             self.authorization_scopes = None;
         }
-        at_most(SCOPES_MAX, self.authorization_scopes.as_ref().map_or(0, Vec::len), "scopes of a route")
+        at_most(SCOPES_MAX, before.map_or(0, Self::scopes), self.scopes(), "scopes of a route")
+    }
+
+    fn scopes(&self) -> usize {
+        self.authorization_scopes.as_ref().map_or(0, Vec::len)
     }
 
     fn check_target(&self, api: &ApiRecord) -> Result<(), ApiError> {
@@ -323,7 +349,7 @@ impl Document for Authorizer {
         }
         match self.authorizer_type.as_str() {
             "REQUEST" => self.settle_request(api.protocol()),
-            "JWT" => self.settle_jwt(api.protocol()),
+            "JWT" => self.settle_jwt(api.protocol(), stored(&api.authorizers, id)),
             other => bad(format!("Invalid authorizerType: {other}")),
         }
     }
@@ -340,7 +366,7 @@ impl Document for Authorizer {
 }
 
 impl Authorizer {
-    fn settle_jwt(&self, protocol: Protocol) -> Result<(), ApiError> {
+    fn settle_jwt(&self, protocol: Protocol, before: Option<&Self>) -> Result<(), ApiError> {
         if protocol == Protocol::WebSocket {
             return bad("JWT authorizers are supported only for HTTP APIs");
         }
@@ -351,12 +377,16 @@ impl Authorizer {
         if !matches!(parsed, Some(IdentitySource::Header(_) | IdentitySource::Query(_))) {
             return bad(format!("Invalid identity source for a JWT authorizer: {source}"));
         }
-        let configuration = self.jwt_configuration.clone().unwrap_or_default();
-        let issuer = configuration.issuer.unwrap_or_default();
-        if configuration.audience.is_empty() {
+        let issuer = self.jwt_configuration.as_ref().and_then(|jwt| jwt.issuer.clone()).unwrap_or_default();
+        if self.audiences() == 0 {
             return bad("A JWT authorizer needs at least one audience");
         }
-        at_most(AUDIENCES_MAX, configuration.audience.len(), "audiences of an authorizer")?;
+        at_most(
+            AUDIENCES_MAX,
+            before.map_or(0, Self::audiences),
+            self.audiences(),
+            "audiences of an authorizer",
+        )?;
         // AWS fetches the discovery document when the authorizer is made, from anywhere.
         if jwt::is_loopback(&issuer) {
             return Ok(());
@@ -364,6 +394,10 @@ impl Authorizer {
         bad(format!(
             "Invalid issuer: {issuer}. Issuers are asked on this machine only: http://127.0.0.1:PORT"
         ))
+    }
+
+    fn audiences(&self) -> usize {
+        self.jwt_configuration.as_ref().map_or(0, |jwt| jwt.audience.len())
     }
 
     fn settle_request(&mut self, protocol: Protocol) -> Result<(), ApiError> {
@@ -486,13 +520,10 @@ impl Document for Stage {
         }
         self.access_log_settings =
             self.access_log_settings.take().filter(|log| log.destination_arn.is_some());
-        let format = self.access_log_settings.as_ref().and_then(|log| log.format.as_deref());
-        if let Some(format) = format.filter(|format| !format.is_empty() && !is_older_call()) {
-            access_log::check(format, api.protocol())?;
-            at_most(LOG_FORMAT_BYTES_MAX, format.len(), "bytes of an access log format")?;
-        }
+        let before = stored(&api.stages, id);
+        self.check_log_format(api.protocol(), before)?;
         if api.protocol() == Protocol::Http {
-            at_most(STAGE_VARIABLES_MAX, self.stage_variables.len(), "variables of a stage")?;
+            self.check_variables(before)?;
         }
         for settings in
             std::iter::once(&mut self.default_route_settings).chain(self.route_settings.values_mut())
@@ -521,6 +552,38 @@ impl Document for Stage {
     }
 }
 
+impl Stage {
+    /// One that an older call left stays, whatever else of the stage is changed.
+    fn check_log_format(&self, protocol: Protocol, before: Option<&Self>) -> Result<(), ApiError> {
+        let before = before.and_then(Self::log_format);
+        let Some(format) = self.log_format() else { return Ok(()) };
+        if format.is_empty() || before == Some(format) || is_older_call() {
+            return Ok(());
+        }
+        access_log::check(format, protocol)?;
+        let bytes_before = before.map_or(0, str::len);
+        at_most(LOG_FORMAT_BYTES_MAX, bytes_before, format.len(), "bytes of an access log format")
+    }
+
+    fn log_format(&self) -> Option<&str> {
+        self.access_log_settings.as_ref()?.format.as_deref()
+    }
+
+    fn check_variables(&self, before: Option<&Self>) -> Result<(), ApiError> {
+        let count_before = before.map_or(0, |stage| stage.stage_variables.len());
+        at_most(STAGE_VARIABLES_MAX, count_before, self.stage_variables.len(), "variables of a stage")?;
+        for (key, value) in &self.stage_variables {
+            let value_before = before.and_then(|stage| stage.stage_variables.get(key));
+            let (of_key, of_value) =
+                value_before.map_or((0, 0), |value| (characters(key), characters(value)));
+            at_most(VARIABLE_KEY_CHARS_MAX, of_key, characters(key), "characters of the key of a variable")?;
+            let what = "characters of the value of a variable";
+            at_most(VARIABLE_VALUE_CHARS_MAX, of_value, characters(value), what)?;
+        }
+        Ok(())
+    }
+}
+
 impl RouteSettings {
     fn settle(&mut self, protocol: Protocol) -> Result<(), ApiError> {
         if self.throttling_rate_limit.is_some_and(|rate| !rate.is_finite() || rate < 0.0) {
@@ -542,10 +605,17 @@ impl RouteSettings {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+    use serde_json::json;
+
     use super::*;
+    use crate::apigateway::management;
     use crate::apigateway::model::AccessLogSettings;
+    use crate::apigateway::state::{Live, State};
     use crate::apigateway::{RULES_OF_GUARDS, RULES_OF_SETTINGS};
-    use crate::repeatable::scope_again;
+    use crate::repeatable::{RULES, scope_again};
+    use crate::settings::Settings;
+    use crate::wire::{AwsRequest, AwsResponse};
 
     /// Whether a key for a route, a cache of a WebSocket authorizer and a format without a request id are accepted.
     fn accepted() -> [bool; 3] {
@@ -591,5 +661,106 @@ mod tests {
         let older = scope_again(RULES_OF_GUARDS - 1, 1, 0, async { settled() }).await;
         assert_eq!(older.as_deref(), Some("b"));
         assert_eq!(scope_again(RULES_OF_GUARDS, 1, 0, async { settled() }).await, None);
+    }
+
+    /// The status of a management call.
+    fn called(state: &mut State, method: Method, path: &str, body: &Value) -> u16 {
+        let request = AwsRequest::unsigned("apigateway", method, path, &body.to_string());
+        let answer = management::handle(state, &request);
+        answer.map_or_else(AwsResponse::from, AwsResponse::from).status.as_u16()
+    }
+
+    /// An HTTP API, and its path.
+    fn with_api() -> (State, String) {
+        let mut state = State::new(Settings::by_hand(0).0, Live::default());
+        let settings =
+            Api { name: "tasks".to_owned(), protocol_type: Some(Protocol::Http), ..Api::default() };
+        let path = format!("/v2/apis/{}", state.add(settings));
+        (state, path)
+    }
+
+    fn many(count: usize) -> Vec<String> {
+        (0..count).map(|n| format!("n{n}")).collect()
+    }
+
+    fn tokens(audiences: usize) -> Value {
+        json!({"name": "a", "authorizerType": "JWT", "identitySource": ["$request.header.Authorization"],
+            "jwtConfiguration": {"issuer": "http://127.0.0.1:1", "audience": many(audiences)}})
+    }
+
+    /// Makes something as an older call made it.
+    async fn make_as_before(state: &mut State, path: &str, settings: &Value) {
+        let again = async { called(state, Method::POST, path, settings) };
+        assert_eq!(scope_again(RULES_OF_SETTINGS - 1, 1, 0, again).await, 201, "{path}");
+    }
+
+    fn the_authorizer(state: &State) -> String {
+        state.apis.values().find_map(|api| api.authorizers.keys().next()).unwrap().clone()
+    }
+
+    fn the_route(state: &State) -> String {
+        state.apis.values().find_map(|api| api.routes.keys().next()).unwrap().clone()
+    }
+
+    fn log(format: &str) -> Value {
+        let group = "arn:aws:logs:us-east-1:123456789012:log-group:/access";
+        json!({"accessLogSettings": {"destinationArn": group, "format": format}})
+    }
+
+    /// As many variables as there may be, and one with a key and a value that are too long.
+    fn too_many_variables() -> Map<String, Value> {
+        let key = "k".repeat(VARIABLE_KEY_CHARS_MAX + 1);
+        let value = json!("v".repeat(VARIABLE_VALUE_CHARS_MAX + 1));
+        let rest = many(STAGE_VARIABLES_MAX).into_iter().map(|key| (key, json!("v")));
+        rest.chain([(key, value)]).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_above_a_quota_already_may_be_changed_and_not_grow() {
+        let (mut state, api) = with_api();
+        make_as_before(&mut state, &format!("{api}/authorizers"), &tokens(AUDIENCES_MAX + 1)).await;
+        let authorizer = the_authorizer(&state);
+        let guarded = json!({"routeKey": "GET /x", "authorizationType": "JWT", "authorizerId": authorizer,
+            "authorizationScopes": many(SCOPES_MAX + 1)});
+        make_as_before(&mut state, &format!("{api}/routes"), &guarded).await;
+        let mut stage = log("$context.status");
+        stage["stageName"] = json!("live");
+        stage["stageVariables"] = Value::Object(too_many_variables());
+        make_as_before(&mut state, &format!("{api}/stages"), &stage).await;
+
+        let authorizer = format!("{api}/authorizers/{authorizer}");
+        let route = format!("{api}/routes/{}", the_route(&state));
+        let stage = format!("{api}/stages/live");
+        let long_value = "w".repeat(VARIABLE_VALUE_CHARS_MAX + 1);
+        let long_key = "l".repeat(VARIABLE_KEY_CHARS_MAX + 1);
+        for (path, change, expected) in [
+            (&authorizer, json!({"name": "b"}), 200),
+            (&authorizer, tokens(AUDIENCES_MAX + 2), 400),
+            (&route, json!({"operationName": "x"}), 200),
+            (&route, json!({"authorizationScopes": many(SCOPES_MAX + 2)}), 400),
+            (&stage, json!({"description": "d"}), 200),
+            (&stage, json!({"stageVariables": {"n0": "w"}}), 200),
+            (&stage, json!({"stageVariables": {"more": "v"}}), 400),
+            (&stage, json!({"stageVariables": {"n0": long_value}}), 400),
+            (&stage, json!({"stageVariables": {"n0": "", long_key: "v"}}), 400),
+            (&stage, log("$context.path"), 400),
+        ] {
+            assert_eq!(called(&mut state, Method::PATCH, path, &change), expected, "{path} {change}");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_authorizer_without_its_type_is_accepted_again_and_not_anew() {
+        let (mut state, api) = with_api();
+        assert_eq!(called(&mut state, Method::POST, &format!("{api}/authorizers"), &tokens(1)), 201);
+        let change = json!({"authorizerId": the_authorizer(&state)});
+        let mut guarded = change.clone();
+        guarded["routeKey"] = json!("GET /x");
+        guarded["authorizationType"] = json!("JWT");
+        assert_eq!(called(&mut state, Method::POST, &format!("{api}/routes"), &guarded), 201);
+        let route = format!("{api}/routes/{}", the_route(&state));
+        assert_eq!(called(&mut state, Method::PATCH, &route, &change), 400);
+        let again = async { called(&mut state, Method::PATCH, &route, &change) };
+        assert_eq!(scope_again(RULES, 1, 0, again).await, 200);
     }
 }

@@ -10,6 +10,8 @@ use crate::http::api;
 use crate::signed::signature;
 use crate::stand::{Stand, answered, uri};
 
+const NO_TYPE: &str = "Unable to update route. Authorizer type is invalid or null.";
+
 async fn statuses(url: &str, count: usize) -> Vec<u16> {
     let mut statuses = Vec::new();
     for _ in 0..count {
@@ -120,6 +122,29 @@ async fn a_route_that_changes_its_authorization_lets_go_of_its_authorizer() {
         let path = format!("{authorizers}/{authorizer}");
         assert_eq!(stand.manage("DELETE", &path, Value::Null).await.0, 204, "{to}");
     }
+}
+
+#[tokio::test]
+async fn another_authorizer_of_a_route_is_named_with_its_type() {
+    let stand = Stand::start(|_, _| None).await;
+    let (id, _) = api(&stand, "GET /open", json!({}), json!({})).await;
+    let mut made = Vec::new();
+    for name in ["a", "b"] {
+        let settings = json!({"name": name, "authorizerType": "JWT",
+            "identitySource": ["$request.header.Authorization"],
+            "jwtConfiguration": {"issuer": "http://127.0.0.1:1", "audience": ["tasks"]}});
+        made.push(stand.create(&format!("/v2/apis/{id}/authorizers"), settings, "authorizerId").await);
+    }
+    let target = stand.integration(&id, "work", json!({})).await;
+    let guard = json!({"authorizationType": "JWT", "authorizerId": made[0]});
+    let route = stand.route(&id, "GET /guarded", &target, guard).await;
+    let route = format!("/v2/apis/{id}/routes/{route}");
+    let (status, answer) = stand.manage("PATCH", &route, json!({"authorizerId": made[1]})).await;
+    assert_eq!((status, answer["message"].as_str()), (400, Some(NO_TYPE)));
+    // As Terraform says it.
+    let change = json!({"authorizerId": made[1], "authorizationType": "JWT"});
+    let (status, answer) = stand.manage("PATCH", &route, change).await;
+    assert_eq!((status, answer["authorizerId"].as_str()), (200, Some(made[1].as_str())));
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 use emulator::invoke::InvokeOutcome;
 use reqwest::Client;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use crate::stand::{DEADLINE, START_MS, Stand, answered, uri};
 
@@ -117,6 +119,19 @@ async fn upload(stand: &Stand, path: &str) -> u16 {
     stand.exchange(&format!("POST /_aws/execute-api/{path} HTTP/1.1"), &body).await
 }
 
+/// The first status that a client sees who waits for leave to send a large body.
+async fn ask(stand: &Stand, path: &str) -> u16 {
+    let mut client = TcpStream::connect(stand.address).await.unwrap();
+    let head = format!(
+        "POST /_aws/execute-api/{path} HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 40000000\r\n\r\n"
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    let mut line = String::new();
+    let mut answer = BufReader::new(client);
+    tokio::time::timeout(DEADLINE, answer.read_line(&mut line)).await.unwrap().unwrap();
+    line.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
 #[tokio::test]
 async fn what_is_refused_with_its_body_unread_has_its_answer() {
     let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
@@ -141,6 +156,9 @@ async fn what_is_refused_with_its_body_unread_has_its_answer() {
         (format!("{push}/nowhere"), 403),
     ] {
         assert_eq!(upload(&stand, &path).await, status, "{path}");
+        // Only a body that somebody wants is sent for.
+        let first = if status == 413 { 100 } else { status };
+        assert_eq!(ask(&stand, &path).await, first, "{path}");
     }
     assert_eq!(stand.requests().len(), 0);
 }
@@ -303,18 +321,24 @@ async fn what_is_beyond_a_quota_is_refused() {
         let values = many(count).into_iter().map(|name| (name, json!("v")));
         json!({"stageVariables": Value::Object(values.collect())})
     };
+    let variable = |key: usize, value: usize| json!({"stageVariables": {"k".repeat(key): "v".repeat(value)}});
     let log = |bytes: usize| {
         let format = format!("{:-<bytes$}", "$context.requestId");
         let group = "arn:aws:logs:us-east-1:123456789012:log-group:/access";
         json!({"accessLogSettings": {"destinationArn": group, "format": format}})
     };
-    let (routes, stage) = (format!("/v2/apis/{id}/routes"), format!("/v2/apis/{id}/stages/$default"));
+    stand.stage(&id, "other").await;
+    let of_stage = |name: &str| format!("/v2/apis/{id}/stages/{name}");
+    let (routes, stage, other) = (format!("/v2/apis/{id}/routes"), of_stage("$default"), of_stage("other"));
     for (method, path, body, expected) in [
         ("POST", &authorizers, authorizer(51), 400),
         ("POST", &routes, scoped(10), 201),
         ("POST", &routes, scoped(11), 400),
         ("PATCH", &stage, variables(100), 200),
         ("PATCH", &stage, variables(101), 400),
+        ("PATCH", &other, variable(64, 512), 200),
+        ("PATCH", &other, variable(65, 1), 400),
+        ("PATCH", &other, variable(1, 513), 400),
         ("PATCH", &stage, log(3_072), 200),
         ("PATCH", &stage, log(3_073), 400),
     ] {
