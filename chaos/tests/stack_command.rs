@@ -131,7 +131,7 @@ fn a_down_of_a_stack_whose_folder_was_moved_leaves_it_alone_and_names_the_proces
     let moved = left.root.path().join("moved");
     std::fs::rename(left.dir(), &moved).unwrap();
     let (succeeded, said) = stack("down", &moved);
-    let advice = format!("if the folder was moved, end process {} and try again", left.process.id());
+    let advice = format!("and process {} is its emulator, end that and try again", left.process.id());
     assert!(!succeeded && said.contains(&advice), "{said}");
     assert!(left.is_running() && moved.join("emulator.json").exists(), "{said}");
 }

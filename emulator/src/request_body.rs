@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::EXPECT;
-use http::{Request, Version};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -23,40 +21,6 @@ pub(crate) enum Body {
     Broken,
 }
 
-/// The body of a request that may be answered without it.
-#[derive(Debug)]
-pub(crate) struct Upload {
-    body: Incoming,
-    /// The client waits for leave to send it, which the first read gives.
-    is_held_back: bool,
-}
-
-impl Upload {
-    pub(crate) fn of(request: Request<Incoming>) -> Request<Self> {
-        let is_held_back = is_held_back(&request);
-        request.map(|body| Self { body, is_held_back })
-    }
-
-    pub(crate) async fn read(&mut self, bytes_max: usize) -> Body {
-        self.is_held_back = false;
-        read(&mut self.body, bytes_max).await
-    }
-
-    /// A client that still waits for leave takes the answer for a no: with leave it would send all that nobody wants.
-    pub(crate) async fn discard(&mut self) {
-        if !self.is_held_back {
-            discard(&mut self.body).await;
-        }
-    }
-}
-
-/// An older client does not know the header, and sends its body at once.
-fn is_held_back<B>(request: &Request<B>) -> bool {
-    let expected = request.headers().get(EXPECT);
-    request.version() > Version::HTTP_10
-        && expected.is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
 /// Of a body that is too large the rest stays unread.
 pub(crate) async fn read(body: &mut Incoming, bytes_max: usize) -> Body {
     match Limited::new(body, bytes_max).collect().await {
@@ -67,7 +31,8 @@ pub(crate) async fn read(body: &mut Incoming, bytes_max: usize) -> Body {
 }
 
 /// Reads what is left of a body that was refused. A connection that is closed with bytes unread is reset, and a client that
-/// writes all of a request before it reads would lose its answer.
+/// writes all of a request before it reads would lose its answer. One that waits for `100 Continue` is given it: whether it still
+/// waits, or has begun to send, nobody can tell.
 pub(crate) async fn discard<B: hyper::body::Body<Data = Bytes> + Unpin>(body: &mut B) {
     let reading = async {
         let mut left = DISCARD_BYTES_MAX;

@@ -22,6 +22,8 @@ const PUSHES_KEPT_MAX: usize = 64;
 /// Tasks pushed before their POST was answered. Far above what can be in flight at once.
 const EARLY_TASKS_MAX: usize = 65_536;
 /// The phase of arrivals before the first call of `phase`.
+/// An answer that takes longer is late. A phase of a fault begins as long before the fault does.
+const LATE_US: u64 = 300_000;
 const FIRST_PHASE: &str = "load";
 
 /// One arrival. Times are microseconds on the run's timeline.
@@ -85,6 +87,15 @@ impl Record {
         has_failed && next.zip(self.answered_us).is_some_and(|(next, at_us)| at_us >= next.began_us)
     }
 
+    /// It straddles, is of unknown fate, and was so late when the later phase began that its own may be the cause.
+    pub(crate) fn hung_before(&self, phases: &[Phase]) -> bool {
+        let is_unknown = matches!(self.outcome, Outcome::Unknown { .. });
+        let next = phases.get(self.phase + 1);
+        is_unknown
+            && self.straddles(phases)
+            && next.zip(self.sent_us).is_some_and(|(next, at_us)| next.is_late(at_us))
+    }
+
     /// Whether a push of this version showed another status.
     fn was_pushed_otherwise(&self, seen: Seen) -> bool {
         self.pushes.iter().any(|push| push.version == seen.version && push.status != seen.status)
@@ -111,6 +122,12 @@ pub(crate) struct Phase {
 }
 
 impl Phase {
+    /// Whether what was sent then, and not answered, was late when this phase began. What was sent just before has met the phase's
+    /// fault, when it has failed since.
+    fn is_late(&self, sent_us: u64) -> bool {
+        sent_us.saturating_add(LATE_US) < self.began_us
+    }
+
     fn new(name: &str, began_us: u64) -> Self {
         Self {
             name: name.to_owned(),
@@ -397,7 +414,8 @@ impl Book {
         let mut inner = self.lock();
         let is_of_one_phase = begun.phase + 1 == inner.phases.len();
         // What was refused for good was refused at once: when another phase had begun, that one may be the cause.
-        let is_of_another = !is_of_one_phase && !failure.may_pass();
+        let is_late = |next: &Phase| failure.may_pass() && next.is_late(begun.at_us);
+        let is_of_another = inner.phases.get(begun.phase + 1).is_some_and(|next| !is_late(next));
         if is_of_another || (failure.is_not_found() && begun.may_be_missing) {
             return;
         }
@@ -1025,10 +1043,15 @@ mod tests {
     fn a_read_that_was_sent_again_until_another_phase_had_begun_is_told_apart_in_its_own() {
         let book = book();
         acknowledge(&book, "a");
-        let (hung, failed) = (book.begin_read(None), book.begin_read(None));
+        let begun_at = |at_us| Begun { at_us, ..book.begin_read(None) };
+        let (hung, failed) = (begun_at(0), begun_at(0));
+        let just_before = [1, 1].map(begun_at);
         book.phase("fault");
+        book.lock().phases[1].began_us = LATE_US + 1;
+        let failure = ReadFailure::Refused { status: 500 };
         book.failed_read(hung, ReadFailure::Unanswered);
-        book.failed_read(failed, ReadFailure::Refused { status: 500 });
+        book.failed_read(failed, failure);
+        just_before.into_iter().for_each(|begun| book.failed_read(begun, failure));
         let inner = book.lock();
         let told = |at: usize| {
             let stats = inner.phases[at].reads;

@@ -46,7 +46,7 @@ pub struct PhaseStats {
     /// What a token that was given was denied does not straddle: it is the doing of neither.
     #[serde(default)]
     pub straddling: u64,
-    /// Of the straddling: those of unknown fate. A refusal is given at once, and these were under way for long.
+    /// Of the straddling: those of unknown fate that were late already when the later phase began.
     #[serde(default)]
     pub straddling_unknown: u64,
     #[serde(default)]
@@ -68,8 +68,8 @@ pub struct ReadStats {
     /// Pages with more tasks that no answer had named than could be kept until all answers are in.
     #[serde(default)]
     pub unjudged: u64,
-    /// Of the refused and the unanswered: those that were sent again, in vain, until another phase had begun. Which of the two phases is
-    /// the cause nobody knows.
+    /// Of the refused and the unanswered: those that were late already when the next phase began, and were sent again in vain. Which of
+    /// the two phases is the cause nobody knows.
     #[serde(default)]
     pub straddling: u64,
 }

@@ -33,11 +33,10 @@ pub(crate) fn phases(book: &Book, is_token_given: bool) -> Vec<PhaseStats> {
             reads: phase.reads,
             ..PhaseStats::default()
         };
-        inner
-            .records
-            .iter()
-            .filter(|record| record.phase == number)
-            .for_each(|record| tally(&mut stats, record, straddles(record)));
+        inner.records.iter().filter(|record| record.phase == number).for_each(|record| {
+            tally(&mut stats, record, straddles(record));
+            stats.straddling_unknown += u64::from(record.hung_before(&inner.phases));
+        });
         stats
     };
     inner.phases.iter().enumerate().map(stats).collect()
@@ -77,10 +76,7 @@ fn tally(stats: &mut PhaseStats, record: &Record, straddles: bool) {
             stats.refused += 1;
             stats.denied += u64::from(is_denial(status) && !straddles);
         }
-        Outcome::Unknown { .. } => {
-            stats.unknown += 1;
-            stats.straddling_unknown += u64::from(straddles);
-        }
+        Outcome::Unknown { .. } => stats.unknown += 1,
         Outcome::Unsent => stats.unsent += 1,
     }
     stats.attempted += u64::from(record.sent_us.is_some());
@@ -209,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_was_refused_or_unanswered_only_in_a_later_phase_is_told_apart_in_its_own() {
-        const FAULT_US: u64 = 1_000;
+        const FAULT_US: u64 = 1_000_000;
         let book = Book::new(vec!["owner".to_owned()], None, true);
         book.phase("before");
         let sent = || {
@@ -219,27 +215,30 @@ mod tests {
         };
         let denied = || Outcome::Refused { status: 403, problem_type: None };
         let unknown = Outcome::Unknown { reason: "timeout".to_owned() };
-        for outcome in [denied(), denied(), unknown, Outcome::Acknowledged { task_id: "a".to_owned() }] {
+        let acknowledged = Outcome::Acknowledged { task_id: "a".to_owned() };
+        for outcome in [denied(), denied(), unknown.clone(), acknowledged, unknown] {
             book.answered(sent(), outcome, 1);
         }
         book.phase("fault");
         let mut inner = book.lock();
         inner.phases[1].began_us = FAULT_US;
-        let answered_us = [FAULT_US - 1, FAULT_US, FAULT_US, FAULT_US];
-        for (record, at_us) in inner.records.iter_mut().zip(answered_us) {
-            record.answered_us = Some(at_us);
+        let answered_us = [FAULT_US - 1, FAULT_US, FAULT_US, FAULT_US, FAULT_US];
+        // The last was sent just before, and so has met the fault.
+        let sent_us = [0, 0, 0, 0, FAULT_US - 10_000];
+        for (record, (at_us, sent_us)) in inner.records.iter_mut().zip(answered_us.into_iter().zip(sent_us)) {
+            (record.answered_us, record.sent_us) = (Some(at_us), Some(sent_us));
         }
         drop(inner);
         let given = phases(&book, true);
-        assert_eq!((given[0].straddling, given[0].straddling_unknown, given[0].denied), (1, 1, 2));
+        assert_eq!((given[0].straddling, given[0].straddling_unknown, given[0].denied), (2, 1, 2));
         let phases = phases(&book, false);
         let [before, fault] = phases.as_slice() else { panic!("two phases: {phases:?}") };
-        assert_eq!((before.attempted, before.acknowledged), (4, 1));
-        assert_eq!((before.refused, before.unknown, before.straddling, before.denied), (2, 1, 2, 1));
+        assert_eq!((before.attempted, before.acknowledged), (5, 1));
+        assert_eq!((before.refused, before.unknown, before.straddling, before.denied), (2, 2, 3, 1));
         assert_eq!(before.straddling_unknown, 1);
         assert_eq!((fault.attempted, fault.straddling), (0, 0));
         let total = total(&book);
-        assert_eq!((total.refused, total.unknown, total.straddling, total.denied), (2, 1, 0, 2));
+        assert_eq!((total.refused, total.unknown, total.straddling, total.denied), (2, 2, 0, 2));
     }
 
     fn counts(attempted: u64, unsent: u64) -> Counts {

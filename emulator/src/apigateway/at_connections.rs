@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -19,7 +20,7 @@ use super::ws_session::MESSAGE_BYTES_MAX;
 use crate::adversary::Act;
 use crate::clock::iso8601;
 use crate::iam::{Ask, Context, Denied};
-use crate::request_body::{Body, Upload};
+use crate::request_body::{self, Body, discard};
 use crate::server::{access_key, is_signed};
 
 /// `/{stage}/@connections/{id}`, where some SDKs write `%40connections`: the stage and the id, still encoded.
@@ -34,7 +35,7 @@ pub(super) async fn answer(
     api: &LiveApi,
     api_id: &str,
     (stage, id): (&str, &str),
-    mut request: Request<Upload>,
+    mut request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Reply {
     let (stage, id) = (decode(stage), decode(id));
@@ -45,11 +46,17 @@ pub(super) async fn answer(
         call.log(reply.status);
         reply.set("x-amzn-requestid", &call.request_id);
     }
-    request.body_mut().discard().await;
+    discard(request.body_mut()).await;
     reply
 }
 
-async fn handle(plane: &Plane, api_id: &str, stage: &str, id: &str, request: &mut Request<Upload>) -> Reply {
+async fn handle(
+    plane: &Plane,
+    api_id: &str,
+    stage: &str,
+    id: &str,
+    request: &mut Request<Incoming>,
+) -> Reply {
     if !is_signed(request.headers(), request.uri().query()) {
         return refusal(StatusCode::FORBIDDEN, "ForbiddenException", "Missing Authentication Token");
     }
@@ -84,7 +91,7 @@ async fn handle(plane: &Plane, api_id: &str, stage: &str, id: &str, request: &mu
 
 /// A function needs `execute-api:ManageConnections`. The resource holds the method but no connection: AWS puts
 /// `{connectionId}` in its place, in the decision and in the refusal.
-fn permitted(plane: &Plane, api_id: &str, stage: &str, request: &Request<Upload>) -> Result<(), Denied> {
+fn permitted(plane: &Plane, api_id: &str, stage: &str, request: &Request<Incoming>) -> Result<(), Denied> {
     let settings = &plane.settings;
     let Some(signer) = settings.iam.signer(&access_key(request)) else { return Ok(()) };
     let tail = format!("{}/@connections/{{connectionId}}", request.method());
@@ -94,8 +101,8 @@ fn permitted(plane: &Plane, api_id: &str, stage: &str, request: &Request<Upload>
     settings.iam.check(&signer, &ask)
 }
 
-async fn post(plane: &Plane, connection: &Arc<Connection>, body: &mut Upload) -> Reply {
-    let body = match body.read(MESSAGE_BYTES_MAX).await {
+async fn post(plane: &Plane, connection: &Arc<Connection>, body: &mut Incoming) -> Reply {
+    let body = match request_body::read(body, MESSAGE_BYTES_MAX).await {
         Body::Whole(body) => body,
         Body::TooLarge => {
             return refusal(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", "Message too long");

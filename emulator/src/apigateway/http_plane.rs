@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use hyper::body::Incoming;
 
 use super::definition::{Format, Integration, Route};
 use super::http_event::{self, Body, Facts, Question};
@@ -27,7 +28,7 @@ use super::reply::Reply;
 use super::router::{PathVariables, decode};
 use super::stage_authorizer::{Denied, Grant, authorize};
 use super::{cors, iam_authorizer};
-use crate::request_body::{self, Upload};
+use crate::request_body::{self, discard};
 
 /// "Payload size: 10 MB", not adjustable.
 const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
@@ -42,7 +43,7 @@ pub(super) async fn answer(
     plane: &Plane,
     api: &LiveApi,
     path: &str,
-    request: Request<Upload>,
+    request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Reply {
     let request_id = names::opaque_id(&plane.settings);
@@ -57,7 +58,7 @@ pub(super) async fn answer(
         }
         None => Reply::not_found(),
     };
-    body.discard().await;
+    discard(&mut body).await;
     reply.set(REQUEST_ID, &request_id);
     reply
 }
@@ -92,7 +93,7 @@ struct Matched<'a> {
 }
 
 impl Served<'_> {
-    async fn answer(&self, head: http::request::Parts, body: &mut Upload) -> Reply {
+    async fn answer(&self, head: http::request::Parts, body: &mut Incoming) -> Reply {
         let started = Instant::now();
         let mut exchange = Exchange::new(
             &self.plane.settings,
@@ -114,7 +115,7 @@ impl Served<'_> {
     async fn route(
         &self,
         head: http::request::Parts,
-        body: &mut Upload,
+        body: &mut Incoming,
         exchange: &mut Exchange<'_>,
     ) -> Reply {
         if self.head_bytes(&head) > HEAD_BYTES_MAX {
@@ -151,7 +152,12 @@ impl Served<'_> {
         line + head.headers.values().map(HeaderValue::len).sum::<usize>()
     }
 
-    async fn serve(&self, mut matched: Matched<'_>, body: &mut Upload, exchange: &mut Exchange<'_>) -> Reply {
+    async fn serve(
+        &self,
+        mut matched: Matched<'_>,
+        body: &mut Incoming,
+        exchange: &mut Exchange<'_>,
+    ) -> Reply {
         let settings = &self.plane.settings;
         let trace = self.complete_headers(&mut matched.head.headers, exchange.started_ms);
         let path = decode(self.path);
@@ -354,8 +360,8 @@ fn refusal(denied: &Denied) -> Reply {
     }
 }
 
-async fn read(body: &mut Upload) -> Result<Bytes, Reply> {
-    match body.read(BODY_BYTES_MAX).await {
+async fn read(body: &mut Incoming) -> Result<Bytes, Reply> {
+    match request_body::read(body, BODY_BYTES_MAX).await {
         request_body::Body::Whole(body) => Ok(body),
         request_body::Body::TooLarge => Err(Reply::too_large()),
         request_body::Body::Broken => Err(Reply::message(StatusCode::BAD_REQUEST, "Bad Request")),

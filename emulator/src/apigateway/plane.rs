@@ -16,7 +16,7 @@ use super::state::Live;
 use super::throttle::{ACCOUNT_BURST, ACCOUNT_RATE_PER_SECOND, NEW_CONNECTIONS_PER_SECOND};
 use super::{MOUNT, at_connections, http_plane, websocket};
 use crate::invoke::Invoke;
-use crate::request_body::Upload;
+use crate::request_body::discard;
 use crate::settings::Settings;
 use crate::token_bucket::TokenBucket;
 
@@ -52,7 +52,6 @@ impl Plane {
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Response<Full<Bytes>> {
-        let request = Upload::of(request);
         let path = request.uri().path().to_owned();
         let Some(rest) = path.strip_prefix(MOUNT) else { return not_found(request).await };
         let (api_id, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -69,8 +68,8 @@ impl Plane {
     }
 }
 
-async fn not_found(mut request: Request<Upload>) -> Response<Full<Bytes>> {
-    request.body_mut().discard().await;
+async fn not_found(mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+    discard(request.body_mut()).await;
     Reply::not_found().into()
 }
 

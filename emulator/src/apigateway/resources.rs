@@ -148,8 +148,9 @@ impl Document for Route {
 
     /// Another authorizer comes with the type that it is for, even if that stays.
     fn before_change(&self, changes: &Map<String, Value>) -> Result<(), ApiError> {
-        let says = |member: &str| changes.get(member).is_some_and(|value| !value.is_null());
-        let is_alone = says("authorizerId") && !says("authorizationType");
+        let said = |member: &str| changes.get(member).filter(|value| !value.is_null());
+        let is_another = said("authorizerId").is_some_and(|id| id.as_str() != self.asked_authorizer());
+        let is_alone = is_another && said("authorizationType").is_none();
         if is_alone && self.asked_authorizer().is_some() && !repeatable::is_repeated() {
             return bad("Unable to update route. Authorizer type is invalid or null.");
         }
@@ -759,6 +760,13 @@ mod tests {
         guarded["authorizationType"] = json!("JWT");
         assert_eq!(called(&mut state, Method::POST, &format!("{api}/routes"), &guarded), 201);
         let route = format!("{api}/routes/{}", the_route(&state));
+        assert_eq!(called(&mut state, Method::PATCH, &route, &change), 200, "it is the one that is there");
+        let mut second = tokens(1);
+        second["name"] = json!("second");
+        assert_eq!(called(&mut state, Method::POST, &format!("{api}/authorizers"), &second), 201);
+        let mut ids = state.apis.values().flat_map(|api| api.authorizers.keys());
+        let second = ids.find(|id| change["authorizerId"] != **id).unwrap();
+        let change = json!({"authorizerId": second});
         assert_eq!(called(&mut state, Method::PATCH, &route, &change), 400);
         let again = async { called(&mut state, Method::PATCH, &route, &change) };
         assert_eq!(scope_again(RULES, 1, 0, again).await, 200);

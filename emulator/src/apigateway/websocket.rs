@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -25,7 +26,7 @@ use super::stage_authorizer::{Denied, Grant, authorize};
 use super::ws_event::{self, Handshake, Moment};
 use super::ws_log::{Ended, Occasion};
 use super::{iam_authorizer, names, ws_message, ws_session};
-use crate::request_body::Upload;
+use crate::request_body::discard;
 
 /// As IAM says it, without who and what.
 const DENIED: &str =
@@ -58,19 +59,19 @@ pub(super) async fn answer(
     plane: Arc<Plane>,
     api: &LiveApi,
     path: &str,
-    mut request: Request<Upload>,
+    mut request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Response<Full<Bytes>> {
     let stage = path.trim_matches('/');
     let Some(stage) = api.stages.get(stage).cloned() else {
-        request.body_mut().discard().await;
+        discard(request.body_mut()).await;
         return Reply::forbidden().into();
     };
     let upgrade = hyper::upgrade::on(&mut request);
     let (head, mut body) = request.into_parts();
     let head = Request::from_parts(head, ());
     let Ok(switching) = create_response(&head) else {
-        body.discard().await;
+        discard(&mut body).await;
         return Reply::message(StatusCode::UPGRADE_REQUIRED, "Upgrade Required").into();
     };
     let (mut head, ()) = head.into_parts();

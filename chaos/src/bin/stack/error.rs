@@ -21,7 +21,7 @@ pub(crate) enum StackError {
     AlreadyUp(PathBuf),
     #[error(
         "what answers at {endpoint} was not started for {dir}: if its own emulator is gone, remove that folder; or, if the folder \
-         was moved, end process {pid} and try again",
+         was moved and process {pid} is its emulator, end that and try again",
         dir = .dir.display()
     )]
     NotOurs { endpoint: String, dir: PathBuf, pid: i32 },
