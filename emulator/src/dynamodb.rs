@@ -48,7 +48,7 @@ use crate::metrics::Unit;
 use crate::server::StartError;
 use crate::settings::Settings;
 use crate::threads::Threads;
-use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
+use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service, is_object};
 
 const NAMESPACE: &str = "AWS/DynamoDB";
 
@@ -181,7 +181,7 @@ impl Account {
     fn call(&self, operation: &str, request: &AwsRequest) -> Result<String, Failure> {
         let body = std::str::from_utf8(&request.body).map_err(|_| Failure::unreadable())?;
         // The readers behind this would take a list for the members in order, by which nobody was judged.
-        if !body.trim_start().starts_with('{') {
+        if !is_object(body.as_bytes()) {
             return Err(Failure::unreadable());
         }
         let started = std::time::Instant::now();

@@ -115,6 +115,16 @@ impl Store {
         self.0.as_deref().map(|kept| (&kept.requests, &kept.turn))
     }
 
+    /// Drops the calls that are only about what is gone: they need not be made again. Returns how many.
+    ///
+    /// # Errors
+    /// Calls that cannot be read, or written anew. What is kept is safe all the same.
+    pub async fn compact(&self) -> Result<usize, StoreError> {
+        let Some((_, turn)) = self.calls() else { return Ok(0) };
+        let mut turn = turn.lock().await;
+        turn.compact(self).await
+    }
+
     /// Takes the directory for the account and counts this start. How many there were before; 0 without a directory.
     ///
     /// # Errors

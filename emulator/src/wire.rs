@@ -10,6 +10,12 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 /// What a caller is told of an operation that is not here. AWS, which has most of them, says nothing to the others.
+/// Whether a body may be a JSON object. A list would be taken for the members of one in their order, which whoever judges a call does
+/// not see.
+pub(crate) fn is_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{")
+}
+
 pub(crate) fn not_emulated(what: &str) -> String {
     format!("{what} is not part of this emulator.")
 }

@@ -22,9 +22,9 @@ const PUSHES_KEPT_MAX: usize = 64;
 /// Tasks pushed before their POST was answered. Far above what can be in flight at once.
 const EARLY_TASKS_MAX: usize = 65_536;
 /// The phase of arrivals before the first call of `phase`.
+const FIRST_PHASE: &str = "load";
 /// An answer that takes longer is late. A phase of a fault begins as long before the fault does.
 const LATE_US: u64 = 300_000;
-const FIRST_PHASE: &str = "load";
 
 /// One arrival. Times are microseconds on the run's timeline.
 #[derive(Debug)]

@@ -5,16 +5,20 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::Method;
 use http::header::CONTENT_LENGTH;
+use http::{Method, StatusCode};
 
 use super::bucket_policies::BucketPolicies;
+use crate::repeatable;
 use crate::settings::Random;
-use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
+use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service, not_emulated};
 
 const HEADER: &str = "x-amz-version-id";
 /// Of what is put or deleted while a bucket's versioning is suspended.
 const NULL: &str = "null";
+const COPY_SOURCE: &str = "x-amz-copy-source";
+/// Behind the key of a source, which is encoded: a key with these letters has `%3F` for the first.
+const VERSION_OF_SOURCE: &str = "?versionId=";
 const QUIET: &str = "<Quiet>true</Quiet>";
 const NOT_QUIET: &str = "<Quiet>false</Quiet>";
 
@@ -96,6 +100,9 @@ impl ObjectVersions {
 impl Service for ObjectVersions {
     fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
         Box::pin(async move {
+            if copies_version(&request) && !repeatable::is_repeated() {
+                return no_copy_of_version();
+            }
             let deletes_many = deletes_many(&request);
             let lists = request.method == Method::GET && asks_for(&request, "versions");
             let is_quiet = deletes_many && String::from_utf8_lossy(&request.body).contains(QUIET);
@@ -113,6 +120,21 @@ impl Service for ObjectVersions {
 
 fn asks_for(request: &AwsRequest, subresource: &str) -> bool {
     request.query.split('&').any(|pair| pair.split('=').next() == Some(subresource))
+}
+
+/// The engine would take the version for a part of the key, and copy another object than the one that was judged.
+fn copies_version(request: &AwsRequest) -> bool {
+    let source = request.header(COPY_SOURCE).filter(|_| request.method == Method::PUT);
+    source.is_some_and(|source| source.contains(VERSION_OF_SOURCE))
+}
+
+fn no_copy_of_version() -> AwsResponse {
+    tracing::warn!("a copy of a version of an object is not emulated");
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NotImplemented</Code><Message>{}</Message></Error>",
+        not_emulated("A copy of a version of an object")
+    );
+    AwsResponse::new(StatusCode::BAD_REQUEST, "application/xml", body)
 }
 
 fn deletes_many(request: &AwsRequest) -> bool {
@@ -150,7 +172,6 @@ mod tests {
     use crate::engines::adapter::{Engine, Scope};
     use crate::engines::object_tags::ObjectTags;
     use crate::engines::storage_classes::StorageClasses;
-    use crate::repeatable;
 
     fn s3() -> ObjectVersions {
         let engine = ObjectTags::new(Engine::new("s3", Scope::Regional, Arc::new(S3Service::new())));
@@ -223,6 +244,33 @@ mod tests {
         let told = text(&ask(&s3, 6, Method::POST, "/bucket?delete", &all).await);
         assert_eq!(told.matches("<VersionId>").count(), 3, "{told}");
         ask(&s3, 7, Method::DELETE, "/bucket", "").await;
+    }
+
+    #[tokio::test]
+    async fn a_copy_of_a_version_is_refused_though_an_object_has_that_for_its_name() {
+        let s3 = s3();
+        ask(&s3, 1, Method::PUT, "/bucket", "").await;
+        ask(&s3, 2, Method::PUT, "/bucket/k%3FversionId=1", "of that name").await;
+        let copy = |path: &str, query: &str, source: &'static str| {
+            let request = AwsRequest::unsigned("s3", Method::PUT, path, "");
+            let mut request = AwsRequest { query: query.to_owned(), ..request };
+            request.headers.insert(COPY_SOURCE, source.parse().unwrap());
+            request
+        };
+        for query in ["", "partNumber=1&uploadId=u"] {
+            let refused = s3.handle(copy("/bucket/copy", query, "bucket/k?versionId=1")).await;
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{query}");
+            assert!(text(&refused).contains("<Code>NotImplemented</Code>"), "{refused:?}");
+        }
+        let by_name = copy("/bucket/by-name", "", "bucket/k%3FversionId=1");
+        assert!(s3.handle(by_name).await.status.is_success());
+        // One that an older emulator took.
+        let again = copy("/bucket/again", "", "bucket/k?versionId=1");
+        let again = repeatable::scope_again(repeatable::RULES, 3, 0, s3.handle(again)).await;
+        assert!(again.status.is_success(), "{again:?}");
+        for path in ["/bucket/by-name", "/bucket/again"] {
+            assert_eq!(text(&ask(&s3, 4, Method::GET, path, "").await), "of that name", "{path}");
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ use super::experiment::{ActionRun, Experiment, Status};
 use super::template::{Input, Template};
 use super::{Fis, Made, runner};
 use crate::pages;
-use crate::wire::{AwsRequest, AwsResponse, not_emulated};
+use crate::repeatable;
+use crate::wire::{AwsRequest, AwsResponse, is_object, not_emulated};
 
 /// AWS quotas.
 const TEMPLATES_MAX: usize = 500;
@@ -120,6 +121,9 @@ fn no_experiment(id: &str) -> FisError {
 }
 
 fn parse<'a, T: Deserialize<'a>>(request: &'a AwsRequest) -> Result<T, FisError> {
+    if !is_object(&request.body) && !repeatable::is_repeated() {
+        return Err(FisError::validation("The request is not a JSON object."));
+    }
     serde_json::from_slice(&request.body).map_err(|error| FisError::validation(error.to_string()))
 }
 

@@ -30,8 +30,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 pub use faults::{Fault, FaultKind, Faults};
+pub(crate) use names::FunctionRef;
 pub use options::Options;
-pub(crate) use router::{names_whole_function, segments};
+pub(crate) use router::{function_of, names_whole_function, segments};
 
 use crate::invoke::{Invoke, InvokeOutcome, InvokeRequest};
 use crate::repeatable;

@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::error::LambdaError;
 use super::names::FunctionRef;
 use super::{Lambda, concurrency, control, event_config, invoke_api, policy, publish, tags};
-use crate::wire::{AwsRequest, AwsResponse};
+use crate::repeatable;
+use crate::wire::{AwsRequest, AwsResponse, is_object};
 
 pub(crate) type Answer = Result<AwsResponse, LambdaError>;
 
@@ -24,6 +25,9 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, LambdaError> {
         let body: &[u8] = if self.request.body.is_empty() { b"{}" } else { &self.request.body };
+        if !is_object(body) && !repeatable::is_repeated() {
+            return Err(LambdaError::serialization("The request is not a JSON object."));
+        }
         serde_json::from_slice(body).map_err(|error| LambdaError::serialization(error.to_string()))
     }
 
@@ -65,8 +69,14 @@ pub(crate) fn segments(path: &str) -> Vec<String> {
 
 /// Whether a request names that function of its path without a version or an alias, neither there nor in its query.
 pub(crate) fn names_whole_function(request: &AwsRequest, segment: &str) -> bool {
+    function_of(request, segment).is_some_and(|function| function.qualifier.is_none())
+}
+
+/// The function that a request names in that segment of its path, with the version or the alias from there or from its query.
+/// None: Lambda refuses the call.
+pub(crate) fn function_of(request: &AwsRequest, segment: &str) -> Option<FunctionRef> {
     let call = Call { query: query(&request.query), request };
-    call.function(segment).is_ok_and(|function| function.qualifier.is_none())
+    call.function(segment).ok()
 }
 
 fn is_mapping(parts: &[&str]) -> bool {

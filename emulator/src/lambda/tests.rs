@@ -76,6 +76,16 @@ fn admit_as(lambda: &Lambda, name: &str, kind: Kind) -> Result<Admitted, Option<
 }
 
 #[tokio::test]
+async fn a_list_is_not_taken_for_the_members_in_their_order() {
+    let lambda = account(3).await;
+    let path = "/2017-10-31/functions/f/concurrency";
+    let (status, answer) = ask(&lambda, Method::PUT, path, &json!([1])).await;
+    assert_eq!(status, 400, "{answer}");
+    let (status, answer) = ask_again(&lambda, Method::PUT, path, &json!([1])).await;
+    assert_eq!(status, 200, "as an older emulator took it: {answer}");
+}
+
+#[tokio::test]
 async fn an_account_has_so_many_executions_at_the_same_time_and_no_more() {
     let lambda = account(3).await;
     let mut running: Vec<Admitted> =

@@ -11,7 +11,7 @@ use super::schedule::{Group, Input, Schedule, check_name};
 use crate::iam::Context;
 use crate::pages;
 use crate::repeatable;
-use crate::wire::{AwsRequest, AwsResponse};
+use crate::wire::{AwsRequest, AwsResponse, is_object};
 
 pub(super) const DEFAULT_GROUP: &str = "default";
 /// AWS default and maximum of a page.
@@ -55,8 +55,11 @@ fn ok(body: &Value) -> Answer {
 
 fn parse<'a, T: Deserialize<'a>>(request: &'a AwsRequest) -> Result<T, SchedulerError> {
     let body: &[u8] = if request.body.is_empty() { b"{}" } else { &request.body };
-    serde_json::from_slice(body)
-        .map_err(|error| SchedulerError::Validation(format!("The request is not valid: {error}")))
+    let refuse = |why: &str| SchedulerError::Validation(format!("The request is not valid: {why}"));
+    if !is_object(body) && !repeatable::is_repeated() {
+        return Err(refuse("it is no JSON object"));
+    }
+    serde_json::from_slice(body).map_err(|error| refuse(&error.to_string()))
 }
 
 fn query(request: &AwsRequest, name: &str) -> Option<String> {

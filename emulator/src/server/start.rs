@@ -21,7 +21,6 @@ use crate::lambda;
 use crate::logs::Logs;
 use crate::metrics::{Metrics, SECONDS_KEPT};
 use crate::settings::{Random, Settings};
-use crate::store::compact::compact;
 use crate::store::replay::{ReplayError, replay};
 use crate::store::{Identity, Store, StoreError};
 
@@ -77,8 +76,6 @@ pub enum StartError {
     Functions(#[source] io::Error),
     #[error("failed to open the data directory")]
     Store(#[from] StoreError),
-    #[error("failed to make the data directory smaller: {0}")]
-    Compact(String),
     #[error("failed to bring back what the data directory holds")]
     Replay(#[from] ReplayError),
 }
@@ -107,7 +104,7 @@ impl Emulator {
         let settings = settings_for(&options, address, store, starts_before);
         let functions = lambda::Options { fis_polling: options.fis_polling, ..lambda::Options::default() };
         let assembly = assemble(&settings, functions)?;
-        compact_requests(&settings).await?;
+        compact_requests(&settings.store).await?;
         bring_back(&settings, &assembly).await?;
         settings.iam.enforce(options.iam);
         assembly.services.begin();
@@ -119,10 +116,8 @@ impl Emulator {
 }
 
 /// Of what is gone nothing needs to be made again.
-async fn compact_requests(settings: &Settings) -> Result<(), StartError> {
-    let Some(journal) = settings.store.requests().cloned() else { return Ok(()) };
-    let compacted = tokio::task::spawn_blocking(move || compact(&journal)).await;
-    let dropped = compacted.map_err(|error| StartError::Compact(error.to_string()))??;
+async fn compact_requests(store: &Store) -> Result<(), StartError> {
+    let dropped = store.compact().await?;
     if dropped > 0 {
         tracing::info!(calls = dropped, "calls about what is gone were dropped from the data directory");
     }

@@ -11,8 +11,9 @@ use super::error::{ErrorKind, SqsError};
 use super::handle::QueueHandle;
 use super::query;
 use super::{admin, consume, send};
+use crate::repeatable;
 use crate::store::JournalFailed;
-use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
+use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service, is_object};
 
 /// The operations whose success tells the caller that messages are or are no longer there.
 const CHANGES_MESSAGES: [&str; 7] = [
@@ -167,10 +168,13 @@ impl Call<'_> {
     }
 }
 
-/// Protocol, operation and parameters of a request; `None` when it names no operation.
-fn read(request: &AwsRequest) -> Option<(Codec, String)> {
+/// Protocol, operation and parameters of a request; `None` when it names no operation. Whoever judges a request reads it
+/// so, too.
+pub(crate) fn read(request: &AwsRequest) -> Option<(Codec, String)> {
     if let Some(target) = request.header("x-amz-target") {
-        let operation = target.strip_prefix(TARGET_PREFIX).unwrap_or(target).to_owned();
+        // Calls that older emulators kept may name the operation alone.
+        let alone = || repeatable::is_repeated().then_some(target);
+        let operation = target.strip_prefix(TARGET_PREFIX).or_else(alone)?.to_owned();
         return Some((Codec::Json(request.body.clone()), operation));
     }
     let (action, parameters) = query::read(&request.query, &request.body, &request.path)?;
@@ -186,9 +190,14 @@ impl Codec {
         }
     }
 
-    fn parse<T: DeserializeOwned>(&self) -> Result<T, SqsError> {
+    /// # Errors
+    /// `MalformedInput`.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, SqsError> {
         let parsed = match self {
             Self::Json(body) if body.is_empty() => serde_json::from_str("{}"),
+            Self::Json(body) if !is_object(body) && !repeatable::is_repeated() => {
+                return Err(SqsError::new(ErrorKind::MalformedInput, "The request is not a JSON object."));
+            }
             Self::Json(body) => serde_json::from_slice(body),
             Self::Query { parameters, .. } => T::deserialize(parameters),
         };

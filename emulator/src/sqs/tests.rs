@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Sqs;
 use crate::clock::ManualClock;
+use crate::repeatable;
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, Service as _};
 
@@ -366,6 +367,29 @@ async fn refusals_carry_the_codes_statuses_and_words_of_aws() {
     let answer = sqs.raw("SendMessage", &json!({ "QueueUrl": 7 })).await;
     let body: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(body["__type"], "com.amazon.coral.service#SerializationException");
+}
+
+#[tokio::test]
+async fn an_operation_is_named_with_its_service_and_its_members_are_an_object() {
+    let sqs = Fixture::new();
+    let url = sqs.queue("q", json!({})).await;
+    let delete = |target: &str, body: &Value| {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-target", target.parse().unwrap());
+        sqs.sqs.handle(request(headers, "/", body.to_string()))
+    };
+    for target in ["DeleteQueue", "Other.DeleteQueue"] {
+        let answer = delete(target, &json!({ "QueueUrl": url })).await;
+        assert_eq!((answer.status.as_u16(), &*answer.body), (404, &b"<UnknownOperationException/>\n"[..]));
+    }
+    let answer = delete("AmazonSQS.DeleteQueue", &json!([url])).await;
+    let body: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(body["__type"], "com.amazon.coral.service#SerializationException");
+    assert_eq!(sqs.ok("GetQueueUrl", json!({ "QueueName": "q" })).await["QueueUrl"], url.as_str());
+    // What an older emulator took and kept is made again.
+    let kept = delete("DeleteQueue", &json!({ "QueueUrl": url }));
+    let again = repeatable::scope_again(0, 1, START_MS, kept).await;
+    assert_eq!(again.status, 200);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::by_itself;
 use super::kept::{is_complete_upload, is_kept, operation};
-use super::{Journal, REQUESTS_BYTES_MAX, StoreError, compact, touch};
+use super::{Journal, REQUESTS_BYTES_MAX, Store, StoreError, compact, touch};
 use crate::repeatable;
 use crate::server::Registry;
 use crate::settings::Settings;
@@ -60,8 +60,22 @@ pub enum ReplayError {
 /// Taken by each call that changes something, so that the order of the records is the order of the changes.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    /// Of the journal when it was last made anew.
+    /// Of the journal when it was last without the calls about what is gone.
     compacted_bytes: u64,
+}
+
+impl Turn {
+    /// Drops the calls about what is gone: in the turn nobody adds one. Returns how many.
+    pub(super) async fn compact(&mut self, store: &Store) -> Result<usize, StoreError> {
+        let Some((dir, journal)) = store.dir().zip(store.requests()) else { return Ok(0) };
+        // With the directory's lock: a stop ends this wait and not the work, which must not put a file in the place of one
+        // that another emulator adds to by then.
+        let holder = store.clone();
+        let work = move || holder.requests().map_or(Ok(0), compact::compact);
+        let compacted = tokio::task::spawn_blocking(work).await;
+        self.compacted_bytes = journal.file_bytes();
+        compacted.unwrap_or_else(|error| Err(StoreError::io("make smaller", dir)(error.into())))
+    }
 }
 
 /// The service's answer. Where there is a data directory, an answer that says that something changed is given only once that
@@ -79,23 +93,15 @@ pub async fn call(settings: &Settings, service: &Arc<dyn Service>, request: AwsR
     let call = tokio::spawn(async move {
         let mut turn = turn.lock().await;
         let answer = record(&journal, &settings, &*service, request).await;
-        if compact::is_due(journal.file_bytes(), turn.compacted_bytes) {
-            compact_now(&journal).await;
-            turn.compacted_bytes = journal.file_bytes();
+        // What was answered is on disk whether it works or not.
+        if compact::is_due(journal.file_bytes(), turn.compacted_bytes)
+            && let Err(error) = turn.compact(&settings.store).await
+        {
+            tracing::warn!(%error, "the journal of calls was not made anew");
         }
         answer
     });
     call.await.unwrap_or_else(|_| refused("the call broke off"))
-}
-
-/// In the caller's turn: nobody adds a record meanwhile. What was answered is on disk whether it works or not.
-async fn compact_now(journal: &Journal) {
-    let journal = journal.clone();
-    match tokio::task::spawn_blocking(move || compact::compact(&journal)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the journal of calls was not made anew"),
-        Err(error) => tracing::error!(%error, "the journal of calls was not made anew"),
-    }
 }
 
 async fn record(
@@ -266,8 +272,60 @@ fn decode(record: &[u8]) -> Result<(Head, AwsRequest), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{File, OpenOptions};
+    use std::time::Duration;
+
+    use nix::fcntl::{Flock, FlockArg};
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
     use super::*;
+    use crate::store::account;
     use crate::wire::BoxFuture;
+
+    async fn keep(journal: &Journal, operation: &str, body: &str) {
+        let mut request = AwsRequest::unsigned("sqs", Method::POST, "/", body);
+        request.headers.insert("x-amz-target", format!("AmazonSQS.{operation}").parse().unwrap());
+        journal.append(&encode(&request, 5, 9, None).unwrap());
+        journal.committed().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_journal_grows_from_what_the_start_left_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let (journal, turn) = store.calls().unwrap();
+        keep(journal, "CreateQueue", r#"{"QueueName":"gone"}"#).await;
+        keep(journal, "DeleteQueue", r#"{"QueueUrl":"http://h/1/gone"}"#).await;
+        keep(journal, "CreateQueue", r#"{"QueueName":"there"}"#).await;
+        for dropped in [2, 0] {
+            assert_eq!(store.compact().await.unwrap(), dropped);
+            assert_eq!(turn.lock().await.compacted_bytes, journal.file_bytes(), "{dropped}");
+            keep(journal, "CreateQueue", r#"{"QueueName":"another"}"#).await;
+        }
+        journal.close();
+    }
+
+    #[tokio::test]
+    async fn the_directory_is_locked_until_a_compaction_ends_though_nobody_waits_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        // A file that is not read to its end before somebody had it open to write.
+        let endless = directory.path().join("requests").join("0000000002.log");
+        mkfifo(endless.as_path(), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        let waited = tokio::time::timeout(Duration::ZERO, store.compact()).await;
+        store.close();
+        drop(store);
+        let lock = File::open(directory.path().join("lock")).unwrap();
+        let second = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map(drop);
+        // Opened for both it waits for no reader. Whoever has not begun to read finds no such file.
+        let end = OpenOptions::new().read(true).write(true).open(&endless).unwrap();
+        std::fs::remove_file(&endless).unwrap();
+        drop(end);
+        assert!(waited.is_err(), "{waited:?}");
+        assert!(second.is_err(), "another emulator may begin");
+        assert!(account::lock(directory.path()).is_ok(), "the lock is given back at the end");
+    }
 
     #[test]
     fn a_call_reads_back_as_it_was_without_its_signature() {

@@ -1,10 +1,30 @@
 //! Services whose operation is in method and path.
 
-use http::Method;
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-use super::{Need, Place, body, decode};
+use http::Method;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use super::{Need, Place, decode};
+use crate::lambda::{FunctionRef, function_of};
 use crate::wire::AwsRequest;
+
+/// The actions of Lambda that are about one version or alias, where the call names one.
+const QUALIFIED: [&str; 11] = [
+    "InvokeFunction",
+    "GetFunction",
+    "GetFunctionConfiguration",
+    "DeleteFunction",
+    "AddPermission",
+    "GetPolicy",
+    "RemovePermission",
+    "GetFunctionEventInvokeConfig",
+    "PutFunctionEventInvokeConfig",
+    "UpdateFunctionEventInvokeConfig",
+    "DeleteFunctionEventInvokeConfig",
+];
+const OF_TAGS: [&str; 3] = ["ListTags", "TagResource", "UntagResource"];
 
 pub(super) fn query_value(request: &AwsRequest, name: &str) -> Option<String> {
     let pairs = request.query.split('&').filter_map(|pair| pair.split_once('='));
@@ -16,37 +36,73 @@ fn parts(request: &AwsRequest) -> Vec<String> {
     request.path.trim_matches('/').split('/').map(decode).collect()
 }
 
+/// The members that decide, and no other: what the service does not read may be of any type, and hides nothing.
+fn read<T: DeserializeOwned>(request: &AwsRequest) -> Option<T> {
+    serde_json::from_slice(&request.body).ok()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NewFunction {
+    function_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Executing {
+    role: Option<String>,
+}
+
 pub(super) fn lambda(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let parts = parts(request);
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let Some((action, name)) = lambda_action(&request.method, &parts) else { return Vec::new() };
-    let input = match action {
-        "CreateFunction" | "UpdateFunctionConfiguration" => body(request),
-        _ => Value::Null,
+    let arn = match name {
+        Some(name) => lambda_arn(action, name, request, place),
+        None if action == "CreateFunction" => new_function_arn(request, place),
+        None => None,
     };
-    let name = name.or_else(|| input["FunctionName"].as_str());
-    let arn = name.map_or_else(|| "*".to_owned(), |name| lambda_arn(action, name, place));
-    let qualifier = query_value(request, "Qualifier").filter(|_| action == "InvokeFunction");
-    let arn = qualifier.map_or(arn.clone(), |qualifier| format!("{arn}:{qualifier}"));
-    let need = Need::new(format!("lambda:{action}"), arn);
-    [need].into_iter().chain(pass_role(&input["Role"], "lambda.amazonaws.com")).collect()
+    let role = match action {
+        "CreateFunction" | "UpdateFunctionConfiguration" => read(request).and_then(|Executing { role }| role),
+        _ => None,
+    };
+    // What cannot be read must not pass for what needs nothing.
+    let need = Need::new(format!("lambda:{action}"), arn.unwrap_or_else(|| "*".to_owned()));
+    let passes = pass_role(role.as_deref(), "lambda.amazonaws.com");
+    std::iter::once(need).chain(passes).collect()
 }
 
-/// Of a function, which a path may name in part (`123456789012:function:name`), or of a mapping, which it names by its id.
-fn lambda_arn(action: &str, name: &str, place: Place<'_>) -> String {
-    if name.starts_with("arn:") {
-        return name.to_owned();
-    }
+/// Of a function, or of a mapping, which a path names by its id. As Lambda reads it: whatever account an ARN names, it is its
+/// own function, and a version or an alias counts only where the operation is about one.
+fn lambda_arn(action: &str, name: &str, request: &AwsRequest, place: Place<'_>) -> Option<String> {
     if action.ends_with("EventSourceMapping") {
-        return place.arn("lambda", &format!("event-source-mapping:{name}"));
+        return Some(place.arn("lambda", &format!("event-source-mapping:{name}")));
     }
-    let name = name.split_once(":function:").map_or(name, |(_, name)| name);
+    if OF_TAGS.contains(&action) {
+        // A mapping has tags, too.
+        let function = FunctionRef::parse(name).filter(|_| name.starts_with("arn:"));
+        return Some(
+            function.map_or_else(|| name.to_owned(), |function| function_arn(&function.name, place)),
+        );
+    }
+    let function = function_of(request, name)?;
+    let whole = function_arn(&function.name, place);
+    let qualifier = function.qualifier.filter(|_| QUALIFIED.contains(&action));
+    Some(qualifier.map_or(whole.clone(), |qualifier| format!("{whole}:{qualifier}")))
+}
+
+fn new_function_arn(request: &AwsRequest, place: Place<'_>) -> Option<String> {
+    let NewFunction { function_name } = read(request)?;
+    FunctionRef::parse(&function_name?).map(|function| function_arn(&function.name, place))
+}
+
+fn function_arn(name: &str, place: Place<'_>) -> String {
     place.arn("lambda", &format!("function:{name}"))
 }
 
 /// Whoever gives a role to a service must be allowed to: else anyone could do what any role may.
-fn pass_role(role_arn: &Value, service: &str) -> Option<Need> {
-    let mut need = Need::new("iam:PassRole", role_arn.as_str()?);
+fn pass_role(role_arn: Option<&str>, service: &str) -> Option<Need> {
+    let mut need = Need::new("iam:PassRole", role_arn?);
     need.context.push(("iam:passedtoservice", service.to_owned()));
     Some(need)
 }
@@ -108,6 +164,34 @@ pub(super) fn apigateway(request: &AwsRequest) -> Need {
     Need::new(format!("apigateway:{}", request.method), resource)
 }
 
+#[derive(Deserialize)]
+struct Tagged {
+    tags: Option<BTreeMap<String, IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OfTemplate {
+    experiment_template_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Using {
+    actions: Option<BTreeMap<String, Used>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Used {
+    action_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Acting {
+    role_arn: Option<String>,
+}
+
 pub(super) fn fis(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let parts = parts(request);
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
@@ -142,21 +226,24 @@ pub(super) fn fis(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let resource = if resource.is_empty() { "*".to_owned() } else { place.arn("fis", &resource) };
     let mut needs = vec![Need::new(format!("fis:{action}"), resource.clone())];
     if request.method != Method::GET {
-        let body = body(request);
-        if body["tags"].as_object().is_some_and(|tags| !tags.is_empty()) {
+        let tags = read(request).and_then(|Tagged { tags }| tags);
+        if tags.is_some_and(|tags| !tags.is_empty()) {
             needs.push(Need::new("fis:TagResource", resource));
         }
-        if let Some(id) = body["experimentTemplateId"].as_str() {
+        if let Some(id) =
+            read(request).and_then(|OfTemplate { experiment_template_id }| experiment_template_id)
+        {
             needs.push(Need::new(
                 "fis:StartExperiment",
                 place.arn("fis", &format!("experiment-template/{id}")),
             ));
         }
-        let actions = body["actions"].as_object().into_iter().flat_map(|actions| actions.values());
-        for used in actions.filter_map(|used| used["actionId"].as_str()) {
+        let actions = read(request).and_then(|Using { actions }| actions).unwrap_or_default();
+        for used in actions.into_values().filter_map(|used| used.action_id) {
             needs.push(Need::new(format!("fis:{action}"), place.arn("fis", &format!("action/{used}"))));
         }
-        needs.extend(pass_role(&body["roleArn"], "fis.amazonaws.com"));
+        let role_arn = read(request).and_then(|Acting { role_arn }| role_arn);
+        needs.extend(pass_role(role_arn.as_deref(), "fis.amazonaws.com"));
     }
     needs
 }
@@ -171,6 +258,33 @@ fn tags(service: &str, method: &str, arn: &str) -> Need {
     Need::new(format!("{service}:{action}"), arn)
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InGroup {
+    group_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Calling {
+    target: Option<Called>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Called {
+    role_arn: Option<String>,
+}
+
+/// Where the service reads it: what makes or replaces a schedule names its group in the body, the rest in the query.
+fn group_of(request: &AwsRequest) -> String {
+    let group = match request.method {
+        Method::POST | Method::PUT => read(request).and_then(|InGroup { group_name }| group_name),
+        _ => query_value(request, "groupName"),
+    };
+    group.unwrap_or_else(|| "default".to_owned())
+}
+
 pub(super) fn scheduler(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let parts = parts(request);
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
@@ -180,10 +294,7 @@ pub(super) fn scheduler(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         "DELETE" => "Delete",
         _ => "Get",
     };
-    let body = body(request);
-    // What makes or replaces a schedule names its group in the body.
-    let group = body["GroupName"].as_str().map(str::to_owned).or_else(|| query_value(request, "groupName"));
-    let group = group.unwrap_or_else(|| "default".to_owned());
+    let group = group_of(request);
     let (action, resource) = match parts.as_slice() {
         ["schedules"] => ("ListSchedules".to_owned(), place.arn("scheduler", "schedule/*/*")),
         ["schedules", name] => {
@@ -196,7 +307,8 @@ pub(super) fn scheduler(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         ["tags", arn @ ..] => return vec![tags("scheduler", request.method.as_str(), &arn.join("/"))],
         _ => return Vec::new(),
     };
-    let passes = pass_role(&body["Target"]["RoleArn"], "scheduler.amazonaws.com");
+    let role_arn = read(request).and_then(|Calling { target }| target?.role_arn);
+    let passes = pass_role(role_arn.as_deref(), "scheduler.amazonaws.com");
     [Need::new(format!("scheduler:{action}"), resource)].into_iter().chain(passes).collect()
 }
 

@@ -1,94 +1,121 @@
 //! SQS: a batch needs what its single form needs.
+//!
+//! A call is read as the service reads it, but by the members alone that decide about its operation: what the service does not
+//! read may be of any type, and hides nothing. What cannot be read so the service refuses.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::{Need, Place, decode, form_value, target};
+use super::{Need, Place};
 use crate::sqs::moves::ACTIONS_ON_SOURCE;
+use crate::sqs::service::{Codec, read};
 use crate::wire::AwsRequest;
 
 const SEND: &str = "sqs:SendMessage";
-/// What names its queue, and not the queue's URL.
-const BY_NAME: [&str; 2] = ["CreateQueue", "GetQueueUrl"];
 const START_MOVE: &str = "sqs:StartMessageMoveTask";
 
-/// The members that name a queue, borrowed where they can be: a batch of a megabyte is not copied to find them.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Names {
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ByUrl {
     queue_url: Option<String>,
-    queue_name: Option<String>,
-    source_arn: Option<String>,
-    destination_arn: Option<String>,
-    task_handle: Option<String>,
-    /// Whether the queue is given tags.
-    #[serde(rename = "Tags", alias = "tags", deserialize_with = "is_filled")]
-    has_tags: bool,
 }
 
-/// What is no map is nobody's tags: the names beside it are read all the same.
-fn is_filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    let tags = Value::deserialize(deserializer)?;
-    Ok(tags.as_object().is_some_and(|tags| !tags.is_empty()))
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ByName {
+    queue_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NewQueue {
+    queue_name: Option<String>,
+    #[serde(rename = "tags", alias = "Tags")]
+    tags: Option<BTreeMap<String, IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct BySource {
+    source_arn: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ByHandle {
+    task_handle: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Move {
+    source_arn: Option<String>,
+    destination_arn: Option<String>,
 }
 
 pub(super) fn needs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
-    let Some((operation, names)) = read(request) else { return Vec::new() };
-    let queue = |names: &Names| {
-        let by_url = names.queue_url.as_deref().and_then(|url| url.trim_end_matches('/').rsplit('/').next());
-        let by_name = names.queue_name.as_deref();
-        // A member that the operation does not read must not decide what it is judged on.
-        let name = if BY_NAME.contains(&operation.as_str()) { by_name } else { by_url };
-        place.arn("sqs", name.unwrap_or_default())
-    };
-    let action = match operation.as_str() {
-        "SendMessage" | "SendMessageBatch" => SEND,
-        "ReceiveMessage" => "sqs:ReceiveMessage",
-        "DeleteMessage" | "DeleteMessageBatch" => "sqs:DeleteMessage",
-        "ChangeMessageVisibility" | "ChangeMessageVisibilityBatch" => "sqs:ChangeMessageVisibility",
-        "GetQueueAttributes" => "sqs:GetQueueAttributes",
-        "CreateQueue" if names.has_tags => {
-            let made = queue(&names);
-            return vec![Need::new("sqs:CreateQueue", made.clone()), Need::new("sqs:TagQueue", made)];
+    let Some((codec, operation)) = read(request) else { return Vec::new() };
+    let needs = match operation.as_str() {
+        "CreateQueue" => codec.parse().ok().map(|queue| making(queue, place)),
+        "StartMessageMoveTask" => codec.parse().ok().map(moving),
+        _ => {
+            resource(&operation, &codec, place).map(|resource| vec![Need::new(action(&operation), resource)])
         }
-        "StartMessageMoveTask" => return moving(&names),
+    };
+    needs.unwrap_or_else(|| vec![Need::anywhere(action(&operation))])
+}
+
+/// The names of the hot operations are constants: nothing is allocated for them.
+fn action(operation: &str) -> Cow<'static, str> {
+    match operation {
+        "SendMessage" | "SendMessageBatch" => SEND.into(),
+        "ReceiveMessage" => "sqs:ReceiveMessage".into(),
+        "DeleteMessage" | "DeleteMessageBatch" => "sqs:DeleteMessage".into(),
+        "ChangeMessageVisibility" | "ChangeMessageVisibilityBatch" => "sqs:ChangeMessageVisibility".into(),
+        "GetQueueAttributes" => "sqs:GetQueueAttributes".into(),
+        other => format!("sqs:{other}").into(),
+    }
+}
+
+/// None for what cannot be read, and for what is about no queue.
+fn resource(operation: &str, codec: &Codec, place: Place<'_>) -> Option<String> {
+    match operation {
+        "ListQueues" => None,
+        "GetQueueUrl" => {
+            let ByName { queue_name } = codec.parse().ok()?;
+            Some(queue_arn(queue_name.as_deref(), place))
+        }
         "CancelMessageMoveTask" => {
-            let source = names.task_handle.as_deref().and_then(source_of);
-            return vec![Need::new("sqs:CancelMessageMoveTask", source.unwrap_or_else(|| "*".to_owned()))];
+            let ByHandle { task_handle } = codec.parse().ok()?;
+            task_handle.as_deref().and_then(source_of)
         }
         "ListMessageMoveTasks" => {
-            return vec![Need::new("sqs:ListMessageMoveTasks", names.source_arn.unwrap_or_default())];
+            let BySource { source_arn } = codec.parse().ok()?;
+            Some(source_arn.unwrap_or_default())
         }
-        "ListQueues" => return vec![Need::anywhere("sqs:ListQueues")],
-        other => return vec![Need::new(format!("sqs:{other}"), queue(&names))],
-    };
-    vec![Need::new(action, queue(&names))]
-}
-
-fn read(request: &AwsRequest) -> Option<(String, Names)> {
-    if let Some(operation) = target(request) {
-        return Some((operation.to_owned(), serde_json::from_slice(&request.body).unwrap_or_default()));
+        _ => {
+            let ByUrl { queue_url } = codec.parse().ok()?;
+            let name = queue_url.as_deref().and_then(|url| url.trim_end_matches('/').rsplit('/').next());
+            Some(queue_arn(name, place))
+        }
     }
-    let action = form_value(request, "Action")?;
-    // A queue's URL is an endpoint of its own.
-    let path = Some(request.path.clone()).filter(|path| path.trim_matches('/').contains('/'));
-    let names = Names {
-        queue_url: form_value(request, "QueueUrl").or(path),
-        queue_name: form_value(request, "QueueName"),
-        source_arn: form_value(request, "SourceArn"),
-        destination_arn: form_value(request, "DestinationArn"),
-        task_handle: form_value(request, "TaskHandle"),
-        has_tags: action == "CreateQueue" && has_tag(request),
-    };
-    Some((action, names))
 }
 
-/// A form's tags are numbered, and the service takes any number.
-fn has_tag(request: &AwsRequest) -> bool {
-    let body = String::from_utf8_lossy(&request.body);
-    request.query.split('&').chain(body.split('&')).any(|pair| decode(pair).starts_with("Tag."))
+fn queue_arn(name: Option<&str>, place: Place<'_>) -> String {
+    place.arn("sqs", name.unwrap_or_default())
+}
+
+fn making(queue: NewQueue, place: Place<'_>) -> Vec<Need> {
+    let made = queue_arn(queue.queue_name.as_deref(), place);
+    let has_tags = queue.tags.is_some_and(|tags| !tags.is_empty());
+    let tag = has_tags.then(|| Need::new("sqs:TagQueue", made.clone()));
+    std::iter::once(Need::new("sqs:CreateQueue", made.clone())).chain(tag).collect()
 }
 
 /// The queue that a move task takes from: its handle says so.
@@ -99,11 +126,11 @@ fn source_of(task_handle: &str) -> Option<String> {
 
 /// "sqs:StartMessageMoveTask, sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes of the dead-letter queue;
 /// sqs:SendMessage of the destination queue".
-fn moving(names: &Names) -> Vec<Need> {
-    let source = names.source_arn.clone().unwrap_or_default();
+fn moving(task: Move) -> Vec<Need> {
+    let source = task.source_arn.unwrap_or_default();
     let of_source = ACTIONS_ON_SOURCE.into_iter().map(|action| format!("sqs:{action}"));
     let mut all: Vec<Need> = of_source.map(|action| Need::new(action, source.clone())).collect();
-    all.extend(names.destination_arn.clone().map(sending_to));
+    all.extend(task.destination_arn.map(sending_to));
     all
 }
 

@@ -46,16 +46,160 @@ fn a_queue_is_made_with_tags_by_who_may_tag_it() {
         (r#""Tags":{"a":"b"}"#, &both[..]),
         (r#""tags":{}"#, &both[..1]),
         (r#""tags":null"#, &both[..1]),
-        (r#""tags":7"#, &both[..1]),
         (r#""Attributes":{}"#, &both[..1]),
     ] {
         let body = format!(r#"{{"QueueName":"q",{members}}}"#);
         assert_eq!(shown(&json_request("sqs", "AmazonSQS.CreateQueue", &body)), needs, "{members}");
     }
-    for (parameters, needs) in [("", &both[..1]), ("&Tag.1.Key=a&Tag.1.Value=b", &both[..])] {
+    // Which of two would count is not for the judge to say: the service refuses it.
+    for unreadable in [r#""tags":7"#, r#""Tags":{},"tags":{"a":"b"}"#] {
+        let body = format!(r#"{{"QueueName":"q",{unreadable}}}"#);
+        let asked = shown(&json_request("sqs", "AmazonSQS.CreateQueue", &body));
+        assert_eq!(asked, ["sqs:CreateQueue *"], "{unreadable}");
+    }
+    for (parameters, needs) in [
+        ("", &both[..1]),
+        ("&Tag.1.Key=a&Tag.1.Value=b", &both[..]),
+        ("&tags.a=b", &both[..]),
+        ("&Tags.a=b", &both[..]),
+    ] {
         let form = format!("Action=CreateQueue&QueueName=q{parameters}");
         assert_eq!(shown(&request("sqs", Method::POST, "/", &form)), needs, "{parameters}");
     }
+}
+
+#[test]
+fn a_target_that_sqs_does_not_know_makes_no_form_of_its_call() {
+    for target in ["DeleteQueue", "Other.DeleteQueue", "AmazonSQSDeleteQueue"] {
+        let body = r#"{"QueueUrl":"http://h/123456789012/prod"}"#;
+        let mut request = json_request("sqs", target, body);
+        "Action=GetQueueUrl&QueueName=mine".clone_into(&mut request.query);
+        assert_eq!(shown(&request), [format!("sqs:UnknownOperation {target}")]);
+    }
+}
+
+#[test]
+fn a_member_that_the_operation_on_a_queue_does_not_read_hides_no_other() {
+    let by_url = r#""QueueUrl":"http://h/123456789012/prod""#;
+    let prod = "arn:aws:sqs:us-east-1:123456789012:prod";
+    for (target, call, need) in [
+        ("AmazonSQS.SendMessage", by_url, "SendMessage"),
+        ("AmazonSQS.DeleteMessageBatch", by_url, "DeleteMessage"),
+        ("AmazonSQS.PurgeQueue", by_url, "PurgeQueue"),
+        ("AmazonSQS.GetQueueUrl", r#""QueueName":"prod""#, "GetQueueUrl"),
+        ("AmazonSQS.CreateQueue", r#""QueueName":"prod""#, "CreateQueue"),
+        (
+            "AmazonSQS.ListMessageMoveTasks",
+            r#""SourceArn":"arn:aws:sqs:us-east-1:123456789012:prod""#,
+            "ListMessageMoveTasks",
+        ),
+    ] {
+        for beside in [r#""TaskHandle":7"#, r#""DestinationArn":[]"#, r#""Other":1e999"#] {
+            let body = format!(r#"{{{call},"MessageBody":"b",{beside}}}"#);
+            assert_eq!(shown(&json_request("sqs", target, &body)), [format!("sqs:{need} {prod}")], "{body}");
+        }
+    }
+    let of_others = r#"{"QueueUrl":"http://h/123456789012/prod","QueueName":7,"SourceArn":7,"Tags":7}"#;
+    let asked = shown(&json_request("sqs", "AmazonSQS.SendMessage", of_others));
+    assert_eq!(asked, [format!("sqs:SendMessage {prod}")]);
+}
+
+#[test]
+fn a_call_of_sqs_that_cannot_be_read_needs_the_action_on_every_queue() {
+    for body in [
+        r#"{"QueueUrl":"http://h/123456789012/mine","QueueUrl":"http://h/123456789012/prod"}"#,
+        r#"{"QueueUrl":7}"#,
+        r#"["http://h/123456789012/prod"]"#,
+        "{",
+    ] {
+        assert_eq!(
+            shown(&json_request("sqs", "AmazonSQS.SendMessage", body)),
+            ["sqs:SendMessage *"],
+            "{body}"
+        );
+    }
+    let twice = r#"{"SourceArn":"a","SourceArn":"b"}"#;
+    let asked = shown(&json_request("sqs", "AmazonSQS.StartMessageMoveTask", twice));
+    assert_eq!(asked, ["sqs:StartMessageMoveTask *"]);
+}
+
+#[test]
+fn a_schedule_is_judged_in_the_group_that_the_service_reads() {
+    let arn = "arn:aws:scheduler:us-east-1:123456789012:schedule";
+    let body = r#"{"GroupName":"body","Other":1e999}"#;
+    for (method, action, group) in [
+        (Method::GET, "GetSchedule", "query"),
+        (Method::DELETE, "DeleteSchedule", "query"),
+        (Method::POST, "CreateSchedule", "body"),
+        (Method::PUT, "UpdateSchedule", "body"),
+    ] {
+        let call = request("scheduler", method.clone(), "/schedules/s?groupName=query", body);
+        assert_eq!(shown(&call), [format!("scheduler:{action} {arn}/{group}/s")]);
+        let elsewhere = match group {
+            "query" => request("scheduler", method, "/schedules/s", body),
+            _ => request("scheduler", method, "/schedules/s?groupName=query", "{}"),
+        };
+        assert_eq!(shown(&elsewhere), [format!("scheduler:{action} {arn}/default/s")]);
+    }
+    let odd = r#"{"Target":{"RoleArn":"arn:r"},"Other":1e999,"GroupName":7}"#;
+    let call = request("scheduler", Method::POST, "/schedules/s", odd);
+    assert_eq!(shown(&call)[1], "iam:PassRole arn:r");
+}
+
+#[test]
+fn a_member_that_fis_does_not_read_hides_no_other() {
+    let odd = r#"{"roleArn":"arn:r","experimentTemplateId":7,"actions":{"a":{"actionId":"aws:fis:wait","other":1e999}},
+        "tags":{"a":1e999},"other":1e999}"#;
+    let call = request("fis", Method::POST, "/experimentTemplates", odd);
+    let arn = "arn:aws:fis:us-east-1:123456789012";
+    let create = "fis:CreateExperimentTemplate";
+    let template = format!("{arn}:experiment-template/*");
+    assert_eq!(
+        shown(&call),
+        [
+            format!("{create} {template}"),
+            format!("fis:TagResource {template}"),
+            format!("{create} {arn}:action/aws:fis:wait"),
+            "iam:PassRole arn:r".to_owned()
+        ]
+    );
+}
+
+#[test]
+fn a_function_is_judged_by_the_version_or_alias_that_the_router_reads() {
+    let functions = "arn:aws:lambda:us-east-1:123456789012:function";
+    for (path, function) in [
+        ("f/invocations?Qualifie%72=prod", "f:prod"),
+        ("f/invocations?Qualifier=blue&Qualifier=prod", "f:prod"),
+        ("f/invocations?Qualifier=", "f"),
+        ("f:prod/invocations?Qualifier=prod", "f:prod"),
+        ("f:prod/invocations", "f:prod"),
+        ("arn%3Aaws%3Alambda%3Aeu-west-1%3A1%3Afunction%3Af/invocations", "f"),
+        ("123456789012%3Afunction%3Af/invocations?Qualifier=prod", "f:prod"),
+        ("f/policy?Qualifier=prod", "f:prod"),
+        // It is about the whole function, whatever the call names.
+        ("f:prod/aliases?Qualifier=prod", "f"),
+    ] {
+        let action = match path.rsplit_once('/').unwrap().1.split('?').next() {
+            Some("invocations") => "InvokeFunction",
+            Some("policy") => "AddPermission",
+            _ => "CreateAlias",
+        };
+        let call = request("lambda", Method::POST, &format!("/2015-03-31/functions/{path}"), "{}");
+        assert_eq!(shown(&call), [format!("lambda:{action} {functions}:{function}")], "{path}");
+    }
+    for refused in ["f:blue/invocations?Qualifier=prod", "a%20b/invocations"] {
+        let call = request("lambda", Method::POST, &format!("/2015-03-31/functions/{refused}"), "{}");
+        assert_eq!(shown(&call), ["lambda:InvokeFunction *"], "{refused}");
+    }
+    let tagged = "/2017-03-31/tags/arn%3Aaws%3Alambda%3Aeu-west-1%3A1%3Afunction%3Af%3Aprod";
+    let tagged = request("lambda", Method::POST, tagged, "{}");
+    assert_eq!(shown(&tagged), [format!("lambda:TagResource {functions}:f")]);
+    let odd = r#"{"Role":"arn:r","FunctionName":7,"Other":1e999}"#;
+    let update = request("lambda", Method::PUT, "/2015-03-31/functions/f/configuration", odd);
+    let needs =
+        [format!("lambda:UpdateFunctionConfiguration {functions}:f"), "iam:PassRole arn:r".to_owned()];
+    assert_eq!(shown(&update), needs);
 }
 
 #[test]
