@@ -8,12 +8,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+
+use crate::repeatable;
 
 /// What a caller is told of an operation that is not here. AWS, which has most of them, says nothing to the others.
-/// Whether a body may be a JSON object. A list would be taken for the members of one in their order, which whoever judges a call does
-/// not see.
+/// Whether a body may be read as a JSON object. A list would be taken for the members of one in their order, which whoever judges a
+/// call does not see; an older emulator took it, and its kept calls are nobody's to judge.
 pub(crate) fn is_object(body: &[u8]) -> bool {
-    body.trim_ascii_start().starts_with(b"{")
+    body.trim_ascii_start().starts_with(b"{") || repeatable::is_repeated()
 }
 
 pub(crate) fn not_emulated(what: &str) -> String {
@@ -44,6 +47,13 @@ impl AwsRequest {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The first parameter of the name in the query, decoded.
+    pub(crate) fn query_value(&self, name: &str) -> Option<String> {
+        let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        let (_, value) = pairs.find(|(key, _)| *key == name)?;
+        Some(percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
     }
 }
 

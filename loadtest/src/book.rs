@@ -412,16 +412,17 @@ impl Book {
 
     pub(crate) fn failed_read(&self, begun: Begun, failure: ReadFailure) {
         let mut inner = self.lock();
-        let is_of_one_phase = begun.phase + 1 == inner.phases.len();
+        let next = inner.phases.get(begun.phase + 1);
         // What was refused for good was refused at once: when another phase had begun, that one may be the cause.
         let is_late = |next: &Phase| failure.may_pass() && next.is_late(begun.at_us);
-        let is_of_another = inner.phases.get(begun.phase + 1).is_some_and(|next| !is_late(next));
+        let is_of_another = next.is_some_and(|next| !is_late(next));
+        let straddles = next.is_some();
         if is_of_another || (failure.is_not_found() && begun.may_be_missing) {
             return;
         }
         let reads = &mut inner.phases[begun.phase].reads;
         reads.denied += u64::from(failure.is_denial());
-        reads.straddling += u64::from(!is_of_one_phase);
+        reads.straddling += u64::from(straddles);
         match failure {
             ReadFailure::Refused { .. } => reads.refused += 1,
             ReadFailure::Unanswered => reads.unanswered += 1,

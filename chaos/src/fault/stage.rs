@@ -31,10 +31,7 @@ impl HttpThrottle {
             Ok(_) => Ok(()),
             // Of a route without settings: what is to be gone is gone, and the read-back tells whether it is.
             Err(error)
-                if matches!(
-                    error.as_service_error(),
-                    Some(DeleteRouteSettingsError::NotFoundException(_))
-                ) =>
+                if error.as_service_error().is_some_and(DeleteRouteSettingsError::is_not_found_exception) =>
             {
                 Ok(())
             }

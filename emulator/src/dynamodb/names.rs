@@ -38,8 +38,7 @@ impl Names {
 
     /// The table of an ARN that can have a policy: a table's or a stream's. One of an index cannot.
     pub(super) fn table_with_policy<'a>(&self, arn: &'a str) -> Option<&'a str> {
-        let resource = arn.strip_prefix(&*self.ours)?.strip_prefix("table/")?;
-        let segments: Vec<&str> = resource.split('/').collect();
+        let segments: Vec<&str> = self.of_table(arn)?.split('/').collect();
         match segments.as_slice() {
             [table] if !table.is_empty() => Some(*table),
             [table, "stream", label] if !table.is_empty() && !label.is_empty() => Some(*table),
@@ -49,13 +48,17 @@ impl Names {
 
     /// Whether an ARN is that of a table, and of nothing that the table has.
     pub(super) fn is_table(&self, arn: &str) -> bool {
-        let table = arn.strip_prefix(&*self.ours).and_then(|resource| resource.strip_prefix("table/"));
-        table.is_some_and(|table| !table.is_empty() && !table.contains('/'))
+        self.of_table(arn).is_some_and(|table| !table.is_empty() && !table.contains('/'))
+    }
+
+    /// What an ARN of ours names of a table: its name, and perhaps what the table has.
+    fn of_table<'a>(&self, arn: &'a str) -> Option<&'a str> {
+        arn.strip_prefix(&*self.ours)?.strip_prefix("table/")
     }
 
     /// A table may be named by its ARN.
     pub(super) fn bare<'a>(&self, table: &'a str) -> &'a str {
-        table.strip_prefix(&*self.ours).and_then(|rest| rest.strip_prefix("table/")).unwrap_or(table)
+        self.of_table(table).unwrap_or(table)
     }
 }
 

@@ -15,7 +15,6 @@ use super::experiment::{ActionRun, Experiment, Status};
 use super::template::{Input, Template};
 use super::{Fis, Made, runner};
 use crate::pages;
-use crate::repeatable;
 use crate::wire::{AwsRequest, AwsResponse, is_object, not_emulated};
 
 /// AWS quotas.
@@ -62,7 +61,7 @@ pub(crate) fn route(fis: &Fis, request: &AwsRequest) -> Answer {
         }
         ("POST", ["experiments"]) => start(fis, request),
         ("GET", ["experiments"]) => {
-            let wanted = query(request, "experimentTemplateId");
+            let wanted = request.query_value("experimentTemplateId");
             let state = fis.state();
             let is_wanted =
                 |experiment: &Experiment| wanted.as_ref().is_none_or(|id| *id == experiment.template.id);
@@ -121,28 +120,20 @@ fn no_experiment(id: &str) -> FisError {
 }
 
 fn parse<'a, T: Deserialize<'a>>(request: &'a AwsRequest) -> Result<T, FisError> {
-    if !is_object(&request.body) && !repeatable::is_repeated() {
+    if !is_object(&request.body) {
         return Err(FisError::validation("The request is not a JSON object."));
     }
     serde_json::from_slice(&request.body).map_err(|error| FisError::validation(error.to_string()))
 }
 
-fn query(request: &AwsRequest, name: &str) -> Option<String> {
-    let pairs = request.query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs
-        .filter(|(key, _)| *key == name)
-        .map(|(_, value)| percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
-        .next()
-}
-
 /// The entries after the one in the token, each with what sorts it.
 fn page(member: &str, all: impl Iterator<Item = (String, Value)>, request: &AwsRequest) -> Answer {
     let invalid = || FisError::validation("The maxResults is not valid.");
-    let size = match query(request, "maxResults") {
+    let size = match request.query_value("maxResults") {
         None => PAGE_MAX,
         Some(text) => text.parse().ok().filter(|n| (1..=PAGE_MAX).contains(n)).ok_or_else(invalid)?,
     };
-    let after = query(request, "nextToken");
+    let after = request.query_value("nextToken");
     let (entries, last) = pages::page(all, |key| after.as_ref().is_none_or(|after| key > after), size);
     let mut out = json!({ member: entries });
     if let Some(last) = last {
@@ -305,7 +296,7 @@ fn stop(fis: &Fis, id: &str) -> Answer {
 }
 
 fn resolved(fis: &Fis, request: &AwsRequest, id: &str) -> Answer {
-    let wanted = query(request, "targetName");
+    let wanted = request.query_value("targetName");
     let state = fis.state();
     let experiment = state.experiments.get(id).ok_or_else(|| no_experiment(id))?;
     let of =

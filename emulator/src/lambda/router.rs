@@ -10,7 +10,6 @@ use serde_json::Value;
 use super::error::LambdaError;
 use super::names::FunctionRef;
 use super::{Lambda, concurrency, control, event_config, invoke_api, policy, publish, tags};
-use crate::repeatable;
 use crate::wire::{AwsRequest, AwsResponse, is_object};
 
 pub(crate) type Answer = Result<AwsResponse, LambdaError>;
@@ -25,7 +24,7 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, LambdaError> {
         let body: &[u8] = if self.request.body.is_empty() { b"{}" } else { &self.request.body };
-        if !is_object(body) && !repeatable::is_repeated() {
+        if !is_object(body) {
             return Err(LambdaError::serialization("The request is not a JSON object."));
         }
         serde_json::from_slice(body).map_err(|error| LambdaError::serialization(error.to_string()))

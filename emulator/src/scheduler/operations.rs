@@ -56,22 +56,14 @@ fn ok(body: &Value) -> Answer {
 fn parse<'a, T: Deserialize<'a>>(request: &'a AwsRequest) -> Result<T, SchedulerError> {
     let body: &[u8] = if request.body.is_empty() { b"{}" } else { &request.body };
     let refuse = |why: &str| SchedulerError::Validation(format!("The request is not valid: {why}"));
-    if !is_object(body) && !repeatable::is_repeated() {
+    if !is_object(body) {
         return Err(refuse("it is no JSON object"));
     }
     serde_json::from_slice(body).map_err(|error| refuse(&error.to_string()))
 }
 
-fn query(request: &AwsRequest, name: &str) -> Option<String> {
-    let pairs = request.query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs
-        .filter(|(key, _)| *key == name)
-        .map(|(_, value)| percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
-        .next()
-}
-
 fn group_of(request: &AwsRequest) -> String {
-    query(request, "groupName").unwrap_or_else(|| DEFAULT_GROUP.to_owned())
+    request.query_value("groupName").unwrap_or_else(|| DEFAULT_GROUP.to_owned())
 }
 
 fn no_schedule(name: &str) -> SchedulerError {
@@ -187,8 +179,8 @@ pub(super) fn delete_done(scheduler: &Scheduler, done: &Schedule) -> Answer {
 }
 
 fn list(scheduler: &Scheduler, request: &AwsRequest) -> Answer {
-    let (group, state_wanted) = (query(request, "ScheduleGroup"), query(request, "State"));
-    let prefix = query(request, "NamePrefix").unwrap_or_default();
+    let (group, state_wanted) = (request.query_value("ScheduleGroup"), request.query_value("State"));
+    let prefix = request.query_value("NamePrefix").unwrap_or_default();
     let state = scheduler.state();
     if let Some(group) = group.as_ref().filter(|group| !state.groups.contains_key(*group)) {
         return Err(no_group(group));
@@ -208,12 +200,12 @@ fn list(scheduler: &Scheduler, request: &AwsRequest) -> Answer {
 /// The entries after the one in the token, each with its group and its name, in the order of these two. As one text they have
 /// another order: `-` and `.` come before the `/`.
 fn page(member: &str, all: Vec<((&str, &str), Value)>, request: &AwsRequest) -> Answer {
-    let size = match query(request, "MaxResults").map(|text| text.parse::<usize>()) {
+    let size = match request.query_value("MaxResults").map(|text| text.parse::<usize>()) {
         None => PAGE_MAX,
         Some(Ok(size)) if (1..=PAGE_MAX).contains(&size) => size,
         Some(_) => return Err(SchedulerError::Validation("MaxResults must be 1 to 100.".to_owned())),
     };
-    let token = query(request, "NextToken");
+    let token = request.query_value("NextToken");
     let after = token.as_deref().map(|token| token.split_once('/').unwrap_or((token, "")));
     let (entries, last) = pages::page(all, |key| after.is_none_or(|after| *key > after), size);
     let mut body = json!({ member: entries });
@@ -270,7 +262,7 @@ fn delete_group(scheduler: &Scheduler, name: &str) -> Answer {
 }
 
 fn list_groups(scheduler: &Scheduler, request: &AwsRequest) -> Answer {
-    let prefix = query(request, "NamePrefix").unwrap_or_default();
+    let prefix = request.query_value("NamePrefix").unwrap_or_default();
     let state = scheduler.state();
     let found = state.groups.iter().filter(|(name, _)| name.starts_with(&prefix));
     let found = found.map(|(name, group)| ((name.as_str(), ""), group.show(name)));

@@ -195,7 +195,7 @@ impl Codec {
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, SqsError> {
         let parsed = match self {
             Self::Json(body) if body.is_empty() => serde_json::from_str("{}"),
-            Self::Json(body) if !is_object(body) && !repeatable::is_repeated() => {
+            Self::Json(body) if !is_object(body) => {
                 return Err(SqsError::new(ErrorKind::MalformedInput, "The request is not a JSON object."));
             }
             Self::Json(body) => serde_json::from_slice(body),

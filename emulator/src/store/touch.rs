@@ -233,7 +233,7 @@ fn scheduler(request: &AwsRequest) -> Option<Vec<Touch>> {
     let in_body = || Fields::of(request).text("GroupName");
     // Where the service reads it.
     let (group, effect) = match request.method {
-        Method::DELETE => (in_query(request, "groupName"), Effect::Delete),
+        Method::DELETE => (request.query_value("groupName"), Effect::Delete),
         Method::POST => (in_body(), Effect::Create),
         _ => (in_body(), Effect::Change),
     };
@@ -268,15 +268,6 @@ impl<'a> Fields<'a> {
             None => form_value(self.request, name),
         }
     }
-}
-
-fn in_query(request: &AwsRequest, name: &str) -> Option<String> {
-    let mut pairs = request.query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.find(|(known, _)| *known == name).map(|(_, value)| decoded(value))
-}
-
-fn decoded(value: &str) -> String {
-    percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

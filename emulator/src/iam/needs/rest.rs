@@ -26,11 +26,6 @@ const QUALIFIED: [&str; 11] = [
 ];
 const OF_TAGS: [&str; 3] = ["ListTags", "TagResource", "UntagResource"];
 
-pub(super) fn query_value(request: &AwsRequest, name: &str) -> Option<String> {
-    let pairs = request.query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(key, _)| *key == name).map(|(_, value)| decode(&value.replace('+', " "))).next()
-}
-
 /// The parts of a path, decoded.
 fn parts(request: &AwsRequest) -> Vec<String> {
     request.path.trim_matches('/').split('/').map(decode).collect()
@@ -280,7 +275,7 @@ struct Called {
 fn group_of(request: &AwsRequest) -> String {
     let group = match request.method {
         Method::POST | Method::PUT => read(request).and_then(|InGroup { group_name }| group_name),
-        _ => query_value(request, "groupName"),
+        _ => request.query_value("groupName"),
     };
     group.unwrap_or_else(|| "default".to_owned())
 }

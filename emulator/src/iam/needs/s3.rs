@@ -6,7 +6,6 @@ use http::{HeaderMap, Method};
 use winterbaume_core::MockRequest;
 use winterbaume_s3::wire::{ObjectIdentifier, deserialize_delete_objects_request};
 
-use super::rest::query_value;
 use super::{Need, decode};
 use crate::wire::AwsRequest;
 
@@ -114,7 +113,7 @@ fn of_bucket(request: &AwsRequest, arn: String) -> Vec<Need> {
         _ => Need::new("s3:ListBucket", arn),
     };
     for (parameter, key) in [("prefix", "s3:prefix"), ("delimiter", "s3:delimiter")] {
-        if let Some(value) = query_value(request, parameter) {
+        if let Some(value) = request.query_value(parameter) {
             need.context.push((key, value));
         }
     }
