@@ -85,7 +85,7 @@ down: build ## Destroy the stack and stop the emulator
 package: ## The functions as zips for AWS in target/package, of this machine's architecture and for its glibc or a newer one
 	@$(BUILD_FUNCTIONS)
 	@$(BUILD_TOOLS) --bin stack
-	@$(STACK) package --into target/package
+	@$(STACK) package --into target/package --for-lambda
 
 bench: build ## The figures that the README quotes, measured here and now
 	@$(STACK) bench

@@ -29,6 +29,11 @@ pub(crate) enum StackError {
     NotUp(PathBuf),
     #[error("{path} is missing: run this from the repository's root after `make build`", path = .0.display())]
     Missing(PathBuf),
+    #[error(
+        "{binary} cannot be started on AWS Lambda: {reason}; build on Amazon Linux 2023 (docs/operations.md)",
+        binary = .binary.display()
+    )]
+    NotForLambda { binary: PathBuf, reason: String },
     #[error("failed to {action} {path}: {source}", path = .path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("failed to read {what}: {reason}")]

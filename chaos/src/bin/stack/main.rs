@@ -3,6 +3,7 @@
 //! It is what `make up`, `make plan`, `make down`, `make demo` and the infrastructure part of `make test` call. Every
 //! child runs in a process group of its own, so that Ctrl-C is handled here, in order, and leaves nothing behind.
 
+mod al2023;
 mod bench;
 mod calls;
 mod child;
@@ -73,6 +74,9 @@ enum Verb {
         /// Folder for the zips; stacks on this machine take theirs from the default.
         #[arg(long, value_name = "DIR", default_value = lifecycle::ZIPS)]
         into: PathBuf,
+        /// Refuse what Lambda's `provided.al2023` could not start, and say which architecture the zips are for.
+        #[arg(long)]
+        for_lambda: bool,
     },
     /// Start the emulator, apply the local environment and leave both running.
     Up,
@@ -120,7 +124,8 @@ fn run(arguments: Arguments) -> Result<ExitCode, StackError> {
         Ok(workdir.with_adversary(arguments.adversary).with_fis_ramps(arguments.fis_ramps))
     };
     match arguments.verb {
-        Verb::Package { into } => package::functions(&into).map(|_| ExitCode::SUCCESS),
+        Verb::Package { into, for_lambda: false } => package::functions(&into).map(|_| ExitCode::SUCCESS),
+        Verb::Package { into, for_lambda: true } => package::for_lambda(&into).map(|()| ExitCode::SUCCESS),
         Verb::Up => lifecycle::up_and_stay(&steps, &at(&arguments.dir)?),
         Verb::Plan => lifecycle::plan(&steps, &Workdir::at(&arguments.dir)?),
         Verb::Down => lifecycle::down(&steps, &Workdir::at(&arguments.dir)?),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
+use crate::al2023;
 use crate::error::StackError;
 use crate::workdir::function;
 
@@ -21,6 +22,21 @@ const ENTRY: &str = "bootstrap";
 const EXECUTABLE: u32 = 0o755;
 /// Size on the wire against time to pack; the last levels gain under a percent.
 const LEVEL: i64 = 6;
+
+/// The same for AWS: all of one architecture, which is the one of this machine, and none that fails at its start there.
+pub(crate) fn for_lambda(into: &Path) -> Result<(), StackError> {
+    let mut architecture = "";
+    for name in FUNCTIONS {
+        architecture = al2023::architecture(&function(name)?)?;
+    }
+    let into = functions(into)?;
+    println!(
+        "{} zips, to be deployed with architecture = \"{architecture}\": {}",
+        FUNCTIONS.len(),
+        into.display()
+    );
+    Ok(())
+}
 
 /// Zips every function that was built into `into`; returns the folder.
 pub(crate) fn functions(into: &Path) -> Result<PathBuf, StackError> {
