@@ -10,6 +10,7 @@ variables {
   dead_letter_queue_name = "test-tasks-dlq"
   worker_function_name   = "test-process-task"
   http_api_id            = "http123"
+  queue_age_seconds_max  = 120
   action_arns            = ["arn:aws:sns:eu-central-1:123456789012:pager"]
 }
 
@@ -23,11 +24,13 @@ run "each_alarm_watches_its_own_metric_and_tells_the_pager" {
   assert {
     condition = [
       for alarm in [
-        aws_cloudwatch_metric_alarm.queue_age, aws_cloudwatch_metric_alarm.worker_errors, aws_cloudwatch_metric_alarm.http_5xx,
+        aws_cloudwatch_metric_alarm.queue_age, aws_cloudwatch_metric_alarm.worker_errors,
+        aws_cloudwatch_metric_alarm.worker_throttles, aws_cloudwatch_metric_alarm.http_5xx,
       ] : join(" ", [alarm.namespace, alarm.metric_name, one(keys(alarm.dimensions)), one(values(alarm.dimensions))])
       ] == [
       "AWS/SQS ApproximateAgeOfOldestMessage QueueName test-tasks",
       "AWS/Lambda Errors FunctionName test-process-task",
+      "AWS/Lambda Throttles FunctionName test-process-task",
       "AWS/ApiGateway 5xx ApiId http123",
     ]
     error_message = "An alarm watches something else."
@@ -54,17 +57,26 @@ run "each_alarm_watches_its_own_metric_and_tells_the_pager" {
 
   assert {
     condition = (
-      aws_cloudwatch_metric_alarm.queue_age.threshold == 300 &&
+      aws_cloudwatch_metric_alarm.queue_age.threshold == var.queue_age_seconds_max &&
       aws_cloudwatch_metric_alarm.queue_age.period * aws_cloudwatch_metric_alarm.queue_age.evaluation_periods == 180
     )
     error_message = "docs/operations.md says when a worker that is down is told of: minutes, and not the days after which SQS deletes what waits."
   }
 
   assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.worker_throttles.statistic == "Sum" &&
+      aws_cloudwatch_metric_alarm.worker_throttles.threshold == 0 &&
+      aws_cloudwatch_metric_alarm.worker_throttles.period * aws_cloudwatch_metric_alarm.worker_throttles.evaluation_periods == 180
+    )
+    error_message = "Of a worker that is throttled somebody must hear before its tasks have used up five receives of a minute."
+  }
+
+  assert {
     condition = alltrue([
       for alarm in [
         aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.queue_age,
-        aws_cloudwatch_metric_alarm.worker_errors, aws_cloudwatch_metric_alarm.http_5xx,
+        aws_cloudwatch_metric_alarm.worker_errors, aws_cloudwatch_metric_alarm.worker_throttles, aws_cloudwatch_metric_alarm.http_5xx,
       ] : alarm.treat_missing_data == "notBreaching" && alarm.alarm_actions == toset(var.action_arns) && alarm.ok_actions == toset(var.action_arns)
     ])
     error_message = "An idle stack is healthy, and the pager hears of both changes."

@@ -70,6 +70,11 @@ run "no_http_route_is_open" {
   }
 
   assert {
+    condition     = !aws_apigatewayv2_stage.this.default_route_settings[0].detailed_metrics_enabled
+    error_message = "Metrics of routes are paid for and read by nothing: the table of costs in docs/operations.md has none."
+  }
+
+  assert {
     condition     = !strcontains(lower(aws_apigatewayv2_stage.this.access_log_settings[0].format), "$context.authorizer.token") && !strcontains(lower(aws_apigatewayv2_stage.this.access_log_settings[0].format), "authorization")
     error_message = "A token must not reach the access log."
   }
@@ -149,6 +154,11 @@ run "a_handshake_needs_a_token_and_messages_are_answered" {
   assert {
     condition     = output.url == "wss://api123.execute-api.eu-central-1.amazonaws.com/live"
     error_message = "Clients connect to the stage's URL."
+  }
+
+  assert {
+    condition     = !aws_apigatewayv2_stage.this.default_route_settings[0].detailed_metrics_enabled
+    error_message = "Metrics of routes are paid for and read by nothing: the table of costs in docs/operations.md has none."
   }
 
   assert {

@@ -142,6 +142,14 @@ run "each_function_may_do_exactly_what_its_calls_need" {
   }
 
   assert {
+    condition = (
+      module.alarms.queue_age_seconds_max == 2 * module.task_queue.visibility_timeout_seconds &&
+      module.alarms.queue_age_seconds_max < 3 * module.task_queue.visibility_timeout_seconds
+    )
+    error_message = "Tasks that a worker gets and does not do never look older than three visibility timeouts: an alarm above that does not ring."
+  }
+
+  assert {
     condition     = output.authorizer_cache_seconds == 60
     error_message = "docs/api.md says for how long a verdict is kept by default."
   }
@@ -161,6 +169,23 @@ run "the_auditors_schedule_can_be_switched_off" {
   assert {
     condition     = length(module.audit_schedule) == 0 && output.audit_schedule_role == null
     error_message = "Without a schedule there must be neither a schedule nor its role."
+  }
+}
+
+run "where_times_are_short_a_task_that_is_merely_tried_again_rings_nothing" {
+  command = plan
+
+  module {
+    source = "./modules/task-backend"
+  }
+
+  variables {
+    worker_timeout_seconds = 1
+  }
+
+  assert {
+    condition     = module.alarms.queue_age_seconds_max == 60
+    error_message = "Two visibility timeouts are 12 s here: a minute is the least."
   }
 }
 

@@ -24,6 +24,9 @@ const STALE_MAX: DurationMs = DurationMs::from_seconds(24 * 60 * 60);
 /// Least time between two fetches. Anyone can make up key ids; none of them may turn us against the issuer.
 const FETCH_EVERY_MIN: DurationMs = DurationMs::from_seconds(30);
 
+/// The same while no document is believed: until there is one, every request is answered 500.
+const FETCH_EVERY_MIN_WITHOUT_KEYS: DurationMs = DurationMs::from_seconds(2);
+
 pub(crate) struct Key {
     id: Option<String>,
     pub(crate) algorithm: Algorithm,
@@ -159,7 +162,7 @@ impl<F: FetchJwks, C: Clock> Fetched<F, C> {
         let is_known = keys.as_ref().is_some_and(|keys| keys.find(id).is_some());
         // An unknown id may be that of a new key: keys are rotated.
         let is_fresh = is_known && age.is_some_and(|age| age < FRESH);
-        if !is_fresh && self.may_ask(now) {
+        if !is_fresh && self.may_ask(now, keys.is_some()) {
             self.ask(now).await;
         }
         let (keys, _) = self.believed(now)?;
@@ -169,9 +172,12 @@ impl<F: FetchJwks, C: Clock> Fetched<F, C> {
 
     async fn ask(&self, now: EpochMs) {
         let fetched = self.fetch.fetch().await.map(|document| Keys::fetched(&document));
-        self.kept().is_behind = !matches!(fetched, Ok(Ok(_)));
+        let mut kept = self.kept();
+        // Counted from its end: else a fetch that hangs for as long would be followed by the next at once.
+        kept.asked_at = Some(self.clock.now());
+        kept.is_behind = !matches!(fetched, Ok(Ok(_)));
         match fetched {
-            Ok(Ok(keys)) => self.kept().keys = Some((Arc::new(keys), now)),
+            Ok(Ok(keys)) => kept.keys = Some((Arc::new(keys), now)),
             Ok(Err(error)) => tracing::error!(%error, "the fetched key document is of no use"),
             Err(error) => tracing::error!(%error, "failed to fetch the key document"),
         }
@@ -184,9 +190,10 @@ impl<F: FetchJwks, C: Clock> Fetched<F, C> {
         (age < STALE_MAX).then(|| (Arc::clone(keys), age))
     }
 
-    fn may_ask(&self, now: EpochMs) -> bool {
+    fn may_ask(&self, now: EpochMs, has_keys: bool) -> bool {
+        let every_min = if has_keys { FETCH_EVERY_MIN } else { FETCH_EVERY_MIN_WITHOUT_KEYS };
         let mut kept = self.kept();
-        let may = kept.asked_at.is_none_or(|asked_at| now.since(asked_at) >= FETCH_EVERY_MIN);
+        let may = kept.asked_at.is_none_or(|asked_at| now.since(asked_at) >= every_min);
         if may {
             kept.asked_at = Some(now);
         }
@@ -208,15 +215,19 @@ mod tests {
     use super::*;
 
     /// Publishes one key, under an id that the test may change.
-    struct Issuer {
+    struct Issuer<'a> {
         id: Mutex<&'static str>,
         is_up: Mutex<bool>,
+        /// How long it takes to answer.
+        takes: Mutex<DurationMs>,
+        clock: &'a ManualClock,
         fetches: AtomicUsize,
     }
 
-    impl FetchJwks for &Issuer {
+    impl FetchJwks for &Issuer<'_> {
         async fn fetch(&self) -> Result<Vec<u8>, FetchError> {
             self.fetches.fetch_add(1, Ordering::SeqCst);
+            self.clock.advance(*self.takes.lock().unwrap());
             if !*self.is_up.lock().unwrap() {
                 return Err(FetchError::Status(503));
             }
@@ -227,12 +238,13 @@ mod tests {
         }
     }
 
-    fn issuer() -> Issuer {
-        Issuer { id: Mutex::new("k1"), is_up: Mutex::new(true), fetches: AtomicUsize::new(0) }
+    fn issuer(clock: &ManualClock) -> Issuer<'_> {
+        let (id, is_up, takes) = (Mutex::new("k1"), Mutex::new(true), Mutex::new(DurationMs::ZERO));
+        Issuer { id, is_up, takes, clock, fetches: AtomicUsize::new(0) }
     }
 
     struct Bench<'a> {
-        ring: KeyRing<&'a Issuer, &'a ManualClock>,
+        ring: KeyRing<&'a Issuer<'a>, &'a ManualClock>,
         clock: &'a ManualClock,
     }
 
@@ -244,8 +256,9 @@ mod tests {
         }
     }
 
-    fn with(test: impl FnOnce(&Issuer, &Bench<'_>)) {
-        let (issuer, clock) = (issuer(), ManualClock::new(EpochMs(1_000_000)));
+    fn with(test: impl FnOnce(&Issuer<'_>, &Bench<'_>)) {
+        let clock = ManualClock::new(EpochMs(1_000_000));
+        let issuer = issuer(&clock);
         let ring = KeyRing::fetched(&issuer, &clock);
         test(&issuer, &Bench { ring, clock: &clock });
     }
@@ -286,6 +299,9 @@ mod tests {
             assert_eq!(bench.ask("k1"), (true, true));
             bench.clock.advance(STALE_MAX);
             assert_eq!(bench.ask("k1"), (false, false));
+            *issuer.is_up.lock().unwrap() = true;
+            bench.clock.advance(FETCH_EVERY_MIN_WITHOUT_KEYS);
+            assert_eq!(bench.ask("k1"), (true, true), "with keys that are too old there are none");
         });
     }
 
@@ -312,14 +328,29 @@ mod tests {
     }
 
     #[test]
-    fn without_any_document_there_are_no_keys_until_there_is_one() {
+    fn without_any_document_there_are_no_keys_until_there_is_one_which_is_soon_asked_for() {
         with(|issuer, bench| {
             *issuer.is_up.lock().unwrap() = false;
             assert_eq!(bench.ask("k1"), (false, false));
             *issuer.is_up.lock().unwrap() = true;
             assert_eq!(bench.ask("k1"), (false, false), "not asked again at once");
-            bench.clock.advance(FETCH_EVERY_MIN);
+            bench.clock.advance(FETCH_EVERY_MIN_WITHOUT_KEYS);
             assert_eq!(bench.ask("k1"), (true, true));
+            *issuer.id.lock().unwrap() = "k2";
+            bench.clock.advance(FETCH_EVERY_MIN_WITHOUT_KEYS);
+            assert_eq!(bench.ask("k2"), (true, false), "whoever has keys asks less often");
+        });
+    }
+
+    #[test]
+    fn a_fetch_that_hangs_is_not_followed_by_the_next_at_once() {
+        with(|issuer, bench| {
+            *issuer.is_up.lock().unwrap() = false;
+            *issuer.takes.lock().unwrap() = FETCH_EVERY_MIN_WITHOUT_KEYS;
+            for _ in 0..100 {
+                assert_eq!(bench.ask("k1"), (false, false));
+            }
+            assert_eq!(issuer.fetches.load(Ordering::SeqCst), 1);
         });
     }
 

@@ -42,7 +42,7 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
 
 resource "aws_cloudwatch_metric_alarm" "queue_age" {
   alarm_name        = "${var.name_prefix}-queue-age"
-  alarm_description = "Accepted tasks wait too long: the worker is throttled, failing or too slow."
+  alarm_description = "Accepted tasks wait too long: the worker's mapping is off, or the worker is throttled, failing or too slow."
 
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateAgeOfOldestMessage"
@@ -70,6 +70,24 @@ resource "aws_cloudwatch_metric_alarm" "worker_errors" {
   threshold           = var.worker_errors_max
   period              = 60
   evaluation_periods  = 3
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.action_arns
+  ok_actions          = var.action_arns
+}
+
+# A batch that Lambda did not let in has used up a receive of each of its tasks. No error of the worker: it never ran.
+resource "aws_cloudwatch_metric_alarm" "worker_throttles" {
+  alarm_name        = "${var.name_prefix}-worker-throttles"
+  alarm_description = "Lambda throttles the worker: tasks use up their receives, and are dead letters that no worker has seen."
+
+  namespace           = "AWS/Lambda"
+  metric_name         = "Throttles"
+  dimensions          = { FunctionName = var.worker_function_name }
+  statistic           = "Sum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  period              = 60
+  evaluation_periods  = 3 # a burst that is throttled for a moment costs a receive; minutes cost tasks
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.action_arns
   ok_actions          = var.action_arns

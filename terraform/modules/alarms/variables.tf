@@ -30,9 +30,8 @@ variable "action_arns" {
 }
 
 variable "queue_age_seconds_max" {
-  description = "Age of the oldest waiting task that is still fine."
+  description = "Age of the oldest waiting task that is still fine. Below three visibility timeouts: AWS leaves out of the age what was received more than three times, so that tasks which a worker gets and does not do never look older."
   type        = number
-  default     = 300
 }
 
 variable "worker_errors_max" {

@@ -94,4 +94,8 @@ module "alarms" {
   worker_function_name   = "${var.name_prefix}-process-task"
   http_api_id            = module.http_api.id
   action_arns            = var.alarm_action_arns
+
+  # Two timeouts: what comes back unworked is left out of the age after three. Not below a minute, which is how often AWS
+  # measures it: where times are short, a task that is merely tried again is as old as two of them.
+  queue_age_seconds_max = max(60, 2 * module.task_queue.visibility_timeout_seconds)
 }

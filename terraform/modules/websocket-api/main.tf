@@ -69,7 +69,7 @@ resource "aws_apigatewayv2_stage" "this" {
   default_route_settings {
     throttling_rate_limit    = var.throttling_rate_limit
     throttling_burst_limit   = var.throttling_burst_limit
-    detailed_metrics_enabled = true
+    detailed_metrics_enabled = false # per route, and each is paid for: nothing reads them
   }
 
   # API Gateway refuses to deploy a WebSocket API that has no routes.
