@@ -407,7 +407,7 @@ impl Book {
         let version_shown = record.map_or(0, |record| record.version_shown);
         // What was shown once was there.
         let may_be_missing = version_shown == 0 && record.is_some_and(|record| record.phase != phase);
-        Begun { at_us, phase, version_shown, may_be_missing }
+        Begun { at_us, phase, version_shown, may_be_missing, is_aside: false }
     }
 
     pub(crate) fn failed_read(&self, begun: Begun, failure: ReadFailure) {
@@ -458,7 +458,7 @@ impl Book {
                 reads.wrong += 1;
                 inner.reads.name(&self.owners[owner], asked, defect);
             }
-            None => reads.right += 1,
+            None => reads.right += u64::from(!begun.is_aside),
         }
     }
 
@@ -864,6 +864,18 @@ mod tests {
         assert_eq!(shown("a", succeeded(None)), (1, vec![ReadDefect::OtherResult]));
         assert_eq!(shown("b", succeeded(Some(right))), (1, vec![ReadDefect::OtherTask]));
         assert_eq!(shown("a", seen(1, TaskStatus::Queued)), (1, vec![ReadDefect::WentBack]));
+    }
+
+    #[test]
+    fn a_read_besides_those_of_the_rate_is_judged_and_is_none_of_those_that_were_right() {
+        let book = book();
+        let sequence = acknowledge(&book, "a");
+        let aside = || Begun { is_aside: true, ..book.begin_read(Some("a")) };
+        book.read_task(aside(), "a", "a", seen(3, TaskStatus::Succeeded));
+        assert_eq!((reads(&book).all(), entry(&book, sequence).is_unfinished()), (0, false));
+        book.read_task(aside(), "a", "a", seen(2, TaskStatus::Running));
+        assert_eq!((reads(&book).wrong, reads(&book).all()), (1, 1));
+        assert_eq!(defects(&book), [ReadDefect::WentBack]);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::wire::Digest;
 
 /// Far beyond what the service takes, and far below what API Gateway does: the function itself must refuse it.
 const OVERSIZE_BYTES: usize = 300 * 1024;
-/// Makes the text of a conflicting body another one.
-const CONFLICT_SEED: u64 = 0xC0;
+/// The end of a conflicting text. No letter of a task's own, so that the two differ however short they are.
+const FOREIGN: char = 'X';
 /// Spreads neighbouring sequences over the seeds: 2^64 divided by the golden ratio.
 const SEED_STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz 01234";
@@ -51,13 +51,14 @@ impl Job {
 
     /// What the client tries to have accepted besides.
     pub(crate) fn abusive(&self, abuse: Abuse, plan: &LoadPlan, sequence: u64) -> Self {
-        let (idempotency_key, seed, bytes) = match abuse {
-            Abuse::Conflict => {
-                (self.idempotency_key.clone(), plan.seed ^ CONFLICT_SEED, plan.mix.payload_bytes)
+        let (idempotency_key, text) = match abuse {
+            Abuse::Conflict => (self.idempotency_key.clone(), conflicting_text(plan, sequence)),
+            Abuse::Oversize => {
+                let key = format!("{}-oversize", self.idempotency_key);
+                (key, text(plan.seed, sequence, OVERSIZE_BYTES))
             }
-            Abuse::Oversize => (format!("{}-oversize", self.idempotency_key), plan.seed, OVERSIZE_BYTES),
         };
-        let body = format!(r#"{{"kind":"digest","payload":{{"text":"{}"}}}}"#, text(seed, sequence, bytes));
+        let body = format!(r#"{{"kind":"digest","payload":{{"text":"{text}"}}}}"#);
         Self { idempotency_key, body, duplicate: false, abuses: Vec::new(), digest: None }
     }
 }
@@ -97,6 +98,13 @@ fn digest_body(plan: &LoadPlan, sequence: u64) -> (String, Option<Digest>) {
     let mut sha256 = Digest::default();
     sha256.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
     (format!(r#"{{"kind":"digest","payload":{{"text":"{text}"}}}}"#), Some(sha256))
+}
+
+/// As long as the task's own, and one letter where that has none: it must not be refused for its length.
+fn conflicting_text(plan: &LoadPlan, sequence: u64) -> String {
+    let mut text = text(plan.seed, sequence, plan.mix.payload_bytes.saturating_sub(1));
+    text.push(FOREIGN);
+    text
 }
 
 /// Letters, digits and blanks only, so that it needs no escapes in JSON.
@@ -147,6 +155,20 @@ mod tests {
         assert_ne!(oversize.idempotency_key, job.idempotency_key);
         assert!(oversize.body.len() > OVERSIZE_BYTES);
         assert_eq!(Job::new(&plan, 2).abuses, [Abuse::Conflict]);
+    }
+
+    #[test]
+    fn a_conflicting_body_is_another_one_of_the_same_length_however_short_the_task_s_is() {
+        for payload_bytes in [0, 1, 2, 64] {
+            let mix = TaskMix { payload_bytes, ..TaskMix::default() };
+            let plan = LoadPlan { mix, ..LoadPlan::default() };
+            for sequence in 0..100 {
+                let job = Job::new(&plan, sequence);
+                let conflict = job.abusive(Abuse::Conflict, &plan, sequence);
+                assert_ne!(conflict.body, job.body, "{payload_bytes} bytes");
+                assert_eq!(conflict.body.len(), job.body.len() + usize::from(payload_bytes == 0));
+            }
+        }
     }
 
     #[test]

@@ -165,6 +165,11 @@ impl LedgerEntry {
         let two_tasks = matches!(self.duplicate, Some(Duplicate::OtherTask { .. }));
         self.is_acknowledged() && (other_end || two_tasks || self.result_ok == Some(false))
     }
+
+    /// What no service may accept was accepted.
+    pub fn has_accepted_abuse(&self) -> bool {
+        self.probes.iter().any(|probe| matches!(probe.outcome, Outcome::Acknowledged { .. }))
+    }
 }
 
 /// The run in figures, at one moment.

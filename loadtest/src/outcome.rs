@@ -53,7 +53,8 @@ pub struct PhaseStats {
     pub reads: ReadStats,
 }
 
-/// Of the reads, GET /tasks and GET /tasks/{id}, that began in the phase.
+/// Of the reads, GET /tasks and GET /tasks/{id}, that began in the phase. Of those besides the rate, which look for ends that no
+/// push has told, only what must not be: what is wrong, and that a token is not taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReadStats {
     pub right: u64,

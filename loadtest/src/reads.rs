@@ -51,6 +51,8 @@ pub(crate) struct Begun {
     pub(crate) version_shown: u64,
     /// It was submitted in another phase. Where the table failed then, the record is there once a worker has come to it.
     pub(crate) may_be_missing: bool,
+    /// Besides those that are issued at their rate. Its failures are not counted, and so it must not be counted as right.
+    pub(crate) is_aside: bool,
 }
 
 /// A task that no answer had named when a page showed it, on however many pages it lay.

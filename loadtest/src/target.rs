@@ -106,9 +106,10 @@ impl Target {
         serde_json::from_slice::<TaskView>(&body).is_ok_and(|task| task.seen().status.is_final())
     }
 
-    /// Reads one task into the book. A failed read shows nothing of the task, and the next one may; of the token it may.
+    /// Reads one task into the book, aside from the reads of the run's rate. A failed read shows nothing of the task, and the next
+    /// one may; of the token it may.
     pub(crate) async fn read_into(&self, book: &Book, owner: usize, task_id: &str) {
-        let begun = book.begin_read(Some(task_id));
+        let begun = Begun { is_aside: true, ..book.begin_read(Some(task_id)) };
         match body_of(self.get_task(&self.client, owner, task_id).send().await).await {
             Ok(body) => note_task(book, begun, task_id, &body),
             Err(failure) if failure.is_denial() => book.failed_read(begun, failure),

@@ -19,6 +19,8 @@ pub enum Wrong {
     Unexpected,
     /// Two keys were given the same task.
     SharedTask,
+    /// Its key with another body, or a body beyond the limit, was accepted.
+    AcceptedAbuse,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,7 +37,7 @@ pub enum Exit {
     Ok = 0,
     Threshold = 1,
     Usage = 2,
-    /// Tasks lost or wrong, shown to another owner, or shown as they are not.
+    /// Tasks lost or wrong, accepted although they must be refused, shown to another owner, or shown as they are not.
     Tasks = 3,
     /// The figures mean nothing, or there are none.
     Invalid = 4,
@@ -90,16 +92,19 @@ pub fn wrong_tasks(ledger: &[LedgerEntry]) -> Vec<WrongTask> {
     for entry in ledger {
         let Some(task_id) = entry.task_id() else { continue };
         let is_shared = first_by_task.insert(task_id, entry.sequence).is_some();
-        let found = if is_shared {
-            Wrong::SharedTask
+        let of_task = if is_shared {
+            Some(Wrong::SharedTask)
         } else if entry.is_unfinished() {
-            Wrong::Unfinished
+            Some(Wrong::Unfinished)
         } else if entry.is_unexpected() {
-            Wrong::Unexpected
+            Some(Wrong::Unexpected)
         } else {
-            continue;
+            None
         };
-        wrong.push(WrongTask { sequence: entry.sequence, task_id: task_id.to_owned(), wrong: found });
+        // Whatever became of the task itself.
+        let of_abuse = entry.has_accepted_abuse().then_some(Wrong::AcceptedAbuse);
+        let named = |found| WrongTask { sequence: entry.sequence, task_id: task_id.to_owned(), wrong: found };
+        wrong.extend(of_task.into_iter().chain(of_abuse).map(named));
     }
     wrong
 }

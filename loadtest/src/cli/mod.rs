@@ -22,7 +22,8 @@ use serde::Serialize;
 #[command(
     version,
     after_help = "Exit codes: 0 ok, 1 a threshold was not met, 2 usage, 3 tasks lost or wrong, \
-shown to another owner or shown as they are not, 4 the run is invalid or could not be done or kept."
+accepted although they must be refused, shown to another owner or shown as they are not, \
+4 the run is invalid or could not be done or kept."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use loadtest::bench::BenchOutcome;
 use loadtest::threshold::Judged;
 use loadtest::verdict::{Exit, Verdict};
-use loadtest::{Latency, LoadOutcome, WrongRead};
+use loadtest::{Latency, LoadOutcome, Outcome, WrongRead};
 
 /// The JSON file has them all.
 const WRONG_SHOWN_MAX: usize = 10;
@@ -73,6 +73,19 @@ pub(crate) fn run(outcome: &LoadOutcome, verdict: &Verdict) -> String {
         reads.unanswered,
         reads.wrong,
         reads.unjudged
+    ));
+    let probes = outcome.ledger.iter().flat_map(|entry| &entry.probes);
+    let (mut refused, mut accepted, mut unknown) = (0, 0, 0);
+    for probe in probes {
+        match probe.outcome {
+            Outcome::Refused { .. } => refused += 1,
+            Outcome::Acknowledged { .. } => accepted += 1,
+            Outcome::Unknown { .. } | Outcome::Unsent => unknown += 1,
+        }
+    }
+    lines.add(format_args!(
+        "abuses       {} (refused {refused}, accepted {accepted}, unknown {unknown})",
+        refused + accepted + unknown
     ));
     lines.add(format_args!(
         "sessions     {} connects, {} failed, {} lost",

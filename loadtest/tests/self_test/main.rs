@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fake::{Answer, End, Fake, Post, Pushes, Reaction, Reads};
-use loadtest::verdict::{self, Exit};
+use loadtest::verdict::{self, Exit, Wrong};
 use loadtest::{
     Abuse, Arrivals, Duplicate, Expectation, LoadError, LoadOutcome, LoadPlan, Outcome, ReadDefect, Running,
     Source, TaskMix, TaskStatus,
@@ -101,7 +101,7 @@ async fn a_healthy_target_ends_every_task_by_push() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_second_body_under_one_key_was_told_is_in_the_ledger_and_counts_as_nothing_else() {
+async fn what_a_second_body_under_one_key_was_told_is_in_the_ledger_and_fails_the_run_if_it_was_accepted() {
     for (answer, is_refused) in [(Answer::Refuse, true), (Answer::Accept, false)] {
         let mix = TaskMix { conflict_one_in: one_in(2), ..TaskMix::default() };
         let behaviour = move |post: Post| match post.repeats {
@@ -116,6 +116,10 @@ async fn what_a_second_body_under_one_key_was_told_is_in_the_ledger_and_counts_a
             assert_eq!((probe.abuse, refused), (Abuse::Conflict, is_refused), "{probe:?}");
         }
         assert_eq!((outcome.counts.acknowledged, outcome.counts.refused), (50, 0));
+        let verdict = verdict::judge(&outcome, &[]);
+        assert!(verdict.wrong.iter().all(|task| task.wrong == Wrong::AcceptedAbuse), "{:?}", verdict.wrong);
+        let expected = if is_refused { (Exit::Ok, 0) } else { (Exit::Tasks, 25) };
+        assert_eq!((verdict.exit, verdict.wrong.len()), expected);
     }
 }
 
@@ -175,6 +179,7 @@ async fn a_lost_push_is_found_by_reading() {
     assert_eq!((end.status, end.source), (TaskStatus::Succeeded, Source::Poll));
     assert_eq!(outcome.total.finals_by_poll, 1);
     assert_eq!(outcome.total.end_to_end.count, 49, "the time of a read is no time of a push");
+    assert_eq!(outcome.total.reads.all(), 0, "it is none of the reads that the rate of failures is of");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
