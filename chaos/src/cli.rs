@@ -22,6 +22,7 @@ use crate::preflight::{self, Intent};
 use crate::report;
 use crate::run::{Halt, Live, RunReport, Suite, run};
 use crate::serve::Server;
+use crate::tell;
 
 const STACK_DEFAULT: &str = "target/stack.json";
 const RUNS_DEFAULT: &str = "runs";
@@ -185,7 +186,7 @@ pub fn main(cli: Cli) -> ExitCode {
     match dispatch(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("chaos: {error:#}");
+            tell::err(format_args!("chaos: {error:#}"));
             ExitCode::from(RunReport::EXIT_USAGE)
         }
     }
@@ -195,12 +196,12 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::List { files } => list(&named_or_shipped(files)?),
         Command::Validate { files } => {
-            println!("{} experiments are well formed", named_or_shipped(files)?.len());
+            tell::out(format_args!("{} experiments are well formed", named_or_shipped(files)?.len()));
         }
         Command::Plan { files, stack, json } => {
             let plan = plan(&named_or_shipped(files)?, &Stack::load(stack)?)?;
             let text = if json { serde_json::to_string_pretty(&plan)? } else { plan.to_string() };
-            println!("{}", text.trim_end());
+            tell::out(text.trim_end());
         }
         Command::Preflight(arguments) => return preflight_command(&arguments),
         Command::Run(arguments) => return run_command(arguments),
@@ -213,7 +214,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
                 SchemaOf::Experiment => experiment::schema(),
                 SchemaOf::Verdict => report::schema(),
             };
-            println!("{}", serde_json::to_string_pretty(&schema)?);
+            tell::out(serde_json::to_string_pretty(&schema)?);
         }
         Command::BenchOracle { tasks, dir } => return bench_oracle(tasks, &dir),
     }
@@ -229,13 +230,13 @@ fn report_command(arguments: &ReportArguments) -> anyhow::Result<u8> {
             Format::Html => report::comparison_html(&comparison)?,
             Format::Json => serde_json::to_string_pretty(&comparison)?,
         };
-        println!("{}", text.trim_end());
+        tell::out(text.trim_end());
         return Ok(if comparison.worse { RunReport::EXIT_FAIL } else { RunReport::EXIT_PASS });
     }
     let run = arguments.run.as_deref().context("no run is named")?;
     let report = report::read(run)?;
     report::write(run, &report)?;
-    print!("{}", report::table(&report));
+    tell::out(report::table(&report).trim_end());
     Ok(RunReport::EXIT_PASS)
 }
 
@@ -249,15 +250,19 @@ fn bench_oracle(tasks: u64, dir: &Path) -> anyhow::Result<u8> {
     let is_quick = measured.judged_in <= ORACLE_TIME_MAX;
     let is_small = peak_mib <= ORACLE_MEMORY_MIB_MAX;
     let note = |is_met| if is_met { "" } else { " (missed)" };
-    println!("{tasks} tasks, {} anomalies found of 1 planted{}", findings.anomalies.len(), note(is_found));
-    println!(
+    let found = findings.anomalies.len();
+    tell::out(format_args!("{tasks} tasks, {found} anomalies found of 1 planted{}", note(is_found)));
+    tell::out(format_args!(
         "judged in {:.1} s, at most {} s{}; {:.1} s of them went into making the tasks",
         measured.judged_in.as_secs_f64(),
         ORACLE_TIME_MAX.as_secs(),
         note(is_quick),
         measured.generated_in.as_secs_f64()
-    );
-    println!("peak memory {peak_mib} MiB, at most {ORACLE_MEMORY_MIB_MAX} MiB{}", note(is_small));
+    ));
+    tell::out(format_args!(
+        "peak memory {peak_mib} MiB, at most {ORACLE_MEMORY_MIB_MAX} MiB{}",
+        note(is_small)
+    ));
     Ok(if is_found && is_quick && is_small { RunReport::EXIT_PASS } else { RunReport::EXIT_FAIL })
 }
 
@@ -274,7 +279,7 @@ fn named_or_shipped(files: Vec<PathBuf>) -> anyhow::Result<Vec<Experiment>> {
 
 fn list(experiments: &[Experiment]) {
     for experiment in experiments {
-        println!("{}\n    {}", experiment.name, experiment.hypothesis.trim());
+        tell::out(format_args!("{}\n    {}", experiment.name, experiment.hypothesis.trim()));
     }
 }
 
@@ -288,11 +293,11 @@ fn run_command(arguments: RunArguments) -> anyhow::Result<u8> {
     let run_id = run_id(seed);
     let folder = arguments.out.join(&run_id);
     let halt = halt_on_signals()?;
-    eprintln!(
+    tell::err(format_args!(
         "run {run_id}, seed {seed}, {} experiments, results in {}",
         experiments.len(),
         folder.display()
-    );
+    ));
     let report = runtime()?.block_on(async {
         let cloud = arguments.identity.connect(stack.endpoint.as_deref(), &stack.region).await;
         preflight::must_hold(&cloud, &stack, arguments.intent(&experiments)).await?;
@@ -304,7 +309,7 @@ fn run_command(arguments: RunArguments) -> anyhow::Result<u8> {
             None => None,
         };
         if let Some(server) = &server {
-            eprintln!("live view: http://{}/", server.address);
+            tell::err(format_args!("live view: http://{}/", server.address));
         }
         let suite = Suite { experiments, stack, cloud, seed, run_id, folder: folder.clone(), halt, live };
         let report = run(&suite).await?;
@@ -315,12 +320,12 @@ fn run_command(arguments: RunArguments) -> anyhow::Result<u8> {
     })?;
     let kept = report::write(&folder, &report);
     // Whether or not it can be kept: what is left changed, or was seen broken, must be told.
-    print!("\n{}", report::table(&report));
+    tell::out(format_args!("\n{}", report::table(&report).trim_end()));
     if let Err(error) = kept {
-        eprintln!("chaos: {}", chain(&error));
+        tell::err(format_args!("chaos: {}", chain(&error)));
         return Ok(report.exit_code_unwritten());
     }
-    println!("report: {}", folder.join("report.html").display());
+    tell::out(format_args!("report: {}", folder.join("report.html").display()));
     Ok(report.exit_code())
 }
 
@@ -333,7 +338,7 @@ fn preflight_command(arguments: &RunArguments) -> anyhow::Result<u8> {
         let cloud = arguments.identity.connect(stack.endpoint.as_deref(), &stack.region).await;
         preflight::preflight(&cloud, &stack, arguments.intent(&experiments)).await
     })?;
-    findings.iter().for_each(|finding| println!("{finding}"));
+    findings.iter().for_each(tell::out);
     let all_hold = findings.iter().all(|finding| finding.holds);
     Ok(if all_hold { RunReport::EXIT_PASS } else { RunReport::EXIT_USAGE })
 }
@@ -354,9 +359,9 @@ async fn recover(
     // By its own name: `latest` is whichever run was begun last.
     let folder = &std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     let recovery = journal::recovery(folder)?;
-    println!("the journal is {}", folder.join(journal::FILE_NAME).display());
+    tell::out(format_args!("the journal is {}", folder.join(journal::FILE_NAME).display()));
     for line in &recovery.unreadable {
-        eprintln!("chaos: line {line} of the journal cannot be read and is passed over");
+        tell::err(format_args!("chaos: line {line} of the journal cannot be read and is passed over"));
     }
     if recovery.endpoint.is_none() && account != Some(recovery.account_id.as_str()) {
         bail!("the run was in account {0} on AWS; allow it with --account {0}", recovery.account_id);
@@ -375,10 +380,12 @@ async fn recover(
             Err(error) => (&mut failed, chain(&error)),
         };
         *count += 1;
-        println!("fault {} of {}: {told}", entry.fault, entry.experiment);
+        tell::out(format_args!("fault {} of {}: {told}", entry.fault, entry.experiment));
     }
     let faults = recovery.faults;
-    println!("{put_back} put back, {failed} not, {gone} gone, of {faults} faults in the journal");
+    tell::out(format_args!(
+        "{put_back} put back, {failed} not, {gone} gone, of {faults} faults in the journal"
+    ));
     // Whoever recovers a run that left nothing may have meant another.
     let is_another_left = recovery.open.is_empty() && name_left_open(folder, &recovery);
     let is_all_well = failed == 0 && recovery.unreadable.is_empty() && !is_another_left;
@@ -394,9 +401,9 @@ fn name_left_open(folder: &Path, recovery: &Recovery) -> bool {
     });
     for (other, recovery) in &left {
         let (count, lines, other) = (recovery.open.len(), recovery.unreadable.len(), other.display());
-        eprintln!(
+        tell::err(format_args!(
             "chaos: faults open in another run: {count}, lines that cannot be read: {lines}; `chaos recover {other}`"
-        );
+        ));
     }
     !left.is_empty()
 }
@@ -414,14 +421,11 @@ fn halt_on_signals() -> anyhow::Result<Halt> {
     ctrlc::set_handler(move || {
         asked.ask("a signal asked to stop");
         let again = told.swap(true, Ordering::SeqCst);
-        eprintln!(
-            "{}",
-            if again {
-                "still putting back what was changed"
-            } else {
-                "stopping; putting back what was changed"
-            }
-        );
+        tell::err(if again {
+            "still putting back what was changed"
+        } else {
+            "stopping; putting back what was changed"
+        });
     })
     .context("cannot listen for signals")?;
     Ok(halt)

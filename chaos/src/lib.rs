@@ -18,4 +18,5 @@ pub mod serve;
 
 #[cfg(test)]
 mod mocked;
+mod tell;
 mod wait;

@@ -31,6 +31,11 @@ pub(crate) fn apigateway(rules: &[Rule]) -> aws_sdk_apigatewayv2::Client {
     aws_sdk_apigatewayv2::Client::from_conf(config.build())
 }
 
+pub(crate) fn fis(rules: &[Rule]) -> aws_sdk_fis::Client {
+    let config = aws_sdk_fis::config::Builder::from(&config()).interceptor(answers(rules));
+    aws_sdk_fis::Client::from_conf(config.build())
+}
+
 pub(crate) fn cloudwatch(rules: &[Rule]) -> aws_sdk_cloudwatch::Client {
     let config = aws_sdk_cloudwatch::config::Builder::from(&config()).interceptor(answers(rules));
     aws_sdk_cloudwatch::Client::from_conf(config.build())

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests; the lint spares only the tests themselves")]
 
+use std::io::{PipeWriter, pipe};
 use std::path::Path;
 use std::process::Command;
 
@@ -129,6 +130,32 @@ fn an_account_that_is_not_on_the_list_and_a_host_that_is_not_this_one_are_refuse
             assert!(err.contains(told), "{command}: {err}");
         }
     }
+}
+
+#[test]
+fn a_command_that_nobody_can_read_any_more_exits_as_it_would() {
+    let folder = tempfile::tempdir().unwrap();
+    report::write(folder.path(), &verdict("fail.json")).unwrap();
+    let (run, nowhere) = (folder.path(), folder.path().join("nowhere"));
+    let baseline = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/baseline.toml");
+    for (command, path, code) in [
+        ("report", run, EXIT_PASS),
+        ("report", nowhere.as_path(), EXIT_USAGE),
+        ("validate", baseline.as_path(), EXIT_PASS),
+        ("list", baseline.as_path(), EXIT_PASS),
+        ("schema", Path::new("verdict"), EXIT_PASS),
+    ] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_chaos"));
+        program.arg(command).arg(path).stdout(unread()).stderr(unread());
+        assert_eq!(program.status().unwrap().code(), Some(code), "{command}");
+    }
+}
+
+/// A pipe at whose other end is nobody.
+fn unread() -> PipeWriter {
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    writer
 }
 
 #[test]

@@ -7,6 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use super::Span;
 
+/// The functions, by their names in the repository.
+const WORKER: &str = "process-task";
+const SUBMITTER: &str = "submit-task";
+const AUDITOR: &str = "audit-dead-letters";
+/// The route whose answers the load keeps one by one.
+const SUBMISSIONS: &str = "POST /tasks";
+/// The queue that submissions are sent to.
+const TASKS: &str = "tasks";
+/// Of all that a denial may deny, what the harness itself can try without harm, to see that it is denied.
+pub(crate) const QUEUE_PROBE: &str = "sqs:DeleteMessage";
+pub(crate) const TABLE_PROBE: &str = "dynamodb:GetItem";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
@@ -90,7 +102,7 @@ pub struct FaultSpec {
     /// `http-throttle`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<u32>,
-    /// `http-throttle`: one route such as `POST /tasks`; without it the whole stage.
+    /// `http-throttle`: `POST /tasks`; without it the whole stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
     /// `table-on-demand-cap`, `table-provisioned-capacity`.
@@ -102,7 +114,8 @@ pub struct FaultSpec {
     /// `queue-visibility-timeout`. A receive is the timeout as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visibility_timeout: Option<Span>,
-    /// `queue-deny`, `table-deny`: actions such as `sqs:SendMessage`; without it the whole data plane.
+    /// `queue-deny`, `table-deny`: actions such as `sqs:SendMessage`; without it the whole data plane. One must be among them by
+    /// which it is seen that they are denied: `sqs:DeleteMessage`, `sqs:SendMessage` of the queue `tasks`, `dynamodb:GetItem`.
     /// `role-permission`: the actions that the role is to lack.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<String>,
@@ -197,30 +210,6 @@ impl FaultSpec {
         }
     }
 
-    /// The setting that is changed, in words; the same words for the same setting. Each FIS experiment is one of its own.
-    pub fn setting(&self) -> Option<String> {
-        let target = &self.target;
-        Some(match self.kind {
-            FaultKind::FisInvocationError
-            | FaultKind::FisInvocationDelay
-            | FaultKind::FisHttpResponse
-            | FaultKind::FisAction => return None,
-            FaultKind::LambdaReservedConcurrency => format!("reserved concurrency of {target}"),
-            FaultKind::MappingDisabled => "state of the event source mapping".into(),
-            FaultKind::MappingMaximumConcurrency => "maximum concurrency of the event source mapping".into(),
-            FaultKind::HttpThrottle => match &self.route {
-                Some(route) => format!("throttle of {route}"),
-                None => "throttle of the stage".into(),
-            },
-            FaultKind::TableOnDemandCap => format!("cap of table {target}"),
-            FaultKind::TableProvisionedCapacity => format!("capacity of table {target}"),
-            FaultKind::QueueVisibilityTimeout => format!("visibility timeout of queue {target}"),
-            FaultKind::QueueDeny => format!("policy of queue {target}"),
-            FaultKind::TableDeny => format!("policy of table {target}"),
-            FaultKind::RolePermission => format!("policy of the role of {target}"),
-        })
-    }
-
     /// Whether clients may be refused because of it: then no error budget can be counted by their refusals.
     pub fn refuses_clients(&self) -> bool {
         match self.kind {
@@ -240,8 +229,15 @@ impl FaultSpec {
         }
     }
 
+    /// Whether no task can be worked on because of it, though messages go on being received.
+    pub(crate) fn stops_the_worker(&self) -> bool {
+        self.kind == FaultKind::LambdaReservedConcurrency
+            && self.target == WORKER
+            && self.concurrency == Some(0)
+    }
+
     fn is_on_the_clients_way(&self) -> bool {
-        ["submit-task", "list-tasks", "authorizer"].contains(&self.target.as_str())
+        [SUBMITTER, "list-tasks", "authorizer"].contains(&self.target.as_str())
     }
 
     /// Whether clients wait longer for their answers because of it.
@@ -306,7 +302,48 @@ impl FaultSpec {
         if self.evidence_min == 0 {
             return problem("evidence_min", "at least 1: a fault without evidence proves nothing");
         }
-        None
+        self.evidence_problem().map(|(field, expected)| (field.to_owned(), expected))
+    }
+
+    /// What would leave no evidence, or spoil it: such a fault would be INCONCLUSIVE however long it lasted.
+    fn evidence_problem(&self) -> Option<(&'static str, String)> {
+        let denies = |action: &str| self.actions.iter().any(|denied| denied == action);
+        match self.kind {
+            FaultKind::HttpThrottle if self.route.as_ref().is_some_and(|route| route != SUBMISSIONS) => {
+                let why = "of other routes nobody counts the answers with 429";
+                Some(("route", format!("`{SUBMISSIONS}`, or none for the whole stage: {why}")))
+            }
+            FaultKind::QueueDeny
+                if !(self.actions.is_empty()
+                    || denies(QUEUE_PROBE)
+                    || denies("sqs:SendMessage") && self.target == TASKS) =>
+            {
+                let either = format!("{QUEUE_PROBE} among them, or sqs:SendMessage of the queue {TASKS}");
+                Some(("actions", format!("{either}: of others nobody sees that they are denied")))
+            }
+            FaultKind::TableDeny if !self.actions.is_empty() && !denies(TABLE_PROBE) => {
+                let expected =
+                    format!("{TABLE_PROBE} among them: of others nobody sees that they are denied");
+                Some(("actions", expected))
+            }
+            FaultKind::RolePermission if ![WORKER, SUBMITTER].contains(&self.target.as_str()) => {
+                let expected =
+                    format!("{WORKER} or {SUBMITTER}: of others nobody sees what their role lacks");
+                Some(("target", expected))
+            }
+            FaultKind::FisInvocationError
+            | FaultKind::FisInvocationDelay
+            | FaultKind::FisHttpResponse
+            | FaultKind::FisAction
+            | FaultKind::LambdaReservedConcurrency
+                if self.target == AUDITOR =>
+            {
+                let expected =
+                    "another function: each canary would be an audit, which SQS counts as a receive";
+                Some(("target", expected.to_owned()))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -232,6 +232,60 @@ concurrency = 0
     }
 
     #[test]
+    fn a_fault_that_could_leave_no_evidence_is_refused_with_what_helps() {
+        let (head, _) = GOOD.split_once("kind = ").unwrap();
+        let fault = |kind: &str, target: &str, rest: &str| {
+            read(&format!(
+                "{head}kind = \"{kind}\"\ntarget = \"{target}\"\nstart = \"0s\"\nduration = \"9s\"\n{rest}\n"
+            ))
+        };
+        let throttle = |route: &str| {
+            fault(
+                "http-throttle",
+                "http-api",
+                &format!("rate_per_second = 1\nburst = 1\nroute = \"{route}\""),
+            )
+        };
+        let deny = |kind: &str, target: &str, action: &str| {
+            fault(kind, target, &format!("actions = [\"{action}\"]"))
+        };
+        let errors = |target: &str| fault("fis-invocation-error", target, "prevent_execution = true");
+        for (refused, told) in [
+            (throttle("GET /tasks"), "`fault[0].route`: `POST /tasks`, or none"),
+            (
+                deny("queue-deny", "tasks", "sqs:ReceiveMessage"),
+                "`fault[0].actions`: sqs:DeleteMessage among",
+            ),
+            (
+                deny("queue-deny", "tasks-dlq", "sqs:SendMessage"),
+                "`fault[0].actions`: sqs:DeleteMessage among",
+            ),
+            (
+                deny("table-deny", "tasks", "dynamodb:UpdateItem"),
+                "`fault[0].actions`: dynamodb:GetItem among",
+            ),
+            (deny("role-permission", "list-tasks", "dynamodb:Query"), "`fault[0].target`: process-task or"),
+            (deny("role-permission", "authorizer", "kms:Decrypt"), "`fault[0].target`: process-task or"),
+            (errors("audit-dead-letters"), "`fault[0].target`: another function: each canary"),
+        ] {
+            let error = refused.unwrap_err();
+            assert!(error.contains(told), "{error}\n  lacks: {told}");
+        }
+        for taken in [
+            throttle("POST /tasks"),
+            deny("queue-deny", "tasks", "sqs:SendMessage"),
+            deny("queue-deny", "tasks-dlq", "sqs:DeleteMessage"),
+            deny("table-deny", "tasks", "dynamodb:GetItem"),
+            deny("role-permission", "process-task", "dynamodb:Query"),
+            deny("role-permission", "submit-task", "dynamodb:PutItem"),
+            fault("queue-deny", "tasks", ""),
+            errors("websocket"),
+        ] {
+            assert!(taken.is_ok(), "{taken:?}");
+        }
+    }
+
+    #[test]
     fn every_kind_is_in_the_schema() {
         let schema = serde_json::to_string(&schema()).unwrap();
         for kind in crate::experiment::FaultKind::ALL {

@@ -11,7 +11,7 @@ use aws_sdk_fis::operation::delete_experiment_template::DeleteExperimentTemplate
 use aws_sdk_fis::operation::stop_experiment::StopExperimentError;
 use aws_sdk_fis::types::{
     CreateExperimentTemplateActionInput, CreateExperimentTemplateStopConditionInput,
-    CreateExperimentTemplateTargetInput, Experiment, ExperimentStatus,
+    CreateExperimentTemplateTargetInput, Experiment, ExperimentState, ExperimentStatus, ExperimentSummary,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -130,7 +130,8 @@ impl FisAction {
             match experiment.as_ref().and_then(status) {
                 Some(ExperimentStatus::Running) => Ok(Some(())),
                 Some(end) if is_terminal(&end) => {
-                    Err(CallError::new("fis:StartExperiment", reason(experiment)))
+                    let state = experiment.as_ref().and_then(Experiment::state);
+                    Err(CallError::new("fis:StartExperiment", reason(state)))
                 }
                 _ => Ok(None),
             }
@@ -140,11 +141,25 @@ impl FisAction {
             .ok_or_else(|| CallError::new("fis:StartExperiment", "the experiment does not begin to run"))
     }
 
+    /// FIS ends what it cannot go on with, by a stop condition or its safety lever, and so may others.
+    pub(super) async fn ended_early(&self, cloud: &Cloud) -> Result<Option<String>, CallError> {
+        for template_id in self.templates(cloud).await? {
+            for experiment in experiments_of(cloud, &template_id).await? {
+                let state = experiment.state();
+                match state.and_then(ExperimentState::status) {
+                    None | Some(ExperimentStatus::Running | ExperimentStatus::Completed) => {}
+                    Some(_) => return Ok(Some(format!("before it was put back: {}", reason(state)))),
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Stops whatever runs of our templates, and deletes them.
     async fn end(&self, cloud: &Cloud) -> Result<(), CallError> {
         for template_id in self.templates(cloud).await? {
-            for experiment_id in experiments_of(cloud, &template_id).await? {
-                stop(cloud, &experiment_id).await?;
+            for experiment in experiments_of(cloud, &template_id).await? {
+                stop(cloud, experiment.id().unwrap_or_default()).await?;
             }
             delete_template(cloud, &template_id).await?;
         }
@@ -215,11 +230,11 @@ impl Setting for FisAction {
     }
 }
 
-async fn experiments_of(cloud: &Cloud, template_id: &str) -> Result<Vec<String>, CallError> {
+async fn experiments_of(cloud: &Cloud, template_id: &str) -> Result<Vec<ExperimentSummary>, CallError> {
     let call = cloud.fis.list_experiments().experiment_template_id(template_id);
     let page = call.send().await.map_err(CallError::of("fis:ListExperiments"))?;
     let ours = page.experiments().iter().filter(|found| found.experiment_template_id() == Some(template_id));
-    Ok(ours.filter_map(|found| found.id().map(str::to_owned)).collect())
+    Ok(ours.filter(|found| found.id().is_some()).cloned().collect())
 }
 
 async fn get(cloud: &Cloud, id: &str) -> Result<Option<Experiment>, CallError> {
@@ -270,8 +285,7 @@ fn is_terminal(status: &ExperimentStatus) -> bool {
     matches!(status, Cancelled | Completed | Failed | Stopped)
 }
 
-fn reason(experiment: Option<Experiment>) -> String {
-    let state = experiment.as_ref().and_then(|experiment| experiment.state());
+fn reason(state: Option<&ExperimentState>) -> String {
     let status = state.and_then(|state| state.status()).map_or("unknown", |status| status.as_str());
     format!(
         "the experiment is {status}: {}",
@@ -281,7 +295,51 @@ fn reason(experiment: Option<Experiment>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_fis::operation::list_experiment_templates::ListExperimentTemplatesOutput;
+    use aws_sdk_fis::operation::list_experiments::ListExperimentsOutput;
+    use aws_sdk_fis::types::ExperimentTemplateSummary;
+    use aws_smithy_mocks::mock;
+
     use super::*;
+    use crate::mocked;
+
+    /// FIS, of whose experiment it says this.
+    async fn fis(status: ExperimentStatus) -> Cloud {
+        let template = ExperimentTemplateSummary::builder().id("template").tags(TOKEN_TAG, "run").build();
+        let state = ExperimentState::builder().status(status).reason("because").build();
+        let experiment = ExperimentSummary::builder().id("experiment").experiment_template_id("template");
+        let experiment = experiment.state(state).build();
+        let rules = [
+            mock!(aws_sdk_fis::Client::list_experiment_templates).then_output(move || {
+                let page = ListExperimentTemplatesOutput::builder();
+                page.experiment_templates(template.clone()).build()
+            }),
+            mock!(aws_sdk_fis::Client::list_experiments).then_output(move || {
+                ListExperimentsOutput::builder().experiments(experiment.clone()).build()
+            }),
+        ];
+        Cloud { fis: mocked::fis(&rules), ..mocked::cloud().await }
+    }
+
+    #[tokio::test]
+    async fn an_experiment_that_was_ended_by_others_is_told_with_its_reason() {
+        use ExperimentStatus::{Cancelled, Completed, Failed, Running, Stopped, Stopping};
+        let action = FisAction {
+            token: "run".into(),
+            role_arn: "arn".into(),
+            function_arn: "arn".into(),
+            action_id: "aws:lambda:invocation-error".into(),
+            duration_seconds: 60,
+            parameters: HashMap::new(),
+        };
+        for status in [Running, Completed] {
+            assert_eq!(action.ended_early(&fis(status).await).await.unwrap(), None);
+        }
+        for status in [Cancelled, Failed, Stopped, Stopping] {
+            let told = format!("before it was put back: the experiment is {}: because", status.as_str());
+            assert_eq!(action.ended_early(&fis(status).await).await.unwrap(), Some(told));
+        }
+    }
 
     #[test]
     fn fis_is_asked_for_whole_minutes_and_no_less_than_one() {

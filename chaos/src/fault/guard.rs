@@ -4,12 +4,14 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{Instant, sleep};
 
 use super::Lever;
 use crate::cloud::{CallError, Cloud};
@@ -19,10 +21,13 @@ use crate::wait::{Patience, until_seen};
 /// How long a setting may take to read back as it was before: attributes of a queue take up to a minute on AWS.
 const READ_BACK_PATIENCE: Patience =
     Patience { every: Duration::from_millis(500), at_most: Duration::from_secs(90) };
-/// Putting back, and the look before a recovery, are tried this often: a throttled or refused call must not leave the stack
-/// changed.
-const RELEASE_ATTEMPTS: u32 = 5;
-const RELEASE_PAUSE: Duration = Duration::from_secs(1);
+/// Putting back is tried for so long: a throttled or refused call must not leave the stack changed.
+const RELEASE_WITHIN: Duration = Duration::from_secs(30);
+/// The look before a recovery.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// Before the second attempt; then twice as long before each further one.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(8);
 
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
@@ -34,6 +39,8 @@ pub enum GuardError {
     Unverified(#[source] JournalError),
     #[error("the fault could not be applied")]
     Apply(#[source] CallError),
+    #[error("another fault of this run on the {setting} could not be put back: nothing was changed")]
+    StillFaulted { setting: String },
     #[error("the fault could not be put back")]
     Release(#[source] CallError),
     #[error("the setting is {found} and was {prior}")]
@@ -56,6 +63,17 @@ pub struct RevertReport {
     pub error: Option<String>,
 }
 
+impl RevertReport {
+    fn of(entry: &Open, outcome: Result<(), GuardError>) -> Self {
+        Self {
+            fault: entry.fault,
+            lever: entry.lever.clone(),
+            prior: entry.prior.clone(),
+            error: outcome.err().map(|error| chain(&error)),
+        }
+    }
+}
+
 /// What became of a fault that a run left when it died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovered {
@@ -75,8 +93,31 @@ pub struct Guards {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
+    /// Also those that could not be put back.
     open: BTreeMap<u64, Open>,
+    /// By the setting's name.
+    settings: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
+    /// Of the faults whose way back has not ended yet.
+    held: BTreeMap<u64, OwnedMutexGuard<()>>,
     reports: Vec<RevertReport>,
+}
+
+impl State {
+    /// One report of each fault: the last attempt tells.
+    fn keep(&mut self, report: RevertReport) {
+        match self.reports.iter_mut().find(|kept| kept.fault == report.fault) {
+            Some(kept) => *kept = report,
+            None => self.reports.push(report),
+        }
+    }
+}
+
+/// The sole right of a fault to change its setting: whoever read it while another fault is in effect would take that one's
+/// value for what must be put back.
+#[derive(Debug)]
+pub struct Turn {
+    lever: Lever,
+    held: Option<OwnedMutexGuard<()>>,
 }
 
 impl Guards {
@@ -84,10 +125,24 @@ impl Guards {
         Self { cloud, journal: Arc::new(journal), state: Arc::default() }
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the way back of every other fault on the setting has ended, well or not.
+    pub async fn turn(&self, lever: Lever) -> Turn {
+        let Some(setting) = lever.setting() else { return Turn { lever, held: None } };
+        let lock = Arc::clone(self.state().settings.entry(setting).or_default());
+        Turn { lever, held: Some(lock.lock_owned().await) }
+    }
+
     /// Snapshot, journal, change: in this order. What was changed by halves is put back.
-    pub async fn engage(&self, experiment: &str, lever: Lever) -> Result<u64, GuardError> {
+    pub async fn engage(&self, experiment: &str, turn: Turn) -> Result<u64, GuardError> {
+        let Turn { lever, held } = turn;
+        self.must_be_put_back(&lever)?;
         let prior = lever.read(&self.cloud).await.map_err(GuardError::Apply)?;
         let fault = self.open(experiment, &lever, &prior)?;
+        self.state().held.extend(held.map(|held| (fault, held)));
         let engaged = match lever.engage(&self.cloud, &prior).await {
             Ok(()) => self.journal.record(Step::Engaged { fault }).map_err(GuardError::Unrecorded),
             Err(error) => Err(GuardError::Apply(error)),
@@ -98,8 +153,15 @@ impl Guards {
         engaged.map(|()| fault)
     }
 
+    fn must_be_put_back(&self, lever: &Lever) -> Result<(), GuardError> {
+        let Some(setting) = lever.setting() else { return Ok(()) };
+        let is_left =
+            self.state().open.values().any(|entry| entry.lever.setting().as_ref() == Some(&setting));
+        if is_left { Err(GuardError::StillFaulted { setting }) } else { Ok(()) }
+    }
+
     fn open(&self, experiment: &str, lever: &Lever, prior: &Value) -> Result<u64, GuardError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         let fault = state.next;
         let entry = Open { fault, experiment: experiment.into(), lever: lever.clone(), prior: prior.clone() };
         self.journal.record(Step::Intent {
@@ -113,22 +175,28 @@ impl Guards {
         Ok(fault)
     }
 
-    /// Puts one fault back and reads back. A fault that is not open is no error: somebody was faster.
+    /// Puts one fault back and reads back. One that could not be put back stays open, and is tried once more whenever this is
+    /// asked for. A fault that is not open is no error: somebody was faster.
     pub async fn release(&self, fault: u64) -> Option<RevertReport> {
-        let entry = self.state.lock().unwrap_or_else(PoisonError::into_inner).open.get(&fault).cloned()?;
-        let report = release(&self.cloud, &self.journal, &entry).await;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.open.remove(&fault);
-        state.reports.push(report.clone());
+        let (entry, was_tried) = {
+            let state = self.state();
+            (state.open.get(&fault).cloned()?, state.reports.iter().any(|report| report.fault == fault))
+        };
+        let within = if was_tried { Duration::ZERO } else { RELEASE_WITHIN };
+        let outcome = try_release(&self.cloud, &self.journal, &entry, within).await;
+        let report = RevertReport::of(&entry, outcome);
+        let mut state = self.state();
+        if report.error.is_none() {
+            state.open.remove(&fault);
+        }
+        state.held.remove(&fault);
+        state.keep(report.clone());
         Some(report)
     }
 
     /// Puts back everything that is open, the last change first.
     pub async fn release_all(&self) -> Vec<RevertReport> {
-        let open: Vec<u64> = {
-            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.open.keys().rev().copied().collect()
-        };
+        let open: Vec<u64> = self.state().open.keys().rev().copied().collect();
         let mut reports = Vec::new();
         for fault in open {
             reports.extend(self.release(fault).await);
@@ -146,19 +214,13 @@ impl Guards {
 
     /// Every fault of the run that was put back, or could not be.
     pub fn reports(&self) -> Vec<RevertReport> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).reports.clone()
+        self.state().reports.clone()
     }
 }
 
 /// Puts a fault back from what the journal says of it.
 pub async fn release(cloud: &Cloud, journal: &Journal, entry: &Open) -> RevertReport {
-    let outcome = try_release(cloud, journal, entry).await;
-    RevertReport {
-        fault: entry.fault,
-        lever: entry.lever.clone(),
-        prior: entry.prior.clone(),
-        error: outcome.err().map(|error| chain(&error)),
-    }
+    RevertReport::of(entry, try_release(cloud, journal, entry, RELEASE_WITHIN).await)
 }
 
 /// Puts back what a run left that died, where it is as that run left it. `is_forced`: whatever it is now.
@@ -169,7 +231,7 @@ pub async fn recover(
     is_forced: bool,
 ) -> Result<Recovered, GuardError> {
     // What is not there must be so at every attempt: a way back is given up for it.
-    match attempts(async || entry.lever.read(cloud).await).await {
+    match attempts(LOOK_WITHIN, async || entry.lever.read(cloud).await).await {
         Err(error) if error.is_not_there => {
             journal.record(Step::Gone { fault: entry.fault }).map_err(GuardError::GoneUnrecorded)?;
             return Ok(Recovered::Gone);
@@ -182,11 +244,16 @@ pub async fn recover(
         // What reads as before is written all the same: on AWS the change may be on its way yet.
         Ok(_) | Err(_) => {}
     }
-    try_release(cloud, journal, entry).await.map(|()| Recovered::PutBack)
+    try_release(cloud, journal, entry, RELEASE_WITHIN).await.map(|()| Recovered::PutBack)
 }
 
-async fn try_release(cloud: &Cloud, journal: &Journal, entry: &Open) -> Result<(), GuardError> {
-    let put_back = attempts(async || entry.lever.put_back(cloud, &entry.prior).await);
+async fn try_release(
+    cloud: &Cloud,
+    journal: &Journal,
+    entry: &Open,
+    within: Duration,
+) -> Result<(), GuardError> {
+    let put_back = attempts(within, async || entry.lever.put_back(cloud, &entry.prior).await);
     put_back.await.map_err(GuardError::Release)?;
     // Whether or not this is on disk, the setting is read back: only `verified` says that there is nothing left to do.
     journal.record(Step::Released { fault: entry.fault }).ok();
@@ -201,13 +268,17 @@ async fn try_release(cloud: &Cloud, journal: &Journal, entry: &Open) -> Result<(
     journal.record(Step::Verified { fault: entry.fault }).map_err(GuardError::Unverified)
 }
 
-async fn attempts<T>(mut call: impl AsyncFnMut() -> Result<T, CallError>) -> Result<T, CallError> {
-    let mut attempt = 1;
+/// Tries again after a failure until at least so long has passed: no time is one attempt.
+async fn attempts<T>(
+    within: Duration,
+    mut call: impl AsyncFnMut() -> Result<T, CallError>,
+) -> Result<T, CallError> {
+    let (began, mut pause) = (Instant::now(), PAUSE_MIN);
     loop {
         match call().await {
-            Err(_) if attempt < RELEASE_ATTEMPTS => {
-                attempt += 1;
-                tokio::time::sleep(RELEASE_PAUSE).await;
+            Err(_) if began.elapsed() < within => {
+                sleep(pause).await;
+                pause = PAUSE_MAX.min(pause * 2);
             }
             outcome => return outcome,
         }

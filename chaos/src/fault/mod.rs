@@ -24,7 +24,7 @@ pub(crate) use fis::{
 };
 pub use fis::{FisAction, action_minutes};
 pub(crate) use guard::chain;
-pub use guard::{Guards, Recovered, RevertReport, recover, release};
+pub use guard::{Guards, Recovered, RevertReport, Turn, recover, release};
 pub use mapping::{Mapping, MappingChange};
 pub use policy::{QueueDeny, TableDeny};
 pub use provisioned::ProvisionedCapacity;
@@ -110,7 +110,39 @@ impl Lever {
         let found = self.read(cloud).await?;
         Ok(match self {
             Self::Fis(_) => found.as_array().is_some_and(|templates| !templates.is_empty()),
-            _ => each!(self, setting => setting.faulted(&found)?) == found,
+            _ => self.is_as_faulted(&found),
+        })
+    }
+
+    /// Why the fault is in effect no more although nobody put it back, where its service tells.
+    pub async fn ended_early(&self, cloud: &Cloud) -> Result<Option<String>, CallError> {
+        match self {
+            Self::Fis(action) => action.ended_early(cloud).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// The setting that is changed, in words; the same words for the same setting. Each FIS experiment is one of its own.
+    pub(crate) fn setting(&self) -> Option<String> {
+        Some(match self {
+            Self::Fis(_) => return None,
+            Self::ReservedConcurrency(of) => format!("reserved concurrency of {}", of.function),
+            Self::Mapping(mapping) => match mapping.change {
+                MappingChange::Disabled => "state of the event source mapping".into(),
+                MappingChange::MaximumConcurrency { .. } => {
+                    "maximum concurrency of the event source mapping".into()
+                }
+            },
+            Self::HttpThrottle(throttle) => match &throttle.route {
+                Some(route) => format!("throttle of {route}"),
+                None => "throttle of the stage".into(),
+            },
+            Self::OnDemandCap(cap) => format!("cap of table {}", cap.table),
+            Self::ProvisionedCapacity(capacity) => format!("capacity of table {}", capacity.table),
+            Self::QueueVisibility(of) => format!("visibility timeout of queue {}", of.queue_arn),
+            Self::QueueDeny(deny) => format!("policy of queue {}", deny.queue_arn),
+            Self::TableDeny(deny) => format!("policy of table {}", deny.table),
+            Self::RolePermission(of) => format!("policy of role {}", of.role_arn),
         })
     }
 

@@ -3,6 +3,8 @@
 //!
 //! Only the data plane is denied. A denial of `SetQueueAttributes` or `DeleteResourcePolicy` would lock out the way back.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::operation::get_resource_policy::GetResourcePolicyError;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde::{Deserialize, Serialize};
@@ -12,7 +14,11 @@ use super::queue::{read_attribute, write_attribute};
 use super::{Call, Setting, call};
 use crate::clock::rfc3339;
 use crate::cloud::{CallError, Cloud};
+use crate::wait::{Patience, until};
 
+/// DynamoDB: "Subsequent updates to a policy for a given resource are blocked for 15 seconds after a successful update".
+const BLOCKED_PATIENCE: Patience =
+    Patience { every: Duration::from_secs(1), at_most: Duration::from_secs(20) };
 const STATEMENT_ID: &str = "ChaosDenyUntil";
 pub(super) const QUEUE_DATA_PLANE: [&str; 4] =
     ["sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"];
@@ -60,6 +66,29 @@ impl Setting for QueueDeny {
     }
 }
 
+impl TableDeny {
+    /// What came of one attempt, and whether it was refused as an update is that comes too soon after another one. Nobody says
+    /// by which error: these two are what DynamoDB gives for a resource that is being updated.
+    async fn update(&self, cloud: &Cloud, value: &Value) -> (Result<(), CallError>, bool) {
+        let Some(policy) = value.as_str() else {
+            let call = cloud.dynamodb.delete_resource_policy().resource_arn(&self.table_arn);
+            let updated = call.send().await;
+            let refusal = updated.as_ref().err().and_then(|error| error.as_service_error());
+            let is_blocked = refusal.is_some_and(|error| {
+                error.is_limit_exceeded_exception() || error.is_resource_in_use_exception()
+            });
+            let updated = updated.map(drop).map_err(CallError::of("dynamodb:DeleteResourcePolicy"));
+            return (updated, is_blocked);
+        };
+        let call = cloud.dynamodb.put_resource_policy().resource_arn(&self.table_arn).policy(policy);
+        let updated = call.send().await;
+        let refusal = updated.as_ref().err().and_then(|error| error.as_service_error());
+        let is_blocked = refusal
+            .is_some_and(|error| error.is_limit_exceeded_exception() || error.is_resource_in_use_exception());
+        (updated.map(drop).map_err(CallError::of("dynamodb:PutResourcePolicy")), is_blocked)
+    }
+}
+
 impl Setting for TableDeny {
     async fn read(&self, cloud: &Cloud) -> Result<Value, CallError> {
         match cloud.dynamodb.get_resource_policy().resource_arn(&self.table_arn).send().await {
@@ -85,12 +114,19 @@ impl Setting for TableDeny {
     }
 
     async fn write(&self, cloud: &Cloud, value: &Value) -> Result<(), CallError> {
-        let Some(policy) = value.as_str() else {
-            let call = cloud.dynamodb.delete_resource_policy().resource_arn(&self.table_arn);
-            return call.send().await.map(drop).map_err(CallError::of("dynamodb:DeleteResourcePolicy"));
-        };
-        let call = cloud.dynamodb.put_resource_policy().resource_arn(&self.table_arn).policy(policy);
-        call.send().await.map(drop).map_err(CallError::of("dynamodb:PutResourcePolicy"))
+        let mut blocked = None;
+        let updated = until(BLOCKED_PATIENCE, async || match self.update(cloud, value).await {
+            (Err(error), true) => {
+                blocked = Some(error);
+                Ok(None)
+            }
+            (outcome, _) => outcome.map(Some),
+        })
+        .await?;
+        match (updated, blocked) {
+            (None, Some(error)) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn calls(&self) -> Vec<Call> {

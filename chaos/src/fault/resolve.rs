@@ -65,8 +65,9 @@ pub fn place(
         let token = format!("{token}-{}-{index}", experiment.name);
         let lever = resolve(spec, stack, Timing { start, duration, visibility_timeout }, token)?;
         let placed = Placed { spec: spec.clone(), lever, start, duration };
-        let is_shared = |other: &Placed| other.spec.setting() == spec.setting() && other.overlaps(&placed);
-        if let Some(setting) = spec.setting().filter(|_| all.iter().any(is_shared)) {
+        let setting = placed.lever.setting();
+        let is_shared = |other: &Placed| other.lever.setting() == setting && other.overlaps(&placed);
+        if let Some(setting) = setting.clone().filter(|_| all.iter().any(is_shared)) {
             return Err(ResolveError::SameSetting { experiment: experiment.name.clone(), setting });
         }
         all.push(placed);

@@ -6,24 +6,37 @@ use std::sync::{Arc, Mutex};
 use aws_sdk_apigatewayv2::operation::delete_route_settings::DeleteRouteSettingsError;
 use aws_sdk_apigatewayv2::operation::get_stage::GetStageOutput;
 use aws_sdk_apigatewayv2::types::error::NotFoundException;
+use aws_sdk_dynamodb::operation::delete_resource_policy::{
+    DeleteResourcePolicyError, DeleteResourcePolicyOutput,
+};
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableOutput;
+use aws_sdk_dynamodb::operation::get_resource_policy::{GetResourcePolicyError, GetResourcePolicyOutput};
+use aws_sdk_dynamodb::operation::put_resource_policy::{PutResourcePolicyError, PutResourcePolicyOutput};
 use aws_sdk_dynamodb::operation::update_table::UpdateTableOutput;
+use aws_sdk_dynamodb::types::error::{
+    LimitExceededException, PolicyNotFoundException, ResourceInUseException,
+};
 use aws_sdk_dynamodb::types::{OnDemandThroughput, TableDescription, TableStatus};
 use aws_sdk_lambda::error::ErrorMetadata;
-use aws_sdk_lambda::operation::delete_function_concurrency::DeleteFunctionConcurrencyOutput;
+use aws_sdk_lambda::operation::delete_function_concurrency::{
+    DeleteFunctionConcurrencyError, DeleteFunctionConcurrencyOutput,
+};
 use aws_sdk_lambda::operation::get_function_concurrency::{
     GetFunctionConcurrencyError, GetFunctionConcurrencyOutput,
 };
 use aws_sdk_lambda::operation::put_function_concurrency::PutFunctionConcurrencyOutput;
-use aws_sdk_lambda::types::error::ResourceNotFoundException;
+use aws_sdk_lambda::types::error::{ResourceConflictException, ResourceNotFoundException};
 use aws_sdk_sqs::operation::get_queue_attributes::GetQueueAttributesOutput;
 use aws_sdk_sqs::operation::set_queue_attributes::SetQueueAttributesOutput;
 use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_mocks::mock;
 use serde_json::{Value, json};
+use tokio::time::{Duration, Instant, timeout};
 
+use super::guard::GuardError;
 use super::{
-    Guards, HttpThrottle, Lever, OnDemandCap, QueueDeny, Recovered, ReservedConcurrency, recover, release,
+    Guards, HttpThrottle, Lever, OnDemandCap, QueueDeny, Recovered, ReservedConcurrency, TableDeny, recover,
+    release,
 };
 use crate::cloud::Cloud;
 use crate::journal::{Journal, Open, Step, recovery};
@@ -56,11 +69,21 @@ async fn cloud(setting: &Setting) -> Cloud {
 }
 
 fn lever() -> Lever {
+    of_function("worker")
+}
+
+fn of_function(name: &str) -> Lever {
     Lever::ReservedConcurrency(ReservedConcurrency {
-        function: "worker".into(),
+        function: name.into(),
         function_arn: "arn".into(),
         concurrency: 0,
     })
+}
+
+/// Applied when it is its turn.
+async fn engage(guards: &Guards, lever: Lever) -> Result<u64, GuardError> {
+    let turn = guards.turn(lever).await;
+    guards.engage("one", turn).await
 }
 
 fn journal(folder: &std::path::Path) -> Journal {
@@ -75,7 +98,7 @@ async fn a_fault_is_put_back_to_exactly_what_was_there() {
     for prior in [None, Some(0), Some(7)] {
         let (setting, folder) = (Setting::new(Mutex::new(prior)), tempfile::tempdir().unwrap());
         let guards = Guards::new(cloud(&setting).await, journal(folder.path()));
-        let fault = guards.engage("one", lever()).await.unwrap();
+        let fault = engage(&guards, lever()).await.unwrap();
         assert_eq!(*setting.lock().unwrap(), Some(0));
         let report = guards.release(fault).await.unwrap();
         assert_eq!((report.error, *setting.lock().unwrap()), (None, prior), "absent is not zero");
@@ -88,7 +111,7 @@ async fn a_panic_of_the_harness_puts_everything_back() {
     let (setting, folder) = (Setting::new(Mutex::new(None)), tempfile::tempdir().unwrap());
     let guards = Guards::new(cloud(&setting).await, journal(folder.path()));
     let outcome = guards.around(Box::pin(async {
-        guards.engage("one", lever()).await.unwrap();
+        engage(&guards, lever()).await.unwrap();
         assert_eq!(*setting.lock().unwrap(), Some(0));
         panic!("a defect");
     }));
@@ -102,7 +125,7 @@ async fn a_run_that_died_is_recovered_from_its_journal_alone() {
     let (setting, folder) = (Setting::new(Mutex::new(Some(7))), tempfile::tempdir().unwrap());
     let cloud = cloud(&setting).await;
     let guards = Guards::new(cloud.clone(), journal(folder.path()));
-    guards.engage("one", lever()).await.unwrap();
+    engage(&guards, lever()).await.unwrap();
     drop(guards);
     assert_eq!(*setting.lock().unwrap(), Some(0), "dropping puts nothing back: that is what died");
     let open = recovery(folder.path()).unwrap().open;
@@ -185,8 +208,9 @@ async fn a_way_back_that_cannot_be_recorded_is_gone_to_its_end_and_told_as_what_
 async fn the_last_change_is_put_back_first() {
     let (setting, folder) = (Setting::new(Mutex::new(Some(7))), tempfile::tempdir().unwrap());
     let guards = Guards::new(cloud(&setting).await, journal(folder.path()));
-    guards.engage("one", lever()).await.unwrap();
-    guards.engage("one", lever()).await.unwrap();
+    engage(&guards, lever()).await.unwrap();
+    // Another function; both are mocked as one.
+    engage(&guards, of_function("other")).await.unwrap();
     let reports = guards.release_all().await;
     let priors: Vec<Value> = reports.iter().map(|report| report.prior.clone()).collect();
     assert_eq!((priors, *setting.lock().unwrap()), (vec![json!(0), json!(7)], Some(7)));
@@ -218,7 +242,155 @@ async fn a_recovery_puts_back_what_is_as_the_fault_or_the_run_before_it_left_it(
     }
 }
 
-#[tokio::test]
+/// Far more than any of these waits; time is paused.
+const LONG: Duration = Duration::from_secs(600);
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_waits_until_another_one_on_its_setting_is_put_back() {
+    let (setting, folder) = (Setting::new(Mutex::new(Some(7))), tempfile::tempdir().unwrap());
+    let guards = Guards::new(cloud(&setting).await, journal(folder.path()));
+    let first = engage(&guards, lever()).await.unwrap();
+    let elsewhere = timeout(LONG, guards.turn(of_function("other"))).await;
+    assert!(elsewhere.is_ok(), "another setting is nobody's");
+    assert!(timeout(LONG, engage(&guards, lever())).await.is_err(), "the first is in effect");
+    let (report, second) = tokio::join!(guards.release(first), engage(&guards, lever()));
+    assert_eq!(report.unwrap().error, None);
+    let report = guards.release(second.unwrap()).await.unwrap();
+    assert_eq!((report.error, report.prior), (None, json!(7)), "what the first found, and not what it set");
+    assert_eq!((*setting.lock().unwrap(), recovery(folder.path()).unwrap().open.len()), (Some(7), 0));
+}
+
+/// Reserved concurrency that was none before, and cannot be taken away for so long.
+async fn cloud_that_keeps(setting: &Setting, refusing: Duration) -> Cloud {
+    let (get, put, delete) = (Arc::clone(setting), Arc::clone(setting), Arc::clone(setting));
+    let began = Instant::now();
+    let rules = [
+        mock!(aws_sdk_lambda::Client::get_function_concurrency).then_compute_output(move |_| {
+            let reserved = *get.lock().unwrap();
+            GetFunctionConcurrencyOutput::builder().set_reserved_concurrent_executions(reserved).build()
+        }),
+        mock!(aws_sdk_lambda::Client::put_function_concurrency).then_compute_output(move |input| {
+            *put.lock().unwrap() = input.reserved_concurrent_executions();
+            PutFunctionConcurrencyOutput::builder().build()
+        }),
+        mock!(aws_sdk_lambda::Client::delete_function_concurrency)
+            .match_requests(move |_| began.elapsed() < refusing)
+            .then_error(|| {
+                let error = ResourceConflictException::builder().build();
+                DeleteFunctionConcurrencyError::ResourceConflictException(error)
+            }),
+        mock!(aws_sdk_lambda::Client::delete_function_concurrency).then_compute_output(move |_| {
+            *delete.lock().unwrap() = None;
+            DeleteFunctionConcurrencyOutput::builder().build()
+        }),
+    ];
+    Cloud { lambda: mocked::lambda(&rules), ..mocked::cloud().await }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_that_could_not_be_put_back_stays_open_and_is_tried_once_more_whenever_that_is_asked_for() {
+    let (setting, folder) = (Setting::new(Mutex::new(None)), tempfile::tempdir().unwrap());
+    let cloud = cloud_that_keeps(&setting, Duration::from_secs(100)).await;
+    let guards = Guards::new(cloud, journal(folder.path()));
+    let fault = engage(&guards, lever()).await.unwrap();
+    let began = Instant::now();
+    assert!(guards.release(fault).await.unwrap().error.is_some());
+    let patient = began.elapsed();
+    assert!((30..60).contains(&patient.as_secs()), "{patient:?}");
+    assert!(guards.release_all().await[0].error.is_some());
+    assert_eq!(began.elapsed(), patient, "one attempt");
+    let refused = engage(&guards, lever()).await.unwrap_err();
+    assert!(matches!(refused, GuardError::StillFaulted { .. }), "{refused}");
+    assert_eq!((guards.reports().len(), *setting.lock().unwrap()), (1, Some(0)));
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(guards.around(async {}).await, Ok(()));
+    let reports = guards.reports();
+    assert_eq!((reports.len(), &reports[0].error), (1, &None), "in the place of the first");
+    assert_eq!((*setting.lock().unwrap(), recovery(folder.path()).unwrap().open.len()), (None, 0));
+}
+
+/// A table whose policy was changed just before: "Subsequent updates to a policy for a given resource are blocked for 15 seconds".
+async fn cloud_with_blocked_policy(policy: &Arc<Mutex<Option<String>>>) -> Cloud {
+    let (is_there, get, delete) = (Arc::clone(policy), Arc::clone(policy), Arc::clone(policy));
+    let (put, began) = (Arc::clone(policy), Instant::now());
+    let is_blocked = move || began.elapsed() < Duration::from_secs(15);
+    let rules = [
+        mock!(aws_sdk_dynamodb::Client::put_resource_policy)
+            .match_requests(move |_| is_blocked())
+            .then_error(|| {
+                let error = ResourceInUseException::builder().build();
+                PutResourcePolicyError::ResourceInUseException(error)
+            }),
+        mock!(aws_sdk_dynamodb::Client::put_resource_policy).then_compute_output(move |input| {
+            *put.lock().unwrap() = input.policy().map(str::to_owned);
+            PutResourcePolicyOutput::builder().build()
+        }),
+        mock!(aws_sdk_dynamodb::Client::get_resource_policy)
+            .match_requests(move |_| is_there.lock().unwrap().is_none())
+            .then_error(|| {
+                let error = PolicyNotFoundException::builder().build();
+                GetResourcePolicyError::PolicyNotFoundException(error)
+            }),
+        mock!(aws_sdk_dynamodb::Client::get_resource_policy).then_compute_output(move |_| {
+            GetResourcePolicyOutput::builder().set_policy(get.lock().unwrap().clone()).build()
+        }),
+        mock!(aws_sdk_dynamodb::Client::delete_resource_policy)
+            .match_requests(move |_| is_blocked())
+            .then_error(|| {
+                let error = LimitExceededException::builder().build();
+                DeleteResourcePolicyError::LimitExceededException(error)
+            }),
+        mock!(aws_sdk_dynamodb::Client::delete_resource_policy).then_compute_output(move |_| {
+            *delete.lock().unwrap() = None;
+            DeleteResourcePolicyOutput::builder().build()
+        }),
+    ];
+    Cloud { dynamodb: mocked::dynamodb(&rules), ..mocked::cloud().await }
+}
+
+/// Of a time that is over.
+fn table_deny() -> Lever {
+    Lever::TableDeny(TableDeny {
+        table: "tasks".into(),
+        table_arn: "arn".into(),
+        actions: vec!["dynamodb:GetItem".into()],
+        until_ms: 0,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_of_a_table_whose_policy_was_just_changed_begins_as_soon_as_aws_allows_it() {
+    let (folder, policy) = (tempfile::tempdir().unwrap(), Arc::new(Mutex::new(None)));
+    let cloud = cloud_with_blocked_policy(&policy).await;
+    let guards = Guards::new(cloud, journal(folder.path()));
+    let began = Instant::now();
+    let fault = engage(&guards, table_deny()).await.unwrap();
+    let waited = began.elapsed();
+    assert!((15..20).contains(&waited.as_secs()), "{waited:?}");
+    assert!(policy.lock().unwrap().is_some());
+    assert_eq!(guards.release(fault).await.unwrap().error, None);
+    assert_eq!(*policy.lock().unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_of_a_table_that_was_just_put_is_taken_away_as_soon_as_aws_allows_it() {
+    let denial = r#"{"Version":"2012-10-17","Statement":[{"Sid":"ChaosDenyUntil","Effect":"Deny"}]}"#;
+    for is_recovery in [false, true] {
+        let (folder, policy) = (tempfile::tempdir().unwrap(), Arc::new(Mutex::new(Some(denial.to_owned()))));
+        let entry = left(folder.path(), table_deny(), Value::Null);
+        let (cloud, journal) =
+            (cloud_with_blocked_policy(&policy).await, Journal::open(folder.path()).unwrap());
+        let error = if is_recovery {
+            recover(&cloud, &journal, &entry, false).await.err().map(|error| error.to_string())
+        } else {
+            release(&cloud, &journal, &entry).await.error
+        };
+        assert_eq!((error, policy.lock().unwrap().clone()), (None, None));
+        assert_eq!(recovery(folder.path()).unwrap().open, Vec::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fault_on_a_function_that_is_no_more_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let (_, entry) = left_at_zero(folder.path());

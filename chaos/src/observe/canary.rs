@@ -1,7 +1,8 @@
 //! Harmless invocations of the function under fault: they show when the fault really begins and ends.
 //!
 //! A dry run is not throttled, so the canary is a real invocation, with an event that asks for nothing: no records for a
-//! consumer, an empty submission, which must be refused, for a function behind the HTTP API.
+//! consumer, an empty submission, which must be refused, for a function behind the HTTP API, a ping for the one behind the
+//! WebSocket API.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,8 +26,11 @@ const EMPTY_REQUEST: &[u8] = br#"{"version":"2.0","routeKey":"POST /tasks","rawP
 "canary","http":{"method":"POST","path":"/tasks","protocol":"HTTP/1.1","sourceIp":"127.0.0.1","userAgent":"canary"},
 "requestId":"canary","routeKey":"POST /tasks","stage":"$default","time":"01/Jan/2026:00:00:00 +0000","timeEpoch":0},
 "isBase64Encoded":false}"#;
+const PING: &[u8] = br#"{"requestContext":{"routeKey":"$default","eventType":"MESSAGE","connectionId":"canary","requestId":"canary",
+"authorizer":{"principalId":"canary","sub":"canary"}},"body":"{\"action\":\"ping\"}","isBase64Encoded":false}"#;
 /// The functions behind the HTTP API, by their names in the repository.
 const HTTP_FUNCTIONS: [&str; 2] = ["submit-task", "list-tasks"];
+const SOCKET_FUNCTION: &str = "websocket";
 
 /// What one invocation met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +55,11 @@ pub struct Beat {
 
 /// An event that asks this function, named as in the repository, for nothing.
 pub fn empty_event(function: &str) -> &'static [u8] {
-    if HTTP_FUNCTIONS.contains(&function) { EMPTY_REQUEST } else { EMPTY_BATCH }
+    match function {
+        SOCKET_FUNCTION => PING,
+        _ if HTTP_FUNCTIONS.contains(&function) => EMPTY_REQUEST,
+        _ => EMPTY_BATCH,
+    }
 }
 
 #[derive(Debug)]
@@ -116,4 +124,29 @@ async fn beat(cloud: &Cloud, function: &Function, event: &'static [u8]) -> Beat 
 fn status_code(payload: &[u8]) -> Option<u16> {
     let answer: serde_json::Value = serde_json::from_slice(payload).ok()?;
     answer["statusCode"].as_u64().and_then(|status| status.try_into().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// What the functions read of an event, whichever it is: without it they fail.
+    #[test]
+    fn each_function_is_sent_an_event_that_it_can_read() {
+        let event = |function| -> Value { serde_json::from_slice(empty_event(function)).unwrap() };
+        for function in ["process-task", "authorizer"] {
+            assert_eq!(event(function)["Records"], Value::Array(Vec::new()), "{function}");
+        }
+        for function in ["submit-task", "list-tasks", "websocket"] {
+            let context = event(function)["requestContext"].take();
+            assert!(context["requestId"].is_string() && context["routeKey"].is_string(), "{function}");
+        }
+        let socket = event("websocket");
+        assert_eq!(socket["requestContext"]["routeKey"], "$default");
+        assert!(socket["requestContext"]["connectionId"].is_string(), "{socket}");
+        let message: Value = serde_json::from_str(socket["body"].as_str().unwrap()).unwrap();
+        assert_eq!(message, serde_json::json!({"action": "ping"}));
+    }
 }

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 use crate::cloud::Cloud;
+use crate::experiment::{QUEUE_PROBE, TABLE_PROBE};
 use crate::fault::{Lever, QueueDeny, TableDeny};
 
 const NO_TASK: &str = "chaos-probe";
@@ -23,7 +24,7 @@ pub async fn is_denied(cloud: &Cloud, lever: &Lever) -> Option<bool> {
 }
 
 async fn table_denied(cloud: &Cloud, deny: &TableDeny) -> Option<bool> {
-    if !denies(&deny.actions, "dynamodb:GetItem") {
+    if !denies(&deny.actions, TABLE_PROBE) {
         return None;
     }
     let key = HashMap::from([("task_id".to_owned(), AttributeValue::S(NO_TASK.to_owned()))]);
@@ -32,7 +33,7 @@ async fn table_denied(cloud: &Cloud, deny: &TableDeny) -> Option<bool> {
 }
 
 async fn queue_denied(cloud: &Cloud, deny: &QueueDeny) -> Option<bool> {
-    if !denies(&deny.actions, "sqs:DeleteMessage") {
+    if !denies(&deny.actions, QUEUE_PROBE) {
         return None;
     }
     let call = cloud.sqs.delete_message().queue_url(&deny.queue_url).receipt_handle(NO_RECEIPT);

@@ -55,7 +55,7 @@ pub(super) fn rules() -> Rules {
     };
     Rules {
         dead_letters: Ending::By(DlqRule::Poison),
-        throttled: None,
+        throttled: Vec::new(),
         queue,
         faults_end_ms: None,
         calm_from_ms: None,

@@ -39,8 +39,8 @@ pub enum Ending {
 #[derive(Clone, Debug)]
 pub struct Rules {
     pub dead_letters: Ending,
-    /// While the worker was throttled, when it was.
-    pub throttled: Option<Window>,
+    /// Each time that the worker could not run at all.
+    pub throttled: Vec<Window>,
     pub queue: QueueRules,
     /// The measured end of the last fault: what was acknowledged before it is the backlog.
     pub faults_end_ms: Option<u64>,
@@ -116,15 +116,15 @@ pub(super) struct Fate {
 impl Rules {
     pub(super) fn fate(&self, case: &Case) -> Fate {
         let mut fate = self.ending(case);
-        match (self.dead_letters, self.throttled) {
-            (Ending::By(DlqRule::ReceiveCounts), Some(window)) => {
-                self.by_receive_counts(&mut fate, case, window)
+        match self.dead_letters {
+            Ending::By(DlqRule::ReceiveCounts) if !self.throttled.is_empty() => {
+                self.by_receive_counts(&mut fate, case);
             }
-            (Ending::By(DlqRule::Deliveries), _) => {
+            Ending::By(DlqRule::Deliveries) => {
                 fate.may |= case.record.is_some_and(|record| self.is_used_up(&record));
             }
-            (Ending::By(DlqRule::OwnReceives), _) => fate.may |= self.is_letter_used_up(case),
-            (Ending::By(DlqRule::Poison | DlqRule::ReceiveCounts) | Ending::AfterRedrive, _) => {}
+            Ending::By(DlqRule::OwnReceives) => fate.may |= self.is_letter_used_up(case),
+            Ending::By(DlqRule::Poison | DlqRule::ReceiveCounts) | Ending::AfterRedrive => {}
         }
         fate
     }
@@ -176,18 +176,18 @@ impl Rules {
 
     /// Its receives were used up while the worker was throttled, by the clock, and nobody did it before.
     fn is_due(&self, case: &Case) -> bool {
-        let (Ending::By(DlqRule::ReceiveCounts), Some(window)) = (self.dead_letters, self.throttled) else {
-            return false;
-        };
-        let may = |entry: &EntryFact| receive_fate(entry, window, self.queue).1;
-        case.status() != Some(TaskStatus::Succeeded) && case.acknowledged().any(may)
+        let may = |entry: &EntryFact| self.receive_fate(entry).1;
+        self.dead_letters == Ending::By(DlqRule::ReceiveCounts)
+            && !self.throttled.is_empty()
+            && case.status() != Some(TaskStatus::Succeeded)
+            && case.acknowledged().any(may)
     }
 
     /// The clock first, with a margin on both sides; inside of it the receives that workers saw decide.
-    fn by_receive_counts(&self, fate: &mut Fate, case: &Case, window: Window) {
+    fn by_receive_counts(&self, fate: &mut Fate, case: &Case) {
         let (mut must_by_clock, mut may_by_clock) = (u64::from(fate.must), u64::from(fate.may));
         for entry in case.acknowledged().filter(|entry| !entry.is_poison) {
-            let (must, may) = receive_fate(entry, window, self.queue);
+            let (must, may) = self.receive_fate(entry);
             must_by_clock += u64::from(must);
             may_by_clock += u64::from(may);
             if !may {
@@ -204,18 +204,21 @@ impl Rules {
         }
         fate.by_clock = Some((must_by_clock, may_by_clock));
     }
-}
 
-/// A throttled consumer's pollers keep receiving, and each receive counts: the first at once, then one per visibility
-/// timeout. After `maxReceiveCount` of them the next one sends the message to the dead-letter queue. Whether it must, and
-/// whether it may be there.
-fn receive_fate(entry: &EntryFact, window: Window, queue: QueueRules) -> (bool, bool) {
-    let (Some(sent_at_ms), Some(answered_at_ms)) = (entry.sent_at_ms(), entry.answered_at_ms()) else {
-        return (false, true);
-    };
-    let life_ms = millis(queue.visibility_timeout).saturating_mul(queue.max_receive_count);
-    let slack_ms = millis(queue.slack);
-    let surely_inside = sent_at_ms >= window.from_ms + slack_ms;
-    let must = surely_inside && answered_at_ms + life_ms + slack_ms < window.to_ms;
-    (must, sent_at_ms + life_ms < window.to_ms + slack_ms)
+    /// A throttled consumer's pollers keep receiving, and each receive counts: the first at once, then one per visibility
+    /// timeout. After `maxReceiveCount` of them the next one sends the message to the dead-letter queue. Whether it must, and
+    /// whether it may be there, by any of the times.
+    fn receive_fate(&self, entry: &EntryFact) -> (bool, bool) {
+        let (Some(sent_at_ms), Some(answered_at_ms)) = (entry.sent_at_ms(), entry.answered_at_ms()) else {
+            return (false, true);
+        };
+        let life_ms = millis(self.queue.visibility_timeout).saturating_mul(self.queue.max_receive_count);
+        let slack_ms = millis(self.queue.slack);
+        let must = |window: &Window| {
+            let surely_inside = sent_at_ms >= window.from_ms + slack_ms;
+            surely_inside && answered_at_ms + life_ms + slack_ms < window.to_ms
+        };
+        let may = |window: &Window| sent_at_ms + life_ms < window.to_ms + slack_ms;
+        (self.throttled.iter().any(must), self.throttled.iter().any(may))
+    }
 }

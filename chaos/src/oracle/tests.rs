@@ -143,11 +143,13 @@ fn rules() -> impl Strategy<Value = Rules> {
         Just(Ending::By(DlqRule::OwnReceives)),
         Just(Ending::AfterRedrive),
     ];
-    let window = prop::option::of((999_000_u64..1_001_000, 0_u64..20_000));
+    let windows = prop::collection::vec((999_000_u64..1_001_000, 0_u64..20_000), 0..3);
     let calm = prop::option::of(BEGAN_AT_MS..BEGAN_AT_MS + 1_000);
-    (ending, window, 1_u64..3, calm).prop_map(|(dead_letters, window, visibility, calm_from_ms)| Rules {
+    let window = |(from_ms, length_ms): (u64, u64)| Window { from_ms, to_ms: from_ms + length_ms };
+    let windows = windows.prop_map(move |windows| windows.into_iter().map(window).collect::<Vec<_>>());
+    (ending, windows, 1_u64..3, calm).prop_map(|(dead_letters, throttled, visibility, calm_from_ms)| Rules {
         dead_letters,
-        throttled: window.map(|(from_ms, length_ms)| Window { from_ms, to_ms: from_ms + length_ms }),
+        throttled,
         queue: QueueRules {
             visibility_timeout: Duration::from_secs(visibility),
             max_receive_count: MAX_RECEIVE_COUNT,
@@ -180,7 +182,7 @@ proptest! {
         if eager {
             hurry(&mut world);
         }
-        let premises = world.premises(rules.throttled, rules.queue);
+        let premises = world.premises(&rules.throttled, rules.queue);
         world.prediction = match rules.dead_letters {
             Ending::By(rule) => predict(rule, &premises),
             Ending::AfterRedrive => after_redrive(&premises),
@@ -313,7 +315,10 @@ fn what_the_auditor_can_have_added_to_the_count_proves_no_receives() {
     assert_eq!(receives(12, 3, 600, &rules), Untold, "two receives are nowhere");
     let throttled = Rules {
         dead_letters: Ending::By(DlqRule::ReceiveCounts),
-        throttled: Some(Window { from_ms: BEGAN_AT_MS - 1_000, to_ms: BEGAN_AT_MS + 60_000 }),
+        throttled: vec![
+            Window { from_ms: BEGAN_AT_MS - 1_000, to_ms: BEGAN_AT_MS + 5_000 },
+            Window { from_ms: BEGAN_AT_MS - 1_000, to_ms: BEGAN_AT_MS + 60_000 },
+        ],
         ..bench::rules()
     };
     assert_eq!(receives(12, 0, 600, &throttled), Enough, "ten visibility timeouts have passed");

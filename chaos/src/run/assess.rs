@@ -13,7 +13,7 @@ use super::timeline::{PHASE_AFTER, PHASE_ENDING, PHASE_FAULT};
 use super::verdict::{
     Check, Configurations, ExperimentReport, NamedWindow, Outcome, Redrive, Revert, Verdict, verdict_of,
 };
-use crate::experiment::{Experiment, FaultKind};
+use crate::experiment::Experiment;
 use crate::fault::RevertReport;
 use crate::observe::{Configuration, drift};
 use crate::oracle::{
@@ -148,11 +148,9 @@ pub(super) fn failed(
 }
 
 fn rules(experiment: &Experiment, observed: &Observed, dead_letters: Ending) -> Rules {
-    let throttle = FaultKind::LambdaReservedConcurrency.name();
-    let throttled = observed.dose.iter().find(|dose| dose.fault == throttle);
     Rules {
         dead_letters,
-        throttled: throttled.and_then(|dose| dose.measured_window),
+        throttled: throttled(experiment, &observed.dose),
         queue: QueueRules {
             visibility_timeout: observed.queue.visibility_timeout,
             max_receive_count: observed.queue.max_receive_count,
@@ -163,6 +161,12 @@ fn rules(experiment: &Experiment, observed: &Observed, dead_letters: Ending) -> 
         missed_pushes_percent_max: experiment.expect.missed_pushes_percent_max,
         absences: Absences::of(&observed.outcome.absences),
     }
+}
+
+/// When the worker could not run at all. There is one dose of each fault, in their order.
+fn throttled(experiment: &Experiment, doses: &[Dose]) -> Vec<Window> {
+    let stopped = experiment.fault_specs().zip(doses).filter(|(fault, _)| fault.stops_the_worker());
+    stopped.filter_map(|(_, dose)| dose.measured_window).collect()
 }
 
 /// The measured end of the last fault.
@@ -668,6 +672,31 @@ mod tests {
         assert_eq!(calm_from_ms([]), Some(0));
         assert_eq!(calm_from_ms([Some(9), Some(7)]), Some(9));
         assert_eq!(calm_from_ms([Some(9), None]), None, "who knows how long that lasted");
+    }
+
+    #[test]
+    fn each_time_that_the_worker_could_not_run_at_all_is_predicted_by_and_no_other() {
+        let fault = |target: &str, concurrency: u32| {
+            format!(
+                "[[fault]]\nkind = \"lambda-reserved-concurrency\"\ntarget = \"{target}\"\nstart = \"0s\"\n\
+                 duration = \"9s\"\nconcurrency = {concurrency}\n"
+            )
+        };
+        let faults = [fault("submit-task", 0), fault("process-task", 0), fault("process-task", 1)];
+        let head = "name = \"e\"\nhypothesis = \"h\"\n[load]\nrate_per_second = 1\nduration = \"9s\"\nsettle = \"9s\"\n";
+        let experiment: Experiment =
+            toml::from_str(&format!("{head}{}{}", faults.concat(), fault("process-task", 0))).unwrap();
+        let window = |number: u64| Window { from_ms: number, to_ms: number + 10 };
+        let dose = |number: u64| -> Dose {
+            let dose = serde_json::json!({
+                "fault": "lambda-reserved-concurrency", "target": "f", "asked": "", "measured": "", "evidence": [],
+                "evidence_total": 1, "evidence_min": 1, "sufficient": true, "asked_window": null,
+                "measured_window": window(number), "error": null,
+            });
+            serde_json::from_value(dose).unwrap()
+        };
+        let doses: Vec<Dose> = (0..4).map(dose).collect();
+        assert_eq!(throttled(&experiment, &doses), [window(1), window(3)]);
     }
 
     #[test]

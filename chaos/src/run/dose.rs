@@ -41,6 +41,9 @@ const WINDOW_TOLERANCE_EMULATED: Duration = Duration::from_secs(5);
 const KNOWN_WITHIN: Duration = Duration::from_secs(60);
 /// "Up to 20 seconds": one that knows of a fault looks so often whether it is over.
 pub(super) const FORGOTTEN_WITHIN: Duration = Duration::from_secs(20);
+/// With a task that was acknowledged so long ago a worker has begun, unless something keeps it from that. What is on its way when
+/// the fault is put back is begun late without it.
+const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 /// Of the time that was asked for, so much must have been in it. The tolerance alone would let a short fault begin when it
 /// is over.
 const IN_EFFECT_PERCENT_MIN: u64 = 50;
@@ -153,7 +156,7 @@ pub(super) async fn measure(
         target: spec.target.clone(),
         asked: asked(spec),
         measured: measured(planned, &sums, run, evidence_total),
-        sufficient: run.engaged_at_ms.is_some() && evidence_total >= spec.evidence_min,
+        sufficient: run.error.is_none() && run.engaged_at_ms.is_some() && evidence_total >= spec.evidence_min,
         evidence,
         evidence_total,
         evidence_min: spec.evidence_min,
@@ -197,17 +200,32 @@ pub(super) fn measured_window(spec: &FaultSpec, run: &FaultRun) -> Option<Window
     };
     let last = hits.next_back().unwrap_or(first);
     // Where its end was not seen, it was in effect as long as canaries met it.
-    let to_ms = end_seen_ms(spec, run.is_ramped, &run.beats, released_at_ms)
+    let to_ms = ended_early_ms(spec, run)
+        .or_else(|| end_seen_ms(spec, run.is_ramped, &run.beats, released_at_ms))
         .unwrap_or(released_at_ms.max(last.at_ms));
     Some(Window { from_ms: first.at_ms.clamp(engaged_at_ms.min(to_ms), to_ms), to_ms })
 }
 
 /// A setting that reads as before may be in effect for a while. Where canaries met the fault, they must have seen its end.
 fn calm_from_ms(spec: &FaultSpec, run: &FaultRun, emulated: bool) -> Option<u64> {
-    let end_ms = end_seen_ms(spec, run.is_ramped, &run.beats, run.released_at_ms?);
-    let is_end_known = end_ms.is_some() || hits(spec, run).next().is_none();
-    let window = measured_window(spec, run).filter(|_| is_end_known)?;
-    Some(window.to_ms + millis(window_tolerance(run, emulated)))
+    let released_at_ms = run.released_at_ms?;
+    let gone_ms = match hits(spec, run).next() {
+        None => released_at_ms,
+        Some(_) => end_seen_ms(spec, run.is_ramped, &run.beats, released_at_ms)?,
+    };
+    Some(gone_ms + millis(window_tolerance(run, emulated)))
+}
+
+/// Of a fault that somebody else ended: the first of the canaries that were untouched since the last that met it and before the
+/// way back was begun, where they are so many that they refute its share.
+fn ended_early_ms(spec: &FaultSpec, run: &FaultRun) -> Option<u64> {
+    let (last, release_asked_at_ms) = (hits(spec, run).next_back()?, run.release_asked_at_ms?);
+    let is_untouched =
+        |beat: &&Beat| beat.at_ms > last.at_ms && beat.at_ms < release_asked_at_ms && is_well(spec, beat);
+    let mut untouched = run.beats.iter().filter(is_untouched);
+    let first = untouched.next()?;
+    let trials = Trials { hit: 0, all: 1 + untouched.count() as u64 };
+    trials.can_refute(share(spec)?).then_some(first.at_ms)
 }
 
 /// The first of the untouched canaries since the fault was put back and since the last that met it, where they are so many
@@ -250,20 +268,24 @@ fn asked_percent(spec: &FaultSpec) -> Option<f64> {
         FaultKind::FisInvocationError | FaultKind::FisInvocationDelay | FaultKind::FisHttpResponse => {
             Some(f64::from(spec.percent.unwrap_or(PERCENT_DEFAULT)))
         }
+        FaultKind::FisAction => parameter(spec, PERCENT_PARAMETER),
         FaultKind::LambdaReservedConcurrency if spec.concurrency == Some(0) => Some(100.0),
         _ => None,
     }
 }
 
-/// As a chance. Of an action that is asked for by its id, its parameters may tell.
+/// As a chance.
 fn share(spec: &FaultSpec) -> Option<f64> {
-    asked_percent(spec).or_else(|| parameter(spec, PERCENT_PARAMETER)).map(|percent| percent / 100.0)
+    asked_percent(spec).map(|percent| percent / 100.0)
 }
 
 /// The measured share is what the asked one makes likely.
 fn percent_check(spec: &FaultSpec, run: &FaultRun) -> Option<Check> {
     let asked = asked_percent(spec)?;
     let name = format!("dose of {}: share", spec.kind.name());
+    if was_sick_before(spec, run) {
+        return Some(Check::evidence(&name, false, SICK_BEFORE));
+    }
     let trials = trials(spec, run);
     let mut check = match trials {
         Some(trials) => trials.check(&name, asked),
@@ -281,6 +303,39 @@ fn percent_check(spec: &FaultSpec, run: &FaultRun) -> Option<Check> {
     Some(check)
 }
 
+/// Tells each run when others were in effect on its function: what canaries meet then may be their doing.
+pub(super) fn set_apart(planned: &[Planned], runs: &mut [FaultRun]) {
+    let faults = planned.iter().zip(runs.iter());
+    let faults: Vec<(Option<&str>, Option<Window>)> =
+        faults.map(|(planned, run)| (function_name(planned), in_effect(&planned.spec, run))).collect();
+    for (number, (run, planned)) in runs.iter_mut().zip(planned).enumerate() {
+        let Some(name) = function_name(planned) else { continue };
+        let others = faults.iter().enumerate();
+        let others = others.filter(|(other, (function, _))| *other != number && *function == Some(name));
+        run.others = others.filter_map(|(_, (_, window))| *window).collect();
+    }
+}
+
+fn function_name(planned: &Planned) -> Option<&str> {
+    planned.function.as_ref().map(|function| function.name.as_str())
+}
+
+/// From when it was asked for until no environment can have it any more.
+fn in_effect(spec: &FaultSpec, run: &FaultRun) -> Option<Window> {
+    let (asked, measured) = (run.asked?, measured_window(spec, run)?);
+    let forgotten_within = if run.is_ramped { FORGOTTEN_WITHIN } else { Duration::ZERO };
+    Some(Window { from_ms: asked.from_ms, to_ms: measured.to_ms + millis(forgotten_within) })
+}
+
+/// Canaries that no other fault can have met.
+fn apart(run: &FaultRun) -> impl Iterator<Item = &Beat> {
+    let is_met = move |beat: &Beat| {
+        let ended_at_ms = beat.at_ms + beat.took_ms;
+        run.others.iter().any(|other| beat.at_ms <= other.to_ms && ended_at_ms >= other.from_ms)
+    };
+    run.beats.iter().filter(move |beat| !is_met(beat))
+}
+
 /// It began and ended about when it was asked to, and was in effect for most of the time in between.
 fn window_check(spec: &FaultSpec, run: &FaultRun, tolerance: Duration) -> Option<Check> {
     let (asked, measured) = (run.asked?, measured_window(spec, run)?);
@@ -288,6 +343,14 @@ fn window_check(spec: &FaultSpec, run: &FaultRun, tolerance: Duration) -> Option
     // FIS has started; whether the function ever learnt of it, only canaries can tell.
     if spec.fis_action_id().is_some() && hits(spec, run).next().is_none() {
         return Some(Check::evidence(&name, false, "no canary met it"));
+    }
+    if was_sick_before(spec, run) {
+        return Some(Check::evidence(&name, false, SICK_BEFORE));
+    }
+    // Of an experiment of FIS a read tells only that its template is there.
+    if spec.fis_action_id().is_none() && run.held * 2 < run.looks {
+        let detail = format!("its setting read as changed at {} of {} looks", run.held, run.looks);
+        return Some(Check::evidence(&name, false, detail));
     }
     let seconds = |ms: u64| ms as f64 / 1000.0;
     let off_ms = asked.from_ms.abs_diff(measured.from_ms).max(asked.to_ms.abs_diff(measured.to_ms));
@@ -316,18 +379,32 @@ fn window_tolerance(run: &FaultRun, emulated: bool) -> Duration {
     if emulated && !run.is_ramped { WINDOW_TOLERANCE_EMULATED } else { WINDOW_TOLERANCE_AWS }
 }
 
+const SICK_BEFORE: &str =
+    "a canary failed as by the fault before that began: what the others tell may be no doing of it";
+
+/// Whether a canary that was over before the fault was applied, and that no other one can have met, failed, or was answered, as
+/// by the fault. That one was as slow tells nothing: so may be the first start of an environment.
+fn was_sick_before(spec: &FaultSpec, run: &FaultRun) -> bool {
+    let is_before = |beat: &&Beat| run.asked.is_some_and(|asked| beat.at_ms + beat.took_ms < asked.from_ms);
+    let is_slow = |beat: &Beat| beat.pulse == Pulse::Healthy && !is_replaced(spec, beat);
+    apart(run).filter(is_before).any(|beat| is_hit(spec, beat) && !is_slow(beat))
+}
+
+fn is_replaced(spec: &FaultSpec, beat: &Beat) -> bool {
+    beat.status.is_some() && beat.status == status_code(spec)
+}
+
 /// Whether this invocation met what the fault does.
 fn is_hit(spec: &FaultSpec, beat: &Beat) -> bool {
     let is_delayed = || delay_ms(spec).is_some_and(|delay_ms| beat.took_ms >= delay_ms);
-    let is_replaced = || beat.status.is_some() && beat.status == status_code(spec);
     match (spec.kind, beat.pulse) {
         (_, Pulse::NoAnswer) => false,
         // Above the function's timeout the delay ends in an error.
         (FaultKind::FisInvocationDelay, Pulse::FunctionError) => true,
         (FaultKind::FisInvocationDelay, _) => is_delayed(),
-        (FaultKind::FisHttpResponse, _) => is_replaced(),
+        (FaultKind::FisHttpResponse, _) => is_replaced(spec, beat),
         (FaultKind::FisInvocationError, pulse) => pulse == Pulse::FunctionError,
-        (FaultKind::FisAction, pulse) => pulse != Pulse::Healthy || is_delayed() || is_replaced(),
+        (FaultKind::FisAction, pulse) => pulse != Pulse::Healthy || is_delayed() || is_replaced(spec, beat),
         (FaultKind::LambdaReservedConcurrency, pulse) => pulse == Pulse::Throttled,
         (_, pulse) => pulse != Pulse::Healthy,
     }
@@ -362,23 +439,23 @@ fn canary_proofs(spec: &FaultSpec, run: &FaultRun) -> Option<Proof> {
         return None;
     }
     let engaged_at_ms = run.engaged_at_ms.unwrap_or(u64::MAX);
-    // A canary that was hit before the fault proves nothing about it.
-    let hit_before = run.beats.iter().any(|beat| beat.at_ms < engaged_at_ms && is_hit(spec, beat));
-    let (hit, _) = canaries(spec, run);
+    // A canary that was hit before the fault proves nothing about it, nor does one that another fault may have met.
+    let hit_before = apart(run).any(|beat| beat.at_ms < engaged_at_ms && is_hit(spec, beat));
+    let (hit, _) = canaries(spec, run, apart(run));
     Some(Proof { source: "canary invocations".into(), count: if hit_before { 0 } else { hit } })
 }
 
-/// Of the canaries while the fault was in effect: how many met it, and how many there were.
-fn canaries(spec: &FaultSpec, run: &FaultRun) -> (u64, u64) {
+/// Of these canaries while the fault was in effect: how many met it, and how many there were.
+fn canaries<'a>(spec: &FaultSpec, run: &FaultRun, beats: impl IntoIterator<Item = &'a Beat>) -> (u64, u64) {
     let (Some(from_ms), Some(to_ms)) = (run.engaged_at_ms, run.released_at_ms) else { return (0, 0) };
-    let during = run.beats.iter().filter(|beat| (from_ms..to_ms).contains(&beat.at_ms));
+    let during = beats.into_iter().filter(|beat| (from_ms..to_ms).contains(&beat.at_ms));
     during.fold((0, 0), |(hit, all), beat| (hit + u64::from(is_hit(spec, beat)), all + 1))
 }
 
 /// Acknowledged while workers could take nothing, and begun by none before they could again: counted as the table is read.
 #[derive(Debug)]
 pub(super) struct Untouched {
-    /// Acknowledged in that time.
+    /// Acknowledged in that time, and long enough before its end to have been begun in it.
     tasks: HashSet<String>,
     until_ms: u64,
     count: u64,
@@ -391,7 +468,7 @@ impl Untouched {
             return None;
         }
         let until_ms = run.release_asked_at_ms.unwrap_or_default();
-        let during = run.engaged_at_ms.unwrap_or(u64::MAX)..until_ms;
+        let during = run.engaged_at_ms.unwrap_or(u64::MAX)..until_ms.saturating_sub(millis(TAKEN_WITHIN));
         let during = |entry: &&LedgerEntry| entry.answered_at_ms.is_some_and(|at_ms| during.contains(&at_ms));
         let tasks = ledger.iter().filter(during).filter_map(LedgerEntry::task_id).map(str::to_owned);
         Some(Self { tasks: tasks.collect(), until_ms, count: 0 })
@@ -459,7 +536,7 @@ fn measured(planned: &Planned, sums: &[f64], run: &FaultRun, total: u64) -> Stri
         let at = planned.metrics.iter().position(|metric| metric.name == name);
         at.and_then(|at| sums.get(at)).copied().unwrap_or_default()
     };
-    let (hit, all) = canaries(&planned.spec, run);
+    let (hit, all) = canaries(&planned.spec, run, &run.beats);
     let percent = |part: f64, whole: f64| if whole > 0.0 { part / whole * 100.0 } else { 0.0 };
     match planned.lever {
         Lever::Fis(_) => {
@@ -495,6 +572,7 @@ mod tests {
     use aws_sdk_cloudwatch::operation::get_metric_data::GetMetricDataOutput;
     use aws_sdk_cloudwatch::types::MetricDataResult;
     use aws_smithy_mocks::{Rule, mock};
+    use loadtest::stack::Function;
 
     use super::*;
     use crate::experiment::{files_of, load};
@@ -576,6 +654,122 @@ mod tests {
         let late = run(|at_ms| (ENGAGED_MS + 4_000..RELEASED_MS).contains(&at_ms));
         assert_eq!(outcomes(&errors(100), &late), [Held::Held, Held::Held]);
         assert_eq!(measured_window(&errors(100), &late).unwrap().from_ms, ENGAGED_MS + 4_000);
+    }
+
+    #[test]
+    fn a_fault_that_ended_by_itself_ends_with_its_last_hit_where_what_was_spared_since_refutes_its_share() {
+        let early = |at_ms: u64| (ENGAGED_MS..ENGAGED_MS + 4_000).contains(&at_ms);
+        let run_100 = run(early);
+        assert_eq!(measured_window(&errors(100), &run_100).unwrap().to_ms, ENGAGED_MS + 4_000);
+        assert_eq!(outcomes_on_aws(&errors(100), &run_100), [Held::Unknown, Held::Unknown]);
+        let by_id = spec(
+            "fis-action",
+            "action_id = \"aws:lambda:invocation-error\"\nparameters = { invocationPercentage = \"100\" }",
+        );
+        assert_eq!(
+            outcomes_on_aws(&by_id, &run_100),
+            [Held::Unknown, Held::Unknown],
+            "as its parameters say"
+        );
+        let run_50 = run(|at_ms| early(at_ms) && (at_ms / BEAT_MS).is_multiple_of(2));
+        assert_eq!(measured_window(&errors(50), &run_50).unwrap().to_ms, ENGAGED_MS + 3_750);
+        // So many in a row may be spared of a small share.
+        assert_eq!(measured_window(&errors(10), &run_50).unwrap().to_ms, RELEASED_MS);
+        // One at the edge may be spared of all.
+        let edge = run(|at_ms| inside(at_ms) && at_ms != RELEASED_MS - BEAT_MS);
+        assert_eq!(measured_window(&errors(100), &edge).unwrap().to_ms, RELEASED_MS);
+        assert_eq!(calm_from_ms(&errors(100), &run_100, true), Some(RELEASED_MS + 5_000), "it is put back");
+    }
+
+    #[test]
+    fn a_function_that_failed_before_its_fault_proves_nothing_of_it() {
+        let sick = run(|at_ms| inside(at_ms) || at_ms == ENGAGED_MS - 1_000);
+        assert_eq!(outcomes(&errors(100), &sick), [Held::Unknown, Held::Unknown]);
+        assert_eq!(outcomes(&errors(100), &run(inside)), [Held::Held, Held::Held]);
+    }
+
+    /// The second of two faults, on functions of these names. Its canaries met something since they began, and the first was put
+    /// back then.
+    fn second_of_two(functions: [&str; 2], is_ramped: bool, first_released_ms: u64) -> FaultRun {
+        let first = FaultRun {
+            asked: Some(Window { from_ms: 1_000, to_ms: first_released_ms }),
+            engaged_at_ms: Some(1_000),
+            release_asked_at_ms: Some(first_released_ms),
+            released_at_ms: Some(first_released_ms),
+            is_ramped,
+            ..FaultRun::default()
+        };
+        let planned = functions.map(|name| {
+            let (name, arn) = (name.to_owned(), String::from("arn"));
+            let function = Function { name, role_arn: arn.clone(), arn, timeout_seconds: 1 };
+            Planned { function: Some(function), ..planned(1) }
+        });
+        let mut runs = [first, run(|at_ms| at_ms < RELEASED_MS)];
+        set_apart(&planned, &mut runs);
+        let [_, second] = runs;
+        second
+    }
+
+    #[test]
+    fn what_met_another_fault_on_the_function_does_not_make_it_sick_and_proves_nothing() {
+        let (same, other) = (["f", "f"], ["g", "f"]);
+        let long_before_ms = ENGAGED_MS - 2_000;
+        for (functions, is_ramped, first_released_ms, held, proofs) in [
+            (same, false, ENGAGED_MS - 1, Held::Held, 40),
+            (same, false, ENGAGED_MS + 2_000, Held::Held, 31),
+            (same, false, long_before_ms, Held::Unknown, 0),
+            // Some environment may have it for 20 s more.
+            (same, true, long_before_ms, Held::Held, 0),
+            (other, false, ENGAGED_MS - 1, Held::Unknown, 0),
+        ] {
+            let second = second_of_two(functions, is_ramped, first_released_ms);
+            let told = format!("{functions:?} {is_ramped} {first_released_ms}");
+            assert_eq!(outcomes(&errors(100), &second), [held, held], "{told}");
+            assert_eq!(canary_proofs(&errors(100), &second).unwrap().count, proofs, "{told}");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_somebody_put_back_is_no_fault_any_more() {
+        let read = |held, looks| FaultRun { held, looks, ..run(|_| false) };
+        let disabled = spec("mapping-disabled", "");
+        for (held, looks, expected) in [(0, 0, Held::Held), (5, 10, Held::Held), (4, 10, Held::Unknown)] {
+            assert_eq!(outcomes(&disabled, &read(held, looks)), [expected], "{held} of {looks}");
+        }
+        assert_eq!(outcomes(&errors(100), &FaultRun { looks: 10, ..run(inside) }), [Held::Held, Held::Held]);
+    }
+
+    /// A task that was acknowledged then, and the record of it, which a worker began with then.
+    fn task(answered_at_ms: u64, begun_at_ms: u64) -> (LedgerEntry, Record) {
+        let task_id = "0193e0a4-7c1e-5b6f-8a9d-00000000000a";
+        let entry = serde_json::json!({
+            "sequence": 0, "owner": "o", "idempotency_key": "k", "kind": "digest", "expectation": "succeeds",
+            "phase": "fault", "intended_at_ms": answered_at_ms, "sent_at_ms": answered_at_ms,
+            "answered_at_ms": answered_at_ms, "outcome": {"answer": "acknowledged", "task_id": task_id}, "sends": 1,
+            "duplicate": null, "pushes": [], "final_state": null, "result_ok": null,
+        });
+        let record = serde_json::json!({
+            "task_id": task_id, "owner": "o", "kind": "digest", "payload": null, "status": "running", "version": 2,
+            "attempts": 1, "deliveries": 1, "completions": 0, "created_at_ms": answered_at_ms,
+            "updated_at_ms": begun_at_ms, "request_hash": "",
+            "history": [format!("1 queued {answered_at_ms}"), format!("2 running {begun_at_ms}")],
+        });
+        (serde_json::from_value(entry).unwrap(), serde_json::from_value(record).unwrap())
+    }
+
+    #[test]
+    fn what_is_on_its_way_when_workers_are_let_go_on_was_not_kept_from_them() {
+        let count = |answered_at_ms, begun_at_ms| {
+            let (entry, record) = task(answered_at_ms, begun_at_ms);
+            let mut untouched = Untouched::of(FaultKind::MappingDisabled, &run(|_| false), &[entry]).unwrap();
+            untouched.see(&record);
+            untouched.proof().count
+        };
+        let (margin_ms, began_ms) = (millis(TAKEN_WITHIN), RELEASED_MS + 10);
+        assert_eq!(count(RELEASED_MS - margin_ms - 1, began_ms), 1);
+        assert_eq!(count(RELEASED_MS - margin_ms, began_ms), 0, "it would have been begun as late without");
+        assert_eq!(count(ENGAGED_MS, RELEASED_MS - 1), 0, "a worker had it");
+        assert_eq!(count(ENGAGED_MS - 1, began_ms), 0, "it was there before");
     }
 
     /// Of two environments by turns, the second of which learns of the fault, and forgets it, so much later than the first.
@@ -690,6 +884,17 @@ mod tests {
             ..FaultRun::default()
         };
         assert_eq!(metric_sums(&cloud, &planned(1), &run).await, [14.0, 14.0]);
+    }
+
+    #[tokio::test]
+    async fn a_fault_that_somebody_else_ended_is_no_dose_however_much_evidence_there_is() {
+        for (error, is_sufficient) in [(None, true), (Some("the experiment is failed".to_owned()), false)] {
+            let rule = sums(|_| 42.0);
+            let cloud = Cloud { cloudwatch: mocked::cloudwatch(&[rule]), ..mocked::cloud().await };
+            let run = FaultRun { error, ..run(inside) };
+            let dose = measure(&cloud, &planned(5), &run, &[], None).await;
+            assert_eq!((dose.sufficient, dose.evidence_total), (is_sufficient, 42));
+        }
     }
 
     #[tokio::test]

@@ -53,6 +53,8 @@ pub(crate) enum ExecuteError {
     Evidence(#[from] OracleError),
     #[error("{0}; what was changed is put back, and nothing was judged")]
     Halted(String),
+    #[error("a fault could not be put back while clients arrived, and nothing was judged: {0}")]
+    StillFaulted(String),
 }
 
 /// What every experiment of a run works with.
@@ -124,7 +126,9 @@ impl Bench<'_> {
         running.phase(PHASE_BEFORE);
         self.announce(experiment, &planned, queue);
         let watched = Watched { running: &running, sampler: &sampler };
-        let (runs, budget_spent) = self.under_load(experiment, &planned, watched).await;
+        let (mut runs, budget_spent) = self.under_load(experiment, &planned, watched).await;
+        self.put_back_again(&planned, &mut runs).await?;
+        dose::set_apart(&planned, &mut runs);
         let looks = async {
             let watched = Watched { running: &running, sampler: &sampler };
             let settle = experiment.load.settle.resolve(queue.visibility_timeout);
@@ -153,7 +157,7 @@ impl Bench<'_> {
             let outcome = running.finish().await?;
             // What was moved back may be as invisible as it was at first.
             let until = match &redrive {
-                Some(Ok((_, drained))) => self.until(*drained, queue).moved_back(),
+                Some(Ok((_, drained))) => self.until(*drained, queue),
                 Some(Err(_)) | None => until,
             };
             let (end, _) = place.look_until(until, &outcome.ledger, &mut counts, Vec::new).await?;
@@ -247,6 +251,22 @@ impl Bench<'_> {
             // Watching never ends by itself.
             never = watch => match never {},
         }
+    }
+
+    /// Once more before the tasks are waited for: what is still in effect would be taken for the service's doing.
+    async fn put_back_again(&self, planned: &[Planned], runs: &mut [FaultRun]) -> Result<(), ExecuteError> {
+        let mut left = None;
+        for report in self.guards.release_all().await {
+            left = left.or_else(|| report.error.clone());
+            let mut faults = planned.iter().zip(runs.iter_mut()).enumerate();
+            if let Some((number, (planned, run))) =
+                faults.find(|(_, (_, run))| run.fault == Some(report.fault))
+            {
+                planned.tell_put_back(self.progress, number, &report);
+                run.put_back(report);
+            }
+        }
+        left.map_or(Ok(()), |error| Err(ExecuteError::StillFaulted(error)))
     }
 
     /// What is under way when arrivals are stopped is answered before anybody looks for what was acknowledged. After a signal
@@ -439,7 +459,88 @@ pub(crate) fn queue_facts(stack: &Stack) -> Result<QueueFacts, ExecuteError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use aws_sdk_lambda::operation::delete_function_concurrency::DeleteFunctionConcurrencyOutput;
+    use aws_sdk_lambda::operation::get_function_concurrency::GetFunctionConcurrencyOutput;
+    use aws_sdk_lambda::operation::put_function_concurrency::PutFunctionConcurrencyOutput;
+    use aws_smithy_mocks::mock;
+    use serde_json::json;
+
     use super::*;
+    use crate::fault::ReservedConcurrency;
+    use crate::journal::Journal;
+    use crate::mocked;
+    use crate::run::Live;
+
+    /// Lambda takes every change, and says of no function that its concurrency is reserved.
+    async fn cloud() -> Cloud {
+        let rules = [
+            mock!(aws_sdk_lambda::Client::get_function_concurrency)
+                .then_output(|| GetFunctionConcurrencyOutput::builder().build()),
+            mock!(aws_sdk_lambda::Client::put_function_concurrency)
+                .then_output(|| PutFunctionConcurrencyOutput::builder().build()),
+            mock!(aws_sdk_lambda::Client::delete_function_concurrency)
+                .then_output(|| DeleteFunctionConcurrencyOutput::builder().build()),
+        ];
+        Cloud { lambda: mocked::lambda(&rules), ..mocked::cloud().await }
+    }
+
+    fn stack() -> Stack {
+        let api = json!({"id": "id", "stage": "stage"});
+        let stack = json!({
+            "endpoint": null, "region": "us-east-1", "account_id": "1",
+            "http_url": "http://h", "websocket_url": "ws://w", "http_api": api, "websocket_api": api,
+            "functions": {}, "queues": {}, "tables": {}, "event_source_mapping_id": "uuid",
+            "fault_injection": null, "auth": {"issuer": "i", "audience": "a"},
+        });
+        serde_json::from_value(stack).unwrap()
+    }
+
+    fn planned() -> Planned {
+        let spec = json!({
+            "kind": "lambda-reserved-concurrency", "target": "list-tasks", "start": "0s", "duration": "1s",
+            "concurrency": 0,
+        });
+        Planned {
+            spec: serde_json::from_value(spec).unwrap(),
+            lever: Lever::ReservedConcurrency(ReservedConcurrency {
+                function: "list-tasks".into(),
+                function_arn: "arn".into(),
+                concurrency: 0,
+            }),
+            function: None,
+            metrics: Vec::new(),
+            is_ramped: false,
+            start: Duration::ZERO,
+            duration: Duration::from_secs(1),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_when_the_load_has_ended_is_shown_as_put_back() {
+        let (cloud, stack, folder) = (cloud().await, stack(), tempfile::tempdir().unwrap());
+        let guards = Guards::new(cloud.clone(), Journal::open(folder.path()).unwrap());
+        let (live, planned) = (Arc::new(Live::default()), [planned()]);
+        let progress = Progress::new(Arc::clone(&live), "run", 1);
+        let waiting = LiveFault { name: "f".into(), starts_ms: 0, ends_ms: 1, state: FaultState::Active };
+        progress.load_begins(1, vec![waiting]);
+        let turn = guards.turn(planned[0].lever.clone()).await;
+        let fault = Some(guards.engage("one", turn).await.unwrap());
+        let mut runs = [FaultRun { fault, error: Some("refused".into()), ..FaultRun::default() }];
+        let bench = Bench {
+            cloud: &cloud,
+            stack: &stack,
+            guards: &guards,
+            run_id: "run",
+            folder: folder.path(),
+            seed: 1,
+            halt: &Halt::default(),
+            progress: &progress,
+        };
+        bench.put_back_again(&planned, &mut runs).await.unwrap();
+        assert_eq!((live.snapshot().faults[0].state, &runs[0].error), (FaultState::PutBack, &None));
+    }
 
     /// The baseline under a name of so many letters, as it is read from its file.
     fn named(letters: usize) -> Option<Experiment> {

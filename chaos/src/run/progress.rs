@@ -12,6 +12,7 @@ use super::draw;
 use super::live::{FaultState, Judged, Live, LiveFault};
 use crate::clock::now_ms;
 use crate::observe::Sample;
+use crate::tell;
 
 /// Without a terminal the counts are printed this often: enough to see that it lives.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -74,7 +75,7 @@ impl Progress {
         let text = format!("[{:>6.1} s] {text}", self.began.elapsed().as_secs_f64());
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => tell::err(text),
         }
     }
 

@@ -42,8 +42,6 @@ pub(super) struct Until {
     lost_from: Instant,
     /// While the queue says that messages are in it, it is not called unfinished before.
     settled_by: Instant,
-    /// Dead letters were moved back: that a record says of a task that it was one tells nothing of where it is.
-    is_moved_back: bool,
 }
 
 impl Until {
@@ -51,12 +49,7 @@ impl Until {
     pub(super) fn after(drained: Drained, emulated: bool, visibility_timeout: Duration) -> Self {
         let is_told = emulated || drained.left > 0;
         let lag = if is_told { Duration::ZERO } else { visibility_timeout + COUNTS_LAG_AWS };
-        let (lost_from, settled_by) = (Instant::now() + lag, drained.settled_by);
-        Self { lost_from, settled_by, is_moved_back: false }
-    }
-
-    pub(super) fn moved_back(self) -> Self {
-        Self { is_moved_back: true, ..self }
+        Self { lost_from: Instant::now() + lag, settled_by: drained.settled_by }
     }
 
     fn is_over(&self, quiet: &Quiet, now: Instant) -> bool {
@@ -102,7 +95,7 @@ impl<'a> Place<'a> {
     ) -> Result<(Quiet, Vec<Option<Untouched>>), ExecuteError> {
         loop {
             let mut untouched = untouched();
-            let quiet = self.look(until, ledger, counts, &mut untouched).await?;
+            let quiet = self.look(ledger, counts, &mut untouched).await?;
             if until.is_over(&quiet, Instant::now()) {
                 return Ok((quiet, untouched));
             }
@@ -113,7 +106,6 @@ impl<'a> Place<'a> {
     /// `untouched` is shown every record.
     async fn look(
         self,
-        until: Until,
         ledger: &[LedgerEntry],
         counts: &mut ShownCounts,
         untouched: &mut [Option<Untouched>],
@@ -123,7 +115,6 @@ impl<'a> Place<'a> {
         let letters = observe::peek(self.cloud, &self.dead_letters.url, counts).await?;
         // After the dead letters: no look at them that they count comes later.
         let mut quiet = Quiet::new(self.folder, now_ms(), remaining, ledger)?;
-        quiet.is_moved_back = until.is_moved_back;
         let mut wanted = wanted(ledger);
         quiet.keep_letters(letters, &mut wanted)?;
         observe::each_record(self.cloud, &self.table.name, wanted, shards, |record| {
@@ -164,10 +155,8 @@ pub(super) struct Quiet {
     unmarked: HashSet<String>,
     /// Whether each submission was acknowledged when this was looked at.
     was_acknowledged: Vec<bool>,
-    /// Acknowledged tasks that are neither final nor dead letters.
+    /// Acknowledged tasks that neither succeeded nor are dead letters.
     nowhere: HashSet<TaskKey>,
-    /// Seen after dead letters were moved back.
-    is_moved_back: bool,
     remaining: u64,
     at_ms: u64,
     activity: Activity,
@@ -183,7 +172,6 @@ impl Quiet {
             unmarked: HashSet::new(),
             was_acknowledged: ledger.iter().map(LedgerEntry::is_acknowledged).collect(),
             nowhere: ledger.iter().filter_map(LedgerEntry::task_id).map(TaskKey::of).collect(),
-            is_moved_back: false,
             remaining,
             at_ms,
             activity: Activity::default(),
@@ -217,13 +205,9 @@ impl Quiet {
         if record.status.is_final() {
             self.unmarked.remove(&record.task_id);
         }
-        // What was moved back reads as a dead letter until a worker has it.
-        let is_there = if self.is_moved_back {
-            record.status == TaskStatus::Succeeded
-        } else {
-            record.status.is_final()
-        };
-        if is_there {
+        // That a record says of a task that it is a dead letter tells nothing of where it is: the look at the queue may have missed
+        // it, and what was moved back reads so until a worker has it.
+        if record.status == TaskStatus::Succeeded {
             self.nowhere.remove(&TaskKey::of(&record.task_id));
         }
         let position = self.records.keep(record)?;
@@ -239,8 +223,7 @@ impl Quiet {
         self.unmarked.len() as u64
     }
 
-    /// Acknowledged tasks of which neither the table says that they are final, or succeeded once dead letters were moved back,
-    /// nor the dead-letter queue that they failed.
+    /// Acknowledged tasks of which neither the table says that they succeeded, nor the dead-letter queue that they failed.
     fn nowhere(&self) -> u64 {
         self.nowhere.len() as u64
     }
@@ -378,7 +361,7 @@ mod tests {
     fn rules() -> Rules {
         Rules {
             dead_letters: Ending::By(DlqRule::Poison),
-            throttled: None,
+            throttled: Vec::new(),
             queue: QueueRules { max_receive_count: 5, ..QueueRules::default() },
             faults_end_ms: None,
             calm_from_ms: None,
@@ -389,18 +372,18 @@ mod tests {
 
     /// What a look sees, and the ids of the records that it asks for.
     fn look(folder: &Path, letters: Vec<DeadLetter>, records: &[Record]) -> (Quiet, Wanted) {
-        look_at((folder, 0, false), letters, records)
+        look_at(folder, 0, letters, records)
     }
 
     /// `remaining` messages are in the tasks queue.
     fn look_at(
-        (folder, remaining, is_moved_back): (&Path, u64, bool),
+        folder: &Path,
+        remaining: u64,
         letters: Vec<DeadLetter>,
         records: &[Record],
     ) -> (Quiet, Wanted) {
         let ledger = [request()];
         let mut quiet = Quiet::new(folder, BEGAN_AT_MS + 60_000, remaining, &ledger).unwrap();
-        quiet.is_moved_back = is_moved_back;
         let mut wanted = wanted(&ledger);
         quiet.keep_letters(letters, &mut wanted).unwrap();
         for record in records {
@@ -454,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledged_task_is_nowhere_until_it_is_final_or_a_dead_letter() {
+    fn an_acknowledged_task_is_nowhere_until_it_succeeded_or_its_dead_letter_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let asked = request().task_id().unwrap().to_owned();
         let nowhere = |letters, records: &[Record]| look(folder.path(), letters, records).0.nowhere();
@@ -462,20 +445,10 @@ mod tests {
         assert_eq!(nowhere(Vec::new(), &[row(&asked, "running", BEGAN_AT_MS)]), 1);
         assert_eq!(nowhere(Vec::new(), &[row(EARLIER, "succeeded", BEGAN_AT_MS)]), 1);
         assert_eq!(nowhere(Vec::new(), &[row(&asked, "succeeded", BEGAN_AT_MS)]), 0);
+        let marked = [row(&asked, "dead_lettered", BEGAN_AT_MS)];
+        assert_eq!(nowhere(Vec::new(), &marked), 1, "one look may have missed it");
+        assert_eq!(nowhere(vec![letter(&asked, OWNER, BEGAN_AT_MS)], &marked), 0);
         assert_eq!(nowhere(vec![letter(&asked, OWNER, BEGAN_AT_MS)], &[]), 0);
-    }
-
-    #[test]
-    fn what_was_moved_back_is_nowhere_until_it_succeeds_or_is_a_dead_letter_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let asked = request().task_id().unwrap().to_owned();
-        let nowhere = |letters, status| {
-            let records = [row(&asked, status, BEGAN_AT_MS)];
-            look_at((folder.path(), 0, true), letters, &records).0.nowhere()
-        };
-        assert_eq!(nowhere(Vec::new(), "dead_lettered"), 1, "its message may be invisible");
-        assert_eq!(nowhere(vec![letter(&asked, OWNER, BEGAN_AT_MS)], "dead_lettered"), 0);
-        assert_eq!(nowhere(Vec::new(), "succeeded"), 0);
     }
 
     #[test]
@@ -483,14 +456,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let asked = request().task_id().unwrap().to_owned();
         let (began, second) = (Instant::now(), Duration::from_secs(1));
-        let until = Until { lost_from: began + second, settled_by: began + 3 * second, is_moved_back: false };
+        let until = Until { lost_from: began + second, settled_by: began + 3 * second };
         let is_over = |status: &str, remaining: u64, seconds: u32| {
             let records = [row(&asked, status, BEGAN_AT_MS)];
-            let (quiet, _) = look_at((folder.path(), remaining, false), Vec::new(), &records);
+            let (quiet, _) = look_at(folder.path(), remaining, Vec::new(), &records);
             until.is_over(&quiet, began + seconds * second)
         };
         assert!(is_over("succeeded", 1, 0), "nobody waits for it");
-        assert_eq!([0, 1].map(|seconds| is_over("queued", 0, seconds)), [false, true]);
+        for status in ["queued", "dead_lettered"] {
+            assert_eq!([0, 1].map(|seconds| is_over(status, 0, seconds)), [false, true], "{status}");
+        }
         assert_eq!([0, 1, 2, 3].map(|seconds| is_over("queued", 1, seconds)), [false, false, false, true]);
     }
 

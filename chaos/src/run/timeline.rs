@@ -15,7 +15,7 @@ use super::progress::Progress;
 use crate::clock::{millis, now_ms};
 use crate::cloud::Cloud;
 use crate::experiment::FaultSpec;
-use crate::fault::{Guards, Lever};
+use crate::fault::{Guards, Lever, RevertReport};
 use crate::observe::{self, Beat, Canary, Configuration, Metric, empty_event, is_denied, sum_since};
 use crate::oracle::Window;
 
@@ -25,6 +25,8 @@ const HOLD_LOOK: Duration = Duration::from_secs(1);
 /// AWS, and as long they go on. What is left is too short for small shares, of which many must be untouched: then no end is seen.
 const WELL_WITHIN: Duration = Duration::from_secs(30);
 const WELL_LOOK: Duration = Duration::from_millis(250);
+/// What could not be put back is tried again so often while requests arrive.
+const PUT_BACK_AGAIN: Duration = Duration::from_secs(10);
 /// How long the pulse is taken before the fault, to know what is normal.
 const CONTROL: Duration = Duration::from_millis(700);
 
@@ -58,6 +60,40 @@ async fn read_by<T>(work: impl Future<Output = ()>, reading: impl Future<Output 
     read
 }
 
+/// The last attempt. While the fault cannot be put back it goes on: it is tried again until nobody arrives any more, whom it
+/// could harm.
+async fn put_back(
+    mut release: impl AsyncFnMut() -> Option<RevertReport>,
+    nobody_arrives: impl Future<Output = ()>,
+) -> Option<RevertReport> {
+    tokio::pin!(nobody_arrives);
+    loop {
+        let report = release().await?;
+        if report.error.is_none() {
+            return Some(report);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PUT_BACK_AGAIN) => {}
+            () = &mut nobody_arrives => return Some(report),
+        }
+    }
+}
+
+/// The fault's turn, and the time that was asked for, which begins when it is given. `None` where the run is stopped before.
+async fn window_in_turn<T>(
+    turn: impl Future<Output = T>,
+    stopped: impl Future<Output = ()>,
+    duration: Duration,
+) -> Option<(T, Window)> {
+    let turn = tokio::select! {
+        biased;
+        () = stopped => return None,
+        turn = turn => turn,
+    };
+    let from_ms = now_ms();
+    Some((turn, Window { from_ms, to_ms: from_ms + millis(duration) }))
+}
+
 /// A fault that is about to be run.
 #[derive(Debug)]
 pub(super) struct Planned {
@@ -72,6 +108,17 @@ pub(super) struct Planned {
     pub(super) duration: Duration,
 }
 
+impl Planned {
+    /// What became of its way back; `number` is its place in its experiment.
+    pub(super) fn tell_put_back(&self, progress: &Progress, number: usize, report: &RevertReport) {
+        let told = if report.error.is_none() { "put back" } else { "could not be put back" };
+        if report.error.is_none() {
+            progress.fault(number, FaultState::PutBack);
+        }
+        progress.line(&format!("{} on {} {told}", self.spec.kind.name(), self.spec.target));
+    }
+}
+
 /// What was seen of a fault.
 #[derive(Debug, Default)]
 pub(super) struct FaultRun {
@@ -80,11 +127,15 @@ pub(super) struct FaultRun {
     /// When the way back began: settings are back some time before it is verified that they are.
     pub(super) release_asked_at_ms: Option<u64>,
     pub(super) released_at_ms: Option<u64>,
-    /// How often the setting was read and found changed.
+    /// How often the setting was read.
+    pub(super) looks: u64,
+    /// And found changed.
     pub(super) held: u64,
     /// How often a call of the harness was denied.
     pub(super) denied: u64,
     pub(super) beats: Vec<Beat>,
+    /// When others were in effect on the same function.
+    pub(super) others: Vec<Window>,
     /// As it was planned.
     pub(super) is_ramped: bool,
     /// What faults can change, as it was while this one was in effect.
@@ -93,7 +144,19 @@ pub(super) struct FaultRun {
     pub(super) sums_before: Vec<f64>,
     /// Since when these are: what is added later must be of the same minutes and more.
     pub(super) sums_from_ms: u64,
+    /// Its number among all of the run, once it was applied.
+    pub(super) fault: Option<u64>,
+    /// Why it was in effect no more when it was to be put back.
+    pub(super) ended_early: Option<String>,
     pub(super) error: Option<String>,
+}
+
+impl FaultRun {
+    /// The last attempt tells.
+    pub(super) fn put_back(&mut self, report: RevertReport) {
+        self.released_at_ms = Some(now_ms());
+        self.error = report.error.or_else(|| self.ended_early.clone());
+    }
 }
 
 /// What all faults of an experiment share.
@@ -173,11 +236,12 @@ impl Stage<'_> {
         if self.active.fetch_add(1, Ordering::SeqCst) == 0 {
             self.phase(PHASE_FAULT);
         }
-        if self.halt.sleep(ON_THE_WAY).await {
-            self.hold(number, planned, &mut run).await;
+        let is_put_back = if self.halt.sleep(ON_THE_WAY).await {
+            self.hold(number, planned, &mut run).await
         } else {
             run.error = Some(STOPPED_BEFORE.into());
-        }
+            false
+        };
         let put_back = Instant::now();
         self.ending.fetch_add(1, Ordering::SeqCst);
         let was_last = self.active.fetch_sub(1, Ordering::SeqCst) == 1;
@@ -187,7 +251,8 @@ impl Stage<'_> {
         }
         let mut was_end_seen = false;
         if let Some(canary) = canary {
-            (run.beats, was_end_seen) = self.until_well(canary, planned, run.engaged_at_ms).await;
+            let ended = until_well(canary, planned, run.engaged_at_ms, is_put_back, self.halt);
+            (run.beats, was_end_seen) = ended.await;
         }
         let is_at_once = self.cloud.emulated && !planned.is_ramped;
         if lasts_still(lasts, is_at_once, was_end_seen) == Lasts::ForTime {
@@ -214,21 +279,27 @@ impl Stage<'_> {
         }
     }
 
-    async fn hold(&self, number: usize, planned: &Planned, run: &mut FaultRun) {
-        let asked_at_ms = now_ms();
-        run.asked = Some(Window { from_ms: asked_at_ms, to_ms: asked_at_ms + millis(planned.duration) });
+    /// Whether it was applied and is put back.
+    async fn hold(&self, number: usize, planned: &Planned, run: &mut FaultRun) -> bool {
+        let turn = self.guards.turn(planned.lever.clone());
+        let Some((turn, asked)) = window_in_turn(turn, self.halt.asked(), planned.duration).await else {
+            run.error = Some(STOPPED_BEFORE.into());
+            return false;
+        };
+        run.asked = Some(asked);
         let name = planned.spec.kind.name();
         self.progress.line(&format!("{name} on {}", planned.spec.target));
-        let fault = match self.guards.engage(self.experiment, planned.lever.clone()).await {
+        let fault = match self.guards.engage(self.experiment, turn).await {
             Ok(fault) => fault,
             Err(error) => {
                 let error = crate::fault::chain(&error);
                 // The others end in their own order: one that is just being applied could not be put back from here.
                 self.halt.ask(&format!("{name} on {} could not be applied: {error}", planned.spec.target));
                 run.error = Some(error);
-                return;
+                return false;
             }
         };
+        run.fault = Some(fault);
         let engaged = Instant::now();
         run.engaged_at_ms = Some(now_ms());
         self.progress.fault(number, FaultState::Active);
@@ -236,12 +307,22 @@ impl Stage<'_> {
         let reading = Box::pin(observe::configuration(self.cloud, self.stack));
         let during = read_by(self.watch(planned, engaged, run), reading).await;
         run.during = during.and_then(Result::ok);
+        // What cannot be asked is told by the canaries.
+        run.ended_early = planned.lever.ended_early(self.cloud).await.unwrap_or_default();
         run.release_asked_at_ms = Some(now_ms());
-        let report = self.guards.release(fault).await;
-        run.released_at_ms = Some(now_ms());
-        self.progress.fault(number, FaultState::PutBack);
-        self.progress.line(&format!("{name} on {} put back", planned.spec.target));
-        run.error = report.and_then(|report| report.error);
+        let release = async || self.guards.release(fault).await;
+        let nobody_arrives = async {
+            tokio::select! {
+                () = self.halt.asked() => {}
+                () = self.running.arrivals_ended() => {}
+            }
+        };
+        // Of one that is not open any more somebody else was faster.
+        let Some(report) = put_back(release, nobody_arrives).await else { return true };
+        planned.tell_put_back(self.progress, number, &report);
+        let is_put_back = report.error.is_none();
+        run.put_back(report);
+        is_put_back
     }
 
     /// Reads the setting while the fault lasts: somebody else may put it back.
@@ -251,43 +332,54 @@ impl Stage<'_> {
             if left.is_zero() || !self.halt.sleep(left.min(HOLD_LOOK)).await {
                 return;
             }
-            if planned.lever.is_engaged(self.cloud).await.unwrap_or(false) {
-                run.held += 1;
+            // A read that failed says nothing.
+            if let Ok(is_engaged) = planned.lever.is_engaged(self.cloud).await {
+                run.looks += 1;
+                run.held += u64::from(is_engaged);
             }
             run.denied += u64::from(is_denied(self.cloud, &planned.lever).await == Some(true));
         }
     }
+}
 
-    /// What canaries saw, and whether that was the end. One that was not well before the fault is not waited for.
-    async fn until_well(
-        &self,
-        canary: Canary,
-        planned: &Planned,
-        engaged_at_ms: Option<u64>,
-    ) -> (Vec<Beat>, bool) {
-        let spec = &planned.spec;
-        let before = |beat: &Beat| engaged_at_ms.is_none_or(|at_ms| beat.at_ms < at_ms);
-        if !canary.beats().iter().any(|beat| before(beat) && is_well(spec, beat)) {
-            return (canary.finish().await, false);
-        }
-        let deadline = Instant::now() + WELL_WITHIN;
-        let released_at_ms = now_ms();
-        let is_waited_for = || Instant::now() < deadline && self.halt.reason().is_none();
-        let has_ended = |beats: &[Beat]| is_over(spec, planned.is_ramped, beats, released_at_ms);
-        while !has_ended(&canary.beats()) && is_waited_for() {
-            tokio::time::sleep(WELL_LOOK).await;
-        }
-        let beats = canary.finish().await;
-        let was_end_seen = has_ended(&beats);
-        (beats, was_end_seen)
+/// What canaries saw, and whether that was the end. It is not waited for where the fault is not put back, and goes on, or where
+/// none was well before it.
+async fn until_well(
+    canary: Canary,
+    planned: &Planned,
+    engaged_at_ms: Option<u64>,
+    is_put_back: bool,
+    halt: &Halt,
+) -> (Vec<Beat>, bool) {
+    let spec = &planned.spec;
+    let before = |beat: &Beat| engaged_at_ms.is_none_or(|at_ms| beat.at_ms < at_ms);
+    if !is_put_back || !canary.beats().iter().any(|beat| before(beat) && is_well(spec, beat)) {
+        return (canary.finish().await, false);
     }
+    let deadline = Instant::now() + WELL_WITHIN;
+    let released_at_ms = now_ms();
+    let is_waited_for = || Instant::now() < deadline && halt.reason().is_none();
+    let has_ended = |beats: &[Beat]| is_over(spec, planned.is_ramped, beats, released_at_ms);
+    while !has_ended(&canary.beats()) && is_waited_for() {
+        tokio::time::sleep(WELL_LOOK).await;
+    }
+    let beats = canary.finish().await;
+    let was_end_seen = has_ended(&beats);
+    (beats, was_end_seen)
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::sync::atomic::AtomicBool;
+
+    use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
+    use aws_sdk_lambda::types::error::TooManyRequestsException;
+    use aws_smithy_mocks::mock;
 
     use super::*;
+    use crate::fault::{Mapping, MappingChange};
+    use crate::mocked;
     use crate::run::dose::FORGOTTEN_WITHIN;
 
     /// Of the stack that `make demo` and `make suite` apply: there a receive is shortest.
@@ -301,6 +393,107 @@ mod tests {
     async fn a_reading_that_does_not_end_ends_with_the_fault() {
         assert_eq!(read_by(tokio::task::yield_now(), pending::<u8>()).await, None);
         assert_eq!(read_by(tokio::task::yield_now(), ready(7)).await, Some(7));
+    }
+
+    fn report(error: Option<&str>) -> RevertReport {
+        RevertReport {
+            fault: 0,
+            lever: Lever::Mapping(Mapping { uuid: "uuid".into(), change: MappingChange::Disabled }),
+            prior: serde_json::Value::Bool(true),
+            error: error.map(str::to_owned),
+        }
+    }
+
+    /// Whether it was put back in the end, and with how many attempts, where the first few fail.
+    async fn tried(failing: u32, nobody_arrives: impl Future<Output = ()>) -> (bool, u32) {
+        let mut attempts = 0;
+        let release = async || {
+            attempts += 1;
+            Some(report((attempts <= failing).then_some("refused")))
+        };
+        let report = put_back(release, nobody_arrives).await.unwrap();
+        (report.error.is_none(), attempts)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_put_back_is_tried_again_until_nobody_arrives_any_more() {
+        let after = |pauses: u32| tokio::time::sleep(PUT_BACK_AGAIN * pauses + PUT_BACK_AGAIN / 2);
+        assert_eq!(tried(0, pending()).await, (true, 1));
+        assert_eq!(tried(3, pending()).await, (true, 4));
+        assert_eq!(tried(3, after(1)).await, (false, 2));
+        assert_eq!(tried(3, ready(())).await, (false, 1));
+    }
+
+    #[tokio::test]
+    async fn the_time_that_was_asked_for_begins_when_it_is_the_fault_s_turn() {
+        let began_ms = now_ms();
+        let turn = async {
+            while now_ms() <= began_ms {
+                tokio::task::yield_now().await;
+            }
+            now_ms()
+        };
+        let (given_ms, asked) = window_in_turn(turn, pending(), Duration::from_secs(7)).await.unwrap();
+        assert!(asked.from_ms >= given_ms, "{asked:?}, and the turn was given at {given_ms}");
+        assert_eq!(asked.to_ms - asked.from_ms, 7_000);
+        let never = window_in_turn(pending::<()>(), ready(()), Duration::from_secs(7)).await;
+        assert_eq!(never, None, "it was stopped before");
+    }
+
+    /// Of a function that ran once, and is throttled since.
+    async fn canary() -> Canary {
+        let was_invoked = AtomicBool::new(false);
+        let rules = [
+            mock!(aws_sdk_lambda::Client::invoke)
+                .match_requests(move |_| !was_invoked.swap(true, Ordering::SeqCst))
+                .then_output(|| InvokeOutput::builder().status_code(200).build()),
+            mock!(aws_sdk_lambda::Client::invoke).then_error(|| {
+                InvokeError::TooManyRequestsException(TooManyRequestsException::builder().build())
+            }),
+        ];
+        let cloud = Cloud { lambda: mocked::lambda(&rules), ..mocked::cloud().await };
+        let function =
+            Function { name: "f".into(), arn: "arn".into(), role_arn: "arn".into(), timeout_seconds: 1 };
+        let canary = Canary::start(cloud, function, empty_event("process-task"));
+        while canary.beats().len() < 2 {
+            tokio::time::sleep(WELL_LOOK).await;
+        }
+        canary
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_fault_that_is_not_put_back_is_not_waited_for() {
+        let planned = Planned {
+            spec: toml::from_str(
+                "kind = \"lambda-reserved-concurrency\"\ntarget = \"f\"\nstart = \"0s\"\nduration = \"1s\"\n\
+                 concurrency = 0\n",
+            )
+            .unwrap(),
+            lever: report(None).lever,
+            function: None,
+            metrics: Vec::new(),
+            is_ramped: false,
+            start: Duration::ZERO,
+            duration: Duration::from_secs(1),
+        };
+        for (is_put_back, waited) in [(true, WELL_WITHIN), (false, Duration::ZERO)] {
+            let (canary, began) = (canary().await, Instant::now());
+            let (_, was_seen) = until_well(canary, &planned, None, is_put_back, &Halt::default()).await;
+            assert_eq!((was_seen, began.elapsed().as_secs()), (false, waited.as_secs()), "{is_put_back}");
+        }
+    }
+
+    #[test]
+    fn the_last_way_back_tells_and_a_fault_that_ended_by_itself_stays_told() {
+        let ended_early = Some("the experiment is failed".to_owned());
+        let mut run = FaultRun::default();
+        run.put_back(report(Some("refused")));
+        assert_eq!(run.error.as_deref(), Some("refused"));
+        run.put_back(report(None));
+        assert_eq!(run.error, None);
+        let mut run = FaultRun { ended_early: ended_early.clone(), ..FaultRun::default() };
+        run.put_back(report(None));
+        assert_eq!(run.error, ended_early);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 
 use chaos::iam::RolePolicy;
 use chaos::observe::drift;
@@ -142,6 +142,25 @@ async fn a_report_that_cannot_be_kept_is_printed_and_is_no_bad_input() {
     let (printed, told) = (read(&run.printed), read(&run.told));
     assert!(printed.contains("\nverdict ") && !printed.contains("\nreport: "), "{printed}");
     assert!(told.contains("verdict.json: cannot be written"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_progress_nobody_can_read_ends_by_its_verdict_and_puts_everything_back() {
+    let bench = Box::pin(Bench::up()).await;
+    let before = settings(&bench).await;
+    let (file, out) = (bench.write("unread.toml", EXPERIMENT), bench.folder().join("runs"));
+    let (reader, unread) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut program = Command::new(env!("CARGO_BIN_EXE_chaos"));
+    program.arg("run").arg(file).args(["--seed", "1", "--stack"]).arg(bench.stack_file());
+    program.arg("--out").arg(&out).kill_on_drop(true).stdout(Stdio::null()).stderr(unread);
+    let mut run = program.spawn().unwrap();
+    let code = timeout(END_LIMIT, run.wait()).await.unwrap().unwrap().code();
+    assert!(matches!(code, Some(EXIT_FAIL | EXIT_INCONCLUSIVE)), "{code:?}");
+    let folder = run_folder(&out).unwrap();
+    assert!(folder.join("verdict.json").is_file());
+    assert_eq!(chaos::journal::recovery(&folder).unwrap().faults, 1, "it was in effect");
+    assert_eq!(drift(&before, &settings(&bench).await), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,7 +36,7 @@ const MOMENT_MAX: Duration = Duration::from_millis(4_500);
 /// One round in so many is counted from the program's start, and may end it before it has touched anything; the others from
 /// the first fault, to which a busy machine may be slow to come.
 const EARLY_ONE_IN: u64 = 5;
-/// Putting back takes seconds; a busy machine gets more.
+/// Putting back takes seconds, and half a minute where it cannot be done; a busy machine gets more.
 const END_LIMIT: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(20);
 /// In fewer rounds the kill, or the signal, would have met no fault in effect, and the test would prove nothing.

@@ -28,8 +28,8 @@ pub(in crate::oracle) struct Premises<'a> {
     pub named_ids: &'a HashMap<u64, String>,
     pub records: &'a BTreeMap<String, Record>,
     pub dead_letters: &'a [DeadLetter],
-    /// While the worker could not run at all.
-    pub throttled: Option<Window>,
+    /// Each time that the worker could not run at all.
+    pub throttled: &'a [Window],
     pub queue: QueueRules,
 }
 
@@ -66,14 +66,16 @@ impl<'a> Premises<'a> {
 
 pub(in crate::oracle) fn predict(rule: DlqRule, premises: &Premises<'_>) -> Prediction {
     let mut prediction = premises.ending(|entry| entry.expectation == Expectation::DeadLetters);
-    match (rule, premises.throttled) {
-        (DlqRule::Poison, _) | (DlqRule::ReceiveCounts, None) => {}
-        (DlqRule::ReceiveCounts, Some(window)) => by_receive_counts(&mut prediction, premises, window),
-        (DlqRule::Deliveries, _) => {
+    match rule {
+        DlqRule::ReceiveCounts if !premises.throttled.is_empty() => {
+            by_receive_counts(&mut prediction, premises);
+        }
+        DlqRule::Poison | DlqRule::ReceiveCounts => {}
+        DlqRule::Deliveries => {
             let used_up = premises.records.values().filter(|record| is_used_up(record, premises.queue));
             prediction.may.extend(used_up.map(|record| record.task_id.clone()));
         }
-        (DlqRule::OwnReceives, _) => {
+        DlqRule::OwnReceives => {
             prediction.may.extend(premises.letters_used_up());
         }
     }
@@ -93,11 +95,13 @@ fn is_used_up(record: &Record, queue: QueueRules) -> bool {
 /// The clock gives a first answer with a margin on both sides. Inside of the margin the message's own receives decide: SQS
 /// counts them, and a worker that got the message after the throttle wrote the count down. A task that succeeded on an
 /// allowed receive was not yet due; one that no worker ever saw, and that is due by the clock, can be nowhere else.
-fn by_receive_counts(prediction: &mut Prediction, premises: &Premises<'_>, window: Window) {
+fn by_receive_counts(prediction: &mut Prediction, premises: &Premises<'_>) {
     let (mut must_by_clock, mut may_by_clock) = (prediction.must.len() as u64, prediction.may.len() as u64);
     let letters_used_up = premises.letters_used_up();
     for (entry, id) in premises.acknowledged() {
-        let fate = receive_fate(entry, window, premises.queue);
+        let fates: Vec<Fate> =
+            premises.throttled.iter().map(|window| receive_fate(entry, *window, premises.queue)).collect();
+        let fate = Fate { must: fates.iter().any(|fate| fate.must), may: fates.iter().any(|fate| fate.may) };
         if fate.may {
             prediction.due.insert(id.to_owned());
         }

@@ -110,7 +110,11 @@ impl World {
         }
     }
 
-    pub(in crate::oracle) fn premises(&self, throttled: Option<Window>, queue: QueueRules) -> Premises<'_> {
+    pub(in crate::oracle) fn premises<'a>(
+        &'a self,
+        throttled: &'a [Window],
+        queue: QueueRules,
+    ) -> Premises<'a> {
         Premises {
             ledger: &self.ledger,
             named_ids: &self.named_ids,
@@ -449,18 +453,19 @@ proptest! {
         from in 1_000_000_u64..1_003_000, length in 0_u64..60_000, slack in 0_u64..5_000, visibility in 1_u64..10,
     ) {
         let world = World::new(&[Fate::Succeeds; 100]);
-        let prediction = throttled(&world, Window { from_ms: from, to_ms: from + length }, visibility, slack);
+        let window = Window { from_ms: from, to_ms: from + length };
+        let prediction = throttled(&world, &[window], visibility, slack);
         prop_assert!(prediction.must.is_subset(&prediction.may));
     }
 }
 
-fn throttled(world: &World, window: Window, visibility_seconds: u64, slack_ms: u64) -> Prediction {
+fn throttled(world: &World, windows: &[Window], visibility_seconds: u64, slack_ms: u64) -> Prediction {
     let queue = QueueRules {
         visibility_timeout: Duration::from_secs(visibility_seconds),
         max_receive_count: MAX_RECEIVE_COUNT,
         slack: Duration::from_millis(slack_ms),
     };
-    predict(DlqRule::ReceiveCounts, &world.premises(Some(window), queue))
+    predict(DlqRule::ReceiveCounts, &world.premises(windows, queue))
 }
 
 #[test]
@@ -468,12 +473,14 @@ fn a_throttle_longer_than_the_receives_sends_the_earliest_tasks_to_the_dead_lett
     let world = World::new(&[Fate::Starved; 400]);
     // Requests are 25 ms apart from 1 000 000 on; five receives of 1 s end 5 s after each.
     let window = Window { from_ms: 999_000, to_ms: 1_010_000 };
-    let prediction = throttled(&world, window, 1, 500);
+    let prediction = throttled(&world, &[window], 1, 500);
     assert_eq!(prediction.by_clock, Some((180, 220)), "180 are surely due, 40 more may be");
     assert_eq!(prediction.must, prediction.may, "no worker saw any of them: all that may be must be");
     assert!(prediction.may.contains(&task_id(219)) && !prediction.may.contains(&task_id(220)));
-    let short = throttled(&world, Window { from_ms: 999_000, to_ms: 1_003_000 }, 1, 500);
-    assert!(short.must.is_empty() && short.may.is_empty());
+    let short = Window { from_ms: 999_000, to_ms: 1_003_000 };
+    let prediction = throttled(&world, &[short], 1, 500);
+    assert!(prediction.must.is_empty() && prediction.may.is_empty());
+    assert_eq!(throttled(&world, &[short, window], 1, 500), throttled(&world, &[window], 1, 500));
 }
 
 #[test]
@@ -490,7 +497,7 @@ fn the_receives_that_workers_saw_decide_where_the_clock_cannot() {
     saw(&mut world, 204, TaskStatus::Succeeded, 4);
     // The letter of 204 was received as often as is allowed, by SQS's own count; there is none of 200.
     world.dead_letters.retain(|letter| letter.task_id() != Some(task_id(200)));
-    let prediction = throttled(&world, window, 1, 500);
+    let prediction = throttled(&world, &[window], 1, 500);
     let places = |id: u64| (prediction.must.contains(&task_id(id)), prediction.may.contains(&task_id(id)));
     assert_eq!(places(200), (false, false), "it succeeded with a receive to spare");
     assert_eq!(places(201), (false, true), "its receives are used up: it may be redelivered to nobody");
@@ -504,7 +511,7 @@ fn the_receives_that_workers_saw_decide_where_the_clock_cannot() {
 fn poison_of_unknown_fate_may_be_a_dead_letter() {
     let mut world = World::new(&[Fate::UnknownAndThere, Fate::Succeeds]);
     world.ledger[0].expectation = Expectation::DeadLetters;
-    let prediction = predict(DlqRule::Poison, &world.premises(None, QueueRules::default()));
+    let prediction = predict(DlqRule::Poison, &world.premises(&[], QueueRules::default()));
     assert!(prediction.must.is_empty() && prediction.may.contains(&task_id(0)));
 }
 
@@ -512,8 +519,8 @@ fn poison_of_unknown_fate_may_be_a_dead_letter() {
 fn a_task_that_outlasted_its_receives_must_succeed_once_it_is_moved_back() {
     let mut world = World::new(&[Fate::Poison, Fate::Poison]);
     world.ledger[1].kind = TaskKind::Flaky;
-    let before = predict(DlqRule::Poison, &world.premises(None, QueueRules::default()));
-    let after = after_redrive(&world.premises(None, QueueRules::default()));
+    let before = predict(DlqRule::Poison, &world.premises(&[], QueueRules::default()));
+    let after = after_redrive(&world.premises(&[], QueueRules::default()));
     assert_eq!((before.must.len(), after.must.len()), (2, 1));
     assert!(after.may.contains(&task_id(0)) && !after.may.contains(&task_id(1)));
 }
@@ -595,7 +602,7 @@ fn a_task_that_used_up_its_receives_may_be_a_dead_letter_though_it_succeeded() {
         max_receive_count: MAX_RECEIVE_COUNT,
         slack: Duration::ZERO,
     };
-    world.prediction = predict(DlqRule::Deliveries, &world.premises(None, queue));
+    world.prediction = predict(DlqRule::Deliveries, &world.premises(&[], queue));
     let findings = world.judge();
     assert_eq!(findings.anomalies, Vec::new());
     assert_eq!(findings.totals.succeeded_dead_letters, 1);
@@ -609,7 +616,7 @@ fn by_its_own_receives_a_dead_letter_is_explained_and_one_buried_early_is_not() 
     }
     world.dead_letters[1].receive_count = MAX_RECEIVE_COUNT;
     let queue = QueueRules { max_receive_count: MAX_RECEIVE_COUNT, ..QueueRules::default() };
-    world.prediction = predict(DlqRule::OwnReceives, &world.premises(None, queue));
+    world.prediction = predict(DlqRule::OwnReceives, &world.premises(&[], queue));
     let kinds = |id: u64, findings: &Findings| -> Vec<AnomalyKind> {
         let of_task = findings.anomalies.iter().filter(|anomaly| anomaly.task_id == task_id(id));
         of_task.map(|anomaly| anomaly.kind).collect()
