@@ -5,6 +5,7 @@
 
 mod answer;
 mod bucket;
+mod by_name;
 mod capacity;
 mod changes;
 mod control;
@@ -23,6 +24,7 @@ pub(crate) mod parts;
 mod past;
 mod scaled;
 pub(crate) mod statement;
+mod streams;
 mod throttle;
 mod touched;
 mod warm;
@@ -37,7 +39,9 @@ use dynoxide::storage_backend::clock::Clock as EngineClock;
 use tokio::task::AbortHandle;
 
 use self::answer::Failure;
+use self::by_name::Call;
 use self::control::{Control, TablePolicies};
+use self::described::Descriptions;
 use self::expiry::Expiry;
 use self::names::Names;
 use self::past::Past;
@@ -77,6 +81,7 @@ struct Account {
     names: Names,
     throttle: Throttle,
     control: Arc<Mutex<Control>>,
+    descriptions: Descriptions,
     /// Held by the change of a table that runs.
     update: Arc<Mutex<()>>,
     past: Arc<Past>,
@@ -110,11 +115,13 @@ impl DynamoDb {
             names: Names::new(settings),
             throttle: Throttle::new(settings),
             control: Arc::new(Mutex::new(control)),
+            descriptions: Descriptions::default(),
             update: Arc::default(),
             past: Arc::default(),
             expiry: Expiry::new(looked_at_ms(settings)),
             settings: settings.clone(),
         };
+        account.settle()?;
         account.configure_throttles().map_err(StartError::Tables)?;
         let upkeep = tokio::spawn(keep_up(account.clone())).abort_handle();
         Ok(Self { account, threads: Threads::at_most(THREADS_MAX), upkeep })
@@ -156,11 +163,19 @@ impl Service for DynamoDb {
     }
 }
 
-/// A key operation takes tens of microseconds, less than the hand-over to another thread; these read up to 1 MB, or wait for
-/// another change of a table.
+/// A key operation takes tens of microseconds, less than the hand-over to another thread; these read up to 1 MB, go over all of a
+/// table or of the streams' records, or wait for another change of a table.
 fn is_long(operation: &str) -> bool {
-    matches!(operation, "Scan" | "BatchGetItem" | "ExecuteStatement" | "BatchExecuteStatement")
-        || is_of_change(operation)
+    matches!(
+        operation,
+        "Scan"
+            | "BatchGetItem"
+            | "ExecuteStatement"
+            | "BatchExecuteStatement"
+            | "DescribeTable"
+            | "GetShardIterator"
+            | "GetRecords"
+    ) || is_of_change(operation)
 }
 
 /// Whether it changes a table, or what is kept of one: such calls run one by one.
@@ -184,6 +199,8 @@ impl Account {
         if !is_object(body.as_bytes()) {
             return Err(Failure::unreadable());
         }
+        let call = Call::read(operation, body, &self.names)?;
+        let body = &*call.body;
         let started = std::time::Instant::now();
         self.remember(operation, body);
         let outcome = match self.call_items(operation, body) {
@@ -194,7 +211,7 @@ impl Account {
         if outcome.is_ok() {
             self.expiry.note(operation, body, self.settings.clock.now_ms());
         }
-        outcome
+        outcome.map(|answer| call.answered(answer, &self.names))
     }
 
     /// UserErrors has no dimension; the others are per table, and written where the table is known.
@@ -211,7 +228,7 @@ impl Account {
         };
         let of_table = |name, value, unit| {
             if let Some(table) = decode::table_of(body) {
-                let dimensions = [("Operation", operation), ("TableName", self.names.bare(&table))];
+                let dimensions = [("Operation", operation), ("TableName", table.as_str())];
                 record(name, &dimensions, value, unit);
             }
         };
@@ -219,7 +236,7 @@ impl Account {
             Ok(_) => of_table("SuccessfulRequestLatency", took.as_secs_f64() * 1e3, Unit::Milliseconds),
             Err(failure) if failure.is_conditional_check() => {
                 if let Some(table) = decode::table_of(body) {
-                    let dimensions = [("TableName", self.names.bare(&table))];
+                    let dimensions = [("TableName", table.as_str())];
                     record("ConditionalCheckFailedRequests", &dimensions, 1.0, Unit::Count);
                 }
             }

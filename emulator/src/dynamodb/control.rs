@@ -1,16 +1,17 @@
 //! Table operations: the engine's, and those that it does not have.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dynoxide::actions::TableDescription;
-use dynoxide::actions::describe_stream::{DescribeStreamRequest, DescribeStreamResponse};
-use dynoxide::actions::get_records::{GetRecordsRequest, GetRecordsResponse};
-use dynoxide::actions::get_shard_iterator::{
-    GetShardIteratorRequest, GetShardIteratorResponse, decode_shard_iterator,
-};
+use dynoxide::actions::delete_table::DeleteTableRequest;
+use dynoxide::actions::describe_stream::DescribeStreamRequest;
+use dynoxide::actions::describe_table::DescribeTableRequest;
+use dynoxide::actions::get_records::GetRecordsRequest;
+use dynoxide::actions::get_shard_iterator::GetShardIteratorRequest;
 use dynoxide::actions::list_tables::ListTablesRequest;
+use dynoxide::actions::update_table::UpdateTableRequest;
 use dynoxide::actions::update_time_to_live::{UpdateTimeToLiveRequest, UpdateTimeToLiveResponse};
 use dynoxide::{Database, DynoxideError};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ use super::names::{Names, account_of};
 use super::warm::Warm;
 use super::{Account, is_of_change};
 use crate::iam::{Kind, Policy, PolicySource};
+use crate::server::StartError;
 use crate::store::{StoreError, write_whole};
 
 type Outcome = Result<String, Failure>;
@@ -35,9 +37,6 @@ const RECOVERY_DAYS_MAX: u32 = 35;
 
 /// AWS quota. "DynamoDB counts whitespaces when calculating the size of a policy against this limit."
 const POLICY_BYTES_MAX: usize = 20 * 1024;
-
-/// Between the ARN of the stream and what only the service reads, in an iterator of AWS's.
-const ITERATOR_MARK: &str = "|1|";
 
 /// Beside the tables in a data directory.
 const FILE: &str = "tables.json";
@@ -51,6 +50,9 @@ pub(super) struct Control {
     /// By table.
     #[serde(default)]
     beside: HashMap<String, Beside>,
+    /// A table that is being made or deleted. The engine does that in steps, of which a kill leaves some undone.
+    #[serde(default)]
+    unfinished: Option<String>,
     #[serde(skip)]
     file: Option<PathBuf>,
 }
@@ -77,12 +79,28 @@ impl Control {
 
     /// Called after each change, before it is acknowledged.
     fn save(&self) -> Result<(), Failure> {
-        let Some(path) = &self.file else { return Ok(()) };
-        let text = serde_json::to_vec(self).map_err(|_| Failure::internal())?;
-        write_whole(path, &text).map_err(|error| {
+        self.write().map_err(|error| {
             tracing::error!(%error, "what is known of tables was not kept");
             Failure::internal()
         })
+    }
+
+    fn write(&self) -> Result<(), StoreError> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let text = serde_json::to_vec(self).map_err(|error| StoreError::io("write", path)(error.into()))?;
+        write_whole(path, &text)
+    }
+
+    /// Before the first step of making or deleting a table.
+    fn begin(&mut self, table: String) -> Result<(), Failure> {
+        self.unfinished = Some(table);
+        self.save().inspect_err(|_| self.unfinished = None)
+    }
+
+    /// After the last one, with what is known of the table since.
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.unfinished = None;
+        self.save()
     }
 
     /// What is known of a table.
@@ -101,12 +119,19 @@ impl Control {
         self.save()
     }
 
-    /// What is known of a table goes with it.
-    fn forget(&mut self, table: &str, names: &Names) -> Result<(), Failure> {
-        self.recovery.remove(table);
-        self.policies.retain(|resource, _| table_of_policy(names, resource) != table);
-        self.beside.remove(table);
-        self.save()
+    /// What is known of a table goes with it, once this is saved.
+    pub(super) fn forget(&mut self, table: &str, names: &Names) {
+        self.retain(names, |known| known != table);
+    }
+
+    /// Returns whether there was more.
+    fn retain(&mut self, names: &Names, is_kept: impl Fn(&str) -> bool) -> bool {
+        let count = |known: &Self| known.recovery.len() + known.policies.len() + known.beside.len();
+        let before = count(self);
+        self.recovery.retain(|table, _| is_kept(table));
+        self.policies.retain(|resource, _| is_kept(table_of_policy(names, resource)));
+        self.beside.retain(|table, _| is_kept(table));
+        count(self) < before
     }
 
     /// What is known of a table, as it is described, with what is asked for now.
@@ -267,14 +292,14 @@ impl Account {
             "UpdateContributorInsights" => self.update_insights(operation, body),
             "ListContributorInsights" => self.list_insights(operation, body),
             "CreateTable" => self.create_table(operation, body),
+            "DeleteTable" => self.delete_table(operation, body),
             "TagResource" | "UntagResource" | "ListTagsOfResource" => {
                 self.check_tagged(&decode(operation, body)?)?;
                 self.in_engine(operation, body)
             }
             // Of a stream as the caller names it: the engine's name for it is none that a policy knows.
-            "DescribeStream" => {
-                self.plain(operation, body, |_, request: DescribeStreamRequest| self.describe_stream(request))
-            }
+            "DescribeStream" => self
+                .plain(operation, body, |_, request: DescribeStreamRequest| self.describe_stream(&request)),
             "GetShardIterator" => self.plain(operation, body, |_, request: GetShardIteratorRequest| {
                 self.get_shard_iterator(request)
             }),
@@ -289,17 +314,58 @@ impl Account {
     fn create_table(&self, operation: &str, body: &str) -> Outcome {
         let asked: NewTable = decode(operation, body)?;
         let policy = asked.resource_policy.map(ResourcePolicy::asked).transpose()?;
-        let answer = self.in_engine(operation, body)?;
-        if let (Some(policy), Some(table)) = (policy, table_of(body)) {
-            let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-            control.policies.insert(self.names.table_arn(self.names.bare(&table)), policy);
-            control.save()?;
+        let table = table_of(body).unwrap_or_default();
+        let arn = self.names.table_arn(&table);
+        let is_new = self.database.get_table_metadata(&table)?.is_none();
+        self.in_steps(is_new.then_some(table), || {
+            let answer = self.in_engine(operation, body)?;
+            if let Some(policy) = policy {
+                let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+                control.policies.insert(arn, policy);
+            }
+            Ok(answer)
+        })
+    }
+
+    fn delete_table(&self, operation: &str, body: &str) -> Outcome {
+        let table = table_of(body).unwrap_or_default();
+        let found = self.database.get_table_metadata(&table)?;
+        let is_deleted = found.is_some_and(|found| !found.deletion_protection_enabled);
+        self.in_steps(is_deleted.then_some(table), || self.in_engine(operation, body))
+    }
+
+    /// Makes or deletes a table so that a kill leaves nothing half done: the next start finds its name, and ends it. None where
+    /// nothing will be done, which the engine says.
+    pub(super) fn in_steps(&self, table: Option<String>, run: impl FnOnce() -> Outcome) -> Outcome {
+        let Some(table) = table else { return run() };
+        self.control.lock().unwrap_or_else(PoisonError::into_inner).begin(table.clone())?;
+        let outcome = run();
+        let finished = self.control.lock().unwrap_or_else(PoisonError::into_inner).finish();
+        if let Err(failure) = finished {
+            self.end_unfinished(&table)?;
+            return Err(failure);
         }
-        Ok(answer)
+        outcome
+    }
+
+    /// The caller is told that it failed, and the next start would end it: what it would do then is done at once.
+    fn end_unfinished(&self, table: &str) -> dynoxide::Result<()> {
+        self.drop_unfinished(table)?;
+        self.describe_anew(table);
+        if self.database.get_table_metadata(table)?.is_none() {
+            self.throttle.forget(table);
+            self.control.lock().unwrap_or_else(PoisonError::into_inner).forget(table, &self.names);
+        }
+        Ok(())
     }
 
     fn in_engine(&self, operation: &str, body: &str) -> Outcome {
-        let answer = self.call_engine(operation, &self.names.to_engine(body))?;
+        let answer = self.call_engine(operation, &self.names.to_engine(body));
+        // Also after a change that was refused half way.
+        if let Some(table) = table_of(body).filter(|_| is_of_change(operation)) {
+            self.describe_anew(&table);
+        }
+        let answer = answer?;
         self.after_engine(operation, body)?;
         Ok(self.names.to_caller(&answer).into_owned())
     }
@@ -328,14 +394,13 @@ impl Account {
     /// Keeps the caps and the rest in step with the table.
     fn after_engine(&self, operation: &str, body: &str) -> Result<(), Failure> {
         let Some(table) = table_of(body) else { return Ok(()) };
-        let table = self.names.bare(&table);
         match operation {
-            "CreateTable" | "UpdateTable" => self.configure_throttle(table.to_owned())?,
+            "CreateTable" | "UpdateTable" => self.configure_throttle(&table)?,
             "UpdateTimeToLive" => self.expiry.suspect_all(),
             "DeleteTable" => {
-                self.throttle.forget(table);
+                self.throttle.forget(&table);
                 let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-                control.forget(table, &self.names)?;
+                control.forget(&table, &self.names);
             }
             _ => {}
         }
@@ -347,8 +412,8 @@ impl Account {
         self.control.lock().unwrap_or_else(PoisonError::into_inner).beside(table)
     }
 
-    fn configure_throttle(&self, table_name: String) -> dynoxide::Result<()> {
-        let mut table = self.describe(table_name)?;
+    fn configure_throttle(&self, table_name: &str) -> dynoxide::Result<()> {
+        let mut table = self.outline(table_name)?;
         let beside = self.beside(&table.table_name);
         beside.units.describe(&mut table);
         self.throttle.configure(&table, &beside);
@@ -357,19 +422,53 @@ impl Account {
 
     /// The caps of the tables that were there already.
     pub(super) fn configure_throttles(&self) -> dynoxide::Result<()> {
-        let mut after = None;
+        self.table_names()?.iter().try_for_each(|table| self.configure_throttle(table))
+    }
+
+    fn table_names(&self) -> dynoxide::Result<Vec<String>> {
+        let mut all: Vec<String> = Vec::new();
         loop {
-            let request =
-                ListTablesRequest { exclusive_start_table_name: after, ..ListTablesRequest::default() };
+            let exclusive_start_table_name = all.last().cloned();
+            let request = ListTablesRequest { exclusive_start_table_name, ..ListTablesRequest::default() };
             let listed = self.database.list_tables(request)?;
-            for table in listed.table_names {
-                self.configure_throttle(table)?;
-            }
-            match listed.last_evaluated_table_name {
-                None => return Ok(()),
-                next => after = next,
+            all.extend(listed.table_names);
+            if listed.last_evaluated_table_name.is_none() {
+                return Ok(all);
             }
         }
+    }
+
+    /// At the start: what a kill left of a table that was being made or deleted goes, and what is known of tables that are not
+    /// there.
+    pub(super) fn settle(&self) -> Result<(), StartError> {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let unfinished = control.unfinished.take();
+        if let Some(table) = &unfinished {
+            self.drop_unfinished(table).map_err(StartError::Tables)?;
+        }
+        let there: HashSet<String> = self.table_names().map_err(StartError::Tables)?.into_iter().collect();
+        if control.retain(&self.names, |table| there.contains(table)) || unfinished.is_some() {
+            control.write()?;
+        }
+        Ok(())
+    }
+
+    fn drop_unfinished(&self, table: &str) -> dynoxide::Result<()> {
+        let request = DescribeTableRequest { table_name: table.to_owned() };
+        let Ok(found) = self.database.describe_table(request) else { return Ok(()) };
+        if is_in_use(&found.table) {
+            return Ok(());
+        }
+        tracing::warn!(table, "a table that was being made or deleted, and is not finished, is deleted");
+        if found.table.deletion_protection_enabled == Some(true) {
+            let request = UpdateTableRequest {
+                table_name: table.to_owned(),
+                deletion_protection_enabled: Some(false),
+                ..UpdateTableRequest::default()
+            };
+            self.database.update_table(request)?;
+        }
+        self.database.delete_table(DeleteTableRequest { table_name: table.to_owned() }).map(drop)
     }
 
     fn table_must_exist(&self, table: &str, shape: &'static str) -> Result<(), Failure> {
@@ -380,7 +479,6 @@ impl Account {
     }
 
     fn describe_backups(&self, table: &str) -> Outcome {
-        let table = self.names.bare(table);
         self.table_must_exist(table, "TableNotFoundException")?;
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let description =
@@ -393,7 +491,7 @@ impl Account {
     }
 
     fn update_backups(&self, request: &UpdateBackups) -> Outcome {
-        let table = self.names.bare(&request.table_name);
+        let table = request.table_name.as_str();
         self.table_must_exist(table, "TableNotFoundException")?;
         let wanted = &request.point_in_time_recovery_specification;
         let days = wanted.recovery_period_in_days.unwrap_or(RECOVERY_DAYS_MAX);
@@ -422,7 +520,7 @@ impl Account {
         if account_of(arn).is_some_and(|account_id| account_id != &*self.settings.account_id) {
             return Err(DynoxideError::AccessDeniedException("Access is denied".to_owned()).into());
         }
-        if self.names.is_table(arn) {
+        if self.names.table_of_arn(arn).is_some() {
             return Ok(());
         }
         let message = format!("Invalid TableArn: Invalid ResourceArn provided as input {arn}");
@@ -475,55 +573,13 @@ impl Account {
             None => json!({}).to_string(),
         })
     }
+}
 
-    /// The table of a stream, by the stream's own ARN: the engine finds the table in any text that has it behind a slash, and a
-    /// policy that names the stream does not match that text.
-    fn table_of_stream<'a>(&self, arn: &'a str) -> dynoxide::Result<&'a str> {
-        let not_found = || {
-            let message = format!("Requested resource not found: Stream: {arn} not found");
-            DynoxideError::ResourceNotFoundException(message)
-        };
-        let table = self.names.table_with_policy(arn).ok_or_else(not_found)?;
-        let known = self.database.get_table_metadata(table)?;
-        let label = known.and_then(|table| table.stream_label).ok_or_else(not_found)?;
-        let own = format!("{}/stream/{label}", self.names.table_arn(table));
-        if arn == own { Ok(table) } else { Err(not_found()) }
-    }
-
-    fn describe_stream(&self, request: DescribeStreamRequest) -> dynoxide::Result<DescribeStreamResponse> {
-        self.table_of_stream(&request.stream_arn)?;
-        self.database.describe_stream(request)
-    }
-
-    /// The engine's iterators do not say of which stream they are, and GetRecords is judged by that.
-    fn get_shard_iterator(
-        &self,
-        request: GetShardIteratorRequest,
-    ) -> dynoxide::Result<GetShardIteratorResponse> {
-        let stream = request.stream_arn.clone();
-        self.table_of_stream(&stream)?;
-        let mut answer = self.database.get_shard_iterator(request)?;
-        answer.shard_iterator = answer.shard_iterator.map(|iterator| marked(&stream, &iterator));
-        Ok(answer)
-    }
-
-    /// Anybody can write an iterator of the engine's: one that does not begin with the ARN of its own stream would be read by who
-    /// was judged for another, or for none.
-    fn get_records(&self, request: &GetRecordsRequest) -> dynoxide::Result<GetRecordsResponse> {
-        let invalid = || DynoxideError::ValidationException("Invalid shard iterator".to_owned());
-        let (stream, iterator) = request.shard_iterator.split_once(ITERATOR_MARK).ok_or_else(invalid)?;
-        let (table, _, _) = decode_shard_iterator(iterator).ok_or_else(invalid)?;
-        if self.table_of_stream(stream)? != table {
-            return Err(invalid());
-        }
-        let asked = GetRecordsRequest { shard_iterator: iterator.to_owned(), limit: request.limit };
-        let mut answer = self.database.get_records(asked)?;
-        for record in &mut answer.records {
-            record.aws_region = self.settings.region.to_string();
-        }
-        answer.next_shard_iterator = answer.next_shard_iterator.map(|next| marked(stream, &next));
-        Ok(answer)
-    }
+/// Whether all of a table is there, with something in it: the engine counts nothing in what is not there.
+fn is_in_use(table: &TableDescription) -> bool {
+    let global = table.global_secondary_indexes.iter().flatten().map(|index| index.item_count);
+    let local = table.local_secondary_indexes.iter().flatten().map(|index| index.item_count);
+    table.item_count.is_some_and(|items| items > 0) && global.chain(local).all(|items| items.is_some())
 }
 
 /// The table that a policy goes with. Older versions kept some under other names than ARNs of tables and streams.
@@ -577,10 +633,6 @@ fn update_time_to_live(
     database.update_time_to_live(request)
 }
 
-fn marked(stream: &str, iterator: &str) -> String {
-    format!("{stream}{ITERATOR_MARK}{iterator}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -606,7 +658,7 @@ mod tests {
         let text = json!({"recovery": {}, "policies": policies}).to_string();
         let mut control = Control::read(text.as_bytes()).unwrap();
         assert_eq!(control.policies.len(), 5);
-        control.forget("tasks", &Names::new(&Settings::by_hand(0).0)).unwrap();
+        control.forget("tasks", &Names::new(&Settings::by_hand(0).0));
         assert_eq!(control.policies.into_keys().collect::<Vec<_>>(), [other]);
     }
 }

@@ -1,10 +1,18 @@
 //! Calls that describe a table. What they ask for that the engine does not keep is kept here, and shown.
 
-use std::sync::PoisonError;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use dynoxide::actions::TableDescription;
 use dynoxide::actions::describe_table::DescribeTableRequest;
 use dynoxide::actions::update_table::UpdateTableRequest;
+use dynoxide::actions::{
+    BillingModeSummary, GlobalSecondaryIndexDescription, TableDescription,
+    TableProvisionedThroughputDescription,
+};
+use dynoxide::types::{GlobalSecondaryIndex, ProvisionedThroughput};
+use dynoxide::validation::validate_table_name;
+use dynoxide::{DynoxideError, TableMetadata};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -24,6 +32,13 @@ const PROVISIONED: &str = "PROVISIONED";
 
 /// Members of an update that may change throughput or its mode.
 const OF_THROUGHPUT: [&str; 3] = ["BillingMode", "ProvisionedThroughput", "GlobalSecondaryIndexUpdates"];
+
+/// How long a description stands: the engine goes over all items of a table and of its indexes for it, and does nothing else
+/// meanwhile. AWS counts them "approximately every six hours".
+const DESCRIBED_EVERY_MS: i64 = 10_000;
+
+/// By table, the engine's last one and when it was made.
+pub(super) type Descriptions = Arc<Mutex<HashMap<String, (i64, TableDescription)>>>;
 
 /// Members of an index's update that the engine does not know.
 const BESIDE_ENGINE: [&str; 2] = ["WarmThroughput", "OnDemandThroughput"];
@@ -73,7 +88,7 @@ impl Account {
     /// Keeps nothing: an update that runs meanwhile may know more of the table than the engine described.
     pub(super) fn describe_table(&self, body: &str) -> Result<String, Failure> {
         let DescribeTableRequest { table_name } = decode("DescribeTable", body)?;
-        let table = self.describe(table_name)?;
+        let table = self.describe(&table_name)?;
         let known = self.beside(&table.table_name).changed(Beside::default(), &table);
         self.shown(&known, table, "Table", false)
     }
@@ -86,6 +101,7 @@ impl Account {
         let request: Value = serde_json::from_str(body).unwrap_or_default();
         let mut asked = self.asked(OPERATION, &request)?;
         self.check_indexes(&request)?;
+        self.check_stream(&request)?;
         asked.changes = self.counted(&request, &asked.units)?;
         let table = match for_engine(&request) {
             Some(rest) => {
@@ -93,7 +109,7 @@ impl Account {
             }
             None => {
                 let DescribeTableRequest { table_name } = decode(OPERATION, body)?;
-                self.describe(table_name)?
+                self.describe(&table_name)?
             }
         };
         self.kept_and_shown(asked, table, false)
@@ -105,7 +121,13 @@ impl Account {
         table: TableDescription,
         is_new: bool,
     ) -> Result<String, Failure> {
-        let kept = self.control.lock().unwrap_or_else(PoisonError::into_inner).keep(asked, &table)?;
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_new {
+            // Of an earlier one by that name.
+            control.forget(&table.table_name, &self.names);
+        }
+        let kept = control.keep(asked, &table)?;
+        drop(control);
         self.shown(&kept, table, "TableDescription", is_new)
     }
 
@@ -124,8 +146,38 @@ impl Account {
         Ok(Value::from_iter([(member, table)]).to_string())
     }
 
-    pub(super) fn describe(&self, table_name: String) -> dynoxide::Result<TableDescription> {
-        self.database.describe_table(DescribeTableRequest { table_name }).map(|described| described.table)
+    /// A table as the engine describes it, with its items counted.
+    pub(super) fn describe(&self, table_name: &str) -> dynoxide::Result<TableDescription> {
+        let now_ms = self.settings.clock.now_ms();
+        // Held while the engine describes it: a change that comes meanwhile then finds what it makes untrue.
+        let mut descriptions = self.descriptions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at_ms, table)) = descriptions.get(table_name)
+            && (0..DESCRIBED_EVERY_MS).contains(&(now_ms - at_ms))
+        {
+            return Ok(table.clone());
+        }
+        let request = DescribeTableRequest { table_name: table_name.to_owned() };
+        let table = self.database.describe_table(request)?.table;
+        // A vector index becomes active without a call.
+        if table.vector_indexes.is_none() {
+            descriptions.insert(table_name.to_owned(), (now_ms, table.clone()));
+        }
+        Ok(table)
+    }
+
+    /// After a change of the table.
+    pub(super) fn describe_anew(&self, table_name: &str) {
+        self.descriptions.lock().unwrap_or_else(PoisonError::into_inner).remove(table_name);
+    }
+
+    /// What is asked about the throughput, the key and the indexes of a table: nothing is counted for it.
+    pub(super) fn outline(&self, table_name: &str) -> dynoxide::Result<TableDescription> {
+        validate_table_name(table_name)?;
+        let table = self.database.get_table_metadata(table_name)?;
+        table.map(outlined).ok_or_else(|| {
+            let message = format!("Requested resource not found: Table: {table_name} not found");
+            DynoxideError::ResourceNotFoundException(message)
+        })
     }
 
     /// What a request asks for, refused before the engine changes anything. What else is wrong with it is for the engine to
@@ -146,10 +198,7 @@ impl Account {
         let will_be_on_demand = match request["BillingMode"].as_str() {
             Some(mode) => mode == ON_DEMAND,
             None if is_new => false,
-            None => {
-                let table = self.describe(request["TableName"].as_str().unwrap_or_default().to_owned())?;
-                is_on_demand(&table)
-            }
+            None => is_on_demand(&self.outline(request["TableName"].as_str().unwrap_or_default())?),
         };
         asked.caps.check(will_be_on_demand, is_new)?;
         Ok(asked)
@@ -161,7 +210,7 @@ impl Account {
             return Ok(Changes::default());
         }
         // What is wrong with the name is for the engine to say.
-        let table = self.describe(request["TableName"].as_str().unwrap_or_default().to_owned());
+        let table = self.outline(request["TableName"].as_str().unwrap_or_default());
         let Ok(mut table) = table else { return Ok(Changes::default()) };
         // To the engine an index may be left without throughput when its table gets some.
         if request["BillingMode"] == PROVISIONED && is_on_demand(&table) {
@@ -181,11 +230,10 @@ impl Account {
             return Ok(());
         }
         let table_name = request["TableName"].as_str().unwrap_or_default();
-        let table = self.describe(table_name.to_owned())?;
-        let known = table.global_secondary_indexes.unwrap_or_default();
+        let table = self.outline(table_name)?;
         for update in updated {
             let name = update["Update"]["IndexName"].as_str().unwrap_or_default();
-            if !known.iter().any(|index| index.index_name == name) {
+            if !has_index(&table, name) {
                 return Err(Failure::Own {
                     shape: "ResourceNotFoundException",
                     message: format!("Requested resource not found: Index {name} for table {table_name}"),
@@ -194,6 +242,61 @@ impl Account {
         }
         Ok(())
     }
+
+    /// "You receive a ValidationException if you try to enable a stream on a table that already has a stream, or if you try to
+    /// disable a stream on a table that doesn't have a stream."
+    fn check_stream(&self, request: &Value) -> Result<(), Failure> {
+        let Some(enables) = request["StreamSpecification"]["StreamEnabled"].as_bool() else { return Ok(()) };
+        let table_name = request["TableName"].as_str().unwrap_or_default();
+        let Some(table) = self.database.get_table_metadata(table_name)? else { return Ok(()) };
+        let why = match (enables, table.stream_enabled) {
+            (true, true) => "Table already has an enabled stream",
+            (false, false) => "Table has no stream to disable",
+            (true, false) | (false, true) => return Ok(()),
+        };
+        Err(DynoxideError::ValidationException(format!("{why}: TableName: {table_name}")).into())
+    }
+}
+
+/// As the engine describes it, but for what it counts and what nobody here asks about.
+fn outlined(table: TableMetadata) -> TableDescription {
+    let is_on_demand = table.billing_mode.as_deref() == Some(ON_DEMAND);
+    let billing_mode_summary = is_on_demand
+        .then(|| BillingModeSummary { billing_mode: ON_DEMAND.to_owned(), ..BillingModeSummary::default() });
+    let indexes: Option<Vec<GlobalSecondaryIndex>> = kept(table.gsi_definitions.as_deref());
+    TableDescription {
+        key_schema: kept(Some(&table.key_schema)).unwrap_or_default(),
+        billing_mode_summary,
+        provisioned_throughput: kept(table.provisioned_throughput.as_deref()).map(units),
+        on_demand_throughput: kept(table.on_demand_throughput.as_deref()),
+        global_secondary_indexes: indexes.map(|indexes| indexes.into_iter().map(outlined_index).collect()),
+        table_name: table.table_name,
+        ..TableDescription::default()
+    }
+}
+
+fn outlined_index(index: GlobalSecondaryIndex) -> GlobalSecondaryIndexDescription {
+    GlobalSecondaryIndexDescription {
+        index_name: index.index_name,
+        key_schema: index.key_schema,
+        projection: index.projection,
+        provisioned_throughput: Some(units(index.provisioned_throughput.unwrap_or_default())),
+        ..GlobalSecondaryIndexDescription::default()
+    }
+}
+
+fn units(kept: ProvisionedThroughput) -> TableProvisionedThroughputDescription {
+    let count = |units: Option<i64>| units.and_then(|units| u64::try_from(units).ok()).unwrap_or_default();
+    TableProvisionedThroughputDescription {
+        read_capacity_units: count(kept.read_capacity_units),
+        write_capacity_units: count(kept.write_capacity_units),
+        ..TableProvisionedThroughputDescription::default()
+    }
+}
+
+/// What the engine keeps of a table as text; what it cannot read itself it takes for nothing.
+fn kept<T: DeserializeOwned>(text: Option<&str>) -> Option<T> {
+    serde_json::from_str(text?).ok()
 }
 
 /// Whether a table is, as the engine describes it.

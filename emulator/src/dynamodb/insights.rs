@@ -190,8 +190,7 @@ impl Account {
                  {PAGE_MAX}"
             )));
         }
-        let only =
-            request.table_name.map(|table| self.describe(self.names.bare(&table).to_owned())).transpose()?;
+        let only = request.table_name.map(|table| self.outline(&table)).transpose()?;
         let after = request.next_token.as_deref().map(place);
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let mut listed: Vec<(&str, Option<&str>, Insight)> = Vec::new();
@@ -225,7 +224,7 @@ impl Account {
     /// # Errors
     /// When there is no such table, or it has no such global secondary index.
     fn describe_with_index(&self, request: &Request) -> Result<TableDescription, Failure> {
-        let table = self.describe(self.names.bare(&request.table_name).to_owned())?;
+        let table = self.outline(&request.table_name)?;
         match request.index_name.as_deref() {
             Some(index) if !has_index(&table, index) => Err(Failure::Own {
                 shape: "ResourceNotFoundException",

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use dynoxide::actions::batch_execute_statement::{
     BatchExecuteStatementRequest, BatchExecuteStatementResponse, BatchStatementError, BatchStatementResponse,
 };
+use dynoxide::actions::execute_statement::{ExecuteStatementRequest, ExecuteStatementResponse};
 use dynoxide::actions::get_item::GetItemRequest;
 use dynoxide::errors::CancellationReason;
 use dynoxide::types::ConsumedCapacity;
@@ -40,7 +41,10 @@ impl Account {
             "BatchWriteItem" => self.batch(operation, body, "UnprocessedItems", Database::batch_write_item),
             "TransactWriteItems" => self.transaction(operation, body, Database::transact_write_items),
             "TransactGetItems" => self.transaction(operation, body, Database::transact_get_items),
-            "ExecuteStatement" => self.single(operation, body, Database::execute_statement),
+            "ExecuteStatement" => {
+                let run = |database: &Database, request| self.run_statement(database, request);
+                self.single(operation, body, run)
+            }
             "ExecuteTransaction" => self.transaction(operation, body, Database::execute_transaction),
             "BatchExecuteStatement" => self.statements(operation, body),
             _ => return None,
@@ -75,10 +79,25 @@ impl Account {
         encode(&self.run_billed(operation, request, places, item, run)?)
     }
 
+    /// Of one partition key or several AWS reads what they have and nothing else. Of several, and of one with alternatives beside
+    /// it, the engine goes over all items of the table or the index, and pages of those would show next to nothing.
+    fn run_statement(
+        &self,
+        database: &Database,
+        request: ExecuteStatementRequest,
+    ) -> dynoxide::Result<ExecuteStatementResponse> {
+        let stated = Stated { text: &request.statement, parameters: request.parameters.as_deref() };
+        let read = stated.read().zip(self.throttle.partition_key(stated.target()));
+        let goes_over_all = read.is_some_and(|(statement, key)| {
+            let keys = statement.values_of(&key);
+            keys.is_some_and(|keys| keys.len() > 1 || statement.has_alternatives())
+        });
+        if goes_over_all { database.execute_statement(request) } else { pages::select(database, request) }
+    }
+
     /// Only the item itself says where it is in the indexes of its table.
     fn show_item(&self, request: &mut impl Metered) -> ShownItem {
-        let is_indexed =
-            |target: &Target<'_>| self.throttle.indexes(self.names.bare(target.table)) != Indexes::None;
+        let is_indexed = |target: &Target<'_>| self.throttle.indexes(target.table) != Indexes::None;
         let is_indexed = request.access() == Access::Write && request.targets().iter().any(is_indexed);
         if is_indexed { request.show_item() } else { ShownItem::Never }
     }
@@ -89,7 +108,6 @@ impl Account {
     }
 
     fn admit(&self, target: Target<'_>, access: Access, item: ShownItem) -> Admission {
-        let target = Target { table: self.names.bare(target.table), ..target };
         match target.at {
             At::Item(item) if access == Access::Write => self.throttle.admit(target, Some(item), access),
             At::Key(key) if access == Access::Write && self.must_look_before(target.table, item) => {
@@ -284,7 +302,7 @@ impl Account {
             }
             Found::ByTable(tables) => {
                 for (table, items) in tables {
-                    self.throttle.weigh(places, self.names.bare(table), items);
+                    self.throttle.weigh(places, table, items);
                 }
             }
             Found::InOrder(items) => {
@@ -301,7 +319,12 @@ impl Account {
         let indexes = indexes.map(|(index, used)| (Some(index.as_str()), used.capacity_units));
         let own = bill.capacity_units - indexes.clone().map(|(_, units)| units).sum::<f64>();
         let own = (own > 0.0).then_some((None, own));
-        self.charge(self.names.bare(&bill.table_name), indexes.chain(own), places, access);
+        // What a transaction of the same token did before costs what it costs to read it.
+        let access = match (bill.read_capacity_units, bill.write_capacity_units) {
+            (Some(_), None) => Access::Read,
+            _ => access,
+        };
+        self.charge(&bill.table_name, indexes.chain(own), places, access);
     }
 
     fn charge<'a>(

@@ -46,9 +46,14 @@ impl Names {
         }
     }
 
-    /// Whether an ARN is that of a table, and of nothing that the table has.
-    pub(super) fn is_table(&self, arn: &str) -> bool {
-        self.of_table(arn).is_some_and(|table| !table.is_empty() && !table.contains('/'))
+    /// The table of an ARN that names it, and nothing that it has.
+    pub(super) fn table_of_arn<'a>(&self, arn: &'a str) -> Option<&'a str> {
+        self.of_table(arn).filter(|table| !table.is_empty() && !table.contains('/'))
+    }
+
+    /// Whether an ARN of ours may stand in a text.
+    pub(super) fn has_arn(&self, body: &str) -> bool {
+        body.contains(&*self.ours)
     }
 
     /// What an ARN of ours names of a table: its name, and perhaps what the table has.
@@ -56,7 +61,7 @@ impl Names {
         arn.strip_prefix(&*self.ours)?.strip_prefix("table/")
     }
 
-    /// A table may be named by its ARN.
+    /// What an ARN of ours names of a table, and any other text as it is.
     pub(super) fn bare<'a>(&self, table: &'a str) -> &'a str {
         self.of_table(table).unwrap_or(table)
     }

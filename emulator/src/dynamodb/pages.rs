@@ -1,4 +1,4 @@
-//! Pages of Query and Scan, read not much further than they go.
+//! Pages of Query, Scan and SELECT, read not much further than they go.
 //!
 //! The engine cuts a page at 1 MB, and reads everything that matches before it does: of an owner with a hundred thousand items
 //! that is tens of megabytes, for hundreds of milliseconds, in which no other call is answered. With a `Limit` it reads no
@@ -6,15 +6,22 @@
 //! what comes out is what it would have answered at once. Only the item that a page had no room for is not counted among those
 //! that were scanned.
 
+use std::collections::HashMap;
+
 use dynoxide::Database;
+use dynoxide::actions::execute_statement::{ExecuteStatementRequest, ExecuteStatementResponse};
 use dynoxide::actions::query::{QueryRequest, QueryResponse};
 use dynoxide::actions::scan::{ScanRequest, ScanResponse};
+
+use super::statement::{Stated, Verb, named};
 
 /// Items of half a kilobyte fill a page.
 const FIRST_READ_ITEMS: usize = 2_000;
 const READ_GROWTH: usize = 8;
 /// No page holds more items than bytes.
 const PAGE_ITEMS_MAX: usize = 1_048_576;
+/// A page in the blocks of 4 KiB by which it is paid.
+const PAGE_BLOCKS_MAX: usize = 256;
 
 /// A request with another limit, of which `$own` is what only its kind has: the engine's have no copy of their own.
 macro_rules! limited {
@@ -74,6 +81,62 @@ pub(super) fn scan(database: &Database, request: ScanRequest) -> dynoxide::Resul
         |limit| database.scan(limited(limit)).map(|page| without_unread(page, limit)),
         |page, limit| page.last_evaluated_key.is_some() && page.scanned_count >= limit,
     )
+}
+
+/// "If the processed dataset size exceeds 1 MB before DynamoDB reaches this limit, it stops the operation", also where there is no
+/// limit. The engine goes on; what it read is in the bill, for which the request must ask.
+///
+/// It is asked for fewer items while they are too much, and for more while they are less than half of a page.
+pub(super) fn select(
+    database: &Database,
+    request: ExecuteStatementRequest,
+) -> dynoxide::Result<ExecuteStatementResponse> {
+    if named(&request.statement).is_none_or(|named| named.verb != Verb::Select) {
+        return database.execute_statement(request);
+    }
+    let stated = Stated { text: &request.statement, parameters: None };
+    let shows_all = stated.read().is_some_and(|statement| statement.is_on_all());
+    let most = request.limit.unwrap_or(PAGE_ITEMS_MAX);
+    let (mut limit, mut is_shrunk) = (most.min(FIRST_READ_ITEMS), false);
+    loop {
+        let page = database.execute_statement(selecting(&request, limit))?;
+        let blocks = blocks_read(&page, request.consistent_read == Some(true));
+        let read = page.items.as_ref().filter(|_| shows_all).map_or(limit, Vec::len);
+        // So many fill a page if they are of one size.
+        let fitting = read * PAGE_BLOCKS_MAX / blocks.max(1);
+        if blocks > PAGE_BLOCKS_MAX && limit > 1 {
+            limit = fitting.clamp(1, if is_shrunk { limit / 2 } else { limit - 1 });
+            is_shrunk = true;
+        } else if !is_shrunk && page.next_token.is_some() && limit < most && blocks <= PAGE_BLOCKS_MAX / 2 {
+            limit = fitting.min(limit * READ_GROWTH).min(most);
+        } else {
+            return Ok(page);
+        }
+    }
+}
+
+fn selecting(request: &ExecuteStatementRequest, limit: usize) -> ExecuteStatementRequest {
+    ExecuteStatementRequest {
+        statement: request.statement.clone(),
+        parameters: request.parameters.clone(),
+        limit: Some(limit),
+        next_token: request.next_token.clone(),
+        consistent_read: request.consistent_read,
+        return_consumed_capacity: request.return_consumed_capacity.clone(),
+        return_values_on_condition_check_failure: request.return_values_on_condition_check_failure.clone(),
+    }
+}
+
+/// Of an index where one was read: what its table costs besides was fetched for what the index does not have.
+#[expect(clippy::cast_possible_truncation, reason = "no SELECT reads so many")]
+fn blocks_read(page: &ExecuteStatementResponse, is_consistent: bool) -> usize {
+    let Some(bill) = &page.consumed_capacity else { return 0 };
+    let indexes = [&bill.global_secondary_indexes, &bill.local_secondary_indexes];
+    let of_indexes: f64 =
+        indexes.into_iter().flatten().flat_map(HashMap::values).map(|used| used.capacity_units).sum();
+    let units = if of_indexes > 0.0 { of_indexes } else { bill.capacity_units };
+    let units_of_block = if is_consistent { 1.0 } else { 0.5 };
+    (units / units_of_block) as usize
 }
 
 /// Of a query or of a scan.
@@ -225,5 +288,47 @@ mod tests {
         for limit in [1, 7, FIRST_READ_ITEMS] {
             same(&large, json!({ "Limit": limit }));
         }
+    }
+
+    /// How many items each page of a SELECT has, and what the largest cost.
+    fn selected(database: &Database, statement: &str, more: Value) -> (Vec<usize>, f64) {
+        let (mut pages, mut units, mut next) = (Vec::new(), 0_f64, Value::Null);
+        loop {
+            let body =
+                json!({"Statement": statement, "NextToken": next, "ReturnConsumedCapacity": "INDEXES"});
+            let request = serde_json::from_value(also(body, more.clone())).unwrap();
+            let page = select(database, request).unwrap();
+            pages.push(page.items.unwrap().len());
+            units = units.max(page.consumed_capacity.unwrap().capacity_units);
+            next = json!(page.next_token);
+            if next.is_null() {
+                return (pages, units);
+            }
+        }
+    }
+
+    #[test]
+    fn a_select_ends_at_one_megabyte_and_goes_on_from_there() {
+        let small = filled(1);
+        assert_eq!(selected(&small, "SELECT * FROM tasks", json!({})).0, [ITEMS]);
+        let large = filled(1_000);
+        for (statement, all) in [
+            ("SELECT * FROM tasks", ITEMS),
+            ("SELECT s FROM tasks WHERE p = 'p'", ITEMS),
+            ("SELECT * FROM tasks WHERE p = 'p' AND s < '00100'", 100),
+            (r#"SELECT * FROM tasks WHERE "text" = 'x'"#, 0),
+        ] {
+            for (more, most) in [(json!({}), 128.0), (json!({"ConsistentRead": true}), 256.0)] {
+                let (pages, units) = selected(&large, statement, more);
+                assert_eq!(pages.iter().sum::<usize>(), all, "{statement}: {pages:?}");
+                assert!(units <= most, "{statement}: {units}");
+                assert!(pages.len() <= 4, "{statement}: {pages:?}");
+            }
+        }
+        let limited = selected(&large, "SELECT * FROM tasks", json!({"Limit": 700})).0;
+        assert_eq!(limited, [700, 700, 650]);
+        let put = json!({"Statement": "INSERT INTO tasks VALUE {'p': 'q', 's': 's'}"});
+        select(&large, serde_json::from_value(put).unwrap()).unwrap();
+        assert_eq!(selected(&large, "SELECT * FROM tasks WHERE p = 'q'", json!({})).0, [1]);
     }
 }

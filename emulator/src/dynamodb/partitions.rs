@@ -198,9 +198,17 @@ impl Partitions {
         }
     }
 
+    /// The attribute that is the partition key; None where there are several.
+    pub(super) fn attribute(&self) -> Option<&str> {
+        match self.key.0.as_slice() {
+            [attribute] => Some(attribute),
+            _ => None,
+        }
+    }
+
     /// No statement is on a key of several attributes: the engine refuses it.
     fn of_statement(&self, stated: Stated<'_>) -> Touched {
-        let (Some(statement), [attribute]) = (stated.read(), self.key.0.as_slice()) else {
+        let (Some(statement), Some(attribute)) = (stated.read(), self.attribute()) else {
             return Touched::Unknown;
         };
         match statement.values_of(attribute) {

@@ -1,12 +1,9 @@
 //! The parts of a call that has many: the items of a transaction, the statements of a batch. By them it is judged, and the service
 //! does nothing that cannot be read so.
 
-use std::fmt;
-use std::marker::PhantomData;
+use serde::Deserialize;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use crate::wire::Object;
 
 /// One part of a call.
 #[derive(Debug)]
@@ -108,27 +105,4 @@ fn part(action: &'static str, table: Option<Object<Table>>) -> Option<Part> {
 
 fn stated(statements: Vec<Object<Stated>>) -> Vec<Part> {
     statements.into_iter().map(|Object(stated)| Part::Statement(stated.statement)).collect()
-}
-
-/// A structure, and no list: derived readers take a list for the members in order, and the engine's have others.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Members(PhantomData))
-    }
-}
-
-struct Members<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
-    type Value = Object<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a structure")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(members)).map(Object)
-    }
 }

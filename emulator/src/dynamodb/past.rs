@@ -52,17 +52,15 @@ impl Account {
         for (table, item) in written(operation, &request) {
             let Some(key) = self.key_of(table, item) else { continue };
             let before = self.item(table, &key);
-            let table = self.names.bare(table).to_owned();
-            self.past.add(Arc::new(Write { at_ms: now_ms, table, key, before }));
+            self.past.add(Arc::new(Write { at_ms: now_ms, table: table.to_owned(), key, before }));
         }
     }
 
     /// The key attributes of an item or key; None where the table or one of them is missing.
     fn key_of(&self, table: &str, item: &Value) -> Option<Map<String, Value>> {
-        let table = self.names.bare(table);
         let mut keys = self.past.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if !keys.contains_key(table) {
-            let schema = self.describe(table.to_owned()).ok()?.key_schema;
+            let schema = self.outline(table).ok()?.key_schema;
             let names = schema.into_iter().map(|element| element.attribute_name).collect();
             keys.insert(table.to_owned(), names);
         }
@@ -70,7 +68,7 @@ impl Account {
     }
 
     fn item(&self, table: &str, key: &Map<String, Value>) -> Option<Value> {
-        let request = json!({ "TableName": self.names.bare(table), "Key": key, "ConsistentRead": true });
+        let request = json!({ "TableName": table, "Key": key, "ConsistentRead": true });
         let request = decode("GetItem", &request.to_string()).ok()?;
         let answer = serde_json::to_value(self.database.get_item(request).ok()?).ok()?;
         answer.get("Item").cloned()
@@ -94,7 +92,7 @@ impl Account {
         let request: Value = serde_json::from_str(body).ok()?;
         let is_plain = request["ConsistentRead"] != true
             && shaped(operation).iter().all(|name| request.get(name).is_none());
-        let table = self.names.bare(request["TableName"].as_str()?);
+        let table = request["TableName"].as_str()?;
         let recent = is_plain.then(|| self.past.of_table(table, self.settings.clock.now_ms()))?;
         let strikes = || self.settings.adversary.strikes(Act::StaleRead).is_some();
         if operation == "GetItem" {

@@ -58,6 +58,16 @@ impl Statement<'_> {
         self.after("WHERE").is_none()
     }
 
+    /// Whether an item may meet its conditions in several ways. A NOT makes them of an AND in parentheses.
+    pub(super) fn has_alternatives(&self) -> bool {
+        let conditions = self.after("WHERE").unwrap_or_default();
+        let is_negated = |two: &[Token<'_>]| match two {
+            [not, Token::Symbol('(')] => is_word(not, "NOT"),
+            _ => false,
+        };
+        conditions.iter().any(|token| is_word(token, "OR")) || conditions.windows(2).any(is_negated)
+    }
+
     fn conditions(&self) -> Option<&[Token<'_>]> {
         let conditions = self.after("WHERE")?;
         // What is changed follows them where the table comes first.

@@ -1,10 +1,16 @@
 //! What stands around the engine, as a caller meets it, on a clock that is moved by hand.
 
+mod arns;
 mod changes;
+mod descriptions;
 mod hot;
 mod insights;
+mod kills;
 mod scaled;
+mod statements;
+mod streams;
 
+use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
@@ -14,6 +20,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::iam::{Ask, Caller, Context, Verdict};
 use crate::metrics::MetricId;
+use crate::store::Store;
 
 const START_MS: i64 = 1_700_000_000_000;
 /// Waiting for what must happen is bounded; nothing here takes longer unless it is broken.
@@ -35,6 +42,19 @@ impl Stand {
     fn start() -> Self {
         let (settings, hand) = Settings::by_hand(START_MS);
         Self { tables: DynamoDb::new(&settings).unwrap(), clock: hand }
+    }
+
+    /// With tables that are kept.
+    fn on(dir: &Path) -> Self {
+        let (settings, hand) = Settings::by_hand(START_MS);
+        let settings = Settings { store: Store::open(dir).unwrap(), ..settings };
+        Self { tables: DynamoDb::new(&settings).unwrap(), clock: hand }
+    }
+
+    /// What a start finds after a kill at this moment.
+    fn again(&self) -> Self {
+        let tables = DynamoDb::new(&self.tables.account.settings).unwrap();
+        Self { tables, clock: Arc::clone(&self.clock) }
     }
 
     async fn call(&self, operation: &str, body: Value) -> (u16, Value) {
@@ -67,6 +87,10 @@ impl Stand {
     /// A table with the key `id`; what more it has is in `more`.
     async fn table(&self, name: &str, more: Value) -> Value {
         self.done("CreateTable", definition(name, more)).await
+    }
+
+    async fn deleted(&self, table: &str) {
+        self.done("DeleteTable", json!({ "TableName": table })).await;
     }
 
     async fn put(&self, table: &str, id: &str) -> Value {

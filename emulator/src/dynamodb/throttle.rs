@@ -513,6 +513,13 @@ impl Throttle {
         self.tables().get(table).map(|of_table| of_table.key.clone()).unwrap_or_default()
     }
 
+    /// The name of the attribute that is the partition key of what is read; None where there are several.
+    pub(super) fn partition_key(&self, target: Target<'_>) -> Option<String> {
+        let mut tables = self.tables();
+        let (throughput, _) = tables.get_mut(target.table)?.read_or_written(target.index);
+        throughput.partitions.attribute().map(str::to_owned)
+    }
+
     /// What the items that a batch shows of a table cost by themselves, in any order.
     pub(super) fn weigh(&self, places: &mut [Places], table: &str, items: &[Attributes]) {
         let tables = self.tables();
