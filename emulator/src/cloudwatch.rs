@@ -30,18 +30,26 @@ pub use self::alarms::Functions;
 use self::dashboards::Dashboards;
 pub(crate) use self::failure::Bar;
 use self::failure::Failure;
+use self::protocol::Call;
 #[cfg(test)]
 pub(crate) use self::protocol::cbor_call;
 use crate::settings::Settings;
+use crate::threads::Threads;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 /// High-resolution alarms are evaluated every 10 s, the others every minute.
 const EVALUATION_STEP_MS: i64 = 10_000;
 
+/// Reads and computes as much as a caller likes.
+const READ: &str = "GetMetricData";
+/// How many of them may hold a thread and their datapoints at once.
+const READS_MAX: usize = 4;
+
 /// Metrics, alarms and dashboards of the account.
 #[derive(Debug)]
 pub struct CloudWatch {
     account: Account,
+    reads: Threads,
     evaluator: OnceLock<AbortHandle>,
 }
 
@@ -58,7 +66,7 @@ impl CloudWatch {
     pub fn new(settings: &Settings) -> Self {
         let account =
             Account { settings: settings.clone(), alarms: Arc::default(), dashboards: Arc::default() };
-        Self { account, evaluator: OnceLock::new() }
+        Self { account, reads: Threads::at_most(READS_MAX), evaluator: OnceLock::new() }
     }
 
     /// Without them the alarms invoke nothing.
@@ -70,6 +78,17 @@ impl CloudWatch {
     #[must_use]
     pub fn alarm_state(&self, arn: &str) -> Option<&'static str> {
         self.account.alarms().state_by_arn(arn)
+    }
+
+    /// A read is on a thread of its own, so that it keeps no other call of the account waiting.
+    async fn answer(&self, call: &Call) -> Result<Value, Failure> {
+        call.check_size()?;
+        if call.operation != READ {
+            return self.account.call(&call.operation, &call.input);
+        }
+        let (account, input) = (self.account.clone(), call.input.clone());
+        let ended = self.reads.run(move || account.call(READ, &input)).await;
+        ended.unwrap_or_else(|error| Err(Failure::internal(error.to_string())))
     }
 }
 
@@ -98,7 +117,7 @@ impl Service for CloudWatch {
         Box::pin(async move {
             match protocol::read(&request) {
                 Ok(call) => {
-                    let outcome = self.account.call(&call.operation, &call.input);
+                    let outcome = self.answer(&call).await;
                     protocol::write(&call, outcome)
                 }
                 Err(refused) => refused.answer(),

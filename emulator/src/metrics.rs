@@ -25,6 +25,14 @@ const QUIET_MS: i64 = 3600 * 1000;
 /// for that here.
 pub const SECONDS_KEPT: Duration = Duration::from_secs(15 * 60);
 
+/// "Values must be in the range of -2^360 to 2^360."
+const VALUE_EXPONENT_MAX: i32 = 360;
+
+/// Whether CloudWatch takes it. "Special values (for example, NaN, +Infinity, -Infinity) are not supported."
+pub(crate) fn is_value(value: f64) -> bool {
+    value.abs() <= 2_f64.powi(VALUE_EXPONENT_MAX)
+}
+
 /// A handle to the metric store. Cheap to clone; never blocks its caller for long.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -193,8 +201,9 @@ impl Metrics {
         let mut sorted = dimensions.to_vec();
         sorted.sort_unstable();
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let now_ms = store.clock.now_ms();
         if let Some(series) = store.series_mut(at_ms, namespace, name, &sorted, unit) {
-            series.add(at_ms, value);
+            series.add(at_ms, value, now_ms);
         }
     }
 
@@ -205,7 +214,7 @@ impl Metrics {
         self.with_series(id, unit, |series| series.statistics(start_ms, end_ms)).flatten()
     }
 
-    /// The value below which `percent` of the values with this unit lie, to 1 %.
+    /// The value below which `percent` of the values with this unit lie, to 1 % and within their range.
     #[must_use]
     pub fn percentile(
         &self,
@@ -412,6 +421,21 @@ mod tests {
         assert_eq!(metrics.list(i64::MIN).len(), SERIES_MAX);
         hand.advance(Duration::from_millis(QUIET_MS.unsigned_abs()));
         assert!(ahead("new"), "an hour later they are quiet");
+    }
+
+    #[test]
+    fn a_value_of_a_time_to_come_makes_no_second_old() {
+        let (clock, hand) = Clock::manual(60_000);
+        let metrics = Metrics::new(SECONDS_KEPT, clock);
+        let id = MetricId::new("N", "M", vec![]);
+        let record = |at_ms| metrics.record_weighted(at_ms, Resolution::Second, &id, 1.0, 1.0, "Count");
+        let sum = |start_ms, end_ms| metrics.statistics(&id, "Count", start_ms, end_ms).map(|set| set.sum);
+        let ahead_ms = 60_000 + 2 * QUIET_MS;
+        [58_000, 59_000, ahead_ms].into_iter().for_each(record);
+        assert_eq!(sum(58_000, 59_000), Some(1.0));
+        hand.advance(Duration::from_millis(2 * QUIET_MS.unsigned_abs()));
+        record(ahead_ms);
+        assert_eq!((sum(58_000, 59_000), sum(0, 60_000)), (None, Some(2.0)), "once it has come they are");
     }
 
     #[test]

@@ -40,12 +40,13 @@ impl Settings {
     /// What tests run in: an account in memory without policies, on a clock that only the hand moves.
     pub(crate) fn by_hand(start_ms: i64) -> (Self, Arc<crate::clock::ManualClock>) {
         let (clock, hand) = Clock::manual(start_ms);
+        let metrics = Metrics::new(crate::metrics::SECONDS_KEPT, clock.clone());
         let settings = Self {
             account_id: "123456789012".into(),
             region: "us-east-1".into(),
             endpoint: "http://127.0.0.1:4566".into(),
             clock,
-            metrics: Metrics::default(),
+            metrics,
             logs: Logs::default(),
             random: Random::from_seed(7),
             iam: Iam::new(false),

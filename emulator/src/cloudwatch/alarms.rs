@@ -71,7 +71,7 @@ impl Alarms {
     }
 
     pub(super) fn put(&mut self, settings: &Settings, input: &Value) -> Result<Value, Failure> {
-        let definition = Definition::read(input)?;
+        let definition = Definition::read(input, &settings.region)?;
         let (name, now_ms) = (definition.name.clone(), settings.clock.now_ms());
         self.check_name(&name, AlarmKind::Metric)?;
         let metric_id = settings.random.uuid();
@@ -324,8 +324,13 @@ impl Alarms {
         let value = required_text(input, "StateValue")?;
         let refuse = || Failure::not_in_enum(value, "stateValue", "INSUFFICIENT_DATA, ALARM, OK");
         let state = State::parse(value).ok_or_else(refuse)?;
-        let reason = required_text(input, "StateReason")?.to_owned();
+        // It may be empty.
+        let reason = input.get("StateReason").and_then(Value::as_str);
+        let reason = reason.ok_or_else(|| Failure::missing("StateReason"))?.to_owned();
         let reason_data = text(input, "StateReasonData").map(str::to_owned);
+        if reason_data.as_ref().is_some_and(|data| serde_json::from_str::<Value>(data).is_err()) {
+            return Err(Failure::no_json());
+        }
         self.standing(&name).ok_or_else(Failure::alarm_not_found)?;
         let (verdict, now_ms) = (Verdict { state, reason, reason_data }, settings.clock.now_ms());
         if self.enter(settings, &name, verdict, now_ms) {

@@ -8,7 +8,7 @@ use super::statistic::Statistic;
 use super::times::from_ms;
 use super::unit::{STANDARD_UNITS, unit};
 use super::window::{Window, check_period};
-use crate::metrics::{MetricId, Metrics, Resolution, StatisticSet};
+use crate::metrics::{MetricId, Metrics, Resolution, StatisticSet, is_value};
 use crate::pages;
 use crate::settings::Settings;
 
@@ -110,7 +110,7 @@ fn check_exclusive(input: &Value, place: &str) -> Result<(), Failure> {
 /// Pairs of value and count.
 fn values_of(input: &Value, place: &str) -> Result<Vec<(f64, f64)>, Failure> {
     if let Some(value) = number(input, "Value")? {
-        return Ok(vec![(finite(value)?, 1.0)]);
+        return Ok(vec![(in_range(value, &format!("{place}.Value"))?, 1.0)]);
     }
     let numbers = |member: &str| -> Result<Vec<f64>, Failure> {
         let items = list(input, member).iter();
@@ -127,34 +127,37 @@ fn values_of(input: &Value, place: &str) -> Result<Vec<(f64, f64)>, Failure> {
         return Err(Failure::invalid(message));
     }
     let counts = counts.into_iter().chain(std::iter::repeat(1.0));
-    let member = format!("{place}.Counts");
+    let (values_member, counts_member) = (format!("{place}.Values"), format!("{place}.Counts"));
     values
         .into_iter()
         .zip(counts)
-        .map(|(value, count)| Ok((finite(value)?, number_of_times(count, &member)?)))
+        .map(|(value, count)| Ok((in_range(value, &values_member)?, number_of_times(count, &counts_member)?)))
         .collect()
 }
 
-/// "Special values (for example, NaN, +Infinity, -Infinity) are not supported."
-fn finite(value: f64) -> Result<f64, Failure> {
-    if value.is_finite() { Ok(value) } else { Err(Failure::invalid("The value must be a finite number.")) }
+fn in_range(value: f64, member: &str) -> Result<f64, Failure> {
+    is_value(value).then_some(value).ok_or_else(|| invalid(value, member))
 }
 
 fn number_of_times(count: f64, member: &str) -> Result<f64, Failure> {
-    let is_valid = count.is_finite() && count >= 0.0;
-    let refuse = || Failure::invalid(format!("The value {count} for parameter {member} is invalid."));
-    is_valid.then_some(count).ok_or_else(refuse)
+    if count < 0.0 { Err(invalid(count, member)) } else { in_range(count, member) }
+}
+
+fn invalid(value: f64, member: &str) -> Failure {
+    Failure::invalid(format!("The value {value:?} for parameter {member} is invalid."))
 }
 
 fn set_of(input: &Value, place: &str) -> Result<Option<StatisticSet>, Failure> {
     let Some(set) = input.get("StatisticValues").filter(|set| !set.is_null()) else { return Ok(None) };
-    let member = |name: &str| finite(number(set, name)?.ok_or_else(|| Failure::missing(name))?);
-    let count_member = format!("{place}.StatisticValues.SampleCount");
+    let member = |name: &str, check: fn(f64, &str) -> Result<f64, Failure>| {
+        let value = number(set, name)?.ok_or_else(|| Failure::missing(name))?;
+        check(value, &format!("{place}.StatisticValues.{name}"))
+    };
     Ok(Some(StatisticSet {
-        count: number_of_times(member("SampleCount")?, &count_member)?,
-        sum: member("Sum")?,
-        minimum: member("Minimum")?,
-        maximum: member("Maximum")?,
+        count: member("SampleCount", number_of_times)?,
+        sum: member("Sum", in_range)?,
+        minimum: member("Minimum", in_range)?,
+        maximum: member("Maximum", in_range)?,
     }))
 }
 

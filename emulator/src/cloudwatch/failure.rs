@@ -76,6 +76,30 @@ impl Failure {
         ))
     }
 
+    /// Of the body of a call, unzipped.
+    pub(super) fn too_large(bytes: usize, bytes_max: usize) -> Self {
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            shape: "com.amazon.coral.service#RequestEntityTooLargeException",
+            query_code: "RequestEntityTooLarge",
+            message: format!("Request size {bytes} exceeded {bytes_max} bytes"),
+        }
+    }
+
+    pub(super) fn no_json() -> Self {
+        let shape = "com.amazonaws.cloudwatch.v2010_08_01#InvalidFormatFault";
+        Self::bad(shape, "InvalidFormat", "Data was not syntactically valid JSON.")
+    }
+
+    pub(super) fn internal(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            shape: "com.amazonaws.cloudwatch.v2010_08_01#InternalServiceFault",
+            query_code: "InternalServiceError",
+            message: message.into(),
+        }
+    }
+
     pub(super) fn limit(message: impl Into<String>) -> Self {
         Self::bad("com.amazonaws.cloudwatch.v2010_08_01#LimitExceededFault", "LimitExceeded", message)
     }

@@ -36,4 +36,6 @@ pub(super) enum Problem {
     NoSeries,
     #[error("The result has more than {0} time series")]
     TooManySeries(usize),
+    #[error("The result has more than {0} datapoints")]
+    TooManyPoints(i64),
 }

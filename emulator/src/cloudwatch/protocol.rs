@@ -14,7 +14,7 @@ const CBOR_PATH: &str = "/service/GraniteServiceVersion20100801/operation/";
 const JSON_TARGET: &str = "GraniteServiceVersion20100801.";
 
 /// "Each PutMetricData request is limited to 1 MB in size for HTTP POST requests", before compression.
-const UNZIPPED_BYTES_MAX: u64 = 1024 * 1024;
+const BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
@@ -29,6 +29,16 @@ pub(super) struct Call {
     protocol: Protocol,
     pub(super) operation: String,
     pub(super) input: Value,
+    /// Of the body, unzipped.
+    bytes: usize,
+}
+
+impl Call {
+    /// The other operations have limits that AWS does not tell of all, and what was taken of them is made again.
+    pub(super) fn check_size(&self) -> Result<(), Failure> {
+        let is_within = self.operation != "PutMetricData" || self.bytes <= BYTES_MAX;
+        is_within.then_some(()).ok_or_else(|| Failure::too_large(self.bytes, BYTES_MAX))
+    }
 }
 
 /// A request that is no call, and the protocol in which to say so.
@@ -47,6 +57,7 @@ pub(super) fn read(request: &AwsRequest) -> Result<Call, Refused> {
     let (protocol, operation) = select(request);
     let refuse = |failure| Refused { protocol, failure };
     let body = plain_body(request).map_err(refuse)?;
+    let bytes = body.len();
     let unreadable = |()| refuse(Failure::unreadable());
     let (operation, input) = match protocol {
         Protocol::Cbor => (operation, cbor::decode(&body).map_err(unreadable)?),
@@ -58,7 +69,7 @@ pub(super) fn read(request: &AwsRequest) -> Result<Call, Refused> {
             (action.and_then(|action| action.as_str().map(str::to_owned)).unwrap_or_default(), input)
         }
     };
-    Ok(Call { protocol, operation, input })
+    Ok(Call { protocol, operation, input, bytes })
 }
 
 /// Which operation a request asks for. None: it names none, or cannot be read, and will be refused.
@@ -92,11 +103,9 @@ fn plain_body(request: &AwsRequest) -> Result<Vec<u8>, Failure> {
     }
     let mut body = Vec::new();
     let unzipped = flate2::read::GzDecoder::new(&request.body[..]);
-    unzipped.take(UNZIPPED_BYTES_MAX + 1).read_to_end(&mut body).map_err(|_| Failure::unreadable())?;
-    if body.len() as u64 > UNZIPPED_BYTES_MAX {
-        return Err(Failure::validation("The request is larger than 1 MB."));
-    }
-    Ok(body)
+    unzipped.take(BYTES_MAX as u64 + 1).read_to_end(&mut body).map_err(|_| Failure::unreadable())?;
+    // What it would become is not found out.
+    if body.len() > BYTES_MAX { Err(Failure::too_large(body.len(), BYTES_MAX)) } else { Ok(body) }
 }
 
 fn decode_json(body: &[u8]) -> Result<Value, ()> {
@@ -170,10 +179,13 @@ pub(crate) fn cbor_call(operation: &str, input: &Value) -> AwsRequest {
 
 #[cfg(test)]
 mod tests {
+    use flate2::Compression;
+    use flate2::read::GzEncoder;
+
     use super::*;
 
     fn answer(protocol: Protocol, outcome: Result<Value, Failure>) -> Vec<u8> {
-        let call = Call { protocol, operation: "X".to_owned(), input: json!({}) };
+        let call = Call { protocol, operation: "X".to_owned(), input: json!({}), bytes: 0 };
         write(&call, outcome).body.to_vec()
     }
 
@@ -189,6 +201,35 @@ mod tests {
         assert_eq!(decoded, json!({"All": [{"There": 1}]}));
         let xml = text(Protocol::Query, output());
         assert!(xml.contains("<XResult><All><member><There>1</There></member></All></XResult>"), "{xml}");
+    }
+
+    #[test]
+    fn metrics_of_more_than_a_megabyte_are_too_large_zipped_or_not() {
+        let call = |operation: &str, bytes: usize| {
+            let mut form = format!("Action={operation}&Padding=");
+            form.push_str(&"x".repeat(bytes - form.len()));
+            AwsRequest::unsigned("monitoring", http::Method::POST, "/", &form)
+        };
+        let zipped = |call: AwsRequest| {
+            let mut body = Vec::new();
+            let mut zip = GzEncoder::new(&call.body[..], Compression::fast());
+            zip.read_to_end(&mut body).unwrap();
+            let mut call = AwsRequest { body: body.into(), ..call };
+            call.headers.insert("content-encoding", http::HeaderValue::from_static("gzip"));
+            call
+        };
+        let check = |call: &AwsRequest| match read(call) {
+            Ok(call) => call.check_size(),
+            Err(refused) => Err(refused.failure),
+        };
+        let too_large: Result<(), Failure> = Err(Failure::too_large(BYTES_MAX + 1, BYTES_MAX));
+        let (largest, larger) = (call("PutMetricData", BYTES_MAX), call("PutMetricData", BYTES_MAX + 1));
+        assert_eq!((check(&largest), check(&larger)), (Ok(()), too_large.clone()));
+        assert_eq!((check(&zipped(largest)), check(&zipped(larger))), (Ok(()), too_large));
+        assert_eq!(check(&call("PutDashboard", BYTES_MAX + 1)), Ok(()));
+        let why = "<Message>Request size 1048577 exceeded 1048576 bytes</Message>";
+        let xml = text(Protocol::Query, Err(Failure::too_large(BYTES_MAX + 1, BYTES_MAX)));
+        assert!(xml.contains(&format!("<Code>RequestEntityTooLarge</Code>{why}")), "{xml}");
     }
 
     #[test]

@@ -74,16 +74,24 @@ impl Queries {
         &self.all
     }
 
-    /// The results of all, in the order of the request. `window` aligns the read for a period in seconds.
+    /// The results of all, in the order of the request, with room for so many datapoints together. `window` aligns the read
+    /// for a period in seconds.
     pub(super) fn evaluate(
         &self,
         metrics: &Metrics,
+        points_max: i64,
         window: impl Fn(i64) -> Result<Grid, Failure>,
     ) -> Result<Vec<Evaluated<'_>>, Failure> {
+        let mut room = points_max;
+        let mut take = |points: i64| {
+            room -= points;
+            if room < 0 { Err(too_many_points(points_max)) } else { Ok(()) }
+        };
         let (mut series, mut units) = (Vec::new(), HashMap::new());
         for query in &self.all {
             let Source::Metric(stat) = &query.source else { continue };
             let grid = window(stat.period_s)?;
+            take(grid.datapoints)?;
             let found = stat.units(metrics, grid);
             let unit = found.first().map(String::as_str);
             series.push((query.id.as_str(), query.series(metrics, stat, grid, unit)));
@@ -94,8 +102,9 @@ impl Queries {
         for query in self.order.iter().filter_map(|index| self.all.get(*index)) {
             let Source::Math { expression, .. } = &query.source else { continue };
             let grid = window(query.period_s.or(shortest).unwrap_or(PERIOD_SECONDS_DEFAULT))?;
-            let scope = Scope { metrics: &series, results: &results, grid };
+            let scope = Scope { metrics: &series, results: &results, grid, points_max };
             let value = scope.result(expression).map_err(|problem| query.refuse(&problem))?;
+            take(value.points())?;
             results.insert(query.id.as_str(), value);
         }
         results.extend(series.into_iter().map(|(id, series)| (id, math::Value::Series(series))));
@@ -105,6 +114,10 @@ impl Queries {
         });
         Ok(found.collect())
     }
+}
+
+pub(super) fn too_many_points(points_max: i64) -> Failure {
+    Failure::validation(format!("More than {points_max} datapoints requested."))
 }
 
 fn has_unique_ids(all: &[Query]) -> bool {

@@ -6,6 +6,10 @@ mod composites;
 mod data;
 mod history;
 
+use std::sync::mpsc;
+
+use futures_util::FutureExt as _;
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
@@ -94,6 +98,38 @@ fn message(refused: Result<impl std::fmt::Debug, Failure>) -> String {
     let refused = refused.unwrap_err();
     assert_eq!(refused.query_code, "ValidationError");
     refused.message
+}
+
+#[tokio::test]
+async fn a_read_of_metrics_keeps_no_other_call_waiting() {
+    let (settings, _) = Settings::by_hand(START_MS);
+    let cloudwatch = CloudWatch::new(&settings);
+    let mut ends = Vec::new();
+    for _ in 0..READS_MAX {
+        let (end, ended) = mpsc::channel::<()>();
+        // Polled once and dropped, as when a client closes its connection: its thread still works.
+        let busy = cloudwatch.reads.run(move || ended.recv().ok());
+        assert!(Box::pin(busy).now_or_never().is_none());
+        ends.push(end);
+    }
+    let query = json!({"StartTime": 1, "EndTime": 2, "MetricDataQueries": [shown(stat("a", "m"))]});
+    let mut read = cloudwatch.handle(cbor_call("GetMetricData", &query));
+    assert!((&mut read).now_or_never().is_none());
+    let listed = cloudwatch.handle(cbor_call("ListMetrics", &json!({}))).now_or_never();
+    assert_eq!(listed.unwrap().status, StatusCode::OK);
+    drop(ends);
+    assert_eq!(read.await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_put_of_more_than_a_megabyte_is_too_large() {
+    let (settings, _) = Settings::by_hand(START_MS);
+    let cloudwatch = CloudWatch::new(&settings);
+    for (length, status) in [(1_000_000, StatusCode::OK), (1024 * 1024, StatusCode::PAYLOAD_TOO_LARGE)] {
+        let datum = json!({"MetricName": "x".repeat(length), "Value": 1});
+        let put = cbor_call("PutMetricData", &json!({"Namespace": "N", "MetricData": [datum]}));
+        assert_eq!(cloudwatch.handle(put).await.status, status, "{length}");
+    }
 }
 
 #[test]

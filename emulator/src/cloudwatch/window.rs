@@ -26,7 +26,7 @@ impl Window {
 
     /// As many as the limits of the API count: of the window as it was asked for, before it is aligned.
     pub(super) fn datapoints(self, period_s: i64) -> i64 {
-        Grid { start_ms: self.start_ms, end_ms: self.end_ms, period_ms: period_s * 1000 }.len()
+        Grid::new(self.start_ms, self.end_ms, period_s * 1000).datapoints
     }
 
     /// Its periods, aligned as CloudWatch aligns them.
@@ -34,7 +34,8 @@ impl Window {
         let period_ms = period_s * 1000;
         // "The start time is rounded down to the nearest minute"; for shorter periods to the period.
         let step_ms = period_ms.min(60_000);
-        Grid { start_ms: self.start_ms.div_euclid(step_ms) * step_ms, end_ms: self.end_ms, period_ms }
+        let start_ms = self.start_ms.div_euclid(step_ms) * step_ms;
+        Grid { datapoints: self.datapoints(period_s), ..Grid::new(start_ms, self.end_ms, period_ms) }
     }
 }
 

@@ -38,6 +38,14 @@ impl Failure {
         Self::new("InvalidParameterException", message)
     }
 
+    /// What AWS says of a value that its model does not let in.
+    fn bad_value(value: &str, member: &str, constraint: &str) -> Self {
+        Self::invalid(format!(
+            "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must \
+             {constraint}"
+        ))
+    }
+
     fn no_group() -> Self {
         Self::new("ResourceNotFoundException", "The specified log group does not exist.")
     }
@@ -85,6 +93,8 @@ impl LogsApi {
             "DescribeLogGroups" => self.describe_groups(input),
             "PutRetentionPolicy" => self.put_retention(input),
             "DeleteRetentionPolicy" => self.delete_retention(input),
+            "AssociateKmsKey" => self.associate_key(input),
+            "DisassociateKmsKey" => self.disassociate_key(input),
             "ListTagsForResource" => self.list_tags(input, "resourceArn"),
             "ListTagsLogGroup" => self.list_tags(input, "logGroupName"),
             "TagResource" => self.tag(input, "resourceArn"),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::{FUTURE_MAX_MS, PAST_MAX_MS};
-use crate::metrics::{MetricId, Metrics, Resolution};
+use crate::metrics::{MetricId, Metrics, Resolution, is_value};
 
 const METRICS_MAX: usize = 100;
 const DIMENSIONS_MAX: usize = 30;
@@ -95,13 +95,15 @@ fn resolve(names: &[String], members: &Map<String, Value>) -> Option<Vec<(String
     names.iter().map(value).collect()
 }
 
-/// A number, or an array of at most 100 numbers.
+/// A number, or an array of at most 100 numbers. One that PutMetricData refuses is none.
 fn values(member: Option<&Value>) -> Vec<f64> {
-    match member {
-        Some(Value::Array(values)) => values.iter().take(VALUES_MAX).filter_map(Value::as_f64).collect(),
-        Some(value) => value.as_f64().into_iter().collect(),
-        None => Vec::new(),
-    }
+    let given = match member {
+        Some(Value::Array(values)) => values.as_slice(),
+        Some(value) => std::slice::from_ref(value),
+        None => &[],
+    };
+    let numbers = given.iter().take(VALUES_MAX).filter_map(Value::as_f64);
+    numbers.filter(|value| is_value(*value)).collect()
 }
 
 #[cfg(test)]
@@ -134,6 +136,19 @@ mod tests {
             let kept: Vec<i64> = [60_000, 65_000].into_iter().filter(is_kept).collect();
             assert_eq!(kept, [starts_ms], "{name}");
         }
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_none() {
+        let metrics = Metrics::default();
+        let line = r#"{"_aws":{"Timestamp":1000,"CloudWatchMetrics":[{"Namespace":"N",
+            "Metrics":[{"Name":"some"},{"Name":"none"}]}]},"some":[1,1e200,-1e200,2],"none":1e200}"#;
+        record(&metrics, 1_000, line);
+        let count = |name: &str| {
+            let id = MetricId::new("N", name, vec![]);
+            metrics.statistics(&id, "None", 0, 60_000).map(|set| (set.count, set.sum))
+        };
+        assert_eq!((count("some"), count("none")), (Some((2.0, 3.0)), None));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::emf::{DIMENSION_VALUE_CHARS_MAX, LINE_BYTES_MAX};
 use super::pattern::{Extractor, Message, Pattern, number};
-use crate::metrics::{MetricId, Metrics, Resolution};
+use crate::metrics::{MetricId, Metrics, Resolution, is_value};
 
 /// Those of a group, by name.
 pub(super) type MetricFilters = BTreeMap<String, Arc<MetricFilter>>;
@@ -66,7 +66,7 @@ impl MetricFilter {
         let transformation = &self.transformation;
         let is_match = self.pattern.matches(message);
         let value = if is_match { self.value(message) } else { transformation.default_value };
-        let Some(value) = value else { return };
+        let Some(value) = value.filter(|value| is_value(*value)) else { return };
         let unit = transformation.unit.as_deref().unwrap_or("None");
         let put = |id: &MetricId| metrics.record_weighted(at_ms, Resolution::Minute, id, value, 1.0, unit);
         if transformation.dimensions.is_empty() {

@@ -72,6 +72,8 @@ impl fmt::Display for Place {
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     pub(super) created_ms: i64,
+    /// When the last event came, whatever its time. It may be gone.
+    pub(super) ingested_ms: Option<i64>,
     /// Sorted by their places.
     pub(super) events: VecDeque<Event>,
     bytes: usize,
@@ -84,6 +86,7 @@ impl Stream {
 
     fn push(&mut self, event: Event) {
         self.bytes += event.bytes();
+        self.ingested_ms = Some(event.ingested_ms);
         let at = self.events.partition_point(|known| known.at_ms <= event.at_ms);
         self.events.insert(at, event);
     }
@@ -108,6 +111,8 @@ pub(super) struct Group {
     pub(super) created_ms: i64,
     pub(super) retention_days: Option<u32>,
     pub(super) class: Option<String>,
+    /// The ARN of a key, with which nothing is encrypted.
+    pub(super) kms_key_id: Option<String>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) streams: BTreeMap<String, Stream>,
     /// None where there are none, so that a line of such a group costs nothing more.

@@ -117,15 +117,15 @@ impl Series {
         last(&self.fine).max(last(&self.coarse))
     }
 
-    pub(super) fn add(&mut self, at_ms: i64, value: Value) {
+    pub(super) fn add(&mut self, at_ms: i64, value: Value, now_ms: i64) {
         let start_ms = floor(at_ms, FINE_STEP_MS);
         insert(&mut self.fine, start_ms, |bucket| bucket.add(value), |start_ms| Bucket::new(start_ms, value));
-        self.compact();
+        self.compact(now_ms);
     }
 
-    /// Seconds that are old become minutes; minutes that are old are forgotten.
-    fn compact(&mut self) {
-        let newest_ms = self.last_ms();
+    /// Seconds that are old become minutes; minutes that are old are forgotten. A value of a time to come makes none older.
+    fn compact(&mut self, now_ms: i64) {
+        let newest_ms = self.last_ms().min(now_ms);
         let fine_since_ms = newest_ms - self.fine_span_ms;
         while let Some(old) = self.fine.pop_front_if(|bucket| bucket.start_ms < fine_since_ms) {
             let start_ms = floor(old.start_ms, COARSE_STEP_MS);
@@ -159,16 +159,20 @@ impl Series {
         Some(total)
     }
 
-    /// "Percentile statistics are not available for metrics when any of the metric values are negative numbers."
+    /// "Percentile statistics are not available for metrics when any of the metric values are negative numbers." It is an
+    /// estimate, but never outside of the values themselves.
     pub(super) fn percentile(&self, start_ms: i64, end_ms: i64, percent: f64) -> Option<f64> {
         let mut total = Sketch::default();
+        let (mut minimum, mut maximum) = (f64::INFINITY, f64::NEG_INFINITY);
         for bucket in self.between(start_ms, end_ms) {
             if bucket.set.minimum < 0.0 {
                 return None;
             }
+            (minimum, maximum) = (minimum.min(bucket.set.minimum), maximum.max(bucket.set.maximum));
             total.merge(&bucket.sketch);
         }
-        total.percentile(percent)
+        // Not `clamp`: a caller's statistic set may have a minimum above its maximum.
+        total.percentile(percent).map(|value| value.max(minimum).min(maximum))
     }
 }
 
@@ -210,11 +214,14 @@ fn range(buckets: &VecDeque<Bucket>, start_ms: i64, end_ms: i64) -> impl Iterato
 mod tests {
     use super::*;
 
+    /// Behind all values.
+    const NOW_MS: i64 = i64::MAX;
+
     #[test]
     fn old_seconds_become_minutes_without_losing_a_value() {
         let mut series = Series::new("Count", 900_000);
         for second in 0..4 * 3600 {
-            series.add(second * 1000, Value::One(1.0));
+            series.add(second * 1000, Value::One(1.0), NOW_MS);
         }
         assert_eq!(series.fine.len(), 900 + 1);
         assert_eq!(series.statistics(0, 4 * 3600 * 1000).unwrap().count, 4.0 * 3600.0);
@@ -224,8 +231,8 @@ mod tests {
     #[test]
     fn a_window_holds_its_start_and_not_its_end() {
         let mut series = Series::new("Count", 900_000);
-        series.add(1_000, Value::One(1.0));
-        series.add(2_000, Value::One(2.0));
+        series.add(1_000, Value::One(1.0), NOW_MS);
+        series.add(2_000, Value::One(2.0), NOW_MS);
         assert_eq!(series.statistics(1_000, 2_000).unwrap().sum, 1.0);
         assert_eq!(series.statistics(3_000, 9_000), None);
     }
@@ -240,22 +247,41 @@ mod tests {
             [(set(1.0, 2.0, 4.0), Some(4.0)), (set(3.0, 4.0, 4.0), Some(4.0)), (set(2.0, 2.0, 4.0), None)]
         {
             let mut series = Series::new("Count", 900_000);
-            series.add(0, value);
+            series.add(0, value, NOW_MS);
             assert_eq!(series.percentile(0, 60_000, 50.0).map(f64::round), found, "{value:?}");
         }
         let mut series = Series::new("Count", 900_000);
-        series.add(0, set(3.0, 4.0, 4.0));
-        series.add(0, Value::One(2.0));
+        series.add(0, set(3.0, 4.0, 4.0), NOW_MS);
+        series.add(0, Value::One(2.0), NOW_MS);
         let found = [25.0, 50.0].map(|percent| series.percentile(0, 60_000, percent).map(f64::round));
         assert_eq!(found, [Some(2.0), Some(4.0)], "it counts as often as it says");
+    }
+
+    #[test]
+    fn a_percentile_is_within_the_range_of_its_values() {
+        for value in [0.1, 1.0, 3.0, 10.0, 123.0, 5_000.0] {
+            let mut series = Series::new("Count", 900_000);
+            series.add(0, Value::One(value), NOW_MS);
+            assert_eq!(series.percentile(0, 60_000, 50.0), Some(value));
+            series.add(60_000, Value::One(2.0 * value), NOW_MS);
+            let ends = [0.0, 100.0].map(|percent| series.percentile(0, 120_000, percent).unwrap());
+            assert!(value <= ends[0] && ends[1] <= 2.0 * value, "{ends:?}");
+        }
+    }
+
+    #[test]
+    fn a_statistic_set_whose_ends_are_the_wrong_way_round_has_a_percentile_all_the_same() {
+        let mut series = Series::new("Count", 900_000);
+        series.add(0, set(1.0, 4.0, 2.0), NOW_MS);
+        assert_eq!(series.percentile(0, 60_000, 50.0), Some(2.0));
     }
 
     #[test]
     fn a_window_with_a_negative_value_has_no_percentiles() {
         for below in [Value::One(-1.0), set(2.0, -1.0, 4.0)] {
             let mut series = Series::new("Count", 900_000);
-            series.add(0, below);
-            series.add(60_000, Value::One(4.0));
+            series.add(0, below, NOW_MS);
+            series.add(60_000, Value::One(4.0), NOW_MS);
             assert_eq!(series.percentile(0, 120_000, 100.0), None, "{below:?}");
             assert_eq!(series.percentile(60_000, 120_000, 100.0).map(f64::round), Some(4.0));
         }
@@ -264,8 +290,8 @@ mod tests {
     #[test]
     fn a_window_of_minutes_begins_with_the_whole_minute_of_its_start() {
         let mut series = Series::new("Count", 900_000);
-        series.add(0, Value::One(1.0));
-        series.add(60_000, Value::One(2.0));
+        series.add(0, Value::One(1.0), NOW_MS);
+        series.add(60_000, Value::One(2.0), NOW_MS);
         assert_eq!(series.statistics(20_000, 80_000).unwrap().sum, 3.0);
         assert_eq!(series.statistics(20_000, 79_999).unwrap().sum, 2.0);
     }

@@ -8,12 +8,16 @@ use serde_json::{Value, json};
 
 use super::history::{AlarmKind, History, Item, Outcome};
 use super::reason::iso;
+use crate::cloudwatch::failure::Failure;
 use crate::cloudwatch::protocol::drop_absent;
 use crate::lambda::Lambda;
 use crate::repeatable;
 use crate::settings::Settings;
 
 const SERVICE: &str = "lambda.alarms.cloudwatch.amazonaws.com";
+const PARTITION: &str = "aws";
+/// Whose response plans are of no Region: `arn:aws:ssm-incidents::123456789012:responseplan/name`.
+const WITHOUT_REGION: &str = "ssm-incidents";
 
 /// What AWS says of a function whose policy does not let alarms in.
 const NOT_AUTHORIZED: &str = "CloudWatch Alarms is not authorized to perform: lambda:InvokeFunction on the resource because \
@@ -118,6 +122,25 @@ impl Scene<'_> {
             "time": iso(at_ms), "region": &*self.settings.region, "alarmData": data,
         })
     }
+}
+
+/// An alarm acts in its own partition and Region alone.
+pub(super) fn check_action(action: &str, region: &str) -> Result<(), Failure> {
+    let parts: Vec<&str> = action.splitn(6, ':').collect();
+    let (partition, service, of_region) = match parts.as_slice() {
+        ["arn", partition, service, of_region, _, resource] if !resource.is_empty() => {
+            (*partition, *service, *of_region)
+        }
+        _ => return Err(Failure::validation(format!("Invalid arn syntax: {action}"))),
+    };
+    let refuse = |what: &str, given: &str, supported: &str| {
+        Err(Failure::validation(format!("Invalid {what} {given} specified. Only {supported} is supported.")))
+    };
+    if partition != PARTITION {
+        return refuse("partition", partition, PARTITION);
+    }
+    let has_none = service == WITHOUT_REGION && of_region.is_empty();
+    if of_region == region || has_none { Ok(()) } else { refuse("region", of_region, region) }
 }
 
 fn is_function(action: &str) -> bool {

@@ -142,7 +142,7 @@ impl Alarm {
     /// From old to new.
     fn points(&self, metrics: &Metrics, end_ms: i64) -> Vec<Point> {
         let period_ms = self.definition.period_s * 1000;
-        let grid = (1..).map(|count: i64| Grid { start_ms: end_ms - count * period_ms, end_ms, period_ms });
+        let grid = (1..).map(|count: i64| Grid::new(end_ms - count * period_ms, end_ms, period_ms));
         let grid = grid.take(self.definition.rule.evaluation_periods + PERIODS_BEYOND).last();
         grid.map(|grid| self.definition.watched.points(metrics, grid)).unwrap_or_default()
     }

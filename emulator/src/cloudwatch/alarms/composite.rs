@@ -45,10 +45,11 @@ impl CompositeDefinition {
         let suppressor = read_suppressor(input, place)?;
         let suppressors: Vec<String> = suppressor.iter().map(|suppressor| suppressor.name.clone()).collect();
         refuse_itself(&name, &suppressors, "ActionsSuppressor")?;
+        let actions = |member: &str| read_actions(input, member, place.region);
         let described = json!({
             "AlarmName": name, "AlarmDescription": text(input, "AlarmDescription"), "AlarmRule": text_of_rule,
-            "OKActions": read_actions(input, "OKActions")?, "AlarmActions": read_actions(input, "AlarmActions")?,
-            "InsufficientDataActions": read_actions(input, "InsufficientDataActions")?,
+            "OKActions": actions("OKActions")?, "AlarmActions": actions("AlarmActions")?,
+            "InsufficientDataActions": actions("InsufficientDataActions")?,
             "ActionsSuppressor": text(input, "ActionsSuppressor"),
             "ActionsSuppressorWaitPeriod": integer(input, "ActionsSuppressorWaitPeriod")?,
             "ActionsSuppressorExtensionPeriod": integer(input, "ActionsSuppressorExtensionPeriod")?,

@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::actions::check_action;
 use super::watched::Watched;
 use crate::cloudwatch::evaluate::{Comparison, MissingData, Rule, State};
 use crate::cloudwatch::failure::Failure;
 use crate::cloudwatch::request::{flag, integer, number, required_text, text, texts};
 use crate::cloudwatch::statistic::MetricStat;
+use crate::repeatable;
 
 /// "The evaluation periods times the period cannot be more than one day", or seven for periods of an hour or more.
 const WINDOW_SECONDS_MAX: i64 = 86_400;
@@ -35,7 +37,8 @@ pub(super) struct Definition {
 }
 
 impl Definition {
-    pub(super) fn read(input: &Value) -> Result<Self, Failure> {
+    /// `region` is the alarm's.
+    pub(super) fn read(input: &Value, region: &str) -> Result<Self, Failure> {
         let name = required_text(input, "AlarmName")?.to_owned();
         let (watched, period_s) = Watched::read(input)?;
         let periods =
@@ -50,10 +53,11 @@ impl Definition {
         let threshold = number(input, "Threshold")?.ok_or_else(|| Failure::missing("Threshold"))?;
         let samples_min = samples_min(input, &watched)?;
         let actions_enabled = flag(input, "ActionsEnabled").unwrap_or(true);
+        let actions = |member: &str| read_actions(input, member, region);
         let mut described = json!({
             "AlarmName": name, "AlarmDescription": text(input, "AlarmDescription"),
-            "OKActions": read_actions(input, "OKActions")?, "AlarmActions": read_actions(input, "AlarmActions")?,
-            "InsufficientDataActions": read_actions(input, "InsufficientDataActions")?,
+            "OKActions": actions("OKActions")?, "AlarmActions": actions("AlarmActions")?,
+            "InsufficientDataActions": actions("InsufficientDataActions")?,
             "EvaluationPeriods": periods, "DatapointsToAlarm": datapoints, "Threshold": threshold, "ComparisonOperator": operator,
             "TreatMissingData": text(input, "TreatMissingData"),
             "EvaluateLowSampleCountPercentile": text(input, "EvaluateLowSampleCountPercentile"),
@@ -163,12 +167,16 @@ fn check_window(period_s: i64, periods: i64) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn read_actions(input: &Value, member: &str) -> Result<Vec<String>, Failure> {
+pub(super) fn read_actions(input: &Value, member: &str, region: &str) -> Result<Vec<String>, Failure> {
     let actions = texts(input, member);
     if actions.len() > ACTIONS_MAX {
         return Err(Failure::invalid(format!(
             "The collection {member} must not have more than {ACTIONS_MAX} elements."
         )));
+    }
+    // Earlier versions took any, and what one of them took is made again.
+    if !repeatable::is_repeated() {
+        actions.iter().try_for_each(|action| check_action(action, region))?;
     }
     Ok(actions)
 }

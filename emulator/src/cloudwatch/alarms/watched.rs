@@ -160,7 +160,7 @@ fn read_math(input: &Value, queries: &[Value]) -> Result<(Watched, i64), Failure
 /// The kind of a result does not depend on the data, so that it is known before there are any.
 fn check_kind(queries: &Queries, period_s: i64) -> Result<(), Failure> {
     let period_ms = period_s * 1000;
-    let grid = Grid { start_ms: 0, end_ms: period_ms, period_ms };
+    let grid = Grid::new(0, period_ms, period_ms);
     let one = result(queries, &Metrics::default(), grid)?;
     let message = "Metrics expression that return multi time series are only allowed for MetricsInsights expression \
                    with an ORDER BY clause";
@@ -169,7 +169,8 @@ fn check_kind(queries: &Queries, period_s: i64) -> Result<(), Failure> {
 
 /// The one result that returns data; None when it is an array.
 fn result(queries: &Queries, metrics: &Metrics, grid: Grid) -> Result<Option<math::Series>, Failure> {
-    let found = queries.evaluate(metrics, |_| Ok(grid))?;
+    // An alarm has few metrics and a limited window.
+    let found = queries.evaluate(metrics, i64::MAX, |_| Ok(grid))?;
     let returned = found.into_iter().find(|found| found.query.returns_data());
     Ok(returned.and_then(|found| match found.value {
         math::Value::Series(series) => Some(series),

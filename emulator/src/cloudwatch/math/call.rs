@@ -99,7 +99,9 @@ impl Call<'_> {
             _ => return Err(Problem::Syntax),
         };
         let matching = self.scope.metrics.iter().filter(|(id, _)| id.contains(part));
-        Ok(Value::Array(matching.map(|(_, series)| series.clone()).collect()))
+        let matching = matching.map(|(_, series)| series);
+        self.scope.check_points(matching.clone())?;
+        Ok(Value::Array(matching.cloned().collect()))
     }
 
     fn choose(&self) -> Result<Value, Problem> {

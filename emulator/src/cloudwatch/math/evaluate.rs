@@ -25,6 +25,15 @@ impl Value {
         }
     }
 
+    /// The datapoints that it may have, whatever becomes of it: a series that is filled has one in each period.
+    pub(in crate::cloudwatch) fn points(&self) -> i64 {
+        match self {
+            Self::Scalar(_) => 0,
+            Self::Series(series) => series.grid.datapoints,
+            Self::Array(all) => points(all),
+        }
+    }
+
     /// The same change to each series; None for a scalar.
     pub(super) fn each(&self, change: impl Fn(&Series) -> Series) -> Option<Self> {
         match self {
@@ -44,6 +53,8 @@ pub(in crate::cloudwatch) struct Scope<'a> {
     pub(in crate::cloudwatch) results: &'a HashMap<&'a str, Value>,
     /// Of series that no metric goes into.
     pub(in crate::cloudwatch) grid: Grid,
+    /// The most that the series of an array may have together.
+    pub(in crate::cloudwatch) points_max: i64,
 }
 
 impl Scope<'_> {
@@ -90,10 +101,20 @@ impl Scope<'_> {
             if array.len() > SERIES_MAX {
                 return Err(Problem::TooManySeries(SERIES_MAX));
             }
+            self.check_points(&array)?;
         }
         same_period(&array)?;
         Ok(Value::Array(array))
     }
+
+    /// Arrays are what makes many series of few.
+    pub(super) fn check_points<'s>(&self, all: impl IntoIterator<Item = &'s Series>) -> Result<(), Problem> {
+        if points(all) > self.points_max { Err(Problem::TooManyPoints(self.points_max)) } else { Ok(()) }
+    }
+}
+
+fn points<'s>(all: impl IntoIterator<Item = &'s Series>) -> i64 {
+    all.into_iter().map(|series| series.grid.datapoints).sum()
 }
 
 impl Operator {

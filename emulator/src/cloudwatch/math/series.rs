@@ -8,10 +8,18 @@ pub(in crate::cloudwatch) struct Grid {
     pub(in crate::cloudwatch) start_ms: i64,
     pub(in crate::cloudwatch) end_ms: i64,
     pub(in crate::cloudwatch) period_ms: i64,
+    /// As many as limits count: those that were asked for, before the read was aligned.
+    pub(in crate::cloudwatch) datapoints: i64,
 }
 
 impl Grid {
-    pub(in crate::cloudwatch) fn len(&self) -> i64 {
+    /// Of which as many were asked for as there are.
+    pub(in crate::cloudwatch) const fn new(start_ms: i64, end_ms: i64, period_ms: i64) -> Self {
+        let grid = Self { start_ms, end_ms, period_ms, datapoints: 0 };
+        Self { datapoints: grid.len(), ..grid }
+    }
+
+    const fn len(&self) -> i64 {
         (self.end_ms - self.start_ms + self.period_ms - 1) / self.period_ms
     }
 

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-const GRID: Grid = Grid { start_ms: 0, end_ms: 300_000, period_ms: 60_000 };
+const GRID: Grid = Grid::new(0, 300_000, 60_000);
+/// Of twenty series.
+const POINTS_MAX: i64 = 100;
 
 /// `30 - 0` is a series with a value at the first and at the third minute.
 fn series(label: &str, text: &str) -> Series {
@@ -22,7 +24,7 @@ fn shown(series: &Series) -> String {
 fn evaluate(text: &str, metrics: &[(&'static str, &str)]) -> Result<Value, Problem> {
     let metrics: Vec<(&str, Series)> =
         metrics.iter().map(|(id, values)| (*id, series(&id.to_uppercase(), values))).collect();
-    let scope = Scope { metrics: &metrics, results: &HashMap::new(), grid: GRID };
+    let scope = Scope { metrics: &metrics, results: &HashMap::new(), grid: GRID, points_max: POINTS_MAX };
     scope.result(&Expression::parse(text)?)
 }
 
@@ -177,10 +179,25 @@ fn the_stack_has_an_end_and_a_long_sum_does_not_reach_it() {
 }
 
 #[test]
+fn an_array_has_an_end_whatever_is_in_its_series() {
+    let array = |count: usize| format!("[{}]", vec!["m1"; count].join(","));
+    let metrics = [("m1", "- - - - -")];
+    assert_eq!(many(&array(20), &metrics).len(), 20);
+    for text in [array(21), format!("SUM([{}, METRICS()])", array(20))] {
+        assert_eq!(evaluate(&text, &metrics), Err(Problem::TooManyPoints(POINTS_MAX)), "{text}");
+    }
+    let names: Vec<String> = (0..21).map(|number| format!("m{number}")).collect();
+    let all: Vec<(&str, Series)> = names.iter().map(|name| (name.as_str(), series("", "1"))).collect();
+    let scope = Scope { metrics: &all, results: &HashMap::new(), grid: GRID, points_max: POINTS_MAX };
+    let every = scope.result(&Expression::parse("METRICS()").unwrap());
+    assert_eq!(every, Err(Problem::TooManyPoints(POINTS_MAX)));
+}
+
+#[test]
 fn series_of_different_periods_are_not_mixed() {
-    let hourly = Grid { period_ms: 3_600_000, ..GRID };
+    let hourly = Grid::new(GRID.start_ms, GRID.end_ms, 3_600_000);
     let metrics = [("m1", series("M1", "1 - - - -")), ("m2", Series::new("M2", hourly, [(0, 1.0)]))];
-    let scope = Scope { metrics: &metrics, results: &HashMap::new(), grid: GRID };
+    let scope = Scope { metrics: &metrics, results: &HashMap::new(), grid: GRID, points_max: POINTS_MAX };
     for text in ["m1 + m2", "SUM(METRICS())", "[m1, m2]", "FILL(m1, m2)", "IF(m1, m2)", "m1 + METRICS()"] {
         assert_eq!(scope.result(&Expression::parse(text).unwrap()), Err(Problem::Periods), "{text}");
     }

@@ -127,7 +127,7 @@ fn a_composite_alarm_invokes_a_function_with_its_rule() {
 fn the_history_says_why_a_function_was_not_invoked() {
     let (account, functions) =
         account_with(Remembered { refuses: HashSet::from([FUNCTION]), ..Remembered::default() });
-    let elsewhere = "arn:aws:lambda:eu-west-1:123456789012:function:f";
+    let elsewhere = "arn:aws:lambda:us-east-1:111111111111:function:f";
     let topic = "arn:aws:sns:us-east-1:123456789012:lambda";
     account.put_alarm("a", json!({"AlarmActions": [FUNCTION, elsewhere, topic]})).unwrap();
     account.enter("a", "ALARM", None);
@@ -142,6 +142,42 @@ fn the_history_says_why_a_function_was_not_invoked() {
     ];
     assert_eq!(account.acted("MetricAlarm"), expected);
     assert!(functions.invoked.lock().unwrap().is_empty());
+}
+
+#[test]
+fn an_action_is_an_arn_of_the_partition_and_the_region_of_the_alarm() {
+    let account = account();
+    let region = |given: &str| format!("Invalid region {given} specified. Only us-east-1 is supported.");
+    let no_arn = |given: &str| format!("Invalid arn syntax: {given}");
+    for (action, why) in [
+        ("arn:aws:sns:eu-west-1:123456789012:topic", region("eu-west-1")),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:f", region("eu-west-1")),
+        ("arn:aws:automate:us-west-2:ec2:stop", region("us-west-2")),
+        (
+            "arn:aws:swf:us-west-2:123456789012:action/actions/AWS_EC2.InstanceId.Stop/1.0",
+            region("us-west-2"),
+        ),
+        ("arn:aws:sns::123456789012:topic", region("")),
+        (
+            "arn:aws-us-gov:sns:us-gov-west-1:123456789012:topic",
+            "Invalid partition aws-us-gov specified. Only aws is supported.".to_owned(),
+        ),
+        ("topic", no_arn("topic")),
+        ("arn:aws:sns:us-east-1:topic", no_arn("arn:aws:sns:us-east-1:topic")),
+    ] {
+        for member in ["OKActions", "AlarmActions", "InsufficientDataActions"] {
+            assert_eq!(message(account.put_alarm("a", json!({ member: [action] }))), why);
+            let composite = json!({"AlarmName": "c", "AlarmRule": "TRUE", member: [action]});
+            assert_eq!(message(account.call("PutCompositeAlarm", &composite)), why);
+        }
+    }
+    for action in [
+        "arn:aws:automate:us-east-1:ec2:stop",
+        "arn:aws:ssm:us-east-1:123456789012:opsitem:1#CATEGORY=Cost",
+        "arn:aws:ssm-incidents::123456789012:responseplan/plan",
+    ] {
+        account.put_alarm("a", json!({"AlarmActions": [action]})).unwrap();
+    }
 }
 
 #[test]

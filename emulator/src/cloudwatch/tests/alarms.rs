@@ -139,6 +139,7 @@ async fn an_alarm_that_an_earlier_version_took_is_made_again() {
         json!({"Statistic": "p99"}),
         json!({"Statistic": null, "ExtendedStatistic": "Sum"}),
         json!({"Unit": "GB"}),
+        json!({"AlarmActions": ["arn:aws:sns:eu-west-1:123456789012:topic", "no ARN"]}),
     ] {
         account.put_alarm("a", members.clone()).unwrap_err();
         let again = async { account.put_alarm("a", members.clone()) };
@@ -338,6 +339,23 @@ fn an_alarm_that_is_not_there_has_no_tags_and_no_state() {
         "1 validation error detected: Value 'INVALID' at 'stateValue' failed to satisfy constraint: Member must satisfy \
          enum value set: [INSUFFICIENT_DATA, ALARM, OK]"
     );
+}
+
+#[test]
+fn a_state_is_set_with_a_reason_that_may_be_empty_and_data_that_are_json() {
+    let account = account();
+    account.put_alarm("a", json!({})).unwrap();
+    let set = |members: Value| {
+        account.call("SetAlarmState", &with(json!({"AlarmName": "a", "StateValue": "OK"}), members))
+    };
+    assert_eq!(set(json!({})).unwrap_err(), Failure::missing("StateReason"));
+    let refused = set(json!({"StateReason": "", "StateReasonData": "{probe}"})).unwrap_err();
+    let why = "Data was not syntactically valid JSON.";
+    assert_eq!((refused.query_code, refused.message()), ("InvalidFormat", Some(why)));
+    assert_eq!(account.state(), "INSUFFICIENT_DATA");
+    set(json!({"StateReason": "", "StateReasonData": "{\"probe\":1}"})).unwrap();
+    assert_eq!((account.state().as_str(), account.reason().as_str()), ("OK", ""));
+    assert_eq!(account.reason_data(), json!({"probe": 1}));
 }
 
 #[test]

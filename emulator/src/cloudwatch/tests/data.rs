@@ -34,6 +34,16 @@ fn refusal(refused: Result<Value, Failure>) -> (&'static str, String) {
 }
 
 #[test]
+fn a_value_is_within_two_to_the_360() {
+    let account = account();
+    let largest = 2_f64.powi(360);
+    account.put(json!([{"MetricName": "m", "Values": [-largest, largest]}])).unwrap();
+    let found = account.statistics(json!({"Statistics": ["Minimum", "Maximum"]})).unwrap();
+    let point = &found["Datapoints"][0];
+    assert_eq!((&point["Minimum"], &point["Maximum"]), (&json!(-largest), &json!(largest)));
+}
+
+#[test]
 fn each_unit_has_datapoints_of_its_own() {
     let account = account();
     let data = [("None", 10.0), ("Count", 5.0), ("Seconds", 1.0)]
@@ -94,11 +104,29 @@ fn a_datum_that_cannot_be_is_refused_and_none_is_kept() {
         ),
         (
             json!({"Values": [1], "Counts": [-1]}),
-            invalid("The value -1 for parameter MetricData.member.2.Counts is invalid."),
+            invalid("The value -1.0 for parameter MetricData.member.2.Counts is invalid."),
         ),
         (
             json!({"Values": [1], "Counts": ["NaN"]}),
             invalid("The value NaN for parameter MetricData.member.2.Counts is invalid."),
+        ),
+        (
+            json!({"Value": 1e200}),
+            invalid("The value 1e200 for parameter MetricData.member.2.Value is invalid."),
+        ),
+        (
+            json!({"Values": [1, -2.4e108]}),
+            invalid("The value -2.4e108 for parameter MetricData.member.2.Values is invalid."),
+        ),
+        (
+            json!({"StatisticValues": {"SampleCount": 1, "Sum": "NaN", "Minimum": 1, "Maximum": 1}}),
+            invalid("The value NaN for parameter MetricData.member.2.StatisticValues.Sum is invalid."),
+        ),
+        (
+            json!({"StatisticValues": {"SampleCount": -1, "Sum": 1, "Minimum": 1, "Maximum": 1}}),
+            invalid(
+                "The value -1.0 for parameter MetricData.member.2.StatisticValues.SampleCount is invalid.",
+            ),
         ),
         (
             json!({"Value": 1, "StorageResolution": 2}),
@@ -320,13 +348,83 @@ fn datapoints_come_in_pages() {
     };
     let first =
         json!([["a", [1.0, 1.0, 1.0], "Complete"], ["none", [], "Complete"], ["b", [2.0], "PartialData"]]);
-    assert_eq!(page(None), (first, json!("4")));
-    assert_eq!(page(Some("4")), (json!([["b", [2.0, 2.0], "Complete"]]), Value::Null));
-    let refused = refusal(account.page(&queries, json!({"NextToken": "x"})));
-    assert_eq!(refused, ("InvalidNextToken", "The NextToken is not valid.".to_owned()));
+    let token = format!("2/{}", START_MS + 2 * MINUTE_MS);
+    assert_eq!(page(None), (first, json!(token)));
+    assert_eq!(page(Some(&token)), (json!([["b", [2.0, 2.0], "Complete"]]), Value::Null));
+    for token in ["x", "4", "x/4", "4/x"] {
+        let refused = refusal(account.page(&queries, json!({ "NextToken": token })));
+        assert_eq!(refused, ("InvalidNextToken", "The NextToken is not valid.".to_owned()), "{token}");
+    }
     for limit in [0, 100_801] {
         let refused = message(account.page(&queries, json!({"MaxDatapoints": limit})));
         assert_eq!(refused, "MaxDatapoints must be between 1 and 100800.");
+    }
+}
+
+#[test]
+fn a_datapoint_that_comes_between_two_pages_moves_no_other() {
+    for (scan_by, first, comes, second) in [("TimestampDescending", 1, 2, 0), ("TimestampAscending", 1, 0, 2)]
+    {
+        let account = account();
+        let value = |minute: i64| [10.0, 20.0, 30.0][usize::try_from(minute).unwrap()];
+        for minute in [first, second] {
+            account.record(minute, "m", value(minute));
+        }
+        let page = |token: Value| {
+            let members = json!({"ScanBy": scan_by, "MaxDatapoints": 1, "NextToken": token});
+            let found = account.page(&json!([shown(stat("a", "m"))]), members).unwrap();
+            (found["MetricDataResults"][0]["Values"].clone(), found["NextToken"].clone())
+        };
+        let (values, token) = page(Value::Null);
+        assert_eq!(values, json!([value(first)]), "{scan_by}");
+        account.record(comes, "m", value(comes));
+        assert_eq!(page(token), (json!([value(second)]), Value::Null), "{scan_by}");
+    }
+}
+
+#[test]
+fn a_result_without_datapoints_is_on_one_page() {
+    let account = account();
+    for name in ["a", "b"] {
+        account.record(0, name, 1.0);
+    }
+    let queries = ["none", "a", "empty", "b", "last"].map(|name| shown(stat(name, name)));
+    let (mut token, mut pages) = (Value::Null, Vec::new());
+    loop {
+        let found = account.page(&json!(queries), json!({"MaxDatapoints": 1, "NextToken": token})).unwrap();
+        let results = found["MetricDataResults"].as_array().unwrap().iter();
+        pages.push(results.map(|result| result["Id"].as_str().unwrap().to_owned()).collect::<Vec<_>>());
+        token = found["NextToken"].clone();
+        if token.is_null() {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec!["none", "a", "empty"], vec!["b", "last"]]);
+}
+
+#[test]
+fn a_request_with_metric_math_has_so_many_datapoints_in_all() {
+    let account = account();
+    let read = |expressions: &[&str], start_ms: i64, seconds: i64| {
+        let ids = (0..).map(|number| format!("e{number}"));
+        let queries = ids.zip(expressions).map(|(id, text)| with(math(&id, text), json!({"Period": 1})));
+        let queries: Value = queries.collect();
+        let (start, end) = (times::from_ms(start_ms), times::from_ms(start_ms + seconds * 1000));
+        account.page(&queries, json!({"StartTime": start, "EndTime": end}))
+    };
+    let all = |expressions: &[&str], seconds: i64| read(expressions, START_MS, seconds);
+    let half = 100_800 / 2;
+    all(&["TIME_SERIES(1)", "TIME_SERIES(2)"], half).unwrap();
+    let too_many = "More than 100800 datapoints requested.";
+    assert_eq!(message(all(&["TIME_SERIES(1)", "TIME_SERIES(2)"], half + 1)), too_many);
+    assert_eq!(message(all(&["TIME_SERIES(1)", "[e0, e0]"], half)), too_many);
+    let of_one = "Error in expression 'e1': The result has more than 100800 datapoints";
+    assert_eq!(message(all(&["TIME_SERIES(1)", "SUM([e0, e0, e0])"], half)), of_one);
+    // Aligned, each of them has one period more than was asked for.
+    let within_a_second = START_MS + 500;
+    for expressions in [&["TIME_SERIES(1)", "TIME_SERIES(2)"], &["TIME_SERIES(1)", "SUM([e0, e0])"]] {
+        read(expressions, within_a_second, half).unwrap();
+        read(expressions, within_a_second, half + 1).unwrap_err();
     }
 }
 

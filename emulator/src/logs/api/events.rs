@@ -15,6 +15,9 @@ use crate::logs::{FUTURE_MAX_MS, PAST_MAX_MS, emf};
 use crate::pages;
 
 const STREAMS_PAGE_MAX: usize = 50;
+const STREAM_CHARS_MAX: usize = 512;
+/// "Array Members: Minimum number of 1 item. Maximum number of 100 items."
+const STREAMS_SEARCHED_MAX: usize = 100;
 /// What sorts streams: the time of the last event, where they are listed by it, and the name.
 type StreamKey<'a> = (Option<i64>, &'a str);
 /// "The maximum number of log events in a batch is 10,000."
@@ -50,9 +53,14 @@ impl LogsApi {
     pub(super) fn describe_streams(&self, input: &Value) -> Outcome {
         let name = Self::group_name(input, "logGroupName")?;
         let page_max = limit(input, STREAMS_PAGE_MAX, STREAMS_PAGE_MAX)?;
-        let prefix = text(input, "logStreamNamePrefix").unwrap_or_default();
+        let prefix = stream_name(input, "logStreamNamePrefix")?;
         let after = text(input, "nextToken").map(read_key).transpose()?;
-        let is_by_time = text(input, "orderBy") == Some("LastEventTime");
+        let is_by_time = is_by_time(input)?;
+        // "If you order the results by event time, you cannot specify the logStreamNamePrefix parameter."
+        if is_by_time && prefix.is_some() {
+            return Err(Failure::invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
+        }
+        let prefix = prefix.unwrap_or_default();
         let is_descending = input.get("descending").and_then(Value::as_bool) == Some(true);
         let store = self.logs.store();
         let group = store.groups.get(name).ok_or_else(Failure::no_group)?;
@@ -128,18 +136,27 @@ impl LogsApi {
             Flaw::Syntax => Failure::invalid("Invalid filter pattern"),
             Flaw::Named(message) => Failure::invalid(message),
         })?;
-        let prefix = text(input, "logStreamNamePrefix");
-        let streams = input.get("logStreamNames").and_then(Value::as_array).map(Vec::as_slice);
+        let prefix = stream_name(input, "logStreamNamePrefix")?;
+        let streams = searched(input)?;
         // "If you specify a value for both", that is an InvalidParameterException.
         if prefix.is_some() && streams.is_some() {
             return Err(Failure::invalid("logStreamNames and logStreamNamePrefix are mutually exclusive."));
         }
+        self.check_streams(name, streams.unwrap_or_default())?;
         let prefix = prefix.unwrap_or_default();
         let search = Search { group: name, prefix, streams, window, pattern: &pattern };
         let Page { found, next } = search.run(&self.logs, from).ok_or_else(Failure::no_group)?;
         let found: Vec<Value> = found.into_iter().map(describe_filtered).collect();
         let token = next.map(|place| place.to_string());
         Ok(without_null(json!({"events": found, "searchedLogStreams": [], "nextToken": token})))
+    }
+
+    /// Whether all of these are there.
+    fn check_streams(&self, group: &str, names: &[Value]) -> Result<(), Failure> {
+        let store = self.logs.store();
+        let streams = &store.groups.get(group).ok_or_else(Failure::no_group)?.streams;
+        let is_there = |name: &Value| name.as_str().is_some_and(|name| streams.contains_key(name));
+        if names.iter().all(is_there) { Ok(()) } else { Err(Failure::no_stream()) }
     }
 }
 
@@ -205,8 +222,48 @@ fn check_span(accepted: &[Event]) -> Result<(), Failure> {
 }
 
 fn names(input: &Value) -> Result<(&str, &str), Failure> {
-    let stream = text(input, "logStreamName").ok_or_else(|| Failure::invalid("logStreamName is required"))?;
+    let stream = stream_name(input, "logStreamName")?;
+    let stream = stream.ok_or_else(|| Failure::invalid("logStreamName is required"))?;
     Ok((LogsApi::group_name(input, "logGroupName")?, stream))
+}
+
+/// The name of a stream, or how it begins: "Log stream names can be between 1 and 512 characters long. Don't use ':' (colon) or
+/// '*' (asterisk) characters."
+fn stream_name<'a>(input: &'a Value, member: &str) -> Result<Option<&'a str>, Failure> {
+    let Some(name) = input.get(member).and_then(Value::as_str) else { return Ok(None) };
+    let refuse = |constraint: &str| Err(Failure::bad_value(name, member, constraint));
+    match name.chars().count() {
+        0 => refuse("have length greater than or equal to 1"),
+        1..=STREAM_CHARS_MAX if name.contains([':', '*']) => {
+            refuse("satisfy regular expression pattern: [^:*]*")
+        }
+        1..=STREAM_CHARS_MAX => Ok(Some(name)),
+        _ => refuse(&format!("have length less than or equal to {STREAM_CHARS_MAX}")),
+    }
+}
+
+/// The streams that are named, where a search is not of all.
+fn searched(input: &Value) -> Result<Option<&[Value]>, Failure> {
+    let Some(names) = input.get("logStreamNames").and_then(Value::as_array) else { return Ok(None) };
+    let constraint = match names.len() {
+        0 => "have length greater than or equal to 1".to_owned(),
+        1..=STREAMS_SEARCHED_MAX => return Ok(Some(names.as_slice())),
+        _ => format!("have length less than or equal to {STREAMS_SEARCHED_MAX}"),
+    };
+    let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
+    Err(Failure::bad_value(&format!("[{}]", names.join(", ")), "logStreamNames", &constraint))
+}
+
+/// Whether streams are listed by the time of their last event, and not by name.
+fn is_by_time(input: &Value) -> Result<bool, Failure> {
+    match text(input, "orderBy") {
+        None | Some("LogStreamName") => Ok(false),
+        Some("LastEventTime") => Ok(true),
+        Some(other) => {
+            let values = "satisfy enum value set: [LogStreamName, LastEventTime]";
+            Err(Failure::bad_value(other, "orderBy", values))
+        }
+    }
 }
 
 fn window(input: &Value) -> Result<Window, Failure> {
@@ -239,7 +296,7 @@ fn describe(group_arn: &str, name: &str, stream: &Stream) -> Value {
         "logStreamName": name, "creationTime": stream.created_ms,
         "firstEventTimestamp": stream.events.front().map(|event| event.at_ms),
         "lastEventTimestamp": stream.events.back().map(|event| event.at_ms),
-        "lastIngestionTime": stream.events.back().map(|event| event.ingested_ms),
+        "lastIngestionTime": stream.ingested_ms,
         "uploadSequenceToken": "0", "arn": format!("{group_arn}:log-stream:{name}"), "storedBytes": 0,
     }))
 }

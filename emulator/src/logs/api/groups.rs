@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Failure, LogsApi, Outcome, limit, name_of, text};
+use crate::logs::group_in_arn;
 use crate::logs::store::Group;
-use crate::pages;
+use crate::wire::not_emulated;
+use crate::{pages, repeatable};
 
 const NAME_CHARS_MAX: usize = 512;
 const PAGE_MAX: usize = 50;
@@ -21,14 +23,13 @@ impl LogsApi {
         let is_name = name.len() <= NAME_CHARS_MAX
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-/.#".contains(&byte));
         if !is_name {
-            return Err(Failure::invalid(format!(
-                "1 validation error detected: Value '{name}' at 'logGroupName' failed to satisfy constraint: Member \
-                 must satisfy regular expression pattern: [\\.\\-_/#A-Za-z0-9]+"
-            )));
+            let pattern = r"satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+";
+            return Err(Failure::bad_value(name, "logGroupName", pattern));
         }
         let group = Group {
             created_ms: self.settings.clock.now_ms(),
             class: text(input, "logGroupClass").map(str::to_owned),
+            kms_key_id: key_of(input)?,
             tags: tags_of(input),
             ..Group::default()
         };
@@ -65,7 +66,7 @@ impl LogsApi {
         without_null(json!({
             "logGroupName": name, "creationTime": group.created_ms, "retentionInDays": group.retention_days,
             "metricFilterCount": group.metric_filters.as_ref().map_or(0, |filters| filters.len()), "arn": format!("{arn}:*"), "logGroupArn": arn, "storedBytes": group.bytes(),
-            "logGroupClass": class_of(group),
+            "logGroupClass": class_of(group), "kmsKeyId": group.kms_key_id,
         }))
     }
 
@@ -86,6 +87,15 @@ impl LogsApi {
 
     pub(super) fn delete_retention(&self, input: &Value) -> Outcome {
         self.change_group(input, "logGroupName", |group| group.retention_days = None)
+    }
+
+    pub(super) fn associate_key(&self, input: &Value) -> Outcome {
+        let key = key_of(input)?.ok_or_else(|| Failure::invalid("kmsKeyId is required"))?;
+        self.change_group(input, with_key(input)?, |group| group.kms_key_id = Some(key))
+    }
+
+    pub(super) fn disassociate_key(&self, input: &Value) -> Outcome {
+        self.change_group(input, with_key(input)?, |group| group.kms_key_id = None)
     }
 
     pub(super) fn list_tags(&self, input: &Value, member: &str) -> Outcome {
@@ -142,6 +152,26 @@ impl<'a> Wanted<'a> {
             && self.pattern.is_none_or(|pattern| name.contains(pattern))
             && self.class.is_none_or(|class| class == class_of(group))
             && self.names.as_ref().is_none_or(|names| names.contains(&name))
+    }
+}
+
+/// Any ARN is taken for that of a key that there is. An older emulator did not look at it.
+fn key_of(input: &Value) -> Result<Option<String>, Failure> {
+    let Some(key) = text(input, "kmsKeyId") else { return Ok(None) };
+    if !key.starts_with("arn:") && !repeatable::is_repeated() {
+        return Err(Failure::invalid("The specified KMS Key Id could not be found."));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+/// The member that names the group whose key changes: "you must specify either the resourceIdentifier parameter or the
+/// logGroup parameter, but you can't specify both". The other things that have a key are results of queries.
+fn with_key(input: &Value) -> Result<&'static str, Failure> {
+    match (text(input, "logGroupName"), text(input, "resourceIdentifier")) {
+        (Some(_), None) => Ok("logGroupName"),
+        (None, Some(arn)) if group_in_arn(arn).is_some() => Ok("resourceIdentifier"),
+        (None, Some(other)) => Err(Failure::invalid(not_emulated(other))),
+        _ => Err(Failure::invalid("Either logGroupName or resourceIdentifier is required.")),
     }
 }
 

@@ -2,7 +2,12 @@
 
 mod metric_filters;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::*;
+use crate::clock::ManualClock;
+use crate::repeatable;
 
 const START_MS: i64 = 1_800_000_000_000;
 const HOUR_MS: i64 = 3600 * 1000;
@@ -12,13 +17,18 @@ const LONGEST: usize = 1024 * 1024 - 26;
 
 /// An account with the group `g` and the streams `a` and `b` in it.
 fn account() -> LogsApi {
-    let (settings, _) = Settings::by_hand(START_MS);
+    account_and_hand().0
+}
+
+/// The hand moves the clock.
+fn account_and_hand() -> (LogsApi, Arc<ManualClock>) {
+    let (settings, hand) = Settings::by_hand(START_MS);
     let account = LogsApi::new(&settings);
     account.call("CreateLogGroup", &json!({"logGroupName": "g"})).unwrap();
     for stream in ["a", "b"] {
         account.call("CreateLogStream", &json!({"logGroupName": "g", "logStreamName": stream})).unwrap();
     }
-    account
+    (account, hand)
 }
 
 impl LogsApi {
@@ -285,6 +295,117 @@ fn a_search_names_streams_or_how_they_begin() {
     let both = json!({"logGroupName": "g", "logStreamNames": ["a", "b"], "logStreamNamePrefix": "a"});
     let refused = refusal(account.call("FilterLogEvents", &both));
     assert_eq!(refused, "logStreamNames and logStreamNamePrefix are mutually exclusive.");
+}
+
+/// What AWS says of a value that its model does not let in.
+fn bad_value(value: &str, member: &str, constraint: &str) -> String {
+    format!(
+        "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must {constraint}"
+    )
+}
+
+#[test]
+fn a_search_of_streams_that_are_not_there_is_refused() {
+    let account = account();
+    let search = |names: Value| {
+        account.call("FilterLogEvents", &json!({"logGroupName": "g", "logStreamNames": names}))
+    };
+    assert_eq!(search(json!(["a", "gone"])).unwrap_err(), Failure::no_stream());
+    let least = bad_value("[]", "logStreamNames", "have length greater than or equal to 1");
+    assert_eq!(refusal(search(json!([]))), least);
+    let refused = refusal(search(json!(vec!["a"; 101])));
+    assert!(refused.ends_with("Member must have length less than or equal to 100"), "{refused}");
+    search(json!(vec!["a"; 100])).unwrap();
+    let input = json!({"logGroupName": "gone", "logStreamNames": ["a"]});
+    assert_eq!(account.call("FilterLogEvents", &input).unwrap_err(), Failure::no_group());
+}
+
+#[test]
+fn the_name_of_a_stream_is_of_512_characters_at_most_without_colons_and_asterisks() {
+    let account = account();
+    let (longest, longer) = ("\u{e9}".repeat(512), "x".repeat(513));
+    let pattern = "satisfy regular expression pattern: [^:*]*";
+    for (name, constraint) in [
+        ("", "have length greater than or equal to 1"),
+        ("a:b", pattern),
+        ("a*", pattern),
+        (longer.as_str(), "have length less than or equal to 512"),
+    ] {
+        for (operation, member) in [
+            ("CreateLogStream", "logStreamName"),
+            ("DescribeLogStreams", "logStreamNamePrefix"),
+            ("FilterLogEvents", "logStreamNamePrefix"),
+        ] {
+            let refused = refusal(account.call(operation, &json!({"logGroupName": "g", member: name})));
+            assert_eq!(refused, bad_value(name, member, constraint), "{operation}");
+        }
+    }
+    for name in [longest.as_str(), "2026/01/01/[$LATEST]0123"] {
+        account.call("CreateLogStream", &json!({"logGroupName": "g", "logStreamName": name})).unwrap();
+    }
+}
+
+#[test]
+fn streams_are_listed_by_name_or_by_the_time_of_their_last_event() {
+    let account = account();
+    let refused = |members: Value| {
+        let mut input = json!({"logGroupName": "g"});
+        input.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        refusal(account.call("DescribeLogStreams", &input))
+    };
+    let values = "satisfy enum value set: [LogStreamName, LastEventTime]";
+    assert_eq!(refused(json!({"orderBy": "name"})), bad_value("name", "orderBy", values));
+    let both = refused(json!({"orderBy": "LastEventTime", "logStreamNamePrefix": "a"}));
+    assert_eq!(both, "Cannot order by LastEventTime with a logStreamNamePrefix.");
+    let by_name = json!({"orderBy": "LogStreamName", "logStreamNamePrefix": "a"});
+    assert_eq!(streams(&account, &by_name, &Value::Null).0, ["a"]);
+}
+
+#[test]
+fn a_stream_tells_when_its_last_event_came_whatever_the_time_of_that() {
+    let (account, hand) = account_and_hand();
+    account.put("a", &[(5, "first")]).unwrap();
+    hand.advance(Duration::from_secs(60));
+    account.put("a", &[(3, "late")]).unwrap();
+    let found = account.call("DescribeLogStreams", &json!({"logGroupName": "g"})).unwrap();
+    let (a, b) = (&found["logStreams"][0], &found["logStreams"][1]);
+    let last = [&a["lastEventTimestamp"], &a["lastIngestionTime"]];
+    assert_eq!(last, [&json!(START_MS + 5), &json!(START_MS + 60_000)]);
+    assert_eq!(b.get("lastIngestionTime"), None, "of a stream to which none came");
+}
+
+#[tokio::test]
+async fn a_group_shows_the_key_that_it_was_given_until_it_is_taken() {
+    let account = account();
+    let key = |number: u32| format!("arn:aws:kms:us-east-1:123456789012:key/{number}");
+    account.call("CreateLogGroup", &json!({"logGroupName": "h", "kmsKeyId": key(1)})).unwrap();
+    let shown = || {
+        let found = account.call("DescribeLogGroups", &json!({"logGroupNamePrefix": "h"})).unwrap();
+        found["logGroups"][0].get("kmsKeyId").cloned()
+    };
+    assert_eq!(shown(), Some(json!(key(1))));
+    account.call("AssociateKmsKey", &json!({"logGroupName": "h", "kmsKeyId": key(2)})).unwrap();
+    assert_eq!(shown(), Some(json!(key(2))));
+    let arn = account.group_arn("h");
+    account.call("AssociateKmsKey", &json!({"resourceIdentifier": arn, "kmsKeyId": key(3)})).unwrap();
+    assert_eq!(shown(), Some(json!(key(3))));
+    account.call("DisassociateKmsKey", &json!({ "resourceIdentifier": arn })).unwrap();
+    assert_eq!(shown(), None);
+    for input in [
+        json!({"kmsKeyId": key(1)}),
+        json!({"logGroupName": "h"}),
+        json!({"logGroupName": "h", "resourceIdentifier": arn, "kmsKeyId": key(1)}),
+        json!({"resourceIdentifier": "arn:aws:logs:us-east-1:123456789012:query-result:*", "kmsKeyId": key(1)}),
+    ] {
+        refusal(account.call("AssociateKmsKey", &input));
+    }
+    let missing = account.call("AssociateKmsKey", &json!({"logGroupName": "gone", "kmsKeyId": key(1)}));
+    assert_eq!(missing.unwrap_err(), Failure::no_group());
+    let no_arn = json!({"logGroupName": "i", "kmsKeyId": "1"});
+    let refused = refusal(account.call("CreateLogGroup", &no_arn));
+    assert_eq!(refused, "The specified KMS Key Id could not be found.");
+    let again = async { account.call("CreateLogGroup", &no_arn) };
+    repeatable::scope_again(0, 1, START_MS, again).await.unwrap();
 }
 
 #[test]

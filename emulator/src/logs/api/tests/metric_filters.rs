@@ -231,7 +231,7 @@ fn a_matching_line_is_a_value_in_the_minute_of_the_line() {
         (
             "{ $.v = * }",
             "$.v",
-            &[r#"{"v":7}"#, r#"{"v":"11.5"}"#, r#"{"v":"banana"}"#, r#"{"w":1}"#],
+            &[r#"{"v":7}"#, r#"{"v":"11.5"}"#, r#"{"v":"banana"}"#, r#"{"v":1e200}"#, r#"{"w":1}"#],
             Some(18.5),
         ),
         ("{ $.kind = x }", "$.missing", &[r#"{"kind":"x"}"#], None),
