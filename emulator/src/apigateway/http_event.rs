@@ -223,6 +223,21 @@ impl Serialize for JoinedHeaders<'_> {
     }
 }
 
+/// In format 1.0 these names, and no others, are written with capitals.
+fn name_v1(name: &HeaderName) -> &str {
+    match name.as_str() {
+        "content-length" => "Content-Length",
+        "content-type" => "Content-Type",
+        "host" => "Host",
+        "user-agent" => "User-Agent",
+        "x-amzn-trace-id" => "X-Amzn-Trace-Id",
+        "x-forwarded-for" => "X-Forwarded-For",
+        "x-forwarded-port" => "X-Forwarded-Port",
+        "x-forwarded-proto" => "X-Forwarded-Proto",
+        other => other,
+    }
+}
+
 /// The last value of each header.
 struct LastHeaders<'a>(&'a HeaderMap);
 
@@ -231,7 +246,7 @@ impl Serialize for LastHeaders<'_> {
         let names = self.0.keys().filter(|name| forwarded(name));
         serializer.collect_map(
             names.filter_map(|name| {
-                Some((name.as_str(), value_text(self.0.get_all(name).iter().next_back()?)))
+                Some((name_v1(name), value_text(self.0.get_all(name).iter().next_back()?)))
             }),
         )
     }
@@ -245,7 +260,7 @@ impl Serialize for ListedHeaders<'_> {
         let names = self.0.keys().filter(|name| forwarded(name));
         serializer.collect_map(
             names
-                .map(|name| (name.as_str(), self.0.get_all(name).iter().map(value_text).collect::<Vec<_>>())),
+                .map(|name| (name_v1(name), self.0.get_all(name).iter().map(value_text).collect::<Vec<_>>())),
         )
     }
 }

@@ -20,6 +20,7 @@ pub(super) struct Exchange<'a> {
     path: &'a str,
     method: String,
     user_agent: String,
+    /// Of the body: as announced, and once it came as it is.
     request_bytes: f64,
     pub(super) started_ms: i64,
     pub(super) route_key: String,
@@ -56,6 +57,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// The whole body came, whether or not its length was announced.
+    pub(super) fn received(&mut self, body_bytes: usize) {
+        self.request_bytes = bytes(body_bytes);
+    }
+
     pub(super) fn finish(&self, reply: &Reply, took: Duration) {
         self.measure(reply, took);
         if let Some(log) = &self.stage.access_log {
@@ -83,7 +89,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn data_processed(&self, reply: &Reply) -> f64 {
-        self.request_bytes + u32::try_from(reply.body.len()).map_or(f64::MAX, f64::from)
+        self.request_bytes + bytes(reply.body.len())
     }
 
     fn variable(&self, name: &str, reply: &Reply, took: Duration) -> Option<String> {
@@ -146,6 +152,10 @@ impl<'a> Exchange<'a> {
             None => access_log::response_type(status),
         })
     }
+}
+
+fn bytes(length: usize) -> f64 {
+    u32::try_from(length).map_or(f64::MAX, f64::from)
 }
 
 fn is_error(reply: &Reply) -> bool {

@@ -8,9 +8,9 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use super::definition::{Format, Integration, Route};
 use super::http_event::{self, Body, Facts, Question};
@@ -159,7 +159,7 @@ impl Served<'_> {
         exchange: &mut Exchange<'_>,
     ) -> Reply {
         let settings = &self.plane.settings;
-        let trace = self.complete_headers(&mut matched.head.headers, exchange.started_ms);
+        let trace = self.complete_headers(&mut matched.head.headers, body, exchange.started_ms);
         let path = decode(self.path);
         let raw_query = matched.head.uri.query().unwrap_or_default().to_owned();
         let query = Query::parse(&raw_query);
@@ -197,6 +197,7 @@ impl Served<'_> {
             Ok(body) => body,
             Err(reply) => return reply,
         };
+        exchange.received(body.len());
         let event = self.event(integration, &facts, exchange, &body);
         self.call(integration, Bytes::from(event), trace, &matched.head.method, exchange).await
     }
@@ -210,6 +211,8 @@ impl Served<'_> {
         body: &Bytes,
     ) -> Vec<u8> {
         let (format, grant) = (integration.format, exchange.grant.as_ref());
+        let headers = with_length(facts.headers, body.len());
+        let facts = &Facts { headers: &headers, ..*facts };
         let content = event_body(facts.headers, body);
         let Some(mapping) = &integration.requests else { return event(format, facts, grant, &content) };
         let path = decode(self.routed);
@@ -234,7 +237,7 @@ impl Served<'_> {
     }
 
     /// Adds what the edge of AWS adds, and gives the trace header.
-    fn complete_headers(&self, headers: &mut HeaderMap, at_ms: i64) -> String {
+    fn complete_headers(&self, headers: &mut HeaderMap, body: &Incoming, at_ms: i64) -> String {
         let received = headers.get("x-amzn-trace-id").and_then(|value| value.to_str().ok());
         let trace = names::trace_header(&self.plane.settings, at_ms, received);
         let forwarded = match headers.get("x-forwarded-for").and_then(|value| value.to_str().ok()) {
@@ -249,6 +252,9 @@ impl Served<'_> {
         // An API on AWS is only reached by TLS: functions build links from these.
         headers.insert("x-forwarded-port", HeaderValue::from_static("443"));
         headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        if body.is_end_stream() {
+            headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+        }
         trace
     }
 
@@ -358,6 +364,16 @@ fn refusal(denied: &Denied) -> Reply {
             reply
         }
     }
+}
+
+/// A body that came in chunks is sent on whole, and its length is known then.
+fn with_length(headers: &HeaderMap, length: usize) -> Cow<'_, HeaderMap> {
+    if headers.contains_key(CONTENT_LENGTH) {
+        return Cow::Borrowed(headers);
+    }
+    let mut headers = headers.clone();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    Cow::Owned(headers)
 }
 
 async fn read(body: &mut Incoming) -> Result<Bytes, Reply> {

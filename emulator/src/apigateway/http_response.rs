@@ -11,9 +11,11 @@ use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::de::{self, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::definition::Format;
 use super::reply::Reply;
+use crate::wire::is_object;
 
 /// Belongs to one connection, not to the answer: the gateway sets its own.
 const HOP_BY_HOP: [&str; 8] = [
@@ -57,12 +59,12 @@ pub(super) struct ProxyAnswer<'a> {
 pub(super) struct Malformed;
 
 pub(super) fn reply(answer: &Bytes, format: Format) -> Result<Reply, Malformed> {
-    match serde_json::from_slice::<ProxyAnswer<'_>>(answer) {
-        Ok(proxy) if proxy.status_code.is_some() => proxy.into_reply(format),
+    match ProxyAnswer::read(answer) {
+        Some(proxy) if proxy.status_code.is_some() => proxy.into_reply(format),
         // "If your Lambda function returns valid JSON and doesn't return a statusCode", 2.0 infers the rest.
-        Ok(_) if format == Format::V2 => Ok(inferred(answer)),
-        Err(error) if format == Format::V2 && error.is_data() && !has_status(answer) => infer(answer),
-        Ok(_) | Err(_) => Err(Malformed),
+        Some(_) if format == Format::V2 => Ok(inferred(answer)),
+        None if format == Format::V2 && !has_status(answer) => infer(answer),
+        Some(_) | None => Err(Malformed),
     }
 }
 
@@ -73,11 +75,12 @@ fn has_status(answer: &Bytes) -> bool {
         #[serde(rename = "statusCode")]
         status: Option<IgnoredAny>,
     }
-    serde_json::from_slice::<Peek>(answer).is_ok_and(|peek| peek.status.is_some())
+    is_object(answer) && serde_json::from_slice::<Peek>(answer).is_ok_and(|peek| peek.status.is_some())
 }
 
 fn infer(answer: &Bytes) -> Result<Reply, Malformed> {
-    match serde_json::from_slice::<IgnoredAny>(answer) {
+    // Raw JSON is text; what is ignored need not be.
+    match serde_json::from_slice::<&RawValue>(answer) {
         Ok(_) => Ok(inferred(answer)),
         Err(_) => Err(Malformed),
     }
@@ -94,7 +97,12 @@ fn inferred(answer: &Bytes) -> Reply {
     reply
 }
 
-impl ProxyAnswer<'_> {
+impl<'a> ProxyAnswer<'a> {
+    /// None for what is no such object.
+    pub(super) fn read(answer: &'a [u8]) -> Option<Self> {
+        if is_object(answer) { serde_json::from_slice(answer).ok() } else { None }
+    }
+
     /// The body as bytes; None when it claims base64 and is not.
     pub(super) fn body_bytes(&self) -> Option<Bytes> {
         let body = self.body.as_ref().map_or("", |text| &text.0);
@@ -282,6 +290,9 @@ mod tests {
         for (answer, body) in [
             (r#"{"a":1}"#, r#"{"a":1}"#),
             ("[1,2]", "[1,2]"),
+            ("[1]", "[1]"),
+            (" [[1]]", " [[1]]"),
+            ("[200]", "[200]"),
             (r#""hi""#, "hi"),
             (r#"{"body":{"x":1}}"#, r#"{"body":{"x":1}}"#),
         ] {
@@ -303,6 +314,7 @@ mod tests {
         ] {
             assert_eq!(mapped(answer, Format::V2).unwrap_err(), Malformed, "{answer}");
         }
+        assert_eq!(reply(&Bytes::from_static(b"[\"\xff\"]"), Format::V2).unwrap_err(), Malformed);
         let names = (0..=HEADER_NAMES_MAX * 2).map(|n| format!(r#""x-{n}":"1""#)).collect::<Vec<_>>();
         let lists = names.iter().map(|name| name.replace(r#""1""#, r#"["1"]"#)).collect::<Vec<_>>();
         for (member, all, format) in [

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::model::Protocol;
 use super::names::API_GATEWAY;
 use crate::iam::{self, Ask, Caller, Context, Kind, Policy};
+use crate::wire::is_object;
 
 /// The action that API Gateway asks an authorizer's policy about.
 const INVOKE: &str = "execute-api:Invoke";
@@ -41,6 +42,8 @@ pub(super) struct Verdict {
     pub(super) principal_id: Option<String>,
     /// The `context` object, as sent.
     pub(super) context: Option<Box<RawValue>>,
+    /// Of the answer.
+    pub(super) bytes: usize,
 }
 
 #[derive(Debug)]
@@ -67,15 +70,20 @@ struct PolicyAnswer {
 impl Verdict {
     /// None when the answer has neither shape that the authorizer's configuration asks for: a 500 to the client.
     pub(super) fn parse(answer: &[u8], shape: Shape) -> Option<Self> {
+        if !is_object(answer) {
+            return None;
+        }
+        let bytes = answer.len();
         if shape == Shape::Simple {
             let answer: SimpleAnswer = serde_json::from_slice(answer).ok()?;
             return Some(Self {
                 rule: Rule::Simple(answer.is_authorized),
                 principal_id: None,
                 context: object(answer.context)?,
+                bytes,
             });
         }
-        if shape == Shape::PolicyOfAnyone && answer.len() > RESULT_BYTES_MAX {
+        if shape == Shape::PolicyOfAnyone && bytes > RESULT_BYTES_MAX {
             return None;
         }
         let answer: PolicyAnswer = serde_json::from_slice(answer).ok()?;
@@ -86,12 +94,13 @@ impl Verdict {
             rule: Rule::Policy(Policy::from_value(&answer.policy_document, Kind::Identity).ok()?),
             principal_id: answer.principal_id,
             context: object(answer.context)?,
+            bytes,
         })
     }
 
     #[cfg(test)]
     pub(super) fn simple(is_authorized: bool) -> Self {
-        Self { rule: Rule::Simple(is_authorized), principal_id: None, context: None }
+        Self { rule: Rule::Simple(is_authorized), principal_id: None, context: None, bytes: 0 }
     }
 
     /// A deny wins, and what is not allowed is denied.
@@ -167,6 +176,19 @@ mod tests {
         assert!(Verdict::parse(br#"{"isAuthorized":true}"#, Shape::Policy).is_none());
         assert!(simple(r#"{"isAuthorized":"yes"}"#).is_none());
         assert!(simple(r#"{"isAuthorized":true,"context":[1]}"#).is_none());
+    }
+
+    #[test]
+    fn a_list_allows_nothing() {
+        let allow =
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+        for (answer, shape) in [
+            ("[true,null]".to_owned(), Shape::Simple),
+            (format!(r#"["u",{allow},null]"#), Shape::Policy),
+            (format!(" [null,{allow},null]"), Shape::PolicyOfAnyone),
+        ] {
+            assert!(Verdict::parse(answer.as_bytes(), shape).is_none(), "{answer}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) enum Segment {
     Literal(String),
     /// `{id}`: exactly one segment.
     Variable(String),
-    /// `{proxy+}`: all that is left, at least one segment.
+    /// `{proxy+}`: all that is left behind a slash, which may be nothing: `/a/{proxy+}` takes `/a/`, and not `/a`.
     Greedy(String),
 }
 
@@ -109,9 +109,8 @@ fn matched(pattern: &[Segment], segments: &[&str]) -> Option<PathVariables> {
             Segment::Literal(text) if decode(actual) == *text => {}
             Segment::Variable(name) if !actual.is_empty() => variables.push((name.clone(), decode(actual))),
             Segment::Greedy(name) => {
-                let rest = segments[position..].join("/");
-                variables.push((name.clone(), decode(&rest)));
-                return (!rest.is_empty()).then_some(variables);
+                variables.push((name.clone(), decode(&segments[position..].join("/"))));
+                return Some(variables);
             }
             Segment::Literal(_) | Segment::Variable(_) => return None,
         }
@@ -149,7 +148,18 @@ mod tests {
         assert_eq!(found(&routes, Method::GET, "/pets/dog/2"), Some("GET /pets/dog/{id}"));
         assert_eq!(found(&routes, Method::GET, "/pets/cat/1"), Some("GET /pets/{proxy+}"));
         assert_eq!(found(&routes, Method::POST, "/test/5"), Some("ANY /{proxy+}"));
-        assert_eq!(found(&routes, Method::GET, "/"), Some("$default"));
+        assert_eq!(found(&routes, Method::GET, "/"), Some("ANY /{proxy+}"));
+    }
+
+    #[test]
+    fn a_greedy_variable_may_be_empty_behind_its_slash() {
+        let routes = router(&["$default", "ANY /{proxy+}"]);
+        let (route, variables) = routes.find(&Method::GET, "/").unwrap();
+        assert_eq!((*route, &variables[..]), ("ANY /{proxy+}", &[("proxy".to_owned(), String::new())][..]));
+        let routes = router(&["$default", "ANY /handler/{proxy+}", "GET /"]);
+        assert_eq!(found(&routes, Method::GET, "/handler/"), Some("ANY /handler/{proxy+}"));
+        assert_eq!(found(&routes, Method::GET, "/handler"), Some("$default"));
+        assert_eq!(found(&router(&["ANY /{proxy+}", "GET /"]), Method::GET, "/"), Some("GET /"));
     }
 
     #[test]

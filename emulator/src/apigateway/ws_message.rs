@@ -146,7 +146,7 @@ pub(super) async fn invoke(
 /// "By default, the response of the integration is not sent": only a route response makes it so. It needs a status, and a
 /// body that is text.
 fn read(route: &Route, answer: &Bytes, integrated: &mut Integrated) -> Outcome {
-    let answer = serde_json::from_slice::<ProxyAnswer<'_>>(answer).ok();
+    let answer = ProxyAnswer::read(answer);
     let status = answer.as_ref().and_then(|answer| Some(answer.status_code?.0));
     integrated.function_status = status;
     if !route.answers {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, Sink, SinkExt, Stream};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -31,7 +31,7 @@ const LIFETIME_MS_MAX: i64 = 2 * 60 * 60 * 1_000;
 const READ_BUFFER_BYTES: usize = 4_096;
 /// Messages of one client that run at the same time; further ones wait in the socket.
 const MESSAGES_AT_ONCE_MAX: usize = 32;
-/// How long a closing handshake may take before the socket is dropped.
+/// How long the last messages and the closing handshake may take before the socket is dropped.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -114,7 +114,7 @@ impl Session {
         // From here on a push is refused as gone.
         self.outbound.close();
         if !end.is_cut {
-            say_goodbye(&mut self.socket, end.goodbye.clone()).await;
+            leave(&mut self.socket, &mut self.outbound, end.goodbye.clone()).await;
         }
         end
     }
@@ -142,7 +142,8 @@ impl Session {
             Step::Received(Some(Ok(message))) => return self.receive(message),
             Step::Send(text) => {
                 self.touch();
-                return self.send(text);
+                self.unflushed = true;
+                return send(&mut self.socket, text).err().map(|error| End::from_error(&error));
             }
             Step::Started(permit) => {
                 if let Some(text) = self.waiting.take() {
@@ -180,25 +181,6 @@ impl Session {
         }
         None
     }
-
-    /// "If the message is larger than 32 KB, it is split into frames of at most 32 KB."
-    fn send(&mut self, text: Utf8Bytes) -> Option<End> {
-        self.unflushed = true;
-        let bytes = bytes::Bytes::from(text);
-        let mut start = 0;
-        loop {
-            let end = bytes.len().min(start + FRAME_BYTES_MAX);
-            let opcode = OpCode::Data(if start == 0 { Data::Text } else { Data::Continue });
-            let frame = Frame::message(bytes.slice(start..end), opcode, end == bytes.len());
-            if let Err(error) = self.socket.start_send_unpin(Message::Frame(frame)) {
-                return Some(End::from_error(&error));
-            }
-            if end == bytes.len() {
-                return None;
-            }
-            start = end;
-        }
-    }
 }
 
 /// Writes what waits and reads what came, in one poll: a client that does not read can still be heard and closed.
@@ -215,26 +197,74 @@ async fn socket_step(socket: &mut Socket, unflushed: bool, reading: bool) -> Ste
     .await
 }
 
-/// Sends the close frame, ends our direction, and reads on until the client ends its own: bytes left unread would
-/// make the kernel reset the connection and take the close frame with it.
-async fn say_goodbye(socket: &mut Socket, frame: Option<CloseFrame>) {
-    let handshake = async {
-        match frame {
-            Some(frame) => socket.send(Message::Close(Some(frame))).await?,
-            // Writes the library's answer to the client's own close frame.
-            None => socket.flush().await?,
+/// "If the message is larger than 32 KB, it is split into frames of at most 32 KB."
+fn send<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocketStream<S>,
+    text: Utf8Bytes,
+) -> Result<(), Error> {
+    let bytes = bytes::Bytes::from(text);
+    let mut start = 0;
+    loop {
+        let end = bytes.len().min(start + FRAME_BYTES_MAX);
+        let opcode = OpCode::Data(if start == 0 { Data::Text } else { Data::Continue });
+        let frame = Frame::message(bytes.slice(start..end), opcode, end == bytes.len());
+        socket.start_send_unpin(Message::Frame(frame))?;
+        if end == bytes.len() {
+            return Ok(());
         }
-        let stream = socket.get_mut();
-        stream.shutdown().await?;
-        let mut rest = [0_u8; 512];
-        while stream.read(&mut rest).await? > 0 {}
-        Ok::<(), Error>(())
+        start = end;
+    }
+}
+
+/// Ends the connection, within a bound however slowly the client reads.
+async fn leave<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocketStream<S>,
+    outbound: &mut mpsc::Receiver<Utf8Bytes>,
+    goodbye: Option<CloseFrame>,
+) {
+    let leaving = async {
+        // After its own close frame a client takes nothing more.
+        if goodbye.is_some() {
+            // What is left then makes way for the close frame.
+            tokio::time::timeout(CLOSE_WAIT / 2, send_rest(socket, outbound)).await.ok().transpose()?;
+        }
+        say_goodbye(socket, goodbye).await
     };
-    match tokio::time::timeout(CLOSE_WAIT, handshake).await {
+    match tokio::time::timeout(CLOSE_WAIT, leaving).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a WebSocket client did not wait for the goodbye"),
         Err(_) => tracing::debug!("a WebSocket client did not close in time"),
     }
+}
+
+/// Sends what was taken before the end: whoever pushed it was told that it was.
+async fn send_rest<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocketStream<S>,
+    outbound: &mut mpsc::Receiver<Utf8Bytes>,
+) -> Result<(), Error> {
+    while let Some(text) = outbound.recv().await {
+        socket.flush().await?;
+        send(socket, text)?;
+    }
+    Ok(())
+}
+
+/// Sends the close frame, ends our direction, and reads on until the client ends its own: bytes left unread would
+/// make the kernel reset the connection and take the close frame with it.
+async fn say_goodbye<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocketStream<S>,
+    frame: Option<CloseFrame>,
+) -> Result<(), Error> {
+    match frame {
+        Some(frame) => socket.send(Message::Close(Some(frame))).await?,
+        // Writes the library's answer to the client's own close frame.
+        None => socket.flush().await?,
+    }
+    let stream = socket.get_mut();
+    stream.shutdown().await?;
+    let mut rest = [0_u8; 512];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
 }
 
 impl End {
@@ -291,5 +321,43 @@ impl End {
             Error::Protocol(_) => Self::refused(CloseCode::Protocol, "Protocol error"),
             _ => Self::lost(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_slowly_gets_the_close_frame_before_all_that_was_posted() {
+        const POSTED: usize = 100;
+        let (ours, theirs) = tokio::io::duplex(64);
+        let mut socket = WebSocketStream::from_raw_socket(ours, Role::Server, None).await;
+        let mut client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
+        let (push, mut outbound) = mpsc::channel(POSTED);
+        for _ in 0..POSTED {
+            push.try_send(Utf8Bytes::from("x".repeat(1_000))).unwrap();
+        }
+        drop(push);
+        let goodbye = End::from_cause(Cause::Deleted).goodbye;
+        let leaving = async {
+            leave(&mut socket, &mut outbound, goodbye.clone()).await;
+            drop(socket);
+        };
+        let reading = async {
+            let mut taken = 0;
+            loop {
+                tokio::time::sleep(CLOSE_WAIT / 20).await;
+                match client.next().await {
+                    Some(Ok(Message::Text(_))) => taken += 1,
+                    last => break (taken, last),
+                }
+            }
+        };
+        let ((), (taken, last)) = tokio::join!(leaving, reading);
+        assert_eq!(last.unwrap().unwrap(), Message::Close(goodbye));
+        assert!((1..POSTED).contains(&taken), "{taken}");
     }
 }

@@ -62,6 +62,77 @@ async fn a_request_becomes_an_event_of_format_2_and_the_answer_a_response() {
 }
 
 #[tokio::test]
+async fn in_format_1_eight_names_of_headers_have_capitals() {
+    let stand = Stand::start(|function, event| match function {
+        "authorizer" => {
+            answered(json!({"principalId": "u", "policyDocument": {"Version": "2012-10-17", "Statement":
+            [{"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": event["methodArn"]}]}}))
+        }
+        _ => answered(json!({"statusCode": 200})),
+    })
+    .await;
+    let (id, url) = api(&stand, "GET /open", json!({}), json!({})).await;
+    let authorizer = json!({"name": "a", "authorizerType": "REQUEST", "authorizerUri": uri("authorizer"),
+        "authorizerPayloadFormatVersion": "1.0", "identitySource": ["$request.header.X-Token"]});
+    let authorizer = stand.create(&format!("/v2/apis/{id}/authorizers"), authorizer, "authorizerId").await;
+    let target = stand.integration(&id, "work", json!({"payloadFormatVersion": "1.0"})).await;
+    let guarded = json!({"authorizationType": "CUSTOM", "authorizerId": authorizer});
+    stand.route(&id, "POST /x", &target, guarded).await;
+    let request = Client::new().post(format!("{url}/x")).header("X-Token", "t").header("user-agent", "me");
+    let answer = request.header("content-type", "text/plain").body("abc").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let (event, asked) = (&stand.calls("work")[0], &stand.calls("authorizer")[0]);
+    for headers in [&event["headers"], &event["multiValueHeaders"], &asked["headers"]] {
+        let names = headers.as_object().unwrap().keys().map(String::as_str);
+        let (mut capitals, lower): (Vec<_>, Vec<_>) =
+            names.partition(|name| name.contains(|letter: char| letter.is_ascii_uppercase()));
+        capitals.sort_unstable();
+        assert_eq!(
+            capitals,
+            [
+                "Content-Length",
+                "Content-Type",
+                "Host",
+                "User-Agent",
+                "X-Amzn-Trace-Id",
+                "X-Forwarded-For",
+                "X-Forwarded-Port",
+                "X-Forwarded-Proto",
+            ]
+        );
+        assert!(lower.contains(&"x-token"), "{lower:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_has_the_length_of_its_body_though_the_client_named_none() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
+    let (id, _) = api(&stand, "ANY /x", json!({}), json!({"payloadFormatVersion": "2.0"})).await;
+    stand.access_log(&id, "$default", "$context.dataProcessed").await;
+    let head = |method: &str| {
+        format!("{method} /_aws/execute-api/{id}/x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n")
+    };
+    let chunks = "transfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
+    for (request, length) in
+        [(format!("{}\r\n", head("GET")), "0"), (format!("{}{chunks}", head("POST")), "3")]
+    {
+        let answer = stand.raw(request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(stand.calls("work").last().unwrap()["headers"]["content-length"], length);
+    }
+    assert_eq!(stand.log_lines().await, ["0", "3"]);
+}
+
+#[tokio::test]
+async fn a_greedy_route_takes_the_root_with_an_empty_rest() {
+    let stand = Stand::start(|_, _| answered(json!({"statusCode": 200}))).await;
+    let (_, url) = api(&stand, "ANY /{proxy+}", json!({}), json!({"payloadFormatVersion": "2.0"})).await;
+    assert_eq!(reqwest::get(format!("{url}/")).await.unwrap().status(), 200);
+    let event = &stand.calls("work")[0];
+    assert_eq!((&event["rawPath"], &event["pathParameters"]), (&json!("/"), &json!({"proxy": ""})));
+}
+
+#[tokio::test]
 async fn what_goes_wrong_has_the_status_that_aws_gives_it() {
     let stand = Stand::start(|_, event| match event["pathParameters"]["case"].as_str() {
         Some("throttled") => {

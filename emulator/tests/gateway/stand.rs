@@ -221,14 +221,18 @@ impl Stand {
     /// The status of the answer to a request whose client writes all of it before it reads: a request line with headers, without
     /// their end, and a body.
     pub(crate) async fn exchange(&self, head: &str, body: &[u8]) -> u16 {
-        let mut client = TcpStream::connect(self.address).await.unwrap();
-        let end = format!("host: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-        client.write_all(format!("{head}\r\n{end}").as_bytes()).await.unwrap();
-        client.write_all(body).await.unwrap();
-        let mut answer = Vec::new();
-        client.read_to_end(&mut answer).await.unwrap();
-        let answer = String::from_utf8(answer).unwrap();
+        let end = format!("\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        let answer = self.raw(&[head.as_bytes(), end.as_bytes(), body].concat()).await;
         answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// All that comes back for requests that are written before anything is read. The last one ends the connection.
+    pub(crate) async fn raw(&self, requests: &[u8]) -> String {
+        let mut client = TcpStream::connect(self.address).await.unwrap();
+        client.write_all(requests).await.unwrap();
+        let mut answers = Vec::new();
+        client.read_to_end(&mut answers).await.unwrap();
+        String::from_utf8(answers).unwrap()
     }
 
     /// What was measured of an API's stage, and of one of its routes where `dimensions` has it.

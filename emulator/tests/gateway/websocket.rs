@@ -34,6 +34,7 @@ pub(crate) fn work(function: &str, event: &Value) -> Option<InvokeOutcome> {
         (_, Some("fail")) => {
             Some(InvokeOutcome::FunctionError { payload: bytes::Bytes::from_static(b"{}"), timed_out: false })
         }
+        (_, Some("list")) => answered(json!([200, {}, {}, [], "the members of an answer", false])),
         (_, body) => {
             answered(json!({"statusCode": 200, "body": format!("echo {}", body.unwrap_or_default())}))
         }
@@ -152,11 +153,13 @@ async fn a_message_reaches_its_route_and_the_route_response_comes_back() {
 async fn a_failing_function_sends_an_error_frame_and_the_socket_stays_open() {
     let api = api(false).await;
     let (mut socket, connection) = api.connect().await;
-    socket.send(Message::text("fail")).await.unwrap();
-    let frame = text(&mut socket).await;
     let expected =
         format!(r#"{{"message": "Internal server error", "connectionId":"{connection}", "requestId":""#);
-    assert!(frame.starts_with(&expected), "{frame}");
+    for message in ["fail", "list"] {
+        socket.send(Message::text(message)).await.unwrap();
+        let frame = text(&mut socket).await;
+        assert!(frame.starts_with(&expected), "{frame}");
+    }
     socket.send(Message::text("again")).await.unwrap();
     assert_eq!(text(&mut socket).await, "echo again");
 }
@@ -225,6 +228,27 @@ async fn delete_closes_normally() {
     assert!(late.unwrap_err().into_service_error().is_gone_exception(), "at once");
     assert_eq!(close_code(&mut socket).await, Some(CloseCode::Normal));
     assert_eq!(api.disconnected().await.0, json!(1000));
+}
+
+#[tokio::test]
+async fn what_was_posted_before_a_delete_arrives_before_the_close() {
+    let api = api(false).await;
+    // Both wait for the session at once, which may see either first.
+    for round in 1..=20 {
+        let (mut socket, connection) = api.connect().await;
+        let head = |method: &str| {
+            let path = format!("/_aws/execute-api/{}/live/@connections/{connection}", api.id);
+            format!("{method} {path} HTTP/1.1\r\nhost: a\r\nauthorization: AWS4-HMAC-SHA256 Credential=x\r\n")
+        };
+        let post = format!("{}content-length: 4\r\n\r\nlast", head("POST"));
+        let delete = format!("{}connection: close\r\n\r\n", head("DELETE"));
+        let answers = api.stand.raw(format!("{post}{delete}").as_bytes()).await;
+        assert!(answers.starts_with("HTTP/1.1 200") && answers.contains("HTTP/1.1 204"), "{answers}");
+        assert_eq!(text(&mut socket).await, "last", "{round}");
+        assert_eq!(close_code(&mut socket).await, Some(CloseCode::Normal));
+        drop(socket);
+        api.stand.calls_when("work", 2 * round).await;
+    }
 }
 
 #[tokio::test]
