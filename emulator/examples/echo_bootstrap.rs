@@ -44,6 +44,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if let Some(address) = event["then_meet"].as_str() {
             meet(address)?;
         }
+        if event["then_allocate"].is_u64() {
+            hold(&event["then_allocate"]);
+        }
     }
 }
 
@@ -94,12 +97,7 @@ fn obey(event: &Value, headers: &[String], count: u64) -> Result<Vec<u8>, Value>
             std::thread::park();
         },
         "allocate" => {
-            // Every page is written, so that it is resident; then it stays.
-            let bytes = usize::try_from(event["mb"].as_u64().unwrap_or(0)).unwrap_or(0) << 20;
-            let held = std::hint::black_box(vec![1_u8; bytes]);
-            while !held.is_empty() {
-                std::thread::park();
-            }
+            hold(&event["mb"]);
             Value::Null
         }
         "large" => json!("x".repeat(7_000_000)),
@@ -119,6 +117,15 @@ fn obey(event: &Value, headers: &[String], count: u64) -> Result<Vec<u8>, Value>
         _ => event.clone(),
     };
     Ok(body.to_string().into_bytes())
+}
+
+/// Every page is written, so that it is resident; then it stays.
+fn hold(mb: &Value) {
+    let bytes = usize::try_from(mb.as_u64().unwrap_or(0)).unwrap_or(0) << 20;
+    let held = std::hint::black_box(vec![1_u8; bytes]);
+    while !held.is_empty() {
+        std::thread::park();
+    }
 }
 
 /// Comes to the address, and stays until it is closed from there.

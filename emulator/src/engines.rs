@@ -5,6 +5,7 @@ mod adapter;
 mod bucket_policies;
 mod iam_answers;
 mod identities;
+mod object_keys;
 mod object_tags;
 mod object_versions;
 mod public_parameters;

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use crate::iam::Signer;
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 use error::SchedulerError;
@@ -36,9 +37,10 @@ pub trait Targets: Send + Sync + 'static {
     /// When the event is not taken.
     fn invoke(&self, function_arn: &str, payload: Bytes) -> Result<(), Refused>;
 
-    /// One message to a queue.
+    /// One message to a queue, in the name of this session.
     fn send<'a>(
         &'a self,
+        session: &'a Signer,
         queue_arn: &'a str,
         body: &'a str,
         attributes: Option<Value>,

@@ -1,6 +1,7 @@
 //! The shared port: one loopback listener, and the choice of the service behind each request.
 
 mod assemble;
+mod chunked;
 mod connection;
 mod identify;
 mod keep_alive;

@@ -1,6 +1,8 @@
 //! What a service receives and answers, whatever its protocol.
 
+use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
@@ -9,16 +11,50 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::repeatable;
 
-/// What a caller is told of an operation that is not here. AWS, which has most of them, says nothing to the others.
+/// Names in a query that ask for nothing: those with which S3's URLs are presigned before Version 4, and that of the operation, which
+/// SDKs add.
+const BESIDE_THE_CALL: [&str; 4] = ["AWSAccessKeyId", "Expires", "Signature", "x-id"];
+
 /// Whether a body may be read as a JSON object. A list would be taken for the members of one in their order, which whoever judges a
 /// call does not see; an older emulator took it, and its kept calls are nobody's to judge.
 pub(crate) fn is_object(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"{") || repeatable::is_repeated()
 }
 
+/// A structure within a body, of which the same holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+struct Members<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(structure: D) -> Result<Self, D::Error> {
+        if repeatable::is_repeated() {
+            return T::deserialize(structure).map(Self);
+        }
+        structure.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members))
+    }
+}
+
+/// What a caller is told of an operation that is not here. AWS, which has most of them, says nothing to the others.
 pub(crate) fn not_emulated(what: &str) -> String {
     format!("{what} is not part of this emulator.")
 }
@@ -53,8 +89,23 @@ impl AwsRequest {
     pub(crate) fn query_value(&self, name: &str) -> Option<String> {
         let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
         let (_, value) = pairs.find(|(key, _)| *key == name)?;
-        Some(percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
+        Some(decoded_value(value))
     }
+
+    /// The names in the query, as they came, that ask for something: those of a signature do not.
+    pub(crate) fn query_names(&self) -> impl Iterator<Item = &str> {
+        let names = self.query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+        names.filter(|name| !name.is_empty() && !is_of_signature(name) && !BESIDE_THE_CALL.contains(name))
+    }
+}
+
+fn is_of_signature(name: &str) -> bool {
+    name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
+}
+
+/// A value in a query, decoded.
+pub(crate) fn decoded_value(value: &str) -> String {
+    percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

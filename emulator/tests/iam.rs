@@ -28,6 +28,8 @@ fn statement(actions: &[&str], resource: &str) -> Value {
 /// The administrator's: signatures themselves are not checked.
 const SIGNED_FOR_IAM: &str = "AWS4-HMAC-SHA256 Credential=AKIAADMIN/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0";
 
+const SIGNED_FOR_S3: &str = "AWS4-HMAC-SHA256 Credential=AKIAADMIN/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+
 /// A call of the IAM API, which has no SDK here.
 async fn iam(account: &Account, action: &str, parameters: &[(&str, &str)]) {
     let mut form = format!("Action={action}&Version=2010-05-08");
@@ -165,6 +167,63 @@ async fn a_function_gets_around_nothing_by_not_signing() {
         assert_eq!(reqwest::get(health).await.unwrap().status(), 200);
         account.running.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_a_bucket_gives_to_everybody_is_read_without_a_signature_and_no_other() {
+    let account = Account::start(true).await;
+    let client = reqwest::Client::new();
+    let url = |path: &str| format!("{}/{path}", account.running.endpoint());
+    let put = async |path: &str, body: String| {
+        let put = client.put(url(path)).header("authorization", SIGNED_FOR_S3).body(body);
+        assert!(put.send().await.unwrap().status().is_success(), "{path}");
+    };
+    put("home", String::new()).await;
+    put("home/open/a", "content".to_owned()).await;
+    let policy = json!({"Version": "2012-10-17", "Statement": {
+        "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::home/open/*",
+    }});
+    put("home?policy", policy.to_string()).await;
+    let asked = async |request: reqwest::RequestBuilder| {
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(asked(client.get(url("home/open/a"))).await, (200, "content".to_owned()));
+    for refused in [client.get(url("home/other")), client.get(url("home")), client.put(url("home/open/a"))] {
+        let (status, body) = asked(refused).await;
+        assert_eq!(status, 403, "{body}");
+        assert!(body.contains("<Code>AccessDenied</Code>"), "{body}");
+    }
+    let presigned = "home/other?AWSAccessKeyId=AKIAADMIN&Signature=a%3D&Expires=4102444800";
+    assert_eq!(asked(client.put(url(presigned)).body("by the administrator")).await.0, 200);
+    assert_eq!(asked(client.get(url(presigned))).await, (200, "by the administrator".to_owned()));
+    let (_, body) = asked(client.get(url("nothing"))).await;
+    assert!(body.contains("is not part of this emulator"), "nothing tells what it is of: {body}");
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_in_chunks_is_kept_without_what_frames_it() {
+    let account = Account::start(true).await;
+    let client = reqwest::Client::new();
+    let url = |path: &str| format!("{}/{path}", account.running.endpoint());
+    let signed = |request: reqwest::RequestBuilder| request.header("authorization", SIGNED_FOR_S3);
+    let put = async |path: &str, body: &'static str| {
+        let put = signed(client.put(url(path))).header("content-encoding", "aws-chunked");
+        let put = put.header("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+        put.header("x-amz-decoded-content-length", "7").body(body).send().await.unwrap()
+    };
+    assert!(signed(client.put(url("home"))).send().await.unwrap().status().is_success());
+    let framed = "7\r\ncontent\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n";
+    assert_eq!(put("home/a", framed).await.status(), 200);
+    let read = signed(client.get(url("home/a"))).send().await.unwrap();
+    assert_eq!(read.headers().get("content-encoding"), None);
+    assert_eq!(read.text().await.unwrap(), "content");
+    let refused = put("home/b", "7\r\ncont").await;
+    assert_eq!(refused.status(), 400);
+    assert!(refused.text().await.unwrap().contains("<Code>IncompleteBody</Code>"));
+    assert_eq!(signed(client.get(url("home/b"))).send().await.unwrap().status(), 404);
+    account.running.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

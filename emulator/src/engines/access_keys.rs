@@ -11,12 +11,13 @@ use winterbaume_iam::views::AccessKeyView;
 use winterbaume_iam::{IamService, IamStateView};
 
 use super::identities::{Identities, REGION};
-use crate::iam::{KEY_ALPHABET, form_value};
+use crate::iam::{KEY_ALPHABET, form_value, user_key_id};
+use crate::repeatable;
 use crate::settings::{Random, Settings};
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
-const ID_PREFIX: &str = "AKIA";
-const ID_CHARS: usize = 16;
+/// Since these rules a key tells that it is a user's. Those of before were handed out as they are.
+const RULES_OF_IDS: u32 = 4;
 const SECRET_CHARS: usize = 40;
 
 /// IAM with access keys of ours.
@@ -33,6 +34,13 @@ impl AccessKeys {
         Self { engine, state, random, account_id }
     }
 
+    fn new_id(&self) -> String {
+        if repeatable::is_older_than(RULES_OF_IDS) {
+            return format!("AKIA{}", self.random.text(KEY_ALPHABET, 16));
+        }
+        user_key_id(&self.random)
+    }
+
     /// The engine's key under another name: added beside it, and the engine's own deleted.
     async fn create(&self, request: AwsRequest) -> AwsResponse {
         let mut answer = self.engine.handle(request.clone()).await;
@@ -40,8 +48,7 @@ impl AccessKeys {
         let Some(old_id) = between(&text, "<AccessKeyId>", "</AccessKeyId>") else { return answer };
         let known = self.state.snapshot(&self.account_id, REGION).await.access_keys;
         let Some(made) = known.get(old_id) else { return answer };
-        let letters = |count| self.random.text(KEY_ALPHABET, count);
-        let (id, secret) = (format!("{ID_PREFIX}{}", letters(ID_CHARS)), letters(SECRET_CHARS));
+        let (id, secret) = (self.new_id(), self.random.text(KEY_ALPHABET, SECRET_CHARS));
         answer.body = Bytes::from(text.replace(old_id, &id).replace(&made.secret_access_key, &secret));
         answer.headers.remove(http::header::CONTENT_LENGTH);
         let delete = format!(
@@ -77,7 +84,6 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::repeatable;
     use crate::sqs::tests::settings;
 
     #[tokio::test]
@@ -107,5 +113,22 @@ mod tests {
             ids.push(id);
         }
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    }
+
+    #[tokio::test]
+    async fn a_key_tells_that_it_is_a_users_unless_an_older_emulator_gave_it() {
+        let (settings, _hand) = settings();
+        let iam = crate::engines::iam(&settings);
+        let ask = |form: &str| iam.handle(AwsRequest::unsigned("iam", Method::POST, "/", form));
+        ask("Action=CreateUser&UserName=u").await;
+        let create = || ask("Action=CreateAccessKey&UserName=u");
+        let id = |made: AwsResponse| {
+            let made = String::from_utf8_lossy(&made.body).into_owned();
+            between(&made, "<AccessKeyId>", "</AccessKeyId>").unwrap().to_owned()
+        };
+        let new = id(create().await);
+        let older = id(repeatable::scope_again(RULES_OF_IDS - 1, 9, 0, create()).await);
+        assert!(new.starts_with("AKIALOCAL") && new.len() == 20, "{new}");
+        assert!(older.starts_with("AKIA") && !older.starts_with("AKIALOCAL") && older.len() == 20, "{older}");
     }
 }

@@ -104,6 +104,16 @@ fn report_unknown(service: &str, operation: &str, status: u16, body: &[u8]) {
     }
 }
 
+/// What S3 says to a call that it does not take.
+pub(super) fn refused_by_s3(code: &str, message: &str) -> AwsResponse {
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message>\
+         <RequestId>{}</RequestId></Error>",
+        uuid::Uuid::new_v4().simple()
+    );
+    AwsResponse::new(StatusCode::BAD_REQUEST, "application/xml", body)
+}
+
 fn contains(body: &[u8], mark: &[u8]) -> bool {
     body.windows(mark.len()).any(|window| window == mark)
 }

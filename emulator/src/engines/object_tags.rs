@@ -5,6 +5,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::adapter::Engine;
+use super::object_keys::ObjectKeys;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 use crate::xml::escape;
 
@@ -12,12 +13,12 @@ const TAGS: &str = "x-amz-tagging";
 
 /// S3 with tags in PutObject.
 pub(super) struct ObjectTags {
-    engine: Engine,
+    engine: ObjectKeys,
 }
 
 impl ObjectTags {
     pub(super) const fn new(engine: Engine) -> Self {
-        Self { engine }
+        Self { engine: ObjectKeys::new(engine) }
     }
 }
 

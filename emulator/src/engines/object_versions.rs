@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use http::Method;
 use http::header::CONTENT_LENGTH;
-use http::{Method, StatusCode};
 
+use super::adapter::refused_by_s3;
 use super::bucket_policies::BucketPolicies;
 use crate::repeatable;
 use crate::settings::Random;
@@ -119,7 +120,7 @@ impl Service for ObjectVersions {
 }
 
 fn asks_for(request: &AwsRequest, subresource: &str) -> bool {
-    request.query.split('&').any(|pair| pair.split('=').next() == Some(subresource))
+    request.query_names().any(|name| name == subresource)
 }
 
 /// The engine would take the version for a part of the key, and copy another object than the one that was judged.
@@ -130,11 +131,7 @@ fn copies_version(request: &AwsRequest) -> bool {
 
 fn no_copy_of_version() -> AwsResponse {
     tracing::warn!("a copy of a version of an object is not emulated");
-    let body = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NotImplemented</Code><Message>{}</Message></Error>",
-        not_emulated("A copy of a version of an object")
-    );
-    AwsResponse::new(StatusCode::BAD_REQUEST, "application/xml", body)
+    refused_by_s3("NotImplemented", &not_emulated("A copy of a version of an object"))
 }
 
 fn deletes_many(request: &AwsRequest) -> bool {
@@ -259,7 +256,7 @@ mod tests {
         };
         for query in ["", "partNumber=1&uploadId=u"] {
             let refused = s3.handle(copy("/bucket/copy", query, "bucket/k?versionId=1")).await;
-            assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{query}");
+            assert_eq!(refused.status, 400, "{query}");
             assert!(text(&refused).contains("<Code>NotImplemented</Code>"), "{refused:?}");
         }
         let by_name = copy("/bucket/by-name", "", "bucket/k%3FversionId=1");

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use http::{Method, StatusCode};
+use http::Method;
 
+use super::adapter::refused_by_s3;
 use super::object_tags::ObjectTags;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
@@ -61,7 +62,7 @@ impl Service for StorageClasses {
         Box::pin(async move {
             let class = request.header(HEADER).map(str::to_owned);
             if class.as_deref().is_some_and(|class| !CLASSES.contains(&class)) {
-                return invalid();
+                return refused_by_s3("InvalidStorageClass", "The storage class you specified is not valid");
             }
             let (method, path) = (request.method.clone(), request.path.clone());
             let is_whole_object = is_whole_object(&request);
@@ -83,14 +84,7 @@ impl Service for StorageClasses {
 fn is_whole_object(request: &AwsRequest) -> bool {
     let is_object =
         request.path.trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
-    // SDKs name the operation in the query.
-    is_object && request.query.split('&').all(|field| field.is_empty() || field.starts_with("x-id="))
-}
-
-fn invalid() -> AwsResponse {
-    let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InvalidStorageClass</Code>\
-                <Message>The storage class you specified is not valid</Message></Error>";
-    AwsResponse::new(StatusCode::BAD_REQUEST, "application/xml", body)
+    is_object && request.query_names().next().is_none()
 }
 
 #[cfg(test)]
@@ -103,7 +97,9 @@ mod tests {
     use crate::engines::adapter::{Engine, Scope};
 
     async fn ask(s3: &StorageClasses, method: Method, path: &str, class: Option<&str>) -> AwsResponse {
-        let mut request = AwsRequest::unsigned("s3", method, path, "");
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let request = AwsRequest::unsigned("s3", method, path, "");
+        let mut request = AwsRequest { query: query.to_owned(), ..request };
         if let Some(class) = class {
             request.headers.insert(HEADER, class.parse().unwrap());
         }
@@ -129,5 +125,10 @@ mod tests {
         assert_eq!(shown("/home/rare").await.as_deref(), Some("ONEZONE_IA"));
         assert_eq!(put("/home/rare", None).await, 200);
         assert_eq!(shown("/home/rare").await, None);
+        // As it is if the calls are presigned.
+        let signature = "X-Amz-Algorithm=a&X-Amz-Signature=00&x-id=PutObject";
+        assert_eq!(put(&format!("/home/rare?{signature}"), Some("ONEZONE_IA")).await, 200);
+        let presigned = shown("/home/rare?AWSAccessKeyId=a&Expires=1&Signature=00").await;
+        assert_eq!(presigned.as_deref(), Some("ONEZONE_IA"));
     }
 }

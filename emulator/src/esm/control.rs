@@ -16,6 +16,8 @@ use super::filter::Filter;
 use super::mapping::{Change, Config, Mapping};
 use super::permission;
 use super::poller::Runner;
+use crate::lambda::FunctionRef;
+use crate::repeatable;
 use crate::wire::{AwsRequest, AwsResponse, not_emulated};
 
 const MAPPINGS: &str = "/2015-03-31/event-source-mappings";
@@ -25,6 +27,8 @@ const QUEUES: &str = "arn:aws:sqs:";
 const BATCH_SIZE_DEFAULT: i64 = 10;
 /// AWS quota for standard queues.
 const BATCH_SIZE: RangeInclusive<i64> = 1..=10_000;
+/// The first rules by which a function is told from its qualifier as Lambda's other calls do.
+pub(super) const RULES_OF_NAMES: u32 = 4;
 /// Above this, a window is required.
 const BATCH_SIZE_WITHOUT_WINDOW_MAX: i64 = 10;
 const WINDOW_SECONDS: RangeInclusive<i64> = 0..=300;
@@ -155,7 +159,7 @@ fn create(inner: &Arc<Inner>, body: &[u8]) -> Answer {
     let mut config = Config {
         uuid: inner.queues.new_id().to_string(),
         queue_arn: required(&input.event_source_arn, "EventSourceArn")?,
-        function_arn: function_arn(inner, &required(&input.function_name, "FunctionName")?)?,
+        function_arn: known_function_arn(inner, &required(&input.function_name, "FunctionName")?)?,
         enabled: true,
         batch_size: 0,
         window_seconds: 0,
@@ -248,8 +252,7 @@ fn check_peers(inner: &Inner, config: &Config) -> Result<(), EsmError> {
                 .to_owned(),
         )
     })?;
-    let missing = || EsmError::InvalidParameter("Function does not exist".to_owned());
-    let timeout_seconds = inner.functions.timeout_seconds(&config.function_arn).ok_or_else(missing)?;
+    let timeout_seconds = inner.functions.timeout_seconds(&config.function_arn).ok_or_else(no_function)?;
     permission::check_all(inner, &config.function_arn, &config.queue_arn)?;
     let visibility_seconds = queue.attributes().visibility_seconds;
     if visibility_seconds < i64::from(timeout_seconds) {
@@ -276,16 +279,26 @@ fn check_unique<'a>(mut others: impl Iterator<Item = &'a Mapping>, config: &Conf
     )))
 }
 
-/// The full ARN for a name, a partial or a full ARN, qualified or not.
-fn function_arn(inner: &Inner, reference: &str) -> Result<String, EsmError> {
-    let tail = match reference.split_once("function:") {
-        Some((_, tail)) => tail,
-        None => reference,
+fn no_function() -> EsmError {
+    EsmError::InvalidParameter("Function does not exist".to_owned())
+}
+
+/// The full ARN for a name, a partial or a full ARN, qualified or not. None of what names no function.
+fn function_arn(inner: &Inner, reference: &str) -> Option<String> {
+    let tail = if repeatable::is_older_than(RULES_OF_NAMES) {
+        reference.split_once("function:").map_or(reference, |(_, tail)| tail).to_owned()
+    } else {
+        let FunctionRef { name, qualifier } = FunctionRef::parse(reference)?;
+        qualifier.map_or(name.clone(), |qualifier| format!("{name}:{qualifier}"))
     };
     let settings = &inner.settings;
-    let arn = format!("arn:aws:lambda:{}:{}:function:{tail}", settings.region, settings.account_id);
-    let known = inner.functions.timeout_seconds(&arn).is_some();
-    known.then_some(arn).ok_or_else(|| EsmError::InvalidParameter("Function does not exist".to_owned()))
+    Some(format!("arn:aws:lambda:{}:{}:function:{tail}", settings.region, settings.account_id))
+}
+
+/// Of a function that is there.
+fn known_function_arn(inner: &Inner, reference: &str) -> Result<String, EsmError> {
+    let is_there = |arn: &String| inner.functions.timeout_seconds(arn).is_some();
+    function_arn(inner, reference).filter(is_there).ok_or_else(no_function)
 }
 
 fn arn(inner: &Inner, uuid: &str) -> String {
@@ -312,7 +325,8 @@ fn list(inner: &Inner, query: &str) -> Answer {
         pairs.filter(|(key, _)| *key == name).map(|(_, value)| decode(value)).next()
     };
     let queue = parameter("EventSourceArn");
-    let function = parameter("FunctionName").map(|name| function_arn(inner, &name)).transpose()?;
+    let wanted = |name: String| function_arn(inner, &name).ok_or_else(no_function);
+    let function = parameter("FunctionName").map(wanted).transpose()?;
     let after = parameter("Marker").unwrap_or_default();
     let page = match parameter("MaxItems").map(|text| text.parse::<i64>()) {
         None => LIST_MAX,
@@ -354,7 +368,7 @@ fn update(inner: &Arc<Inner>, uuid: &str, body: &[u8]) -> Answer {
     let mut config = current.config.clone();
     let was_enabled = config.enabled;
     if let Some(name) = &input.function_name {
-        config.function_arn = function_arn(inner, name)?;
+        config.function_arn = known_function_arn(inner, name)?;
     }
     apply(&mut config, &input)?;
     check_peers(inner, &config)?;

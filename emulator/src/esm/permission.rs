@@ -2,7 +2,7 @@
 
 use super::Inner;
 use super::error::EsmError;
-use crate::iam::{Ask, Context, Denied};
+use crate::iam::{Ask, Context, Denied, Signer};
 
 /// AWS: "Lambda needs the following permissions to manage messages in your queue."
 const NEEDED: [&str; 3] = ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"];
@@ -23,13 +23,19 @@ pub fn check_all(inner: &Inner, function_arn: &str, queue_arn: &str) -> Result<(
 }
 
 /// # Errors
-/// When the role does not allow the action on the queue. A function without a role is a stand-in that is not judged.
+/// When the role does not allow the action on the queue.
 pub fn check(inner: &Inner, function_arn: &str, action: &str, queue_arn: &str) -> Result<(), Denied> {
     if !inner.settings.iam.is_enforced() {
         return Ok(());
     }
-    let Some(role_arn) = inner.functions.role_arn(function_arn) else { return Ok(()) };
-    let session = function_arn.split(':').nth(6).unwrap_or_default();
+    let Some(session) = session(inner, function_arn) else { return Ok(()) };
     let context = Context::at(inner.settings.clock.now_ms());
-    inner.settings.iam.check_role(&role_arn, session, &Ask { action, resource: queue_arn, context })
+    inner.settings.iam.check(&session, &Ask { action, resource: queue_arn, context })
+}
+
+/// In whose name a mapping acts: the function's execution role. None: a function without one is a stand-in that is not judged.
+pub fn session(inner: &Inner, function_arn: &str) -> Option<Signer> {
+    let role_arn = inner.functions.role_arn(function_arn)?;
+    let name = function_arn.split(':').nth(6).unwrap_or_default();
+    Some(Signer::session(&role_arn, name))
 }

@@ -16,9 +16,9 @@ use super::report::{self, Report};
 use super::scaling::{Load, Scaling, TICK_MS};
 use crate::invoke::{InvokeOutcome, InvokeRequest};
 use crate::sqs::account::Receive;
-use crate::sqs::check_policy;
 use crate::sqs::handle::QueueHandle;
 use crate::sqs::queue::Received;
+use crate::sqs::service::{Principal, check_policy};
 
 /// Long polling, as on AWS.
 const POLL_WAIT_MS: i64 = 20_000;
@@ -28,6 +28,8 @@ const RECEIVE_MAX: usize = 10;
 const BACKOFF_FIRST_MS: i64 = 100;
 /// Longest such pause: short beside any visibility timeout that a mapping may have with a function of one second.
 const BACKOFF_MAX_MS: i64 = 1_000;
+/// How often a receive that waits looks whether there is still somebody to invoke.
+const LOOK_MS: i64 = 1_000;
 /// Refused batches that are tried again beside the pollers, which receive on meanwhile. 10,000 messages of batches of ten:
 /// far below the 120,000 that may be in flight.
 const PARKED_MAX: usize = 1_000;
@@ -74,6 +76,8 @@ struct Pool {
     running: AtomicUsize,
     throttled: AtomicBool,
     failing: AtomicBool,
+    /// There was nobody to invoke at the last look.
+    deserted: AtomicBool,
 }
 
 struct Poller {
@@ -247,14 +251,38 @@ impl Poller {
             wait_ms: Some(wait_ms),
         };
         self.permitted("sqs:ReceiveMessage", queue)?;
+        let principal = self.principal();
         let received = tokio::select! {
             biased;
             () = self.stop_signal() => return Ok(Vec::new()),
-            received = self.inner.queues.receive(queue, request) => received,
+            () = self.desertion() => {
+                // What waits is no reason to grow, as where the function fails.
+                self.pool.failing.store(true, Ordering::SeqCst);
+                return Err(());
+            }
+            received = self.inner.queues.receive(&principal, queue, request) => received,
         };
         received.map_err(|error| {
             tracing::warn!(mapping = %self.config.uuid, %error, "failed to receive for an event source mapping");
         })
+    }
+
+    /// Returns once the function, or its version or alias, is not there: a message would spend its receives in vain.
+    async fn desertion(&self) {
+        while self.has_function() {
+            self.inner.settings.clock.sleep_until(self.now_ms() + LOOK_MS).await;
+        }
+    }
+
+    /// Says once that it is gone.
+    fn has_function(&self) -> bool {
+        let is_there = self.inner.functions.timeout_seconds(&self.config.function_arn).is_some();
+        let was_deserted = self.pool.deserted.swap(!is_there, Ordering::SeqCst);
+        if !is_there && !was_deserted {
+            let function = &self.config.function_arn;
+            tracing::warn!(mapping = %self.config.uuid, function, "a mapping receives nothing: its function is not there");
+        }
+        is_there
     }
 
     /// With a window, "if window plus timeout exceed the queue's visibility timeout, Lambda uses window, timeout and 30
@@ -418,6 +446,12 @@ impl Poller {
         }
     }
 
+    /// Of whom the policy of the queue speaks.
+    fn principal(&self) -> Principal {
+        let session = permission::session(&self.inner, &self.config.function_arn);
+        session.map_or(Principal::Judged, |session| Principal::Session(Arc::new(session)))
+    }
+
     /// A mapping does what it does in the name of the function's execution role.
     fn permitted(&self, action: &str, queue: &QueueHandle) -> Result<(), ()> {
         permission::check(&self.inner, &self.config.function_arn, action, &queue.arn).map_err(|denied| {
@@ -429,7 +463,7 @@ impl Poller {
         if self.permitted("sqs:DeleteMessage", queue).is_err() {
             return;
         }
-        if let Err(error) = check_policy(&self.inner.queues, queue, "DeleteMessage") {
+        if let Err(error) = check_policy(&self.inner.queues, &self.principal(), queue, "DeleteMessage") {
             tracing::warn!(mapping = %self.config.uuid, %error, "failed to delete a processed batch");
             return;
         }

@@ -1,7 +1,7 @@
 //! Mappings over a real queue and a function that does what the test says, on a clock that is moved by hand.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,12 +13,14 @@ use tokio::sync::Semaphore;
 use super::EventSourceMappings;
 use crate::clock::ManualClock;
 use crate::invoke::{Invoke, InvokeOutcome, InvokeRequest};
+use crate::repeatable;
 use crate::sqs::Sqs;
 use crate::sqs::queue::Counts;
 use crate::sqs::tests::settings;
 use crate::wire::{AwsRequest, BoxFuture, Service as _};
 
 mod places;
+mod policies;
 mod updates;
 
 const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:123456789012:work";
@@ -36,6 +38,7 @@ struct Function {
     running_max: AtomicUsize,
     /// An invocation takes one permit and keeps it.
     gate: Semaphore,
+    is_deleted: AtomicBool,
 }
 
 impl Function {
@@ -47,6 +50,7 @@ impl Function {
             running: AtomicUsize::new(0),
             running_max: AtomicUsize::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            is_deleted: AtomicBool::new(false),
         })
     }
 
@@ -71,6 +75,7 @@ impl Invoke for Function {
 
     fn timeout_seconds(&self, function: &str) -> Option<u32> {
         match function.rsplit(':').next() {
+            _ if self.is_deleted.load(Ordering::SeqCst) => None,
             Some("worker" | "other") => Some(3),
             Some("slow") => Some(7),
             _ => None,
@@ -447,6 +452,54 @@ async fn a_disabled_mapping_receives_nothing_and_its_invocation_under_way_still_
     fixture.advance_ms(200);
     fixture.until("the other", |fixture| fixture.left() == 0).await;
     fixture.esm.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_mapping_without_a_function_leaves_its_queue_alone_until_there_is_one_again() {
+    let (fixture, _) = Fixture::start(Function::new([]), json!({})).await;
+    // Its receives wait already.
+    fixture.rest().await;
+    fixture.function.is_deleted.store(true, Ordering::SeqCst);
+    fixture.advance_ms(1_000);
+    fixture.rest().await;
+    fixture.send("kept").await;
+    for _ in 0..30 {
+        fixture.advance_ms(1_000);
+        fixture.rest().await;
+    }
+    let counts = fixture.counts();
+    assert_eq!((fixture.function.calls(), counts.visible, counts.in_flight), (0, 1, 0));
+    fixture.function.is_deleted.store(false, Ordering::SeqCst);
+    fixture.advance_ms(1_000);
+    fixture.until("deletion", |fixture| fixture.left() == 0).await;
+    let event = fixture.function.events.lock().unwrap()[0].clone();
+    assert_eq!(event["Records"][0]["attributes"]["ApproximateReceiveCount"], "1", "no receive is spent");
+}
+
+#[tokio::test]
+async fn a_function_is_named_as_in_all_calls_of_lambda() {
+    let fixture = Fixture::new(Function::new([])).await;
+    let create = || fixture.create(json!({ "FunctionName": "my-function:worker", "Enabled": false }));
+    let arn = |created: &Value| created["FunctionArn"].as_str().unwrap().to_owned();
+    let (status, created) = create();
+    assert_eq!(status, 202, "{created}");
+    assert_eq!(arn(&created), "arn:aws:lambda:us-east-1:123456789012:function:my-function:worker");
+    let older = super::control::RULES_OF_NAMES - 1;
+    let now_ms = fixture.sqs.account().now_ms();
+    let again = repeatable::scope_again(older, 7, now_ms, async { create() }).await;
+    assert_eq!(arn(&again.1), FUNCTION_ARN, "as an older emulator read it");
+    assert_eq!(fixture.create(json!({ "FunctionName": "a:b:c:worker" })).0, 400);
+}
+
+#[tokio::test]
+async fn the_mappings_of_a_function_that_is_not_there_are_listed() {
+    let (fixture, _) = Fixture::start(Function::new([]), json!({})).await;
+    fixture.function.is_deleted.store(true, Ordering::SeqCst);
+    for (name, count) in [("worker", 1), (FUNCTION_ARN, 1), ("nobody", 0)] {
+        let path = format!("/2015-03-31/event-source-mappings?FunctionName={name}");
+        let (status, listed) = fixture.request(Method::GET, &path, &json!({}));
+        assert_eq!((status, listed["EventSourceMappings"].as_array().unwrap().len()), (200, count), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::catalogue::{self, RESOURCE_TYPES, fault_of};
 use super::error::FisError;
 use super::log::LogConfiguration;
+use crate::wire::Object;
 
 /// AWS quotas.
 const ACTIONS_MAX: usize = 20;
@@ -62,11 +63,19 @@ pub(crate) struct Input {
     pub(crate) role_arn: Option<String>,
     pub(crate) stop_conditions: Option<Vec<StopCondition>>,
     pub(crate) targets: Option<BTreeMap<String, Target>>,
+    #[serde(default, deserialize_with = "actions")]
     pub(crate) actions: Option<BTreeMap<String, Action>>,
     pub(crate) log_configuration: Option<LogConfiguration>,
     pub(crate) experiment_options: Option<Options>,
     pub(crate) experiment_report_configuration: Option<Value>,
     pub(crate) tags: Option<BTreeMap<String, String>>,
+}
+
+/// Read as by whoever judges the call.
+fn actions<'de, D: Deserializer<'de>>(members: D) -> Result<Option<BTreeMap<String, Action>>, D::Error> {
+    let actions = Option::<BTreeMap<String, Object<Action>>>::deserialize(members)?;
+    let named = |(name, Object(action))| (name, action);
+    Ok(actions.map(|actions| actions.into_iter().map(named).collect()))
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -354,5 +363,19 @@ pub(crate) fn selection(mode: &str) -> Option<Selection> {
         "COUNT" => Some(Selection::Count(number)),
         "PERCENT" if number <= 100 => Some(Selection::Percent(number)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repeatable;
+
+    #[tokio::test]
+    async fn an_action_is_an_object_unless_an_older_emulator_took_a_list_for_one() {
+        let read = || serde_json::from_str::<Input>(r#"{"actions":{"a":["aws:fis:wait"]}}"#);
+        assert!(read().is_err());
+        let again = repeatable::scope_again(0, 1, 0, async { read() }).await.unwrap();
+        assert_eq!(again.actions.unwrap()["a"].action_id, "aws:fis:wait");
     }
 }

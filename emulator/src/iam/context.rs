@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::principal::Caller;
+
 /// The keys that a service adds to those that every request has.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Context<'a> {
@@ -14,21 +16,46 @@ pub struct Context<'a> {
 
 /// What a request's own identity adds to its keys.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Principal<'a> {
-    /// `aws:PrincipalArn`, `aws:PrincipalTag/…` and others that are the same for all of its sessions; in lower case.
-    pub(super) keys: &'a [(String, String)],
-    /// `AROA…`, `AIDA…`
-    pub(super) unique_id: &'a str,
-    /// None of a user.
-    pub(super) session_name: Option<&'a str>,
+pub(super) enum Principal<'a> {
+    /// A role or a user.
+    Identity {
+        /// `aws:PrincipalArn`, `aws:PrincipalTag/…` and others that are the same for all of its sessions; in lower case.
+        keys: &'a [(String, String)],
+        /// `AROA…`, `AIDA…`
+        unique_id: &'a str,
+        /// None of a user.
+        session_name: Option<&'a str>,
+        /// Whether it has a permissions boundary.
+        is_bounded: bool,
+    },
+    /// The account's root, as which its administrator acts.
+    Root { account_id: &'a str },
 }
 
 impl<'a> Principal<'a> {
-    /// "For a role: role-id:caller-specified-role-name", for a user its id.
+    /// "For a role: role-id:caller-specified-role-name", for a user its id, for the root the account's.
     pub(super) fn user_id(&self) -> Cow<'a, str> {
-        match self.session_name {
-            Some(name) => Cow::Owned(format!("{}:{name}", self.unique_id)),
-            None => Cow::Borrowed(self.unique_id),
+        match *self {
+            Self::Identity { unique_id, session_name: Some(name), .. } => {
+                Cow::Owned(format!("{unique_id}:{name}"))
+            }
+            Self::Identity { unique_id, .. } => Cow::Borrowed(unique_id),
+            Self::Root { account_id } => Cow::Borrowed(account_id),
+        }
+    }
+
+    fn values(&self, key: &str) -> Vec<Cow<'a, str>> {
+        match *self {
+            Self::Identity { keys, .. } => {
+                let own = keys.iter().filter(|(name, _)| *name == key);
+                own.map(|(_, value)| Cow::Borrowed(value.as_str())).collect()
+            }
+            Self::Root { account_id } => match key {
+                "aws:principalarn" => vec![Cow::Owned(format!("arn:aws:iam::{account_id}:root"))],
+                "aws:principalaccount" => vec![Cow::Borrowed(account_id)],
+                "aws:principaltype" => vec![Cow::Borrowed("Account")],
+                _ => Vec::new(),
+            },
         }
     }
 }
@@ -48,6 +75,19 @@ impl<'a> Context<'a> {
         Self { principal: Some(principal), ..self }
     }
 
+    /// As the caller asks, of whom no identity speaks: the administrator acts as the account's root.
+    pub(super) fn by(self, caller: &Caller<'a>) -> Self {
+        match *caller {
+            Caller::Root { account_id } => self.of(Principal::Root { account_id }),
+            _ => self,
+        }
+    }
+
+    /// Whether who asks has a permissions boundary.
+    pub(super) fn is_bounded(&self) -> bool {
+        matches!(self.principal, Some(Principal::Identity { is_bounded: true, .. }))
+    }
+
     /// The values of a key in lower case; empty when the request does not have it.
     pub(super) fn values(&self, key: &str) -> Vec<Cow<'a, str>> {
         match key {
@@ -56,11 +96,10 @@ impl<'a> Context<'a> {
             "aws:securetransport" => vec![Cow::Borrowed("true")],
             "aws:userid" => self.principal.map(|of| of.user_id()).into_iter().collect(),
             _ => {
-                let own = self.principal.map(|of| of.keys).unwrap_or_default().iter();
-                let own =
-                    own.filter(|(name, _)| *name == key).map(|(_, value)| Cow::Borrowed(value.as_str()));
+                let mut values = self.principal.map(|of| of.values(key)).unwrap_or_default();
                 let pairs = self.pairs.iter().filter(|(name, _)| *name == key);
-                own.chain(pairs.map(|(_, value)| Cow::Borrowed(*value))).collect()
+                values.extend(pairs.map(|(_, value)| Cow::Borrowed(*value)));
+                values
             }
         }
     }

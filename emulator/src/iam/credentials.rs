@@ -9,9 +9,11 @@ use crate::settings::Random;
 /// Of all access keys and what belongs to them.
 pub(crate) const KEY_ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// `ASIA`, as all temporary keys begin, and what tells ours from those that the engine gives.
-const KEY_PREFIX: &str = "ASIALOCAL";
+const SESSION_KEY_PREFIX: &str = "ASIALOCAL";
+/// `AKIA`, as all keys of users begin, and what tells ours from those that nobody was given.
+pub(super) const USER_KEY_PREFIX: &str = "AKIALOCAL";
 /// As long as AWS's.
-const KEY_CHARS: usize = 20 - KEY_PREFIX.len();
+const KEY_CHARS: usize = 20;
 const SECRET_CHARS: usize = 40;
 /// AWS's are longer; "the size of the security token … is not fixed".
 const TOKEN_CHARS: usize = 356;
@@ -83,6 +85,15 @@ impl Signer {
     }
 }
 
+/// The id of a user's new key.
+pub(crate) fn user_key_id(random: &Random) -> String {
+    key_id(USER_KEY_PREFIX, random)
+}
+
+fn key_id(prefix: &str, random: &Random) -> String {
+    format!("{prefix}{}", random.text(KEY_ALPHABET, KEY_CHARS - prefix.len()))
+}
+
 pub(super) fn account_of(arn: &str) -> &str {
     arn.split(':').nth(4).unwrap_or_default()
 }
@@ -96,7 +107,7 @@ pub(super) struct Sessions(RwLock<HashMap<String, Arc<Signer>>>);
 impl Sessions {
     pub(super) fn issue(&self, random: &Random, session: Signer) -> Credentials {
         let credentials = Credentials {
-            access_key_id: format!("{KEY_PREFIX}{}", random.text(KEY_ALPHABET, KEY_CHARS)),
+            access_key_id: key_id(SESSION_KEY_PREFIX, random),
             secret_access_key: random.text(KEY_ALPHABET, SECRET_CHARS),
             session_token: random.text(KEY_ALPHABET, TOKEN_CHARS),
         };
@@ -106,7 +117,7 @@ impl Sessions {
     }
 
     pub(super) fn find(&self, access_key_id: &str) -> Option<Arc<Signer>> {
-        if !access_key_id.starts_with(KEY_PREFIX) {
+        if !access_key_id.starts_with(SESSION_KEY_PREFIX) {
             return None;
         }
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(access_key_id).cloned();

@@ -7,7 +7,7 @@ use winterbaume_iam::IamStateView;
 use winterbaume_iam::views::{AttachedPolicyView, InlinePolicyView, RoleView, UserView};
 
 use super::context::Principal;
-use super::credentials::{Signer, account_of};
+use super::credentials::{Signer, USER_KEY_PREFIX, account_of};
 use super::policy::{Ask, Kind, Policy, Verdict};
 use super::principal::Caller;
 
@@ -104,9 +104,12 @@ impl Identities {
         self.by_arn.keys().chain(&self.others).find(is_same).map(String::as_str)
     }
 
-    /// The user whose key that is.
+    /// The user whose key that is. One that users have and nobody here has is of a user who is gone, perhaps since before a
+    /// restart: it must not become the administrator's.
     pub(super) fn signer(&self, access_key_id: &str) -> Option<Arc<Signer>> {
-        self.signers.get(access_key_id).cloned()
+        let is_gone = access_key_id.starts_with(USER_KEY_PREFIX);
+        let known = self.signers.get(access_key_id).cloned();
+        known.or_else(|| is_gone.then(|| Arc::new(Signer::nobody())))
     }
 }
 
@@ -150,17 +153,32 @@ impl Identity {
     }
 
     pub(super) fn principal<'a>(&'a self, session_name: Option<&'a str>) -> Principal<'a> {
-        Principal { keys: &self.keys, unique_id: &self.unique_id, session_name }
+        Principal::Identity {
+            keys: &self.keys,
+            unique_id: &self.unique_id,
+            session_name,
+            is_bounded: !matches!(self.boundary, Boundary::Unbounded),
+        }
     }
 
     /// Whether the trust policy lets the caller, who acts as the identity `own` if as any, take this role: by name, or
     /// through its account, where the caller's own policies must allow it as well.
     pub(super) fn trusts(&self, ask: &Ask<'_>, caller: &Caller<'_>, own: Option<&Self>) -> bool {
-        let context = own.map_or(ask.context, |own| ask.context.of(own.principal(caller.session_name())));
         let trust = self.role.as_ref().and_then(|role| role.trust.as_ref());
-        let said = trust.map(|trust| trust.ask(&Ask { context, ..*ask }, caller));
+        let said = trust.map(|trust| said_to(trust, ask, caller, own));
         said.is_some_and(|said| said == Verdict::AllowsAccount || said.is_enough())
     }
+}
+
+/// What a policy says to the caller, who acts as the identity `own` if as any.
+pub(super) fn said_to(
+    policy: &Policy,
+    ask: &Ask<'_>,
+    caller: &Caller<'_>,
+    own: Option<&Identity>,
+) -> Verdict {
+    let context = own.map_or(ask.context, |own| ask.context.of(own.principal(caller.session_name())));
+    policy.ask(&Ask { context, ..*ask }, caller)
 }
 
 /// Reads all roles and users anew. A policy whose text is the same stays the same object, so that what was used of it is

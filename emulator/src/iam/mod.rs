@@ -26,12 +26,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use context::Context;
-pub(crate) use credentials::KEY_ALPHABET;
 pub use credentials::{Credentials, Signer, Validity};
+pub(crate) use credentials::{KEY_ALPHABET, user_key_id};
 pub use identity::Reason;
 pub(crate) use identity::unique_id;
 pub(crate) use managed::ARN_PREFIX as AWS_POLICIES;
-pub(crate) use needs::{form_pairs, form_value, is_form};
+pub(crate) use needs::{deleted_objects, form_pairs, form_value, is_form};
 pub use pattern::{Case, matches};
 pub use policy::{Ask, Kind, Malformed, Policy, Verdict};
 pub use principal::Caller;
@@ -162,6 +162,15 @@ impl Iam {
         Some(identity.principal(signer.caller().session_name()).user_id().into_owned())
     }
 
+    /// Whether a policy of this account may name that principal: a role or a user of its own must be there. Of other
+    /// accounts, and of sessions, nobody here knows who is.
+    pub(crate) fn may_be_named(&self, account_id: &str, principal: &str) -> bool {
+        let own = format!("arn:aws:iam::{account_id}:");
+        let Some(name) = principal.strip_prefix(&own) else { return true };
+        let is_identity = name.starts_with("role/") || name.starts_with("user/");
+        !is_identity || self.identities().get(principal).is_some()
+    }
+
     /// Where to ask for the policies of a service's resources.
     pub fn set_policy_source(&self, service: &'static str, source: Arc<dyn PolicySource>) {
         let mut sources = self.inner.resources.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -193,6 +202,26 @@ impl Iam {
             None => Err(Reason::NotGranted),
         };
         decided.map_err(|reason| self.refuse(signer, ask, reason))
+    }
+
+    /// Whether the policy of a resource denies it to the signer; to the account's administrator, if there is none.
+    #[must_use]
+    pub fn is_denied_by(
+        &self,
+        policy: &Policy,
+        signer: Option<&Signer>,
+        account_id: &str,
+        ask: &Ask<'_>,
+    ) -> bool {
+        let said = match signer {
+            Some(signer) => {
+                let identities = self.identities();
+                let own = identities.get(&signer.identity_arn).map(Arc::as_ref);
+                identity::said_to(policy, ask, &signer.caller(), own)
+            }
+            None => policy.ask(ask, &Caller::Root { account_id }),
+        };
+        said == Verdict::Denies
     }
 
     /// What a service does in the name of a function that runs as this role: its mapping, its log, its destinations.
@@ -281,8 +310,8 @@ impl Iam {
         (!is_open).then(|| refusal::unsigned(request))
     }
 
-    /// The account's administrator may do everything but what the policy of a table or bucket denies to everyone. Queues
-    /// see to theirs themselves.
+    /// The account's administrator may do everything but what the policy of a table or bucket denies to the account's root.
+    /// Queues see to theirs themselves.
     fn judge_administrator(
         &self,
         request: &AwsRequest,
@@ -297,7 +326,7 @@ impl Iam {
         let denied = needs::of(request, account_id).into_iter().find(|need| {
             need.put(now_ms, |ask| {
                 let policy = self.resource_policy(ask.resource);
-                policy.is_some_and(|policy| policy.ask(ask, &Caller::Root { account_id }) == Verdict::Denies)
+                policy.is_some_and(|policy| self.is_denied_by(&policy, None, account_id, ask))
             })
         })?;
         // Else nobody could ever take the denial back: AWS keeps a policy from locking out who sets it, and lets the

@@ -149,6 +149,7 @@ impl Policy {
 
     #[must_use]
     pub fn ask(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> Verdict {
+        let ask = &Ask { context: ask.context.by(caller), ..*ask };
         let mut verdict = Verdict::Silent;
         for statement in &self.statements {
             let said = statement.says(ask, caller);
@@ -190,7 +191,7 @@ impl Statement {
     }
 
     fn says(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> Verdict {
-        let fit = self.principals.fit(caller);
+        let fit = self.principals.fit(caller, self.effect, ask.context.is_bounded());
         if fit == Fit::No || !self.resources.hold(ask) {
             return Verdict::Silent;
         }
@@ -261,13 +262,19 @@ impl Names {
 }
 
 impl Who {
-    fn fit(&self, caller: &Caller<'_>) -> Fit {
+    fn fit(&self, caller: &Caller<'_>, effect: Effect, is_bounded: bool) -> Fit {
         let best = |all: &[Principal]| all.iter().map(|one| one.fit(caller)).max().unwrap_or(Fit::No);
+        let is_excepted = |all: &[Principal]| match effect {
+            Effect::Allow => best(all) != Fit::No,
+            // "The NotPrincipal element with a Deny effect will always deny any IAM principal that has a permissions boundary
+            // policy attached."
+            Effect::Deny => !is_bounded && Principal::name_whole(all, caller),
+        };
         match self {
             Self::Bearer => Fit::Exact,
             Self::These(all) => best(all),
-            Self::AllBut(all) if best(all) == Fit::No => Fit::Exact,
-            Self::AllBut(_) => Fit::No,
+            Self::AllBut(all) if is_excepted(all) => Fit::No,
+            Self::AllBut(_) => Fit::Exact,
         }
     }
 }
@@ -319,7 +326,10 @@ fn who(statement: &Map<String, Value>, kind: Kind) -> Result<Who, Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::iam::context;
 
     const ROOT: Caller<'_> = Caller::Root { account_id: "123456789012" };
 
@@ -369,6 +379,60 @@ mod tests {
         let of_session = policy(r#"{"AWS":["arn:aws:sts::123456789012:assumed-role/f/f","123456789012"]}"#);
         assert_eq!(of_session.ask(&ask, &session), Verdict::AllowsSession);
         assert!(of_session.allows(&ask, &session));
+    }
+
+    #[test]
+    fn a_denial_of_all_others_spares_who_is_named_with_the_account_and_has_no_boundary() {
+        let session = |role: &'static str| Caller::Signer {
+            account_id: "123456789012",
+            identity_arn: role,
+            arn: "arn:aws:sts::123456789012:assumed-role/any/any",
+        };
+        let (worker, other) =
+            ("arn:aws:iam::123456789012:role/worker", "arn:aws:iam::123456789012:role/other");
+        let root = "arn:aws:iam::123456789012:root";
+        let said = |effect: &str, named: &[&str], caller: &Caller<'_>, is_bounded: bool| {
+            let policy =
+                json!({"Statement": {"Effect": effect, "NotPrincipal": {"AWS": named}, "Action": "*"}});
+            let policy = Policy::from_value(&policy, Kind::Resource).unwrap();
+            let own =
+                context::Principal::Identity { keys: &[], unique_id: "A", session_name: None, is_bounded };
+            let context = Context::at(0).of(own);
+            policy.ask(&Ask { action: "sqs:SendMessage", resource: "q", context }, caller)
+        };
+        let both = [worker, root];
+        assert_eq!(said("Deny", &both, &session(worker), false), Verdict::Silent);
+        assert_eq!(said("Deny", &both, &session(worker), true), Verdict::Denies, "who has a boundary");
+        assert_eq!(said("Deny", &both, &session(other), false), Verdict::Denies);
+        assert_eq!(said("Deny", &[worker], &session(worker), false), Verdict::Denies, "without its account");
+        assert_eq!(said("Deny", &[root], &session(worker), false), Verdict::Denies, "through its account");
+        assert_eq!(said("Deny", &[root], &ROOT, false), Verdict::Silent);
+        assert_eq!(said("Deny", &["*"], &session(worker), false), Verdict::Silent);
+        assert_eq!(said("Deny", &both, &Caller::Anonymous, false), Verdict::Denies);
+        // An allowance of all others is none to whoever is named in any way.
+        assert_eq!(said("Allow", &[root], &session(worker), false), Verdict::Silent);
+        assert_eq!(said("Allow", &[other], &session(worker), false), Verdict::Allows);
+    }
+
+    #[test]
+    fn the_administrator_has_the_keys_of_the_accounts_root() {
+        let denies = |key: &str, value: &str| {
+            let policy = json!({"Statement": {"Effect": "Deny", "Principal": "*", "Action": "*",
+                "Condition": {"StringNotEquals": {key: value}}}});
+            let policy = Policy::from_value(&policy, Kind::Resource).unwrap();
+            let ask = Ask { action: "s3:GetObject", resource: "b", context: Context::at(0) };
+            policy.ask(&ask, &ROOT) == Verdict::Denies
+        };
+        for (key, value) in [
+            ("aws:PrincipalAccount", "123456789012"),
+            ("aws:PrincipalArn", "arn:aws:iam::123456789012:root"),
+            ("aws:PrincipalType", "Account"),
+            ("aws:userid", "123456789012"),
+        ] {
+            assert!(!denies(key, value), "{key}");
+            assert!(denies(key, "other"), "{key}");
+        }
+        assert!(denies("aws:username", "root"), "the root is no user");
     }
 
     #[test]

@@ -97,6 +97,18 @@ impl Principal {
             _ => Fit::No,
         }
     }
+
+    /// Whether they name the caller so that a denial of all others spares it: "you must also specify the account ARN of the
+    /// not-denied principal", and for a session "we strongly recommend that you explicitly include […] both the ARN for a
+    /// role and the ARN for the account containing that role".
+    pub(super) fn name_whole(all: &[Self], caller: &Caller<'_>) -> bool {
+        let Caller::Signer { account_id, identity_arn, .. } = *caller else {
+            return all.iter().any(|one| one.fit(caller) != Fit::No);
+        };
+        let names_account = |one: &Self| matches!(one, Self::Account(id) if id == account_id);
+        let names_identity = |one: &Self| matches!(one, Self::Arn(arn) if arn == identity_arn);
+        all.contains(&Self::Anyone) || (all.iter().any(names_account) && all.iter().any(names_identity))
+    }
 }
 
 /// IAM lets a list of one be written without the list.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use winterbaume_core::{StatefulService, default_account_id};
 use winterbaume_iam::{IamService, IamStateView};
 
@@ -26,6 +26,8 @@ pub struct IamApi {
     /// The same engine as a service on the wire.
     front: Arc<dyn Service>,
     managed: OnceCell<()>,
+    /// Had by whoever changes something, until it is in force: else what a change left could replace what one after it left.
+    turn: Mutex<()>,
 }
 
 impl std::fmt::Debug for IamApi {
@@ -42,12 +44,14 @@ impl IamApi {
         engine.notifier().subscribe(move |_, _, view: &IamStateView| {
             decides.replace_identities(|before| identity::read(view, before));
         });
-        Self { iam, engine, front, managed: OnceCell::new() }
+        Self { iam, engine, front, managed: OnceCell::new(), turn: Mutex::default() }
     }
 
     async fn answer(&self, request: AwsRequest) -> AwsResponse {
         let form = Form::of(&request);
-        if form.names_managed_policy() {
+        let names_managed_policy = form.names_managed_policy();
+        let _turn = if form.changes() || names_managed_policy { Some(self.turn.lock().await) } else { None };
+        if names_managed_policy {
             self.managed.get_or_init(|| self.add_managed_policies()).await;
         }
         // What was accepted once is not asked again when it is made again, by this version or a later one.
@@ -87,9 +91,9 @@ impl IamApi {
         let member = if action == "CreateRole" { "AssumeRolePolicyDocument" } else { "PolicyDocument" };
         let Some(text) = form.value(member) else { return Ok(()) };
         match action {
-            "CreateRole" | "UpdateAssumeRolePolicy" => {
-                document::check_trust(&text, |principal| self.may_be_trusted(principal))
-            }
+            "CreateRole" | "UpdateAssumeRolePolicy" => document::check_trust(&text, |principal| {
+                self.iam.may_be_named(default_account_id(), principal)
+            }),
             "CreatePolicy" | "CreatePolicyVersion" => {
                 document::check_identity(&text)?;
                 document::check_managed_size(&text)
@@ -119,14 +123,6 @@ impl IamApi {
 
     async fn stored(&self) -> IamStateView {
         self.engine.snapshot(default_account_id(), REGION).await
-    }
-
-    /// Of other accounts, and of sessions, nobody here knows who is there.
-    fn may_be_trusted(&self, principal: &str) -> bool {
-        let own = format!("arn:aws:iam::{}:", default_account_id());
-        let Some(name) = principal.strip_prefix(&own) else { return true };
-        let is_identity = name.starts_with("role/") || name.starts_with("user/");
-        !is_identity || self.iam.identities().get(principal).is_some()
     }
 
     async fn add_managed_policies(&self) {
@@ -173,4 +169,55 @@ impl Form {
 fn refused(unfit: &Unfit) -> AwsResponse {
     let (status, code) = unfit.status_and_code();
     refusal::query(status, NAMESPACE, code, &unfit.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt as _;
+    use http::StatusCode;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::iam::tests::form;
+
+    /// Lets calls through one by one.
+    struct Gate {
+        reached: AtomicUsize,
+        open: Semaphore,
+    }
+
+    impl Service for Gate {
+        fn handle(&self, _request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
+            Box::pin(async {
+                self.reached.fetch_add(1, Ordering::Relaxed);
+                self.open.acquire().await.unwrap().forget();
+                AwsResponse::new(StatusCode::OK, "text/xml", "")
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_waits_until_the_one_before_it_is_in_force_and_a_read_does_not() {
+        let gate = Arc::new(Gate { reached: AtomicUsize::new(0), open: Semaphore::new(0) });
+        let front: Arc<dyn Service> = Arc::<Gate>::clone(&gate);
+        let api = IamApi::new(Iam::new(true), Arc::new(IamService::new()), front);
+        let call = |action| api.handle(form("iam", "", action, &[("UserName", "u")]));
+        let mut first = pin!(call("TagUser"));
+        let mut second = pin!(call("UntagUser"));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none());
+        assert_eq!(gate.reached.load(Ordering::Relaxed), 1);
+        let mut read = pin!(call("GetUser"));
+        assert!(read.as_mut().now_or_never().is_none());
+        assert_eq!(gate.reached.load(Ordering::Relaxed), 2);
+        gate.open.add_permits(1);
+        assert_eq!(first.await.status, 200);
+        assert!(second.as_mut().now_or_never().is_none());
+        assert_eq!(gate.reached.load(Ordering::Relaxed), 3);
+        gate.open.add_permits(2);
+        assert_eq!((read.await.status, second.await.status), (StatusCode::OK, StatusCode::OK));
+    }
 }

@@ -290,7 +290,7 @@ async fn other_callers_are_the_administrator_and_an_enforcement_that_is_off_judg
     let fixture = Fixture::new().await;
     let mut headers = HeaderMap::new();
     headers.insert("x-amz-target", HeaderValue::from_static("AmazonSQS.SendMessage"));
-    let admin = request("sqs", headers, "{}".to_owned(), "AKIALOCAL");
+    let admin = request("sqs", headers, "{}".to_owned(), "AKIAADMIN");
     assert!(fixture.iam.judge(&admin, ACCOUNT, 0).is_none());
     let off = Iam::new(false);
     let key = off.issue(&Random::from_seed(1), ROLE, "worker").access_key_id;
@@ -558,6 +558,16 @@ async fn a_key_of_a_user_that_is_not_active_or_deleted_is_nobodys() {
 }
 
 #[tokio::test]
+async fn a_key_of_a_user_who_was_gone_before_a_restart_is_nobodys() {
+    let key = alice(&Fixture::new().await).await;
+    let after = Fixture::new().await;
+    assert!(
+        String::from_utf8_lossy(&after.get_item(&key).unwrap().body).contains("UnrecognizedClientException")
+    );
+    assert!(after.get_item("AKIAADMIN").is_none());
+}
+
+#[tokio::test]
 async fn the_boundary_of_a_user_limits_its_policies_and_not_what_a_resource_gives_it() {
     let fixture = Fixture::new().await;
     let key = alice(&fixture).await;
@@ -782,6 +792,24 @@ async fn the_policy_of_a_bucket_is_part_of_the_decision_and_can_always_be_taken_
     assert_eq!(call(Method::GET, "/home/a", "", "AKIAADMIN"), None);
     assert_eq!(call(Method::DELETE, "/home", "policy", "AKIAADMIN"), None);
     assert_eq!(call(Method::GET, "/other/secret", "", "AKIAADMIN"), None);
+}
+
+#[tokio::test]
+async fn a_denial_of_all_but_the_account_does_not_lock_its_administrator_out() {
+    let fixture = Fixture::new().await;
+    let of_another_account = |account: &str| {
+        let document = json!({"Version": "2012-10-17", "Statement": {
+            "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::home/*",
+            "Condition": {"StringNotEquals": {"aws:PrincipalAccount": account}},
+        }});
+        let policy = Policy::from_value(&document, Kind::Resource).unwrap();
+        fixture.iam.set_policy_source("s3", Arc::new(Bucket(Arc::new(policy))));
+        let call = request("s3", HeaderMap::new(), String::new(), "AKIAADMIN");
+        let call = AwsRequest { method: Method::GET, path: "/home/a".to_owned(), ..call };
+        fixture.iam.judge(&call, ACCOUNT, 0).is_some()
+    };
+    assert!(!of_another_account(ACCOUNT));
+    assert!(of_another_account("999999999999"));
 }
 
 #[tokio::test]

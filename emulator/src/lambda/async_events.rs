@@ -278,8 +278,8 @@ async fn deliver_letter(
         Some("sqs") => {
             let sqs = lambda.inner.peers.sqs.get().ok_or(Undelivered::NotEmulated)?;
             let settings = &lambda.inner.host.settings;
-            let trace_id = Some(request.trace_id.as_str());
-            Ok(post(&**sqs, settings, letter.to, &letter.body, letter.attributes, trace_id).await?)
+            let (session, trace_id) = (&targets.session, Some(request.trace_id.as_str()));
+            Ok(post(sqs, settings, session, letter.to, &letter.body, letter.attributes, trace_id).await?)
         }
         Some("lambda") => {
             let function = FunctionRef::parse(letter.to).ok_or(Undelivered::NotEmulated)?;

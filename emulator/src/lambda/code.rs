@@ -12,8 +12,6 @@ use zip::ZipArchive;
 
 use super::error::LambdaError;
 
-/// AWS quota: a package sent in the request.
-const ZIPPED_MAX_BYTES: usize = 52_428_800;
 /// AWS quota: the package with its layers, unpacked.
 const UNZIPPED_MAX_BYTES: u64 = 262_144_000;
 /// Not an AWS quota: an archive of empty files must not fill the disk's inodes.
@@ -30,11 +28,6 @@ pub(crate) struct Code {
 impl Code {
     /// Unpacks `zip` below `root` into a directory that nobody else can enter.
     pub(crate) fn unpack(root: &Path, zip: &[u8]) -> Result<Self, LambdaError> {
-        if zip.len() > ZIPPED_MAX_BYTES {
-            return Err(LambdaError::too_large(format!(
-                "Zipped size must be smaller than {ZIPPED_MAX_BYTES} bytes"
-            )));
-        }
         let sha256 = STANDARD.encode(Sha256::digest(zip));
         let directory = root.join(format!("code-{}", uuid::Uuid::new_v4().simple()));
         private_directory(&directory).map_err(storage)?;

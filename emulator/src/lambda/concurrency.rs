@@ -7,8 +7,10 @@ use serde_json::json;
 use super::Lambda;
 use super::control::on_function;
 use super::error::LambdaError;
+use super::names::FunctionRef;
 use super::router::{Answer, Call, empty, json};
 use super::store::Function;
+use crate::repeatable;
 use crate::wire::AwsResponse;
 
 #[derive(Debug, Deserialize)]
@@ -17,8 +19,22 @@ struct PutInput {
     reserved_concurrent_executions: i64,
 }
 
-pub(crate) fn put(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
+/// All versions of a function share what is reserved for it.
+fn whole_function(call: &Call<'_>, name: &str) -> Result<FunctionRef, LambdaError> {
     let function = call.function(name)?;
+    // An older emulator did not look at the version.
+    if function.qualifier.is_none() || repeatable::is_repeated() {
+        return Ok(function);
+    }
+    Err(LambdaError::invalid_parameter(
+        "This operation is permitted on Lambda functions only. \
+         Aliases and versions do not support this operation. \
+         Please specify either a function name or an unqualified function ARN.",
+    ))
+}
+
+pub(crate) fn put(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
+    let function = whole_function(call, name)?;
     let input: PutInput = call.body()?;
     let wanted = u32::try_from(input.reserved_concurrent_executions).map_err(|_| {
         let value = input.reserved_concurrent_executions.to_string();
@@ -54,7 +70,7 @@ pub(crate) fn get(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
 }
 
 pub(crate) fn delete(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
-    let function = call.function(name)?;
+    let function = whole_function(call, name)?;
     on_function(lambda, &function, |found, _| {
         found.reserved = None;
         Ok(empty(StatusCode::NO_CONTENT))

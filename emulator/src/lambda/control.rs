@@ -15,7 +15,7 @@ use super::error::LambdaError;
 use super::exec::{Pool, Spec};
 use super::input::{checked_architectures, created, one_of, refuse_unsupported_creation, updated};
 use super::model::{CodeInput, ConfigInput, CreateInput, FunctionConfig, Phase, UpdateCodeInput};
-use super::names::{FunctionRef, is_name};
+use super::names::{FunctionRef, is_alias, is_name};
 use super::rate::InvocationRate;
 use super::router::{Answer, Call, empty, json};
 use super::store::{Function, LATEST, SETTLE_MS, Version};
@@ -23,6 +23,8 @@ use super::{Lambda, is_older_call, permission, publish, tags};
 use crate::repeatable;
 use crate::wire::AwsRequest;
 
+/// AWS quota: a package sent in the request. One from S3 is bound by its unpacked size alone.
+pub(super) const UPLOAD_MAX_BYTES: usize = 52_428_800;
 /// AWS default of ListFunctions and ListVersionsByFunction, and its maximum.
 const PAGE_MAX: usize = 50;
 /// The first rules by which a change that does not name the variables leaves them as they are.
@@ -93,11 +95,7 @@ impl Lambda {
             return Err(LambdaError::invalid_parameter("S3ObjectVersion is not supported by the emulator."));
         }
         if let Some(encoded) = &input.zip_file {
-            return STANDARD.decode(encoded).map_err(|_| {
-                LambdaError::invalid_parameter(
-                    "Could not unzip uploaded file. Please check your file, then try to upload again.",
-                )
-            });
+            return uploaded(encoded);
         }
         let (Some(bucket), Some(key)) = (&input.s3_bucket, &input.s3_key) else {
             return Err(LambdaError::invalid_parameter("Please provide a source for function code."));
@@ -137,6 +135,21 @@ impl Lambda {
             .map_err(|error| LambdaError::service(error.to_string()))?
             .map(Arc::new)
     }
+}
+
+/// A package sent in the request.
+fn uploaded(encoded: &str) -> Result<Vec<u8>, LambdaError> {
+    let package = STANDARD.decode(encoded).map_err(|_| {
+        LambdaError::invalid_parameter(
+            "Could not unzip uploaded file. Please check your file, then try to upload again.",
+        )
+    })?;
+    if package.len() > UPLOAD_MAX_BYTES {
+        return Err(LambdaError::too_large(format!(
+            "Zipped size must be smaller than {UPLOAD_MAX_BYTES} bytes"
+        )));
+    }
+    Ok(package)
 }
 
 pub(crate) async fn create(lambda: &Lambda, call: &Call<'_>) -> Answer {
@@ -337,6 +350,10 @@ pub(crate) fn delete(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
             return Err(LambdaError::invalid_parameter(
                 "$LATEST version cannot be deleted without deleting the function.",
             ));
+        }
+        // An older emulator took its name for a version that does not exist.
+        Some(alias) if is_alias(alias) && !repeatable::is_repeated() => {
+            return Err(LambdaError::invalid_parameter("Deletion of aliases is not currently supported."));
         }
         Some(number) => {
             // As it is shown, and as aliases name it: `01` is 1.

@@ -226,6 +226,7 @@ async fn serve(pool: &Pool, idle: Idle, request: &Request, asked: Moment) -> Opt
     environment.thaw();
     let (begun, init_ms) = beginning(initialised, asked, clock);
     let deadline_ms = begun.at_ms + spec.timeout_ms();
+    environment.bind(deadline_ms);
     if idle.job.send(job(spec.arn.clone(), request, deadline_ms)).is_err() {
         environment.abandon();
         return None;

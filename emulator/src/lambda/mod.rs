@@ -37,6 +37,7 @@ pub(crate) use router::{function_of, names_whole_function, segments};
 use crate::invoke::{Invoke, InvokeOutcome, InvokeRequest};
 use crate::repeatable;
 use crate::settings::Settings;
+use crate::sqs::Sqs;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 use exec::Host;
 use store::Store;
@@ -66,7 +67,7 @@ struct Inner {
 struct Peers {
     event_source_mappings: OnceLock<Arc<dyn Service>>,
     s3: OnceLock<Arc<dyn Service>>,
-    sqs: OnceLock<Arc<dyn Service>>,
+    sqs: OnceLock<Sqs>,
 }
 
 impl std::fmt::Debug for Peers {
@@ -107,8 +108,8 @@ impl Lambda {
     }
 
     /// Where failed asynchronous events go.
-    pub fn set_sqs(&self, service: Arc<dyn Service>) {
-        set_once(&self.inner.peers.sqs, service);
+    pub fn set_sqs(&self, queues: Sqs) {
+        set_once(&self.inner.peers.sqs, queues);
     }
 
     /// The faults in force; FIS writes it.
@@ -150,7 +151,7 @@ fn is_older_call() -> bool {
     repeatable::is_older_than(RULES_OF_TARGETS)
 }
 
-fn set_once(slot: &OnceLock<Arc<dyn Service>>, service: Arc<dyn Service>) {
+fn set_once<T>(slot: &OnceLock<T>, service: T) {
     if slot.set(service).is_err() {
         tracing::warn!("a peer service was set twice: the first stays");
     }

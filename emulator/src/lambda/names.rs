@@ -24,14 +24,17 @@ impl FunctionRef {
 
 /// AWS: 1-64 characters of letters, digits, `-` and `_`.
 pub(crate) fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 64
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    is_word(name, 64)
 }
 
-/// AWS: as a function's, but no number, which would be a version.
+/// AWS: 1-128 of the same characters, but no number, which would be a version.
 pub(crate) fn is_alias(name: &str) -> bool {
-    is_name(name) && !name.bytes().all(|byte| byte.is_ascii_digit())
+    is_word(name, 128) && !name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_word(text: &str, chars_max: usize) -> bool {
+    (1..=chars_max).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 #[cfg(test)]
@@ -57,6 +60,15 @@ mod tests {
         {
             assert_eq!(is_alias(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn an_alias_has_a_longer_name_than_a_function() {
+        for (chars, of_function, of_alias) in [(64, true, true), (65, false, true), (128, false, true)] {
+            let name = "a".repeat(chars);
+            assert_eq!((is_name(&name), is_alias(&name)), (of_function, of_alias), "{chars}");
+        }
+        assert!(!is_alias(&"a".repeat(129)));
     }
 
     #[test]

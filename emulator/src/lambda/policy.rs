@@ -16,9 +16,14 @@ use super::store::{Function, LATEST};
 use super::{Lambda, is_older_call};
 use crate::iam::{self, Ask, Caller, Context, PolicySource};
 use crate::invoke::Source;
+use crate::repeatable;
 
 /// AWS quota: a resource policy has at most 20 KB.
 const POLICY_MAX_BYTES: usize = 20_480;
+/// What the names of services end with.
+const SERVICES: [&str; 2] = [".amazonaws.com", ".amazonaws.com.cn"];
+/// Services with names of their own.
+const SKILLS: [&str; 2] = ["alexa-appkit.amazon.com", "alexa-connectedhome.amazon.com"];
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
@@ -82,6 +87,7 @@ pub(crate) fn add(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
         let message = "We currently do not support adding policies for $LATEST.";
         return Err(LambdaError::invalid_parameter(message));
     }
+    check_principal(lambda, &principal)?;
     on_function(lambda, &function, |found, now_ms| {
         check_revision(found, qualifier, input.revision_id.as_deref(), now_ms)?;
         let resource = qualifier.map_or(found.arn.clone(), |qualifier| format!("{}:{qualifier}", found.arn));
@@ -109,6 +115,50 @@ pub(crate) fn add(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answer {
         lambda.renew(found, qualifier);
         Ok(json(StatusCode::CREATED, &json!({"Statement": text})))
     })
+}
+
+/// A permission is for everybody, an account, somebody in one or a service.
+fn check_principal(lambda: &Lambda, principal: &str) -> Result<(), LambdaError> {
+    let settings = &lambda.inner.host.settings;
+    let may_be = match principal.split(':').collect::<Vec<_>>().as_slice() {
+        ["arn", partition, service, "", account, name] => {
+            partition.starts_with("aws")
+                && is_account(account)
+                && is_identity(service, name)
+                && settings.iam.may_be_named(&settings.account_id, principal)
+        }
+        [name] => *name == "*" || is_account(name) || is_service(name),
+        _ => false,
+    };
+    // An older emulator took anybody.
+    if may_be || repeatable::is_repeated() {
+        return Ok(());
+    }
+    let message = "The provided principal was invalid. Please check the principal and try again.";
+    Err(LambdaError::invalid_parameter(message))
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// By the last part of its ARN.
+fn is_identity(service: &str, name: &str) -> bool {
+    let is_one_of = |kinds: [&str; 2]| kinds.into_iter().any(|kind| name.starts_with(kind));
+    match service {
+        "iam" => name == "root" || is_one_of(["role/", "user/"]),
+        "sts" => is_one_of(["assumed-role/", "federated-user/"]),
+        _ => false,
+    }
+}
+
+/// Which services there are nobody here knows.
+fn is_service(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    let is_of_aws = |suffix: &&str| {
+        name.strip_suffix(*suffix).is_some_and(|service| !service.is_empty() && service.bytes().all(legal))
+    };
+    SKILLS.contains(&name) || SERVICES.iter().any(is_of_aws)
 }
 
 /// That what the policy is of is there, and has the revision that the caller knows, if it says which.
@@ -141,9 +191,7 @@ fn unknown_qualifier(arn: &str, qualifier: &str) -> LambdaError {
 fn statement(sid: &str, action: &str, principal: &str, resource: &str, input: &AddInput) -> Value {
     let who = match principal {
         "*" => json!("*"),
-        account if account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) => {
-            json!({"AWS": format!("arn:aws:iam::{account}:root")})
-        }
+        account if is_account(account) => json!({"AWS": format!("arn:aws:iam::{account}:root")}),
         arn if arn.starts_with("arn:") => json!({"AWS": arn}),
         service => json!({"Service": service}),
     };

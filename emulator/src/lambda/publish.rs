@@ -19,6 +19,8 @@ use crate::repeatable;
 
 /// AWS: the most aliases of a page, and here the default as well.
 const ALIASES_MAX: u32 = 10_000;
+/// The first rules by which an alias takes along what was set for it.
+pub(super) const RULES_OF_ALIASES: u32 = 4;
 /// AWS: of the name of a version in the weights of an alias.
 const VERSION_MAX_CHARS: usize = 1_024;
 
@@ -249,6 +251,10 @@ pub(crate) fn create_alias(lambda: &Lambda, call: &Call<'_>, name: &str) -> Answ
             routing,
         };
         let out = describe(&found.arn, &alias, &made);
+        // An older emulator may have left there what was set for the last one of that name.
+        if !repeatable::is_older_than(RULES_OF_ALIASES) {
+            forget_settings(found, &alias);
+        }
         found.aliases.insert(alias, made);
         Ok(json(StatusCode::CREATED, &out))
     })
@@ -316,7 +322,17 @@ pub(crate) fn delete_alias(lambda: &Lambda, call: &Call<'_>, name: &str, alias: 
     let function = call.function(name)?;
     on_function(lambda, &function, |found, _| {
         // AWS: deleting an alias that does not exist succeeds.
-        found.aliases.remove(alias);
+        let removed = found.aliases.remove(alias);
+        // The next alias of that name lets nobody in whom this one did.
+        if removed.is_some() && !repeatable::is_older_than(RULES_OF_ALIASES) {
+            forget_settings(found, alias);
+        }
         Ok(empty(StatusCode::NO_CONTENT))
     })
+}
+
+/// Who may invoke by this alias, and where the events of its invocations go.
+fn forget_settings(found: &mut Function, alias: &str) {
+    found.policies.remove(alias);
+    found.event_configs.remove(alias);
 }

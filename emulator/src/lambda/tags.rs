@@ -12,6 +12,7 @@ use super::control::on_function;
 use super::error::LambdaError;
 use super::names::FunctionRef;
 use super::router::{Answer, Call, empty, json, unknown};
+use crate::repeatable;
 
 /// AWS quota.
 const TAGS_MAX: usize = 50;
@@ -42,6 +43,12 @@ pub(crate) fn route(lambda: &Lambda, call: &Call<'_>, arn: &str) -> Answer {
             "Member must satisfy regular expression pattern: arn:(aws[a-zA-Z-]*):lambda:.*",
         )
     })?;
+    // An older emulator took them for the function's.
+    if function.qualifier.is_some() && !repeatable::is_repeated() {
+        return Err(LambdaError::invalid_parameter(
+            "Tags on function aliases and versions are not supported. Please specify a function ARN.",
+        ));
+    }
     match call.request.method {
         Method::GET => {
             on_function(lambda, &function, |found, _| Ok(json(StatusCode::OK, &json!({"Tags": found.tags}))))

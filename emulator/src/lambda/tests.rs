@@ -1,6 +1,6 @@
 //! Who is admitted and who is throttled, what becomes of events, and which calls are accepted. No function runs here.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write as _};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use super::control::UPLOAD_MAX_BYTES;
 use super::invocation::{Admitted, Request};
 use super::names::FunctionRef;
 use super::store::Kind;
 use super::*;
 use crate::clock::ManualClock;
+use crate::iam::tests::form;
 use crate::metrics::{MetricId, StatisticSet, Unit};
 use crate::sqs::tests::settings;
 
@@ -257,6 +259,90 @@ async fn what_is_not_built_of_a_function_is_refused_by_name() {
         let message = format!("{member} is not supported by the emulator.");
         assert_eq!((status, &answer["message"]), (400, &json!(message)));
     }
+}
+
+#[tokio::test]
+async fn a_permission_is_for_somebody_who_may_be_there() {
+    let lambda = account(3).await;
+    let api = crate::engines::iam(&lambda.inner.host.settings);
+    let trust = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"},
+    }]})
+    .to_string();
+    let role = [("RoleName", "known"), ("AssumeRolePolicyDocument", trust.as_str())];
+    assert_eq!(api.handle(form("iam", "", "CreateRole", &role)).await.status, 200);
+    let path = "/2015-03-31/functions/f/policy";
+    let permission = |sid: String, principal: &str| {
+        let action = "lambda:InvokeFunction";
+        json!({"StatementId": sid, "Action": action, "Principal": principal})
+    };
+    for (n, somebody) in [
+        "*",
+        "123456789012",
+        "s3.amazonaws.com",
+        "lambda.alarms.cloudwatch.amazonaws.com",
+        "s3.amazonaws.com.cn",
+        "alexa-appkit.amazon.com",
+        "arn:aws:iam::123456789012:root",
+        "arn:aws:iam::123456789012:role/known",
+        "arn:aws:iam::210987654321:role/elsewhere",
+        "arn:aws:sts::123456789012:assumed-role/known/session",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        call(&lambda, Method::POST, path, &permission(format!("s{n}"), somebody)).await;
+    }
+    for (n, nobody) in [
+        "",
+        "somebody",
+        "12345678901",
+        "example.com",
+        ".amazonaws.com",
+        "amazonaws.com",
+        "a b.amazonaws.com",
+        "arn:aws:iam::123456789012:role/unknown",
+        "arn:aws:iam::123456789012:user/known",
+        "arn:aws:iam::123456789012:group/g",
+        "arn:aws:sqs:us-east-1:123456789012:q",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let input = permission(format!("n{n}"), nobody);
+        let (status, answer) = ask(&lambda, Method::POST, path, &input).await;
+        let message = "The provided principal was invalid. Please check the principal and try again.";
+        assert_eq!((status, &answer["message"]), (400, &json!(message)), "{nobody}");
+        assert_eq!(ask_again(&lambda, Method::POST, path, &input).await.0, 201, "as it was taken: {nobody}");
+    }
+}
+
+/// A bucket of one package, whatever is asked for.
+struct Bucket(Bytes);
+
+impl Service for Bucket {
+    fn handle(&self, _: AwsRequest) -> BoxFuture<'_, AwsResponse> {
+        let answer = AwsResponse::new(http::StatusCode::OK, "application/zip", self.0.clone());
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+#[tokio::test]
+async fn a_package_from_s3_is_bound_by_its_unpacked_size_alone() {
+    let lambda = account(3).await;
+    let mut package = ZipWriter::new(Cursor::new(Vec::new()));
+    let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    package.start_file("bootstrap", stored).unwrap();
+    package.write_all(&vec![0; UPLOAD_MAX_BYTES]).unwrap();
+    let package = package.finish().unwrap().into_inner();
+    let sent = json!({"ZipFile": STANDARD.encode(&package)});
+    let path = "/2015-03-31/functions/f/code";
+    let (status, answer) = ask(&lambda, Method::PUT, path, &sent).await;
+    assert_eq!(status, 413, "{answer}");
+    lambda.set_s3(Arc::new(Bucket(package.into())));
+    let kept = json!({"S3Bucket": "b", "S3Key": "k"});
+    let (status, answer) = ask(&lambda, Method::PUT, path, &kept).await;
+    assert_eq!(status, 200, "{answer}");
 }
 
 #[tokio::test]

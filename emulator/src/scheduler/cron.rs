@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn a_time_zone_moves_the_hour_with_its_summer_time() {
-        let Ok(zone) = TimeZone::get("Europe/Berlin") else { return };
+        // In the binary: the machine need not have any.
+        let zone = jiff::tz::TimeZoneDatabase::bundled().get("Europe/Berlin").unwrap();
         let next = |fields: &str, from: &str| {
             let from_ms = from.parse::<jiff::Timestamp>().unwrap().as_millisecond();
             let next_ms = Cron::parse(fields).unwrap().next(from_ms, &zone).unwrap();

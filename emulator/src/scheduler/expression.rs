@@ -4,6 +4,10 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::cron::Cron;
+use crate::repeatable;
+
+/// AWS: `at(yyyy-mm-ddThh:mm:ss)`. No part may be left out, and no offset added.
+const AT_FORM: &str = "%Y-%m-%dT%H:%M:%S";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Expression {
@@ -21,7 +25,9 @@ impl Expression {
             "cron" => Some(Self::Cron(Box::new(Cron::parse(inner)?))),
             "at" => {
                 let at: DateTime = inner.parse().ok()?;
-                Some(Self::At { at_ms: zone.to_zoned(at).ok()?.timestamp().as_millisecond() })
+                // An older emulator took whatever begins with a date.
+                let is_taken = at.strftime(AT_FORM).to_string() == inner || repeatable::is_repeated();
+                is_taken.then_some(Self::At { at_ms: zone.to_zoned(at).ok()?.timestamp().as_millisecond() })
             }
             _ => None,
         }
@@ -91,6 +97,22 @@ mod tests {
         assert!(!at.is_recurring());
         assert_eq!(at.first(0, &TimeZone::UTC), Some(1_795_341_600_000));
         assert_eq!(at.after(1_795_341_600_000, 1_795_341_600_000, &TimeZone::UTC), None);
+    }
+
+    #[tokio::test]
+    async fn the_time_of_a_one_time_schedule_has_one_form() {
+        for other in [
+            "at(2026-11-22)",
+            "at(2026-11-22 10:00:00)",
+            "at(2026-11-22T10:00)",
+            "at(2026-11-22T10:00:00.5)",
+            "at(2026-11-22T10:00:60)",
+            "at(2026-11-22T10:00:00+02:00)",
+        ] {
+            assert_eq!(parse(other), None, "{other}");
+            let again = repeatable::scope_again(repeatable::RULES, 1, 0, async { parse(other) }).await;
+            assert!(again.is_some(), "as an older emulator took it: {other}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::operations::{self, SERVICE, source};
 use super::schedule::Schedule;
 use super::{Inner, Refused, Scheduler};
 use crate::clock::iso8601;
-use crate::iam::{Ask, Context};
+use crate::iam::{Ask, Context, Signer};
 use crate::metrics::Unit;
 use crate::store::replay;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
@@ -120,7 +120,8 @@ async fn attempt(scheduler: &Scheduler, due: &Due, execution: Uuid, number: i64)
     check(scheduler, &due.schedule, action, &target.arn)?;
     let payload = payload(scheduler, due, execution, number);
     if to_queue {
-        return scheduler.inner.targets.send(&target.arn, &payload, None).await;
+        let session = session(&due.schedule);
+        return scheduler.inner.targets.send(&session, &target.arn, &payload, None).await;
     }
     scheduler.inner.targets.invoke(&target.arn, Bytes::from(payload))
 }
@@ -139,8 +140,13 @@ fn check(scheduler: &Scheduler, schedule: &Schedule, action: &str, resource: &st
     let ask = Ask { action, resource, context: Context::at(scheduler.now_ms()) };
     settings
         .iam
-        .check_role(role_arn, &schedule.name, &ask)
+        .check(&session(schedule), &ask)
         .map_err(|denied| Refused { code: "AccessDeniedException".to_owned(), message: denied.to_string() })
+}
+
+/// In which its role does what it does.
+fn session(schedule: &Schedule) -> Signer {
+    Signer::session(&schedule.target.role_arn, &schedule.name)
 }
 
 /// The input with its context attributes, or "a default notification".
@@ -186,8 +192,9 @@ async fn give_up(scheduler: &Scheduler, due: &Due, execution: Uuid, exhausted: &
         "TARGET_ARN": attribute(&due.schedule.target.arn),
     });
     let body = payload(scheduler, due, execution, exhausted.retries + 1);
+    let session = session(&due.schedule);
     let sent = match check(scheduler, &due.schedule, "sqs:SendMessage", &letters.arn) {
-        Ok(()) => scheduler.inner.targets.send(&letters.arn, &body, Some(attributes)).await,
+        Ok(()) => scheduler.inner.targets.send(&session, &letters.arn, &body, Some(attributes)).await,
         Err(refused) => Err(refused),
     };
     match sent {
@@ -206,7 +213,7 @@ async fn give_up(scheduler: &Scheduler, due: &Due, execution: Uuid, exhausted: &
 /// "ActionAfterCompletion DELETE": once it will not run again. As a call of its own, so that it is kept like any other: the
 /// next process neither runs it again nor holds it.
 async fn forget_if_done(scheduler: Scheduler, schedule: Schedule) {
-    if !schedule.deletes_itself || !scheduler.state().is_done(&schedule) {
+    if !schedule.is_deleted_when_done() || !scheduler.state().is_done(&schedule) {
         return;
     }
     let settings = scheduler.inner.settings.clone();

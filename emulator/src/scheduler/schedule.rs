@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::error::SchedulerError;
 use super::expression::Expression;
 use crate::repeatable;
+use crate::wire::Object;
 
 /// AWS quotas and defaults of the retry policy.
 const AGE_SECONDS: (i64, i64) = (60, 86_400);
@@ -42,8 +44,8 @@ pub(super) struct Input {
     start_date: Option<f64>,
     end_date: Option<f64>,
     state: Option<String>,
-    flexible_time_window: Option<Window>,
-    target: Option<Value>,
+    flexible_time_window: Option<Object<Window>>,
+    target: Option<Box<RawValue>>,
     action_after_completion: Option<String>,
     kms_key_arn: Option<String>,
 }
@@ -63,10 +65,21 @@ pub(super) struct Target {
     pub(super) role_arn: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) input: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "retry_policy")]
     pub(super) retry_policy: RetryPolicy,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "dead_letters")]
     pub(super) dead_letter_config: Option<DeadLetters>,
+}
+
+/// Read as by whoever judges the call.
+fn retry_policy<'de, D: Deserializer<'de>>(members: D) -> Result<RetryPolicy, D::Error> {
+    Object::deserialize(members).map(|Object(policy)| policy)
+}
+
+/// Likewise.
+fn dead_letters<'de, D: Deserializer<'de>>(members: D) -> Result<Option<DeadLetters>, D::Error> {
+    let letters = Option::<Object<DeadLetters>>::deserialize(members)?;
+    Ok(letters.map(|Object(letters)| letters))
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
@@ -104,7 +117,7 @@ pub(super) struct Schedule {
     pub(super) enabled: bool,
     window: Window,
     pub(super) target: Target,
-    pub(super) deletes_itself: bool,
+    deletes_itself: bool,
     /// Whether a later process would know that it has deleted itself.
     end_is_kept: bool,
     pub(super) created_ms: i64,
@@ -211,6 +224,12 @@ impl Schedule {
             self.expression.after(due_ms, now_ms, &self.zone).and_then(|next_ms| self.within(next_ms));
     }
 
+    /// "If you configure a schedule with automatic deletion but do not specify a value for EndDate, EventBridge Scheduler
+    /// does not automatically delete the schedule": of those that recur.
+    pub(super) const fn is_deleted_when_done(&self) -> bool {
+        self.deletes_itself && (!self.expression.is_recurring() || self.end_ms.is_some())
+    }
+
     /// Whether it would not be there any more if it had run.
     pub(super) const fn ends_with_its_run(&self) -> bool {
         self.deletes_itself && self.end_is_kept && !self.expression.is_recurring()
@@ -306,8 +325,8 @@ fn deletes_itself(action: Option<&str>) -> Checked<bool> {
     }
 }
 
-fn window(given: Option<Window>) -> Checked<Window> {
-    let Some(window) = given else { return invalid("FlexibleTimeWindow must not be null.") };
+fn window(given: Option<Object<Window>>) -> Checked<Window> {
+    let Some(Object(window)) = given else { return invalid("FlexibleTimeWindow must not be null.") };
     match (window.mode.as_str(), window.maximum_window_in_minutes) {
         ("OFF", None) => Ok(window),
         ("FLEXIBLE", Some(minutes)) if (WINDOW_MINUTES.0..=WINDOW_MINUTES.1).contains(&minutes) => Ok(window),
@@ -315,13 +334,20 @@ fn window(given: Option<Window>) -> Checked<Window> {
     }
 }
 
-fn target(given: Option<Value>) -> Checked<Target> {
+fn target(given: Option<Box<RawValue>>) -> Checked<Target> {
     let Some(given) = given else { return invalid("Target must not be null.") };
-    if let Some(refused) = REFUSED.iter().find(|member| !given[**member].is_null()) {
+    let refuse = |error: serde_json::Error| SchedulerError::Validation(format!("Invalid Target: {error}."));
+    let members: Value = serde_json::from_str(given.get()).map_err(refuse)?;
+    if let Some(refused) = REFUSED.iter().find(|member| !members[**member].is_null()) {
         return invalid(format!("{refused} is not supported by the emulator."));
     }
-    let target: Target = serde_json::from_value(given)
-        .map_err(|error| SchedulerError::Validation(format!("Invalid Target: {error}.")))?;
+    let target = if repeatable::is_repeated() {
+        // An older emulator took the last of a member that came twice, and a list.
+        serde_json::from_value(members)
+    } else {
+        serde_json::from_str(given.get()).map(|Object(target)| target)
+    };
+    let target: Target = target.map_err(refuse)?;
     match target.arn.split(':').collect::<Vec<_>>().as_slice() {
         ["arn", _, "lambda", _, _, "function", ..] => {
             let sound = |input: &String| serde_json::from_str::<serde::de::IgnoredAny>(input).is_ok();

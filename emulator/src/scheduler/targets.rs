@@ -6,16 +6,18 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Refused, Targets};
+use crate::iam::Signer;
 use crate::lambda::Lambda;
 use crate::settings::Settings;
+use crate::sqs::Sqs;
 use crate::sqs::post::post;
-use crate::wire::{BoxFuture, Service};
+use crate::wire::BoxFuture;
 
 /// Lambda and SQS.
 pub struct AccountTargets {
     settings: Settings,
     lambda: Arc<Lambda>,
-    sqs: Arc<dyn Service>,
+    sqs: Sqs,
 }
 
 impl std::fmt::Debug for AccountTargets {
@@ -26,7 +28,7 @@ impl std::fmt::Debug for AccountTargets {
 
 impl AccountTargets {
     #[must_use]
-    pub fn new(settings: Settings, lambda: Arc<Lambda>, sqs: Arc<dyn Service>) -> Self {
+    pub fn new(settings: Settings, lambda: Arc<Lambda>, sqs: Sqs) -> Self {
         Self { settings, lambda, sqs }
     }
 }
@@ -38,12 +40,13 @@ impl Targets for AccountTargets {
 
     fn send<'a>(
         &'a self,
+        session: &'a Signer,
         queue_arn: &'a str,
         body: &'a str,
         attributes: Option<Value>,
     ) -> BoxFuture<'a, Result<(), Refused>> {
         Box::pin(async move {
-            let sent = post(&*self.sqs, &self.settings, queue_arn, body, attributes, None).await;
+            let sent = post(&self.sqs, &self.settings, session, queue_arn, body, attributes, None).await;
             sent.map_err(|refused| Refused { code: refused.code, message: refused.message })
         })
     }

@@ -44,11 +44,12 @@ impl Targets for Remembered {
 
     fn send<'a>(
         &'a self,
+        session: &'a Signer,
         queue_arn: &'a str,
         body: &'a str,
         attributes: Option<Value>,
     ) -> BoxFuture<'a, Result<(), Refused>> {
-        assert_eq!(queue_arn, QUEUE);
+        assert_eq!((session.identity_arn.as_str(), queue_arn), (ROLE, QUEUE));
         self.sent.lock().unwrap().push((serde_json::from_str(body).unwrap_or_default(), attributes));
         Box::pin(async { Ok(()) })
     }
@@ -193,6 +194,19 @@ async fn a_one_time_schedule_runs_once_and_is_gone_if_it_was_told_so() {
     fixture.advance(1).await;
     assert_eq!(fixture.invocations(), 1);
     assert_eq!(fixture.call(Method::GET, "/schedules/once", &Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_recurring_schedule_whose_years_are_over_is_gone_only_if_it_had_an_end() {
+    for (end, status) in [(json!({}), 200), (json!({"EndDate": 1_800_000_000 + 600}), 404)] {
+        let fixture = Fixture::new();
+        let mut body = schedule("cron(5 8 15 1 ? 2027)", end);
+        body["ActionAfterCompletion"] = json!("DELETE");
+        fixture.create("years", &body).await;
+        fixture.advance(300).await;
+        assert_eq!(fixture.invocations(), 1);
+        assert_eq!(fixture.call(Method::GET, "/schedules/years", &Value::Null).await.0, status, "{body}");
+    }
 }
 
 #[tokio::test]
@@ -389,6 +403,10 @@ async fn bad_input_is_refused_with_a_typed_error() {
         target(json!({"Input": "not json"})),
         target(json!({"RetryPolicy": {"MaximumRetryAttempts": 186}})),
         target(json!({"RetryPolicy": {"MaximumEventAgeInSeconds": 59}})),
+        schedule("rate(1 minute)", json!({"Target": [FUNCTION, ROLE]})),
+        schedule("rate(1 minute)", json!({"FlexibleTimeWindow": ["OFF", null]})),
+        target(json!({"RetryPolicy": [3_600, 2]})),
+        target(json!({"DeadLetterConfig": [QUEUE]})),
     ] {
         let (status, answer) = fixture.call(Method::POST, "/schedules/audit", &bad).await;
         assert_eq!(status, 400, "{bad}: {answer}");

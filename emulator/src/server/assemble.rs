@@ -12,7 +12,7 @@ use crate::lambda::{self, Lambda};
 use crate::scheduler::{AccountTargets, Scheduler};
 use crate::settings::Settings;
 use crate::sqs::account::Account;
-use crate::wire::{DataPlane, Service};
+use crate::wire::DataPlane;
 
 /// Everything that answers on the port.
 pub struct Assembly {
@@ -48,10 +48,9 @@ pub(super) fn assemble(settings: &Settings, functions: lambda::Options) -> Resul
     let sqs = crate::sqs::Sqs::start(settings.clone());
     let queues = Arc::clone(sqs.account());
     settings.iam.set_policy_source("sqs", Arc::<Account>::clone(&queues));
-    let sqs: Arc<dyn Service> = Arc::new(sqs);
-    services.add("sqs", Arc::clone(&sqs));
+    services.add("sqs", Arc::new(sqs.clone()));
     let lambda = Lambda::new(settings.clone(), functions).map_err(StartError::Functions)?;
-    lambda.set_sqs(Arc::clone(&sqs));
+    lambda.set_sqs(sqs.clone());
     lambda.set_s3(s3);
     let fis = Fis::new(settings.clone(), lambda.clone());
     fis.set_alarms(Arc::<CloudWatch>::clone(&cloudwatch));

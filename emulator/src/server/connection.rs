@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::assemble::Assembly;
+use super::chunked::unframe;
 use super::identify::{Caller, Clues, identify};
 use super::unknown::unknown_service;
 use crate::request_body::{self, Body, discard};
@@ -67,7 +68,7 @@ impl Port {
     }
 
     async fn call_service(&self, request: Request<Incoming>) -> AwsResponse {
-        let (parts, mut body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
         let body = match request_body::read(&mut body, BODY_BYTES_MAX).await {
             Body::Whole(body) => body,
             Body::TooLarge => {
@@ -81,7 +82,15 @@ impl Port {
         };
         let path = parts.uri.path().to_owned();
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        let caller = identify(Clues { headers: &parts.headers, path: &path, query: &query, body: &body });
+        let mut caller = identify(Clues { headers: &parts.headers, path: &path, query: &query, body: &body });
+        if caller == Caller::default() && self.is_in_bucket(&path).await {
+            caller.service = "s3".to_owned();
+        }
+        let body = if caller.service == "s3" { unframe(&mut parts.headers, body) } else { Ok(body) };
+        let body = match body {
+            Ok(body) => body,
+            Err(malformed) => return malformed.response(),
+        };
         let request = AwsRequest {
             method: parts.method,
             path,
@@ -100,6 +109,23 @@ impl Port {
             Some(service) => replay::call(&self.settings, service, request).await,
             None => unknown_service(&request),
         }
+    }
+
+    /// Of S3 nothing else tells a call that nobody signed. Such a call names no Region.
+    async fn is_in_bucket(&self, path: &str) -> bool {
+        let bucket = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let Some(s3) = self.assembly.services.get("s3").filter(|_| !bucket.is_empty()) else { return false };
+        let head = AwsRequest {
+            method: Method::HEAD,
+            path: format!("/{bucket}"),
+            query: String::new(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            service: "s3".to_owned(),
+            region: self.settings.region.to_string(),
+            access_key_id: String::new(),
+        };
+        s3.handle(head).await.status.is_success()
     }
 
     /// Everything else lies in the emulator's Region and is judged by its ARN there, whatever Region a call was signed for.

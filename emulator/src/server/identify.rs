@@ -53,6 +53,7 @@ const PATH_PREFIXES: &[(&str, &str)] = &[
 pub(super) fn identify(clues: Clues<'_>) -> Caller {
     signed_header(clues.headers)
         .or_else(|| presigned_query(clues.query))
+        .or_else(|| presigned_before_v4(clues.query))
         .unwrap_or_else(|| Caller { service: unsigned_service(clues).to_owned(), ..Caller::default() })
 }
 
@@ -86,6 +87,14 @@ fn signed_header(headers: &HeaderMap) -> Option<Caller> {
 fn presigned_query(query: &str) -> Option<Caller> {
     let value = query.split('&').find_map(|pair| pair.strip_prefix("X-Amz-Credential="))?;
     parse_credential(&percent_decode_str(value).decode_utf8().ok()?)
+}
+
+/// Signature Version 2 in the query, as SDKs presign for S3 unless told otherwise. It names no Region.
+fn presigned_before_v4(query: &str) -> Option<Caller> {
+    let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    value("Signature").and(value("Expires"))?;
+    let access_key_id = percent_decode_str(value("AWSAccessKeyId")?).decode_utf8().ok()?.into_owned();
+    Some(Caller { service: "s3".to_owned(), region: String::new(), access_key_id })
 }
 
 /// `AKID/20260101/us-east-1/sqs/aws4_request`.
@@ -167,6 +176,19 @@ mod tests {
     fn a_presigned_query_names_its_service() {
         let query = "X-Amz-Credential=AKIA1%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Expires=60";
         assert_eq!(identify(clues(&HeaderMap::new(), "/b/k", query, b"")).service, "s3");
+    }
+
+    #[test]
+    fn a_query_presigned_before_version_4_is_of_s3() {
+        let query = "AWSAccessKeyId=te%2Bst&Signature=a%2Fb%3D&Expires=1767225600";
+        let caller = identify(clues(&HeaderMap::new(), "/b/k", query, b""));
+        assert_eq!(
+            caller,
+            Caller { service: "s3".into(), region: String::new(), access_key_id: "te+st".into() }
+        );
+        for part in ["AWSAccessKeyId=test&Signature=a", "Signature=a&Expires=1767225600"] {
+            assert_eq!(identify(clues(&HeaderMap::new(), "/b/k", part, b"")), Caller::default(), "{part}");
+        }
     }
 
     #[test]

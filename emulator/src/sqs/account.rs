@@ -11,7 +11,7 @@ use super::handle::QueueHandle;
 use super::measure;
 use super::moves::Moves;
 use super::queue::{Parcel, Queue, ReceiveRules, Received};
-use super::service::check_policy;
+use super::service::{Principal, check_policy};
 use super::trail::Trail;
 use crate::iam::{self, PolicySource};
 use crate::repeatable;
@@ -225,7 +225,12 @@ impl Account {
     ///
     /// # Errors
     /// `QueueDoesNotExist` when the queue is or gets deleted, `OverLimit` for a short poll at the in-flight limit.
-    pub async fn receive(&self, queue: &QueueHandle, request: Receive) -> Result<Vec<Received>, SqsError> {
+    pub async fn receive(
+        &self,
+        principal: &Principal,
+        queue: &QueueHandle,
+        request: Receive,
+    ) -> Result<Vec<Received>, SqsError> {
         queue.touch();
         let clock = &self.settings.clock;
         let started_ms = clock.now_ms();
@@ -235,7 +240,7 @@ impl Account {
         loop {
             let arrival = queue.arrival();
             let now_ms = clock.now_ms();
-            let (received, moved) = self.receive_now(queue, request, wait_ms == 0)?;
+            let (received, moved) = self.receive_now(principal, queue, request, wait_ms == 0)?;
             if !received.is_empty() || now_ms >= deadline_ms {
                 measure::received(&self.settings, queue, now_ms, received.len());
                 return Ok(received);
@@ -252,13 +257,14 @@ impl Account {
     /// One receive, with its dead letters moved. True when some were.
     fn receive_now(
         &self,
+        principal: &Principal,
         queue: &QueueHandle,
         request: Receive,
         short: bool,
     ) -> Result<(Vec<Received>, bool), SqsError> {
         let now_ms = self.now_ms();
         // Asked again at every turn, so that a denial also ends the waits that began before it.
-        check_policy(self, queue, "ReceiveMessage")?;
+        check_policy(self, principal, queue, "ReceiveMessage")?;
         let attributes = queue.attributes();
         let redrive = attributes.redrive.as_ref();
         // Without its target a redrive policy cannot act: the messages stay. Nor do they leave for where they are, which
@@ -406,8 +412,9 @@ mod tests {
         repeatable::scope_again(0, 1, now_ms, async { account.set_attributes(&queue, &own) }).await.unwrap();
         queue.put(now_ms, [(Parcel::new(account.new_id(), content(), now_ms), 0)]);
         let request = Receive { messages_max: 1, visibility_ms: Some(0), wait_ms: Some(20_000) };
+        let nobody = Principal::Judged;
         for receive_count in 1..=3 {
-            let (received, moved) = account.receive_now(&queue, request, false).unwrap();
+            let (received, moved) = account.receive_now(&nobody, &queue, request, false).unwrap();
             assert_eq!((received[0].receive_count, moved), (receive_count, false));
         }
     }
@@ -424,7 +431,8 @@ mod tests {
         work.put(now_ms, (0..=1_000).map(|_| (parcel(1), 0)));
         work.put(now_ms, [(parcel(0), 0)]);
         let request = Receive { messages_max: 1, visibility_ms: None, wait_ms: Some(20_000) };
-        let mut receive = pin!(account.receive(&work, request));
+        let nobody = Principal::Judged;
+        let mut receive = pin!(account.receive(&nobody, &work, request));
         assert!(receive.as_mut().now_or_never().is_none(), "it goes on without a pause");
         assert_eq!(dead.counts(now_ms).visible, 1_000);
         assert_eq!(receive.await.unwrap().len(), 1);

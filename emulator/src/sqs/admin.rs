@@ -39,26 +39,26 @@ pub fn create_queue(account: &Arc<Account>, _: &Caller, request: CreateQueue) ->
     Ok(QueueUrl { queue_url: account.url(&queue.name) })
 }
 
-pub fn delete_queue(account: &Arc<Account>, _: &Caller, request: OnQueue) -> Reply<Empty> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "DeleteQueue")?;
+pub fn delete_queue(account: &Arc<Account>, caller: &Caller, request: OnQueue) -> Reply<Empty> {
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "DeleteQueue")?;
     account.delete(&queue);
     Ok(Empty {})
 }
 
-pub fn get_queue_url(account: &Arc<Account>, _: &Caller, request: GetQueueUrl) -> Reply<QueueUrl> {
+pub fn get_queue_url(account: &Arc<Account>, caller: &Caller, request: GetQueueUrl) -> Reply<QueueUrl> {
     let name = request.queue_name.ok_or_else(|| SqsError::missing("QueueName"))?;
     let ours = request.owner_account_id.is_none_or(|owner| *owner == *account.settings.account_id);
     let queue = ours.then(|| account.by_name(&name)).flatten().ok_or_else(SqsError::queue_does_not_exist)?;
-    let queue = permitted(account, queue, "GetQueueUrl")?;
+    let queue = permitted(account, caller, queue, "GetQueueUrl")?;
     Ok(QueueUrl { queue_url: account.url(&queue.name) })
 }
 
 pub fn get_queue_attributes(
     account: &Arc<Account>,
-    _: &Caller,
+    caller: &Caller,
     request: GetQueueAttributes,
 ) -> Reply<QueueAttributes> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "GetQueueAttributes")?;
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "GetQueueAttributes")?;
     let wanted = request.attribute_names.unwrap_or_default();
     if let Some(unknown) = wanted.iter().find(|name| !is_attribute(name)) {
         return Err(SqsError::unknown_attribute(unknown));
@@ -125,8 +125,12 @@ fn all_attributes(account: &Account, queue: &QueueHandle) -> BTreeMap<&'static s
     all
 }
 
-pub fn set_queue_attributes(account: &Arc<Account>, _: &Caller, request: SetQueueAttributes) -> Reply<Empty> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "SetQueueAttributes")?;
+pub fn set_queue_attributes(
+    account: &Arc<Account>,
+    caller: &Caller,
+    request: SetQueueAttributes,
+) -> Reply<Empty> {
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "SetQueueAttributes")?;
     let changes = request.attributes.ok_or_else(|| SqsError::missing("Attributes"))?;
     account.set_attributes(&queue, &changes)?;
     Ok(Empty {})
@@ -142,10 +146,10 @@ pub fn list_queues(account: &Arc<Account>, _: &Caller, request: ListQueues) -> R
 
 pub fn list_dead_letter_source_queues(
     account: &Arc<Account>,
-    _: &Caller,
+    caller: &Caller,
     request: ListDeadLetterSourceQueues,
 ) -> Reply<SourceQueueUrls> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "ListDeadLetterSourceQueues")?;
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "ListDeadLetterSourceQueues")?;
     let sources = account.sources_of(&queue.arn);
     let names = sources.into_iter().map(|source| Arc::clone(&source.name)).collect();
     let (queue_urls, next_token) = page(account, names, request.next_token, request.max_results)?;
@@ -177,8 +181,8 @@ fn page(
     Ok((names.iter().map(|name| account.url(name)).collect(), next_token))
 }
 
-pub fn purge_queue(account: &Arc<Account>, _: &Caller, request: OnQueue) -> Reply<Empty> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "PurgeQueue")?;
+pub fn purge_queue(account: &Arc<Account>, caller: &Caller, request: OnQueue) -> Reply<Empty> {
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "PurgeQueue")?;
     let now_ms = account.now_ms();
     let mut state = queue.lock();
     if state.purged_ms.is_some_and(|purged_ms| now_ms - purged_ms < PURGE_INTERVAL_MS) {
@@ -192,14 +196,14 @@ pub fn purge_queue(account: &Arc<Account>, _: &Caller, request: OnQueue) -> Repl
     Ok(Empty {})
 }
 
-pub fn list_queue_tags(account: &Arc<Account>, _: &Caller, request: OnQueue) -> Reply<Tags> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "ListQueueTags")?;
+pub fn list_queue_tags(account: &Arc<Account>, caller: &Caller, request: OnQueue) -> Reply<Tags> {
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "ListQueueTags")?;
     let tags = queue.lock().tags.clone();
     Ok(Tags { tags })
 }
 
-pub fn tag_queue(account: &Arc<Account>, _: &Caller, request: TagQueue) -> Reply<Empty> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "TagQueue")?;
+pub fn tag_queue(account: &Arc<Account>, caller: &Caller, request: TagQueue) -> Reply<Empty> {
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "TagQueue")?;
     let tags = request.tags.ok_or_else(|| SqsError::missing("Tags"))?;
     let mut state = queue.lock();
     let added = tags.keys().filter(|key| !state.tags.contains_key(*key)).count();
@@ -211,15 +215,15 @@ pub fn tag_queue(account: &Arc<Account>, _: &Caller, request: TagQueue) -> Reply
     Ok(Empty {})
 }
 
-pub fn untag_queue(account: &Arc<Account>, _: &Caller, request: UntagQueue) -> Reply<Empty> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "UntagQueue")?;
+pub fn untag_queue(account: &Arc<Account>, caller: &Caller, request: UntagQueue) -> Reply<Empty> {
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "UntagQueue")?;
     let keys = request.tag_keys.ok_or_else(|| SqsError::missing("TagKeys"))?;
     queue.lock().tags.retain(|key, _| !keys.contains(key));
     Ok(Empty {})
 }
 
-pub fn add_permission(account: &Arc<Account>, _: &Caller, request: AddPermission) -> Reply<Empty> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "AddPermission")?;
+pub fn add_permission(account: &Arc<Account>, caller: &Caller, request: AddPermission) -> Reply<Empty> {
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "AddPermission")?;
     let label = request.label.ok_or_else(|| SqsError::missing("Label"))?;
     let some = |list: Option<Vec<String>>, name| {
         list.filter(|list| !list.is_empty()).ok_or_else(|| SqsError::missing(name))
@@ -235,8 +239,8 @@ pub fn add_permission(account: &Arc<Account>, _: &Caller, request: AddPermission
     change_policy(&queue, account.now_ms(), |policy| Policy::with_permission(policy, &permission).map(Some))
 }
 
-pub fn remove_permission(account: &Arc<Account>, _: &Caller, request: RemovePermission) -> Reply<Empty> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "RemovePermission")?;
+pub fn remove_permission(account: &Arc<Account>, caller: &Caller, request: RemovePermission) -> Reply<Empty> {
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "RemovePermission")?;
     let label = request.label.ok_or_else(|| SqsError::missing("Label"))?;
     change_policy(&queue, account.now_ms(), |policy| Policy::without_permission(policy, &label))
 }
@@ -255,7 +259,7 @@ fn change_policy(
 
 pub fn start_message_move_task(
     account: &Arc<Account>,
-    _: &Caller,
+    caller: &Caller,
     request: StartMessageMoveTask,
 ) -> Reply<MoveTaskHandle> {
     let source_arn = request.source_arn.ok_or_else(|| SqsError::missing("SourceArn"))?;
@@ -264,22 +268,22 @@ pub fn start_message_move_task(
         let reason = format!("Must be an integer between 1 and {RATE_MAX}.");
         return Err(SqsError::parameter("MaxNumberOfMessagesPerSecond", bad, &reason));
     }
-    let task_handle = moves::start(account, source_arn, request.destination_arn, rate)?;
+    let task_handle = moves::start(account, caller, source_arn, request.destination_arn, rate)?;
     Ok(MoveTaskHandle { task_handle })
 }
 
 pub fn cancel_message_move_task(
     account: &Arc<Account>,
-    _: &Caller,
+    caller: &Caller,
     request: CancelMessageMoveTask,
 ) -> Reply<MessagesMoved> {
     let handle = request.task_handle.ok_or_else(|| SqsError::missing("TaskHandle"))?;
-    Ok(MessagesMoved { approximate_number_of_messages_moved: moves::cancel(account, &handle)? })
+    Ok(MessagesMoved { approximate_number_of_messages_moved: moves::cancel(account, caller, &handle)? })
 }
 
 pub fn list_message_move_tasks(
     account: &Arc<Account>,
-    _: &Caller,
+    caller: &Caller,
     request: ListMessageMoveTasks,
 ) -> Reply<MoveTasks> {
     let source_arn = request.source_arn.ok_or_else(|| SqsError::missing("SourceArn"))?;
@@ -289,7 +293,7 @@ pub fn list_message_move_tasks(
         return Err(SqsError::parameter("MaxResults", results_max, &reason));
     }
     let source = account.by_arn(&source_arn).ok_or_else(|| SqsError::resource_does_not_exist("SourceArn"))?;
-    permitted(account, source, "ListMessageMoveTasks")?;
+    permitted(account, caller, source, "ListMessageMoveTasks")?;
     let tasks = account.moves.of_source(&source_arn, usize::try_from(results_max).unwrap_or(1));
     Ok(MoveTasks { results: tasks.into_iter().map(show).collect() })
 }

@@ -32,8 +32,12 @@ const SYSTEM_ATTRIBUTES: [&str; 10] = [
 
 /// # Errors
 /// A parameter out of range, an unknown attribute name, or the in-flight limit.
-pub async fn receive_message(account: &Account, request: ReceiveMessage) -> Result<Messages, SqsError> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "ReceiveMessage")?;
+pub async fn receive_message(
+    account: &Account,
+    caller: &Caller,
+    request: ReceiveMessage,
+) -> Result<Messages, SqsError> {
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "ReceiveMessage")?;
     let receive = check_receive(&request)?;
     let mut wanted = Wanted {
         system: request.attribute_names.unwrap_or_default(),
@@ -44,7 +48,7 @@ pub async fn receive_message(account: &Account, request: ReceiveMessage) -> Resu
         return Err(SqsError::unknown_attribute(unknown));
     }
     let wanted = Arc::new(wanted);
-    let received = account.receive(&queue, receive).await?;
+    let received = account.receive(&caller.principal, &queue, receive).await?;
     let messages = received.into_iter().map(|received| Message {
         receipt_handle: queue.receipt(&received).encode(),
         wanted: Arc::clone(&wanted),
@@ -94,8 +98,12 @@ fn receipt(queue: &QueueHandle, handle: Option<&str>) -> Result<Receipt, SqsErro
 
 /// # Errors
 /// A malformed handle. Deleting again, or with a handle that is not the latest, succeeds and changes nothing.
-pub fn delete_message(account: &Arc<Account>, _: &Caller, request: DeleteMessage) -> Result<Empty, SqsError> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "DeleteMessage")?;
+pub fn delete_message(
+    account: &Arc<Account>,
+    caller: &Caller,
+    request: DeleteMessage,
+) -> Result<Empty, SqsError> {
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "DeleteMessage")?;
     delete(&queue, request.receipt_handle.as_deref())?;
     measure::deleted(&account.settings, &queue, account.now_ms(), 1);
     Ok(Empty {})
@@ -105,10 +113,10 @@ pub fn delete_message(account: &Arc<Account>, _: &Caller, request: DeleteMessage
 /// What refuses the batch as a whole.
 pub fn delete_message_batch(
     account: &Arc<Account>,
-    _: &Caller,
+    caller: &Caller,
     request: DeleteMessageBatch,
 ) -> Result<Batch<EntryId>, SqsError> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "DeleteMessage")?;
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "DeleteMessage")?;
     let entries = check_entries("DeleteMessageBatchRequestEntry", request.entries, |entry| entry.id.take())?;
     let (mut batch, mut deleted) = (Batch::default(), 0);
     for (id, entry) in entries {
@@ -130,10 +138,10 @@ fn delete(queue: &QueueHandle, handle: Option<&str>) -> Result<(), SqsError> {
 /// A malformed handle, a message that is gone, or a timeout out of range.
 pub fn change_message_visibility(
     account: &Arc<Account>,
-    _: &Caller,
+    caller: &Caller,
     request: ChangeMessageVisibility,
 ) -> Result<Empty, SqsError> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "ChangeMessageVisibility")?;
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "ChangeMessageVisibility")?;
     change(account, &queue, request.receipt_handle.as_deref(), request.visibility_timeout)?;
     Ok(Empty {})
 }
@@ -142,10 +150,10 @@ pub fn change_message_visibility(
 /// What refuses the batch as a whole.
 pub fn change_message_visibility_batch(
     account: &Arc<Account>,
-    _: &Caller,
+    caller: &Caller,
     request: ChangeMessageVisibilityBatch,
 ) -> Result<Batch<EntryId>, SqsError> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "ChangeMessageVisibility")?;
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "ChangeMessageVisibility")?;
     let kind = "ChangeMessageVisibilityBatchRequestEntry";
     let entries = check_entries(kind, request.entries, |entry| entry.id.take())?;
     let mut batch = Batch::default();

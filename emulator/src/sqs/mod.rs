@@ -26,7 +26,7 @@ pub mod trail;
 
 pub use error::{ErrorKind, SqsError};
 pub use message::{Attribute, AttributeValue, Attributes, Content};
-pub use service::{Sqs, check_policy};
+pub use service::Sqs;
 
 #[cfg(test)]
 mod queue_model;

@@ -11,7 +11,7 @@ use super::account::Account;
 use super::error::{ErrorKind, SqsError};
 use super::handle::QueueHandle;
 use super::queue::Parcel;
-use super::service::{check_policy, permitted};
+use super::service::{Caller, check_policy, permitted};
 
 /// Tasks that ListMessageMoveTasks can still show, per account.
 const TASKS_KEPT_MAX: usize = 1_000;
@@ -26,8 +26,10 @@ pub const ACTIONS_ON_SOURCE: [&str; 4] =
     ["StartMessageMoveTask", "ReceiveMessage", "DeleteMessage", "GetQueueAttributes"];
 /// AWS quota for `MaxNumberOfMessagesPerSecond`.
 pub const RATE_MAX: i64 = 500;
-/// Messages moved under one hold of the lock; a task with a rate moves one at a time.
+/// Messages moved in one go; a task with a rate moves one at a time.
 const MOVE_BATCH: usize = 100;
+/// And their bytes, short of the last message.
+const MOVE_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -141,6 +143,7 @@ impl Moves {
 /// queue or is the destination, or a task already active.
 pub fn start(
     account: &Arc<Account>,
+    caller: &Caller,
     source_arn: String,
     destination_arn: Option<String>,
     rate: Option<i64>,
@@ -148,10 +151,10 @@ pub fn start(
     let source = account.by_arn(&source_arn).ok_or_else(|| SqsError::resource_does_not_exist("SourceArn"))?;
     source.touch();
     for action in ACTIONS_ON_SOURCE {
-        check_policy(account, &source, action)?;
+        check_policy(account, &caller.principal, &source, action)?;
     }
     for target in targets(account, &source_arn, destination_arn.as_deref())? {
-        check_policy(account, &target, "SendMessage")?;
+        check_policy(account, &caller.principal, &target, "SendMessage")?;
     }
     let started_ms = account.now_ms();
     let content = format!(r#"{{"taskId":"{}","sourceArn":"{source_arn}"}}"#, account.new_id());
@@ -196,7 +199,7 @@ fn targets(
 /// # Errors
 /// `InvalidParameterValue` for garbage, `ResourceNotFound` for a source that does not exist and for a task that
 /// is unknown or not running, `AccessDenied`.
-pub fn cancel(account: &Account, handle: &str) -> Result<usize, SqsError> {
+pub fn cancel(account: &Account, caller: &Caller, handle: &str) -> Result<usize, SqsError> {
     let decoded =
         STANDARD.decode(handle).ok().and_then(|bytes| serde_json::from_slice::<Handle>(&bytes).ok());
     let decoded = decoded.ok_or_else(|| {
@@ -204,7 +207,7 @@ pub fn cancel(account: &Account, handle: &str) -> Result<usize, SqsError> {
     })?;
     let source = account.by_arn(&decoded.source_arn);
     let source = source.ok_or_else(|| SqsError::resource_does_not_exist("SourceArn"))?;
-    permitted(account, source, "CancelMessageMoveTask")?;
+    permitted(account, caller, source, "CancelMessageMoveTask")?;
     let moved = account.moves.cancel(handle);
     moved.ok_or_else(|| SqsError::new(ErrorKind::ResourceNotFound, "Task does not exist."))
 }
@@ -229,13 +232,20 @@ async fn run(account: Weak<Account>, source: Arc<QueueHandle>, task: Task) {
             return;
         }
         let clock = strong.settings.clock.clone();
+        let journal = strong.settings.store.messages().cloned();
         drop(strong);
         match task.rate {
             Some(rate) => {
                 let due_ms = i64::try_from(moved).unwrap_or(i64::MAX).saturating_mul(1_000) / rate;
                 clock.sleep_until(task.started_ms + due_ms).await;
             }
-            None => tokio::task::yield_now().await,
+            None => {
+                if let Some(journal) = journal {
+                    // Else all of the queue would wait in memory for the disk. Of a journal that failed nothing waits.
+                    journal.committed().await.ok();
+                }
+                tokio::task::yield_now().await;
+            }
         }
     }
 }
@@ -250,7 +260,7 @@ fn step(account: &Arc<Account>, source: &QueueHandle, task: &Task) -> (usize, Op
         return (0, Some(Status::Failed(TIMED_OUT)));
     }
     let batch = if task.rate.is_some() { 1 } else { MOVE_BATCH };
-    let parcels = source.lock().queue.take(now_ms, batch);
+    let parcels = source.lock().queue.take(now_ms, batch, MOVE_BYTES);
     if parcels.is_empty() {
         return (0, Some(Status::Completed));
     }
@@ -282,7 +292,66 @@ fn send_again(account: &Account, task: &Task, parcel: &Parcel, now_ms: i64) -> R
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+
     use super::*;
+    use crate::settings::Settings;
+    use crate::sqs::message::Content;
+    use crate::sqs::queue_model::content;
+    use crate::sqs::tests::settings;
+    use crate::store::Store;
+
+    /// Waiting for what must happen is bounded; nothing here takes longer unless it is broken.
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    /// A queue that holds so many messages, and a task that moves them to another one.
+    fn moving(account: &Account, messages: usize, content: &Arc<Content>) -> (Arc<QueueHandle>, Task) {
+        let queue = |name: &str| account.create(name, &BTreeMap::new(), BTreeMap::new()).unwrap();
+        let (dead, work) = (queue("dead"), queue("work"));
+        let now_ms = account.now_ms();
+        let parcel = |_| (Parcel::new(account.new_id(), Arc::clone(content), now_ms), 0);
+        dead.put(now_ms, (0..messages).map(parcel));
+        let destination_arn = Some(work.arn.to_string());
+        let task = task(dead.arn.to_string(), Status::Running);
+        let task = Task { destination_arn, started_ms: now_ms, ..task };
+        account.moves.add(task.clone()).unwrap();
+        (dead, task)
+    }
+
+    #[tokio::test]
+    async fn no_more_than_a_batch_waits_for_the_disk() {
+        const MESSAGES: usize = 20 * MOVE_BATCH;
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let journal = store.messages().unwrap().clone();
+        let account = Arc::new(Account::new(Settings { store, ..settings().0 }));
+        let (dead, task) = moving(&account, MESSAGES, &content());
+        journal.committed().await.unwrap();
+        let mut run = pin!(run(Arc::downgrade(&account), dead, task));
+        let moved = async {
+            while run.as_mut().now_or_never().is_none() {
+                // Each comes to one queue and leaves the other.
+                assert!(journal.uncommitted() <= 2 * MOVE_BATCH as u64, "{}", journal.uncommitted());
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, moved).await.unwrap();
+        let work = account.by_name("work").unwrap();
+        assert_eq!(work.counts(account.now_ms()).visible, MESSAGES);
+    }
+
+    #[test]
+    fn of_large_messages_a_few_are_moved_at_a_time() {
+        let account = Arc::new(Account::new(settings().0));
+        let large = Arc::new(Content { body: "x".repeat(1024 * 1024), ..Content::clone(&content()) });
+        let (dead, task) = moving(&account, 6, &large);
+        let steps = [(); 3].map(|()| step(&account, &dead, &task));
+        assert_eq!(steps, [(4, None), (2, None), (0, Some(Status::Completed))]);
+    }
 
     fn task(source_arn: String, status: Status) -> Task {
         Task {

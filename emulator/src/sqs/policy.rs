@@ -1,7 +1,7 @@
 //! The resource policy of a queue: kept exactly as set, edited by AddPermission, and obeyed where it denies.
 //!
 //! The calls of functions are judged before they come here, with this policy beside the policies of their roles. What acts
-//! here is a denial for the whole account, which holds for everybody and ends a wait that has begun.
+//! here is a denial of whoever calls, which also ends a wait that has begun.
 
 use std::sync::Arc;
 
@@ -154,14 +154,6 @@ impl Policy {
         &self.rules
     }
 
-    /// Whether a statement denies `action` (without its service prefix) on the queue to the whole account.
-    #[must_use]
-    pub fn denies(&self, action: &str, queue_arn: &str, account_id: &str, now_ms: i64) -> bool {
-        let action = format!("sqs:{action}");
-        let ask = iam::Ask { action: &action, resource: queue_arn, context: iam::Context::at(now_ms) };
-        self.rules.ask(&ask, &iam::Caller::Root { account_id }) == iam::Verdict::Denies
-    }
-
     /// The policy with one more statement; a queue without a policy gets its first.
     ///
     /// # Errors
@@ -287,7 +279,10 @@ mod tests {
     const ACCOUNT: &str = "123456789012";
 
     fn denies(policy: &str, action: &str, now_ms: i64) -> bool {
-        Policy::parse(policy).unwrap().denies(action, ARN, ACCOUNT, now_ms)
+        let action = format!("sqs:{action}");
+        let ask = iam::Ask { action: &action, resource: ARN, context: iam::Context::at(now_ms) };
+        let said = Policy::parse(policy).unwrap().rules.ask(&ask, &iam::Caller::Root { account_id: ACCOUNT });
+        said == iam::Verdict::Denies
     }
 
     #[test]

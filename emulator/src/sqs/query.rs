@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::error::SqsError;
+use crate::repeatable;
 use crate::wire::AwsResponse;
 use crate::xml::escape;
 
@@ -19,6 +20,8 @@ const XML: &str = "text/xml";
 const NAMESPACE: &str = "http://queue.amazonaws.com/doc/2012-11-05/";
 /// Deepest nesting of a parameter name: `Entry.1.MessageAttribute.1.Value.StringValue`.
 const DEPTH_MAX: usize = 8;
+/// The first rules by which an item of a list or a map needs no number.
+const RULES_OF_LONE_ITEMS: u32 = 4;
 const NUMBERS: [&str; 6] = [
     "DelaySeconds",
     "MaxNumberOfMessages",
@@ -115,11 +118,11 @@ impl Node {
         for (name, node) in self.children {
             match input_shape(&name) {
                 Some(Shape::List(member)) => {
-                    let items = node.in_order().map(Node::json).collect();
+                    let items = node.items().map(Node::json).collect();
                     object.insert(member.to_owned(), Value::Array(items));
                 }
                 Some(Shape::Map { member, key }) => {
-                    let entries = node.in_order().filter_map(|entry| entry.pair(key)).collect();
+                    let entries = node.items().filter_map(|entry| entry.pair(key)).collect();
                     object.insert(member.to_owned(), Value::Object(entries));
                 }
                 None => {
@@ -131,11 +134,18 @@ impl Node {
         object
     }
 
-    /// `Attribute.2` comes before `Attribute.10`.
-    fn in_order(self) -> impl Iterator<Item = Self> {
-        let mut children: Vec<(String, Self)> = self.children.into_iter().collect();
-        children.sort_by_key(|(index, _)| index.parse::<u32>().unwrap_or(u32::MAX));
-        children.into_iter().map(|(_, child)| child)
+    /// `Attribute.2` comes before `Attribute.10`, and one without a number before all: `AttributeName=All`,
+    /// `Attribute.Name=a&Attribute.Value=b`. A list of nothing is written as an empty value.
+    fn items(self) -> impl Iterator<Item = Self> {
+        let are_numbered = repeatable::is_older_than(RULES_OF_LONE_ITEMS);
+        let is_number = |name: &str| are_numbered || name.bytes().all(|byte| byte.is_ascii_digit());
+        let (mut numbered, members): (Vec<_>, Vec<_>) =
+            self.children.into_iter().partition(|(name, _)| is_number(name));
+        numbered.sort_by_key(|(index, _)| index.parse::<u32>().unwrap_or(u32::MAX));
+        let value = self.value.filter(|text| !are_numbered && !text.is_empty());
+        let lone = Self { value, children: members.into_iter().collect() };
+        let lone = Some(lone).filter(|lone| lone.value.is_some() || !lone.children.is_empty());
+        lone.into_iter().chain(numbered.into_iter().map(|(_, item)| item))
     }
 
     fn pair(mut self, key: &str) -> Option<(String, Value)> {
@@ -254,6 +264,11 @@ fn text_element(xml: &mut String, tag: &str, text: &str) {
 mod tests {
     use super::*;
 
+    fn members(action: &str, form: &str) -> Value {
+        let (_, parameters) = read("", format!("Action={action}&{form}").as_bytes(), "/").unwrap();
+        parameters
+    }
+
     #[test]
     fn a_form_becomes_the_json_of_the_same_request() {
         let body = b"Action=SendMessageBatch&Version=2012-11-05\
@@ -280,15 +295,41 @@ mod tests {
 
     #[test]
     fn of_two_lists_of_system_attributes_a_receive_has_the_older_one() {
-        let members = |body: &str| {
-            let (_, parameters) = read("", format!("Action=ReceiveMessage&{body}").as_bytes(), "/").unwrap();
-            parameters
-        };
+        let members = |form: &str| members("ReceiveMessage", form);
         let (old, new) = ("AttributeName.1=SenderId", "MessageSystemAttributeName.1=All");
         assert_eq!(members(new), serde_json::json!({"MessageSystemAttributeNames": ["All"]}));
         for both in [format!("{old}&{new}"), format!("{new}&{old}")] {
             assert_eq!(members(&both), serde_json::json!({"AttributeNames": ["SenderId"]}));
         }
+    }
+
+    #[test]
+    fn a_lone_item_needs_no_number() {
+        for (form, expected) in [
+            ("AttributeName=All", serde_json::json!({"AttributeNames": ["All"]})),
+            ("AttributeName=", serde_json::json!({"AttributeNames": []})),
+            ("AttributeName.1=b&AttributeName=a", serde_json::json!({"AttributeNames": ["a", "b"]})),
+            ("Attribute.Name=Policy&Attribute.Value=p", serde_json::json!({"Attributes": {"Policy": "p"}})),
+            ("Tag.Key=a&Tag.Value=b", serde_json::json!({"Tags": {"a": "b"}})),
+            (
+                "DeleteMessageBatchRequestEntry.Id=a&DeleteMessageBatchRequestEntry.ReceiptHandle=h",
+                serde_json::json!({"Entries": [{"Id": "a", "ReceiptHandle": "h"}]}),
+            ),
+            (
+                "MessageAttribute.Name=n&MessageAttribute.Value.DataType=String&MessageAttribute.Value.StringValue=v",
+                serde_json::json!({"MessageAttributes": {"n": {"DataType": "String", "StringValue": "v"}}}),
+            ),
+        ] {
+            assert_eq!(members("Any", form), expected, "{form}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kept_call_is_read_as_it_was_then() {
+        let form = "Attribute.Name=Policy&Attribute.Value=p&Tag.x.Key=a&Tag.x.Value=b";
+        let again = async { members("CreateQueue", form) };
+        let found = repeatable::scope_again(RULES_OF_LONE_ITEMS - 1, 1, 0, again).await;
+        assert_eq!(found, serde_json::json!({"Attributes": {}, "Tags": {"a": "b"}}));
     }
 
     #[test]

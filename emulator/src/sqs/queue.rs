@@ -314,15 +314,18 @@ impl Queue {
         self.remove(key).is_some()
     }
 
-    /// Takes up to `messages_max` visible messages out, for a message move task. Not a receive.
-    pub fn take(&mut self, now_ms: i64, messages_max: usize) -> Vec<Parcel> {
+    /// Takes visible messages out, for a message move task: so many, or to the one that completes so many bytes. Not a
+    /// receive.
+    pub fn take(&mut self, now_ms: i64, messages_max: usize, bytes: usize) -> Vec<Parcel> {
         self.settle(now_ms);
-        let keys: Vec<(u64, Key)> =
-            self.ready.iter().take(messages_max).map(|(rank, key)| (*rank, *key)).collect();
-        let mut parcels = Vec::with_capacity(keys.len());
-        for (rank, key) in keys {
-            self.ready.remove(&rank);
-            parcels.extend(self.leave(key));
+        let (mut parcels, mut taken_bytes) = (Vec::new(), 0);
+        while parcels.len() < messages_max
+            && taken_bytes < bytes
+            && let Some((_, key)) = self.ready.pop_first()
+        {
+            let Some(parcel) = self.leave(key) else { continue };
+            taken_bytes += parcel.content.size_bytes();
+            parcels.push(parcel);
         }
         parcels
     }

@@ -172,7 +172,7 @@ impl Model {
 
     fn take(&mut self, queue: &mut Queue, messages_max: usize) {
         let expected = self.counts().visible.min(messages_max);
-        let taken = queue.take(self.now_ms, messages_max);
+        let taken = queue.take(self.now_ms, messages_max, usize::MAX);
         assert_eq!(taken.len(), expected);
         queue.departed(&taken);
         for parcel in taken {

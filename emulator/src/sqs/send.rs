@@ -26,7 +26,7 @@ struct Checked {
 /// # Errors
 /// What SQS refuses; nothing was enqueued then.
 pub fn send_message(account: &Arc<Account>, caller: &Caller, request: SendMessage) -> Result<Sent, SqsError> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "SendMessage")?;
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "SendMessage")?;
     let attributes = queue.attributes();
     let entry = SendEntry {
         id: None,
@@ -58,7 +58,7 @@ pub fn send_message_batch(
     caller: &Caller,
     request: SendMessageBatch,
 ) -> Result<Batch<Sent>, SqsError> {
-    let queue = permitted_queue(account, request.queue_url.as_deref(), "SendMessage")?;
+    let queue = permitted_queue(account, caller, request.queue_url.as_deref(), "SendMessage")?;
     let entries = check_entries("SendMessageBatchRequestEntry", request.entries, |entry| entry.id.take())?;
     let attributes = queue.attributes();
     let checked: Vec<(String, Result<Checked, SqsError>)> =

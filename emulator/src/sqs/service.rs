@@ -11,7 +11,9 @@ use super::error::{ErrorKind, SqsError};
 use super::handle::QueueHandle;
 use super::query;
 use super::{admin, consume, send};
+use crate::iam::{Ask, Context, Signer};
 use crate::repeatable;
+use crate::settings::Settings;
 use crate::store::JournalFailed;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service, is_object};
 
@@ -44,6 +46,18 @@ pub struct Sqs {
 pub struct Caller {
     /// On AWS the principal's unique id; here the access key that signed the request, or the account.
     pub sender_id: String,
+    pub principal: Principal,
+}
+
+/// Whom the policy of a queue is asked about.
+#[derive(Clone, Debug)]
+pub enum Principal {
+    /// Whoever this access key was given to; the account's administrator, if nobody.
+    Key(String),
+    /// In whose name a service of the account acts.
+    Session(Arc<Signer>),
+    /// Nobody: who did not sign was judged before the call came here.
+    Judged,
 }
 
 /// How a request came in, which is how its answer goes out.
@@ -62,7 +76,7 @@ impl Sqs {
     /// Must be called within a tokio runtime: the queues are sampled in the background, for as long as a clone of
     /// this value lives.
     #[must_use]
-    pub fn start(settings: crate::settings::Settings) -> Self {
+    pub fn start(settings: Settings) -> Self {
         let account = Arc::new(Account::new(settings));
         tokio::spawn(super::measure::sample_queues(Arc::downgrade(&account)));
         tokio::spawn(super::restore::keep_small(Arc::downgrade(&account)));
@@ -75,17 +89,20 @@ impl Sqs {
         &self.account
     }
 
-    async fn answer(&self, request: AwsRequest) -> AwsResponse {
-        let Some((codec, operation)) = read(&request) else {
+    /// The answer to a service of the account that acts in the name of this session.
+    pub(super) async fn answer_to(&self, session: Arc<Signer>, request: &AwsRequest) -> AwsResponse {
+        let sender_id = self.account.settings.account_id.to_string();
+        let caller = Caller { sender_id, principal: Principal::Session(session) };
+        // Boxed, as it is for all others: it has room for any operation.
+        Box::pin(self.answer(request, &caller)).await
+    }
+
+    async fn answer(&self, request: &AwsRequest, caller: &Caller) -> AwsResponse {
+        let Some((codec, operation)) = read(request) else {
             let unknown = "<UnknownOperationException/>\n";
             return AwsResponse::new(StatusCode::NOT_FOUND, "application/xml", unknown);
         };
-        let sender_id = if request.access_key_id.is_empty() {
-            self.account.settings.account_id.to_string()
-        } else {
-            request.access_key_id
-        };
-        let mut answer = self.dispatch(&operation, &codec, &Caller { sender_id }).await;
+        let mut answer = self.dispatch(&operation, &codec, caller).await;
         if answer.is_ok() && self.committed(&operation).await.is_err() {
             let message = "The data directory cannot be written.";
             answer = Err(SqsError::new(ErrorKind::InternalFailure, message));
@@ -128,7 +145,7 @@ impl Sqs {
             "ListQueues" => call.run(admin::list_queues),
             "PurgeQueue" => call.run(admin::purge_queue),
             "ReceiveMessage" => {
-                let messages = consume::receive_message(&self.account, codec.parse()?).await?;
+                let messages = consume::receive_message(&self.account, caller, codec.parse()?).await?;
                 Ok(codec.render(&messages, &self.account))
             }
             "RemovePermission" => call.run(admin::remove_permission),
@@ -148,7 +165,23 @@ impl Sqs {
 
 impl Service for Sqs {
     fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
-        Box::pin(self.answer(request))
+        Box::pin(async move {
+            let caller = Caller::of(request.access_key_id.clone(), &self.account.settings);
+            self.answer(&request, &caller).await
+        })
+    }
+}
+
+impl Caller {
+    fn of(access_key_id: String, settings: &Settings) -> Self {
+        // With `--iam off` nobody was.
+        let is_judged = access_key_id.is_empty() && settings.iam.is_enforced();
+        let sender_id =
+            if access_key_id.is_empty() { settings.account_id.to_string() } else { access_key_id.clone() };
+        Self {
+            sender_id,
+            principal: if is_judged { Principal::Judged } else { Principal::Key(access_key_id) },
+        }
     }
 }
 
@@ -234,10 +267,11 @@ impl Codec {
 /// `MissingParameter`, `QueueDoesNotExist`, `AccessDenied`.
 pub fn permitted_queue(
     account: &Account,
+    caller: &Caller,
     url: Option<&str>,
     action: &str,
 ) -> Result<Arc<QueueHandle>, SqsError> {
-    permitted(account, account.by_url(url.ok_or_else(|| SqsError::missing("QueueUrl"))?)?, action)
+    permitted(account, caller, account.by_url(url.ok_or_else(|| SqsError::missing("QueueUrl"))?)?, action)
 }
 
 /// The queue that a call names, unless its policy denies the action.
@@ -246,29 +280,46 @@ pub fn permitted_queue(
 /// `AccessDenied`.
 pub fn permitted(
     account: &Account,
+    caller: &Caller,
     queue: Arc<QueueHandle>,
     action: &str,
 ) -> Result<Arc<QueueHandle>, SqsError> {
     queue.touch();
-    check_policy(account, &queue, action)?;
+    check_policy(account, &caller.principal, &queue, action)?;
     Ok(queue)
 }
 
 /// # Errors
-/// `AccessDenied` when a statement of the queue's policy denies the action.
-pub fn check_policy(account: &Account, queue: &QueueHandle, action: &str) -> Result<(), SqsError> {
+/// `AccessDenied` when a statement of the queue's policy denies the action to whom it is asked about.
+pub fn check_policy(
+    account: &Account,
+    principal: &Principal,
+    queue: &QueueHandle,
+    action: &str,
+) -> Result<(), SqsError> {
     let attributes = queue.attributes();
-    let Some(policy) = &attributes.policy else { return Ok(()) };
-    let account_id = &account.settings.account_id;
-    if !policy.denies(action, &queue.arn, account_id, account.now_ms()) {
+    // What was accepted once is not asked again when it is made again.
+    let Some(policy) = attributes.policy.as_ref().filter(|_| !repeatable::is_repeated()) else {
+        return Ok(());
+    };
+    let settings = &account.settings;
+    let signer = match principal {
+        Principal::Key(access_key_id) => settings.iam.signer(access_key_id),
+        Principal::Session(signer) => Some(Arc::clone(signer)),
+        Principal::Judged => return Ok(()),
+    };
+    let asked = format!("sqs:{action}");
+    let ask = Ask { action: &asked, resource: &queue.arn, context: Context::at(account.now_ms()) };
+    if !settings.iam.is_denied_by(policy.rules(), signer.as_deref(), &settings.account_id, &ask) {
         return Ok(());
     }
-    let action = action.to_ascii_lowercase();
+    let who = signer
+        .map_or_else(|| format!("arn:aws:iam::{}:root", settings.account_id), |signer| signer.arn.clone());
     Err(SqsError::new(
         ErrorKind::AccessDenied,
         format!(
-            "User: arn:aws:iam::{account_id}:root is not authorized to perform: sqs:{action} on resource: {} with an \
-             explicit deny in a resource-based policy",
+            "User: {who} is not authorized to perform: {} on resource: {} with an explicit deny in a resource-based policy",
+            asked.to_ascii_lowercase(),
             queue.arn
         ),
     ))

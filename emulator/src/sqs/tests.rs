@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Sqs;
 use crate::clock::ManualClock;
+use crate::iam::tests::form;
 use crate::repeatable;
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, Service as _};
@@ -503,6 +504,49 @@ async fn a_queue_policy_that_denies_is_obeyed_until_it_expires() {
     assert!(sqs.receive(&url).await.is_empty());
     sqs.advance(10);
     sqs.ok("SendMessage", send).await;
+}
+
+#[tokio::test]
+async fn a_denial_of_all_but_one_role_is_none_of_that_role() {
+    let (settings, hand) = settings();
+    let iam = crate::engines::iam(&settings);
+    let trust = r#"{"Statement":{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":"lambda.amazonaws.com"}}}"#;
+    let [worker, other] = ["worker", "other"].map(|role| {
+        let arn = format!("arn:aws:iam::123456789012:role/{role}");
+        settings.iam.issue(&settings.random, &arn, "f").access_key_id
+    });
+    for role in ["worker", "other"] {
+        let form = form("iam", "", "CreateRole", &[("RoleName", role), ("AssumeRolePolicyDocument", trust)]);
+        assert_eq!(iam.handle(form).await.status, 200);
+    }
+    let sqs = Fixture { sqs: Sqs::start(settings), hand };
+    let url = sqs.queue("q", json!({})).await;
+    let policy = json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Deny", "Principal": "*", "Action": ["sqs:SendMessage", "sqs:ReceiveMessage"], "Resource": arn("q"),
+        "Condition": { "ArnNotEquals": { "aws:PrincipalArn": "arn:aws:iam::123456789012:role/worker" } },
+    }] });
+    let attributes = json!({ "Policy": policy.to_string() });
+    sqs.ok("SetQueueAttributes", json!({ "QueueUrl": url, "Attributes": attributes })).await;
+    for (operation, input) in [
+        ("SendMessage", json!({ "QueueUrl": url, "MessageBody": "x" })),
+        ("ReceiveMessage", json!({ "QueueUrl": url, "WaitTimeSeconds": 1 })),
+    ] {
+        let called = async |key: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-target", format!("AmazonSQS.{operation}").parse().unwrap());
+            let call = request(headers, "/", input.to_string());
+            let answer = sqs.sqs.handle(AwsRequest { access_key_id: key.to_owned(), ..call }).await;
+            (answer.status.as_u16(), String::from_utf8(answer.body.to_vec()).unwrap())
+        };
+        assert_eq!(called(&worker).await.0, 200, "{operation}");
+        for (key, who) in
+            [(other.as_str(), "sts::123456789012:assumed-role/other/f"), ("AKID", "iam::123456789012:root")]
+        {
+            let (status, body) = called(key).await;
+            assert_eq!(status, 403, "{operation}: {body}");
+            assert!(body.contains(&format!("User: arn:aws:{who} is not authorized")), "{body}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -385,6 +385,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_deleted_in_one_region_stays_in_another() {
+        let parameter = |operation: &str, region: &str| {
+            let mut request = AwsRequest::unsigned("ssm", Method::POST, "/", r#"{"Name":"/a"}"#);
+            request.headers.insert("x-amz-target", format!("AmazonSSM.{operation}").parse().unwrap());
+            AwsRequest { region: region.to_owned(), ..request }
+        };
+        let of_s3 = |method: Method, path: &str, region: &str| AwsRequest {
+            region: region.to_owned(),
+            ..AwsRequest::unsigned("s3", method, path, "")
+        };
+        let (here, there) = ("us-east-1", "eu-west-1");
+        let calls = vec![
+            parameter("PutParameter", here),
+            parameter("PutParameter", there),
+            parameter("DeleteParameter", there),
+        ];
+        assert_eq!(plain(calls), [0]);
+        let calls = vec![
+            of_s3(Method::PUT, "/bucket", here),
+            of_s3(Method::PUT, "/bucket/key", here),
+            of_s3(Method::PUT, "/bucket", there),
+            of_s3(Method::PUT, "/bucket/key", there),
+            of_s3(Method::DELETE, "/bucket/key", there),
+            of_s3(Method::DELETE, "/bucket", there),
+        ];
+        assert_eq!(plain(calls), [0, 1]);
+    }
+
+    #[test]
     fn code_that_was_replaced_goes_unless_something_was_published_of_it() {
         let create = function(Method::POST, "", r#"{"FunctionName":"f"}"#);
         let code = || function(Method::PUT, "/f/code", r#"{"ZipFile":"AAAA"}"#);

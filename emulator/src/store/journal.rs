@@ -158,6 +158,13 @@ impl Journal {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Records that are added and not on disk yet.
+    #[cfg(test)]
+    pub(crate) fn uncommitted(&self) -> u64 {
+        let shared = self.0.lock();
+        shared.appended - self.0.progress.borrow().committed
+    }
+
     /// From now on nothing is acknowledged any more.
     pub fn fail(&self, reason: &str) {
         self.0.fail(reason);

@@ -26,12 +26,20 @@ pub(super) enum Effect {
 pub(super) struct Thing {
     pub(super) kind: &'static str,
     pub(super) name: String,
+    /// Of what may lie under one name in several; else empty.
+    region: String,
+}
+
+impl Thing {
+    const fn new(kind: &'static str, name: String) -> Self {
+        Self { kind, name, region: String::new() }
+    }
 }
 
 pub(super) type Touch = (Thing, Effect);
 
 fn one(kind: &'static str, name: impl Into<String>, effect: Effect) -> Option<Vec<Touch>> {
-    Some(vec![(Thing { kind, name: name.into() }, effect)])
+    Some(vec![(Thing::new(kind, name.into()), effect)])
 }
 
 /// The id that the answer gave to what the call made, where the call does not name it.
@@ -56,15 +64,23 @@ pub(super) fn touches(request: &AwsRequest, made: Option<&str>) -> Option<Vec<To
         "sqs" => sqs(request),
         "iam" => iam(request),
         "logs" => logs(request),
-        "ssm" => ssm(request),
+        "ssm" => in_region(request, ssm(request)),
         "monitoring" => monitoring(request),
-        "s3" => s3(request),
+        "s3" => in_region(request, s3(request)),
         "lambda" => lambda(request, made),
         "apigateway" => apigateway(request, made),
         "fis" => fis(request, made),
         "scheduler" => scheduler(request),
         _ => None,
     }
+}
+
+fn in_region(request: &AwsRequest, touches: Option<Vec<Touch>>) -> Option<Vec<Touch>> {
+    let mut touches = touches?;
+    for (thing, _) in &mut touches {
+        thing.region.clone_from(&request.region);
+    }
+    Some(touches)
 }
 
 fn effect(operation: &str, create: &str, delete: &str) -> Effect {
@@ -102,7 +118,7 @@ fn iam(request: &AwsRequest) -> Option<Vec<Touch>> {
     let mut touches = Vec::new();
     for (field, kind, create, delete) in KINDS {
         if let Some(name) = fields.text(field) {
-            touches.push((Thing { kind, name }, effect(&operation, create, delete)));
+            touches.push((Thing::new(kind, name), effect(&operation, create, delete)));
         }
     }
     if !touches.is_empty() {
@@ -115,8 +131,11 @@ fn iam(request: &AwsRequest) -> Option<Vec<Touch>> {
 
 fn logs(request: &AwsRequest) -> Option<Vec<Touch>> {
     let fields = Fields::of(request);
-    let tagged = || Some(group_in_arn(&fields.text("resourceArn")?)?.to_owned());
-    let name = fields.text("logGroupName").or_else(tagged)?;
+    let in_arn = || {
+        let arn = ["resourceArn", "resourceIdentifier"].into_iter().find_map(|member| fields.text(member))?;
+        group_in_arn(&arn).map(str::to_owned)
+    };
+    let name = fields.text("logGroupName").or_else(in_arn)?;
     one("log group", name, effect(&operation(request)?, "CreateLogGroup", "DeleteLogGroup"))
 }
 
@@ -133,7 +152,7 @@ fn monitoring(request: &AwsRequest) -> Option<Vec<Touch>> {
     let deleted = |kind: &'static str, member: &str| {
         let names = input[member].as_array()?.iter().filter_map(Value::as_str);
         let touches: Vec<Touch> =
-            names.map(|name| (Thing { kind, name: name.to_owned() }, Effect::Delete)).collect();
+            names.map(|name| (Thing::new(kind, name.to_owned()), Effect::Delete)).collect();
         (!touches.is_empty()).then_some(touches)
     };
     match operation(request)?.as_str() {
@@ -149,8 +168,7 @@ fn monitoring(request: &AwsRequest) -> Option<Vec<Touch>> {
 fn s3(request: &AwsRequest) -> Option<Vec<Touch>> {
     let path = percent_decode_str(request.path.trim_start_matches('/')).decode_utf8().ok()?;
     let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
-    let mut words = request.query.split('&').filter(|word| !word.is_empty() && !word.starts_with("x-id="));
-    let subresource = words.next().map(|word| word.split('=').next().unwrap_or(word));
+    let subresource = request.query_names().next();
     let is_plain = subresource.is_none() && request.header("x-amz-copy-source").is_none();
     match (&request.method, key) {
         (&Method::PUT, "") if is_plain => one("bucket", bucket, Effect::Create),
@@ -277,6 +295,41 @@ mod tests {
     fn touched(request: &AwsRequest) -> Vec<(&'static str, String, Effect)> {
         let touches = touches(request, None).unwrap();
         touches.into_iter().map(|(thing, effect)| (thing.kind, thing.name, effect)).collect()
+    }
+
+    #[test]
+    fn a_call_about_a_log_group_names_it_or_its_arn() {
+        let arn = "arn:aws:logs:us-east-1:123456789012:log-group:g";
+        for (operation, body) in [
+            ("PutRetentionPolicy", serde_json::json!({"logGroupName": "g"})),
+            ("TagResource", serde_json::json!({"resourceArn": format!("{arn}:*")})),
+            ("AssociateKmsKey", serde_json::json!({"logGroupName": "g"})),
+            ("DisassociateKmsKey", serde_json::json!({ "resourceIdentifier": arn })),
+        ] {
+            let mut request = AwsRequest::unsigned("logs", Method::POST, "/", &body.to_string());
+            request.headers.insert("x-amz-target", format!("Logs_20140328.{operation}").parse().unwrap());
+            assert_eq!(touched(&request), [("log group", "g".to_owned(), Effect::Change)], "{operation}");
+        }
+    }
+
+    #[test]
+    fn a_presigned_call_is_about_what_it_would_be_about_without_its_signature() {
+        for signature in
+            ["X-Amz-Algorithm=a&X-Amz-Signature=00&x-id=a", "AWSAccessKeyId=a&Expires=1&Signature=0"]
+        {
+            for (method, path, query, touch) in [
+                (Method::PUT, "/b", "", ("bucket", "b", Effect::Create)),
+                (Method::PUT, "/b", "&policy", ("bucket", "b", Effect::Change)),
+                (Method::PUT, "/b/k", "", ("object", "b/k", Effect::Replace)),
+                (Method::PUT, "/b/k", "&tagging", ("object", "b/k", Effect::Change)),
+                (Method::DELETE, "/b/k", "", ("object", "b/k", Effect::Delete)),
+            ] {
+                let request = AwsRequest::unsigned("s3", method, path, "");
+                let request = AwsRequest { query: format!("{signature}{query}"), ..request };
+                let (kind, name, effect) = touch;
+                assert_eq!(touched(&request), [(kind, name.to_owned(), effect)], "{path}?{}", request.query);
+            }
+        }
     }
 
     #[test]

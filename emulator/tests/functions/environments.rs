@@ -295,3 +295,35 @@ async fn an_environment_that_works_on_after_its_answer_is_waited_for_but_not_for
     assert_eq!(counted, json!(1), "a new process");
     account.running.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_works_on_after_its_answer_is_dead_after_the_timeout_also_without_its_function() {
+    let account = by_hand().await;
+    let hand = account.hand.clone().unwrap();
+    for (name, is_deleted) in [("kept", false), ("deleted", true)] {
+        account.function(name, 3, &[], &[]).await;
+        let meeting = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = meeting.local_addr().unwrap().to_string();
+        let pid = account.result(name, json!({"do": "pid", "then_meet": address})).await;
+        assert!(pid.is_u64(), "the answer stays: {pid}");
+        let _at_work = meeting.accept().await.unwrap();
+        if is_deleted {
+            account.lambda.delete_function().function_name(name).send().await.unwrap();
+        }
+        assert!(is_alive(&pid), "{name}");
+        hand.advance(Duration::from_secs(3));
+        until("the process ends", || !is_alive(&pid)).await;
+    }
+    assert_eq!(account.result("kept", json!({"do": "count"})).await, json!(1), "a new process");
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_that_takes_too_much_memory_after_its_answer_is_killed() {
+    let account = by_hand().await;
+    account.function("f", 60, &[], &[]).await;
+    // The clock stands still: no timeout ends it.
+    let pid = account.result("f", json!({"do": "pid", "then_allocate": 200})).await;
+    until("the process ends", || !is_alive(&pid)).await;
+    account.running.shutdown().await;
+}

@@ -1,6 +1,7 @@
 """S3, IAM, STS, SSM, and the control plane of API Gateway."""
 
 import json
+import urllib.request
 
 import boto3
 
@@ -35,6 +36,33 @@ class S3(EmulatorTest):
         self.refused("NoSuchKey", 404, s3.get_object, Bucket=bucket, Key="none")
         s3.delete_object(Bucket=bucket, Key="a/b c.txt")
         s3.delete_bucket(Bucket=bucket)
+
+    def test_keys_have_letters_of_any_script_and_are_deleted_together(self):
+        s3 = client("s3")
+        bucket = name("bucket")
+        s3.create_bucket(Bucket=bucket)
+        keys = ["a%41", "a+b%", "ä/日 本"]
+        for key in keys:
+            s3.put_object(Bucket=bucket, Key=key, Body=b"content")
+        for shown in [s3.list_objects(Bucket=bucket), s3.list_objects_v2(Bucket=bucket)]:
+            self.assertEqual([one["Key"] for one in shown["Contents"]], keys)
+        versions = s3.list_object_versions(Bucket=bucket)["Versions"]
+        self.assertEqual([one["Key"] for one in versions], keys)
+        self.assertEqual(s3.list_objects_v2(Bucket=bucket, Prefix="ä/")["KeyCount"], 1)
+        s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys]})
+        s3.delete_bucket(Bucket=bucket)
+
+    def test_a_presigned_url_is_that_of_its_key_whatever_the_version_of_the_signature(self):
+        bucket = name("bucket")
+        client("s3").create_bucket(Bucket=bucket)
+        client("s3").put_object(Bucket=bucket, Key="a b", Body=b"content")
+        for options in [{}, {"signature_version": "s3v4"}]:
+            params = {"Bucket": bucket, "Key": "a b"}
+            url = client("s3", **options).generate_presigned_url("get_object", Params=params)
+            with urllib.request.urlopen(url) as answer:
+                self.assertEqual(answer.read(), b"content")
+        client("s3").delete_object(Bucket=bucket, Key="a b")
+        client("s3").delete_bucket(Bucket=bucket)
 
 
 class Iam(EmulatorTest):

@@ -9,6 +9,8 @@ use crate::wire::AwsRequest;
 /// Their groups stand in policies without the trailing `:*`: "The permissions for those three actions require the ARN version
 /// that doesn't include a trailing :*."
 const OF_TAGS: [&str; 3] = ["TagResource", "UntagResource", "ListTagsForResource"];
+/// They name a group by its ARN in a member of their own.
+const OF_KEYS: [&str; 2] = ["AssociateKmsKey", "DisassociateKmsKey"];
 
 /// The resource of an action on a stream names the stream, and of one on a group no stream, as AWS's refusals show them.
 pub(super) fn logs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
@@ -20,7 +22,10 @@ pub(super) fn logs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let body = body(request);
     let is_of_tags = OF_TAGS.contains(&operation);
     // The members that the service reads, in its order.
-    let members = [if is_of_tags { "resourceArn" } else { "logGroupName" }, "logGroupIdentifier"];
+    let members = [
+        if is_of_tags { "resourceArn" } else { "logGroupName" },
+        if OF_KEYS.contains(&operation) { "resourceIdentifier" } else { "logGroupIdentifier" },
+    ];
     let mut given = members.into_iter().filter_map(|member| body[member].as_str());
     let given = given.find(|given| !given.is_empty());
     let action = format!("logs:{operation}");

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::context::Context;
 use super::policy::Ask;
 use crate::wire::AwsRequest;
+pub(crate) use s3::deleted_objects;
 pub(super) use sqs::{moved_back, sending_to};
 
 /// The registry's name for the mappings, which answer for Lambda.

@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::{Need, Place, decode};
 use crate::lambda::{FunctionRef, function_of};
-use crate::wire::AwsRequest;
+use crate::wire::{AwsRequest, Object};
 
 /// The actions of Lambda that are about one version or alias, where the call names one.
 const QUALIFIED: [&str; 11] = [
@@ -57,13 +57,14 @@ pub(super) fn lambda(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         None if action == "CreateFunction" => new_function_arn(request, place),
         None => None,
     };
-    let role = match action {
-        "CreateFunction" | "UpdateFunctionConfiguration" => read(request).and_then(|Executing { role }| role),
+    let passes = match action {
+        "CreateFunction" | "UpdateFunctionConfiguration" => {
+            pass_role(request, |Executing { role }| role, "lambda.amazonaws.com")
+        }
         _ => None,
     };
     // What cannot be read must not pass for what needs nothing.
     let need = Need::new(format!("lambda:{action}"), arn.unwrap_or_else(|| "*".to_owned()));
-    let passes = pass_role(role.as_deref(), "lambda.amazonaws.com");
     std::iter::once(need).chain(passes).collect()
 }
 
@@ -95,9 +96,19 @@ fn function_arn(name: &str, place: Place<'_>) -> String {
     place.arn("lambda", &format!("function:{name}"))
 }
 
-/// Whoever gives a role to a service must be allowed to: else anyone could do what any role may.
-fn pass_role(role_arn: Option<&str>, service: &str) -> Option<Need> {
-    let mut need = Need::new("iam:PassRole", role_arn?);
+/// Whoever gives a role to a service must be allowed to: else anyone could do what any role may. A body that cannot be read
+/// may give any.
+fn pass_role<T: DeserializeOwned>(
+    request: &AwsRequest,
+    role_arn: impl FnOnce(T) -> Option<String>,
+    service: &str,
+) -> Option<Need> {
+    let role_arn = match read(request) {
+        Some(body) => role_arn(body)?,
+        None if request.body.is_empty() => return None,
+        None => "*".to_owned(),
+    };
+    let mut need = Need::new("iam:PassRole", role_arn);
     need.context.push(("iam:passedtoservice", service.to_owned()));
     Some(need)
 }
@@ -172,7 +183,7 @@ struct OfTemplate {
 
 #[derive(Deserialize)]
 struct Using {
-    actions: Option<BTreeMap<String, Used>>,
+    actions: Option<BTreeMap<String, Object<Used>>>,
 }
 
 #[derive(Deserialize)]
@@ -233,14 +244,26 @@ pub(super) fn fis(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
                 place.arn("fis", &format!("experiment-template/{id}")),
             ));
         }
-        let actions = read(request).and_then(|Using { actions }| actions).unwrap_or_default();
-        for used in actions.into_values().filter_map(|used| used.action_id) {
-            needs.push(Need::new(format!("fis:{action}"), place.arn("fis", &format!("action/{used}"))));
+        if matches!(action, "CreateExperimentTemplate" | "UpdateExperimentTemplate") {
+            for used in actions_in(request) {
+                needs.push(Need::new(format!("fis:{action}"), place.arn("fis", &format!("action/{used}"))));
+            }
+            needs.extend(pass_role(request, |Acting { role_arn }| role_arn, "fis.amazonaws.com"));
         }
-        let role_arn = read(request).and_then(|Acting { role_arn }| role_arn);
-        needs.extend(pass_role(role_arn.as_deref(), "fis.amazonaws.com"));
     }
     needs
+}
+
+/// The ids of the actions that a template uses; any, if they cannot be read.
+fn actions_in(request: &AwsRequest) -> Vec<String> {
+    match read(request) {
+        Some(Using { actions }) => {
+            let used = actions.unwrap_or_default().into_values();
+            used.filter_map(|Object(used)| used.action_id).collect()
+        }
+        None if request.body.is_empty() => Vec::new(),
+        None => vec!["*".to_owned()],
+    }
 }
 
 /// An ARN in a path may hold slashes of its own.
@@ -262,7 +285,7 @@ struct InGroup {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Calling {
-    target: Option<Called>,
+    target: Option<Object<Called>>,
 }
 
 #[derive(Deserialize)]
@@ -302,8 +325,12 @@ pub(super) fn scheduler(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
         ["tags", arn @ ..] => return vec![tags("scheduler", request.method.as_str(), &arn.join("/"))],
         _ => return Vec::new(),
     };
-    let role_arn = read(request).and_then(|Calling { target }| target?.role_arn);
-    let passes = pass_role(role_arn.as_deref(), "scheduler.amazonaws.com");
+    let passes = match action.as_str() {
+        "CreateSchedule" | "UpdateSchedule" => {
+            pass_role(request, |Calling { target }| target?.0.role_arn, "scheduler.amazonaws.com")
+        }
+        _ => None,
+    };
     [Need::new(format!("scheduler:{action}"), resource)].into_iter().chain(passes).collect()
 }
 

@@ -1,62 +1,80 @@
 //! S3: a subresource in the query names the action; the others are objects, buckets and their list.
+//!
+//! The engine takes the first subresource that it knows for the method, in an order of its own, and the bucket or the object
+//! itself if it knows none: a call with two of them, or with one that the method does not have, would be carried out as
+//! something else than it was judged for.
 
 use std::collections::HashMap;
 
 use http::{HeaderMap, Method};
 use winterbaume_core::MockRequest;
-use winterbaume_s3::wire::{ObjectIdentifier, deserialize_delete_objects_request};
+use winterbaume_s3::wire::{Delete, ObjectIdentifier, deserialize_delete_objects_request};
 
 use super::{Need, decode};
 use crate::wire::AwsRequest;
 
-const OF_BUCKETS: [(&str, &str); 22] = [
-    ("accelerate", "AccelerateConfiguration"),
-    ("acl", "BucketAcl"),
-    ("analytics", "AnalyticsConfiguration"),
-    ("cors", "BucketCORS"),
-    ("encryption", "EncryptionConfiguration"),
-    ("intelligent-tiering", "IntelligentTieringConfiguration"),
-    ("inventory", "InventoryConfiguration"),
-    ("lifecycle", "LifecycleConfiguration"),
-    ("location", "BucketLocation"),
-    ("logging", "BucketLogging"),
-    ("metrics", "MetricsConfiguration"),
-    ("notification", "BucketNotification"),
-    ("object-lock", "BucketObjectLockConfiguration"),
-    ("ownershipControls", "BucketOwnershipControls"),
-    ("policy", "BucketPolicy"),
-    ("policyStatus", "BucketPolicyStatus"),
-    ("publicAccessBlock", "BucketPublicAccessBlock"),
-    ("replication", "ReplicationConfiguration"),
-    ("requestPayment", "BucketRequestPayment"),
-    ("tagging", "BucketTagging"),
-    ("versioning", "BucketVersioning"),
-    ("website", "BucketWebsite"),
+const READ: &[&str] = &["GET"];
+const READ_AND_PUT: &[&str] = &["GET", "PUT"];
+const ALL: &[&str] = &["GET", "PUT", "DELETE"];
+
+/// Name, what follows the verb in the name of the action, and the methods.
+type Subresource = (&'static str, &'static str, &'static [&'static str]);
+
+const OF_BUCKETS: [Subresource; 22] = [
+    ("accelerate", "AccelerateConfiguration", READ_AND_PUT),
+    ("acl", "BucketAcl", READ_AND_PUT),
+    ("analytics", "AnalyticsConfiguration", ALL),
+    ("cors", "BucketCORS", ALL),
+    ("encryption", "EncryptionConfiguration", ALL),
+    ("intelligent-tiering", "IntelligentTieringConfiguration", ALL),
+    ("inventory", "InventoryConfiguration", ALL),
+    ("lifecycle", "LifecycleConfiguration", ALL),
+    ("location", "BucketLocation", READ),
+    ("logging", "BucketLogging", READ_AND_PUT),
+    ("metrics", "MetricsConfiguration", ALL),
+    ("notification", "BucketNotification", READ_AND_PUT),
+    ("object-lock", "BucketObjectLockConfiguration", READ_AND_PUT),
+    ("ownershipControls", "BucketOwnershipControls", ALL),
+    ("policy", "BucketPolicy", ALL),
+    ("policyStatus", "BucketPolicyStatus", READ),
+    ("publicAccessBlock", "BucketPublicAccessBlock", ALL),
+    ("replication", "ReplicationConfiguration", ALL),
+    ("requestPayment", "BucketRequestPayment", READ_AND_PUT),
+    ("tagging", "BucketTagging", ALL),
+    ("versioning", "BucketVersioning", READ_AND_PUT),
+    ("website", "BucketWebsite", ALL),
 ];
-const OF_OBJECTS: [(&str, &str); 6] = [
-    ("acl", "ObjectAcl"),
-    ("attributes", "ObjectAttributes"),
-    ("legal-hold", "ObjectLegalHold"),
-    ("retention", "ObjectRetention"),
-    ("tagging", "ObjectTagging"),
-    ("torrent", "ObjectTorrent"),
+const OF_OBJECTS: [Subresource; 6] = [
+    ("acl", "ObjectAcl", READ_AND_PUT),
+    ("attributes", "ObjectAttributes", READ),
+    ("legal-hold", "ObjectLegalHold", READ_AND_PUT),
+    ("retention", "ObjectRetention", READ_AND_PUT),
+    ("tagging", "ObjectTagging", ALL),
+    ("torrent", "ObjectTorrent", READ),
 ];
 /// Only of these has a bucket an action to delete them; whoever may put one of the others may delete it.
 const DELETED_BY_NAME: [&str; 2] = ["policy", "website"];
-/// Parameters that ask for no other operation.
-const PLAIN: [&str; 12] = [
+/// Parameters that ask for no other operation: those of lists, of parts and of one of several configurations.
+const PLAIN: [&str; 19] = [
     "continuation-token",
     "delimiter",
     "encoding-type",
     "fetch-owner",
+    "id",
+    "key-marker",
     "list-type",
     "marker",
     "max-keys",
+    "max-parts",
+    "max-uploads",
+    "part-number-marker",
     "partNumber",
     "prefix",
+    "select-type",
     "start-after",
+    "upload-id-marker",
+    "version-id-marker",
     "versionId",
-    "x-id",
 ];
 
 pub(super) fn needs(request: &AwsRequest) -> Vec<Need> {
@@ -89,70 +107,77 @@ fn of_source(request: &AwsRequest) -> Option<Need> {
 }
 
 fn of_bucket(request: &AwsRequest, arn: String) -> Vec<Need> {
-    if request.method == Method::POST && has(request, "delete") {
-        return of_deleted(request, &arn);
-    }
-    if let Some((name, what)) = OF_BUCKETS.into_iter().find(|(name, _)| has(request, name)) {
-        let verb = match request.method {
-            Method::DELETE if DELETED_BY_NAME.contains(&name) => "Delete",
-            Method::PUT | Method::DELETE => "Put",
-            _ => "Get",
-        };
-        return vec![Need::new(format!("s3:{verb}{what}"), arn)];
-    }
-    if has(request, "uploads") {
-        return vec![Need::new("s3:ListBucketMultipartUploads", arn)];
-    }
-    let mut need = match request.method {
-        Method::GET if has(request, "versions") => Need::new("s3:ListBucketVersions", arn),
-        _ if !is_plain(request) => unknown(arn),
-        Method::PUT => Need::new("s3:CreateBucket", arn),
-        Method::DELETE => Need::new("s3:DeleteBucket", arn),
-        // A form that a browser sends.
-        Method::POST => Need::new("s3:PutObject", format!("{arn}/*")),
-        _ => Need::new("s3:ListBucket", arn),
-    };
-    for (parameter, key) in [("prefix", "s3:prefix"), ("delimiter", "s3:delimiter")] {
-        if let Some(value) = request.query_value(parameter) {
-            need.context.push((key, value));
+    let whole = |action: &'static str, resource: String| {
+        let mut need = Need::new(action, resource);
+        for (parameter, key) in [("prefix", "s3:prefix"), ("delimiter", "s3:delimiter")] {
+            need.context.extend(request.query_value(parameter).map(|value| (key, value)));
         }
+        vec![need]
+    };
+    match (subresources(request).as_slice(), request.method.as_str()) {
+        ([], "PUT") => whole("s3:CreateBucket", arn),
+        ([], "DELETE") => whole("s3:DeleteBucket", arn),
+        // A form that a browser sends.
+        ([], "POST") => whole("s3:PutObject", format!("{arn}/*")),
+        ([], _) => whole("s3:ListBucket", arn),
+        (["versions"], "GET") => whole("s3:ListBucketVersions", arn),
+        (["uploads"], "GET") => whole("s3:ListBucketMultipartUploads", arn),
+        (["delete"], "POST") => of_deleted(request, &arn),
+        ([name], method) => {
+            let verb = match method {
+                "DELETE" if DELETED_BY_NAME.contains(name) => "Delete",
+                "PUT" | "DELETE" => "Put",
+                _ => "Get",
+            };
+            vec![of_subresource(&OF_BUCKETS, name, method, verb, arn)]
+        }
+        _ => vec![unknown(arn)],
     }
-    vec![need]
 }
 
 fn of_object(request: &AwsRequest, arn: String) -> Need {
-    if let Some((_, what)) = OF_OBJECTS.into_iter().find(|(name, _)| has(request, name)) {
-        let verb = match request.method {
-            Method::PUT => "Put",
-            Method::DELETE => "Delete",
-            _ => "Get",
-        };
-        return Need::new(format!("s3:{verb}{what}"), arn);
-    }
-    let (in_parts, restore) = (has(request, "uploadId") || has(request, "uploads"), has(request, "restore"));
-    let of_version = has(request, "versionId");
-    let action = match request.method {
-        Method::POST if restore => "s3:RestoreObject",
-        Method::PUT | Method::POST if in_parts => "s3:PutObject",
-        Method::DELETE if in_parts => "s3:AbortMultipartUpload",
-        _ if in_parts => "s3:ListMultipartUploadParts",
-        _ if !is_plain(request) => return unknown(arn),
-        Method::PUT | Method::POST => "s3:PutObject",
-        Method::DELETE if of_version => "s3:DeleteObjectVersion",
-        Method::DELETE => "s3:DeleteObject",
-        _ if of_version => "s3:GetObjectVersion",
-        _ => "s3:GetObject",
+    let of_version = request.query_names().any(|name| name == "versionId");
+    let action = match (subresources(request).as_slice(), request.method.as_str()) {
+        ([], "PUT" | "POST") => "s3:PutObject",
+        ([], "DELETE") if of_version => "s3:DeleteObjectVersion",
+        ([], "DELETE") => "s3:DeleteObject",
+        ([], _) if of_version => "s3:GetObjectVersion",
+        ([], _) | (["select"], "POST") => "s3:GetObject",
+        (["uploadId"], "PUT" | "POST") | (["uploads"], "POST") => "s3:PutObject",
+        (["uploadId"], "DELETE") => "s3:AbortMultipartUpload",
+        (["uploadId"], "GET") => "s3:ListMultipartUploadParts",
+        (["restore"], "POST") => "s3:RestoreObject",
+        ([name], method) => {
+            let verb = match method {
+                "PUT" => "Put",
+                "DELETE" => "Delete",
+                _ => "Get",
+            };
+            return of_subresource(&OF_OBJECTS, name, method, verb, arn);
+        }
+        _ => return unknown(arn),
     };
     Need::new(action, arn)
 }
 
-/// DeleteObjects needs for each object what DeleteObject needs for one. It is read by the reader of the engine, which deletes
-/// what that says; what cannot be read needs everything.
-fn of_deleted(request: &AwsRequest, bucket: &str) -> Vec<Need> {
+fn of_subresource(known: &[Subresource], name: &str, method: &str, verb: &str, arn: String) -> Need {
+    let found = known.iter().find(|(known, _, methods)| *known == name && methods.contains(&method));
+    match found {
+        Some((_, what, _)) => Need::new(format!("s3:{verb}{what}"), arn),
+        None => unknown(arn),
+    }
+}
+
+/// What a DeleteObjects names, by the reader of the engine, which deletes what that says. None: it cannot be read.
+pub(crate) fn deleted_objects(request: &AwsRequest) -> Option<Delete> {
     let (method, uri, headers) = (request.method.to_string(), String::new(), HeaderMap::new());
     let call = MockRequest { method, uri, headers, body: request.body.clone() };
-    let read = deserialize_delete_objects_request(&call, &[], &HashMap::new());
-    let objects = read.map(|read| read.delete.objects).unwrap_or_default();
+    deserialize_delete_objects_request(&call, &[], &HashMap::new()).ok().map(|read| read.delete)
+}
+
+/// DeleteObjects needs for each object what DeleteObject needs for one; what cannot be read needs everything.
+fn of_deleted(request: &AwsRequest, bucket: &str) -> Vec<Need> {
+    let objects = deleted_objects(request).map(|delete| delete.objects).unwrap_or_default();
     if objects.is_empty() {
         return vec![Need::new("s3:DeleteObject", format!("{bucket}/*"))];
     }
@@ -169,17 +194,8 @@ fn unknown(arn: String) -> Need {
     Need::new("s3:UnknownOperation", arn)
 }
 
-fn is_plain(request: &AwsRequest) -> bool {
-    let is_signature = |name: &str| name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
-    names(request).all(|name| PLAIN.contains(&name) || name.starts_with("response-") || is_signature(name))
-}
-
-fn has(request: &AwsRequest, name: &str) -> bool {
-    names(request).any(|one| one == name)
-}
-
-/// Of the parameters in the query.
-fn names(request: &AwsRequest) -> impl Iterator<Item = &str> {
-    let names = request.query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
-    names.filter(|name| !name.is_empty())
+/// What of the query asks for another operation.
+fn subresources(request: &AwsRequest) -> Vec<&str> {
+    let is_plain = |name: &&str| PLAIN.contains(name) || name.starts_with("response-");
+    request.query_names().filter(|name| !is_plain(name)).collect()
 }

@@ -60,6 +60,7 @@ fn a_queue_is_made_with_tags_by_who_may_tag_it() {
     for (parameters, needs) in [
         ("", &both[..1]),
         ("&Tag.1.Key=a&Tag.1.Value=b", &both[..]),
+        ("&Tag.Key=a&Tag.Value=b", &both[..]),
         ("&tags.a=b", &both[..]),
         ("&Tags.a=b", &both[..]),
     ] {
@@ -470,6 +471,22 @@ fn a_subresource_of_a_bucket_or_an_object_has_the_action_that_aws_names() {
         (Method::GET, "/b?none-of-ours", "UnknownOperation"),
         (Method::PUT, "/b?x-id=CreateBucket", "CreateBucket"),
         (Method::GET, "/b?list-type=2&X-Amz-Signature=00", "ListBucket"),
+        (Method::GET, "/b?AWSAccessKeyId=test&Signature=00&Expires=1", "ListBucket"),
+        (Method::HEAD, "/b", "ListBucket"),
+        (Method::GET, "/b?analytics&id=a&x-id=GetBucketAnalyticsConfiguration", "GetAnalyticsConfiguration"),
+        (Method::GET, "/b?versions&key-marker=k&version-id-marker=v&encoding-type=url", "ListBucketVersions"),
+        (Method::GET, "/b?uploads&max-uploads=1&upload-id-marker=u", "ListBucketMultipartUploads"),
+        // The engine would make or delete the bucket.
+        (Method::DELETE, "/b?acl", "UnknownOperation"),
+        (Method::DELETE, "/b?versioning", "UnknownOperation"),
+        (Method::PUT, "/b?location", "UnknownOperation"),
+        (Method::PUT, "/b?versions", "UnknownOperation"),
+        (Method::HEAD, "/b?acl", "UnknownOperation"),
+        (Method::POST, "/b?policy", "UnknownOperation"),
+        // It takes the one or the other.
+        (Method::PUT, "/b?acl&policy", "UnknownOperation"),
+        (Method::DELETE, "/b?tagging&policy", "UnknownOperation"),
+        (Method::POST, "/b?delete&policy", "UnknownOperation"),
     ] {
         let needs = shown(&request("s3", method, path, ""));
         assert_eq!(needs, [format!("s3:{action} arn:aws:s3:::b")], "{path}");
@@ -481,6 +498,24 @@ fn a_subresource_of_a_bucket_or_an_object_has_the_action_that_aws_names() {
         (Method::DELETE, "/b/k?uploadId=u", "AbortMultipartUpload"),
         (Method::GET, "/b/k?response-content-type=a", "GetObject"),
         (Method::POST, "/b/k?none-of-ours", "UnknownOperation"),
+        (Method::GET, "/b/k?AWSAccessKeyId=test&Signature=00&Expires=1&versionId=1", "GetObjectVersion"),
+        (Method::HEAD, "/b/k?partNumber=1&x-id=HeadObject", "GetObject"),
+        (Method::GET, "/b/k?tagging&versionId=1", "GetObjectTagging"),
+        (Method::GET, "/b/k?uploadId=u&max-parts=1&part-number-marker=1", "ListMultipartUploadParts"),
+        (Method::POST, "/b/k?uploads&x-id=CreateMultipartUpload", "PutObject"),
+        (Method::POST, "/b/k?uploadId=u", "PutObject"),
+        (Method::POST, "/b/k?restore&versionId=1", "RestoreObject"),
+        (Method::POST, "/b/k?select&select-type=2", "GetObject"),
+        // The engine would put, read or delete the object.
+        (Method::DELETE, "/b/k?acl", "UnknownOperation"),
+        (Method::PUT, "/b/k?torrent", "UnknownOperation"),
+        (Method::PUT, "/b/k?uploads", "UnknownOperation"),
+        (Method::GET, "/b/k?restore", "UnknownOperation"),
+        (Method::HEAD, "/b/k?tagging", "UnknownOperation"),
+        // It takes the one or the other.
+        (Method::DELETE, "/b/k?tagging&uploadId=u", "UnknownOperation"),
+        (Method::GET, "/b/k?acl&tagging", "UnknownOperation"),
+        (Method::PUT, "/b/k?partNumber=1&uploadId=u&acl", "UnknownOperation"),
     ] {
         let needs = shown(&request("s3", method, path, ""));
         assert_eq!(needs, [format!("s3:{action} arn:aws:s3:::b/k")], "{path}");
@@ -745,6 +780,28 @@ fn a_role_is_given_to_a_service_only_by_who_may_pass_it() {
 }
 
 #[test]
+fn a_body_that_cannot_be_read_may_give_any_role() {
+    let any = "iam:PassRole *".to_owned();
+    for target in [r#"{"RoleArn":"arn:a","RoleArn":"arn:b"}"#, r#"["arn:f","arn:r"]"#, r#"{"RoleArn":7}"#] {
+        let body = format!(r#"{{"Target":{target}}}"#);
+        for method in [Method::POST, Method::PUT] {
+            let call = request("scheduler", method, "/schedules/s", &body);
+            assert_eq!(&shown(&call)[1..], std::slice::from_ref(&any), "{body}");
+        }
+        let get = request("scheduler", Method::GET, "/schedules/s", &body);
+        assert_eq!(shown(&get).len(), 1, "nothing is given");
+    }
+    let function = request("lambda", Method::POST, "/2015-03-31/functions", r#"{"Role":["arn:r"]}"#);
+    assert_eq!(&shown(&function)[1..], std::slice::from_ref(&any));
+    let template = r#"{"roleArn":7,"actions":{"a":["aws:fis:wait"]}}"#;
+    let template = request("fis", Method::POST, "/experimentTemplates", template);
+    let actions = "fis:CreateExperimentTemplate arn:aws:fis:us-east-1:123456789012:action/*".to_owned();
+    assert_eq!(shown(&template)[1..], [actions, any]);
+    let delete = request("fis", Method::DELETE, "/experimentTemplates/a", "");
+    assert_eq!(shown(&delete).len(), 1);
+}
+
+#[test]
 fn an_experiment_is_started_by_who_may_start_it_and_its_template() {
     let start = request("fis", Method::POST, "/experiments", r#"{"experimentTemplateId":"EXT1"}"#);
     let fis = "fis:StartExperiment arn:aws:fis:us-east-1:123456789012";
@@ -935,6 +992,19 @@ fn of_a_parameter_that_comes_twice_the_one_counts_that_the_service_reads() {
     let form = "Action=ListQueues&Action=DeleteQueue&QueueUrl=a&QueueUrl=b";
     let queue = "arn:aws:sqs:us-east-1:123456789012:b";
     assert_eq!(shown(&request("sqs", Method::POST, "/", form)), [format!("sqs:DeleteQueue {queue}")]);
+}
+
+#[test]
+fn the_key_of_a_log_group_is_asked_about_by_the_member_that_the_service_reads() {
+    let group = "arn:aws:logs:us-east-1:123456789012:log-group:g";
+    let body = json!({ "logGroupIdentifier": "other", "resourceIdentifier": group }).to_string();
+    for (target, action) in [
+        ("Logs_20140328.AssociateKmsKey", "AssociateKmsKey"),
+        ("Logs_20140328.DisassociateKmsKey", "DisassociateKmsKey"),
+    ] {
+        let need = format!("logs:{action} {group}:log-stream:");
+        assert_eq!(shown(&json_request("logs", target, &body)), [need]);
+    }
 }
 
 #[test]

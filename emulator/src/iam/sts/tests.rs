@@ -109,6 +109,15 @@ async fn a_condition_of_the_trust_is_asked() {
 }
 
 #[tokio::test]
+async fn a_trust_of_the_accounts_root_alone_lets_the_administrator_take_the_role() {
+    let root = json!({"ArnEquals": {"aws:PrincipalArn": format!("arn:aws:iam::{ACCOUNT}:root")}});
+    let fixture = operator(&trust(&account_root(), &root)).await;
+    fixture.allow("assume", json!([statement("Allow", "sts:AssumeRole", OPERATOR)])).await;
+    assert_eq!(fixture.sts(ADMINISTRATOR, "AssumeRole", &PLAIN).await.status, 200);
+    assert_eq!(fixture.sts(&fixture.key, "AssumeRole", &PLAIN).await.status, 403);
+}
+
+#[tokio::test]
 async fn a_session_ends_and_its_key_is_nobodys_then() {
     let fixture = operator(&trust(&account_root(), &json!({}))).await;
     fixture.allow_role("operator", "all", json!([statement("Allow", "dynamodb:*", "*")])).await;

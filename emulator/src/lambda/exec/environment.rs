@@ -1,7 +1,7 @@
 //! One execution environment: one process, one Runtime API, at most one invocation at a time.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use super::lines::Lines;
 use super::moment::Moment;
 use super::output::Output;
 use super::poll::Poll;
-use super::pool::{InitFailed, InitFailure, NotLent, Pool};
-use super::process::{self, Place};
+use super::pool::{EXIT_ERROR, InitFailed, InitFailure, NotLent, Pool};
+use super::process::{self, KILLED, Place};
 use super::runtime_api::{self, Door};
 use super::{lines, proxy};
 use crate::lambda::code::private_directory;
@@ -28,7 +28,7 @@ use crate::lambda::model::Logging;
 
 /// AWS: the init phase may take 10 s. What is run again inside the invocation has the function's timeout.
 const INIT_MAX_MS: i64 = 10_000;
-/// How often the memory of an init phase or an invocation is looked at.
+/// How often the memory of an init phase or an invocation is looked at, and whether one that was answered is over.
 const MEMORY_SAMPLE: Duration = Duration::from_millis(250);
 /// AWS: with an internal extension the runtime has 500 ms between SIGTERM and SIGKILL; without one it gets none.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
@@ -127,6 +127,10 @@ pub(crate) struct Environment {
     initialised: Mutex<Option<Initialised>>,
     init_error: Mutex<Option<Bytes>>,
     current: Mutex<Option<Current>>,
+    /// The invocation that was answered, until the next `/next`: AWS's invoke phase goes on, within the function's timeout.
+    unfinished: Mutex<Option<String>>,
+    /// Of the last invocation.
+    deadline_ms: AtomicI64,
     frozen: AtomicBool,
     end: Notify,
     sandbox: Arc<Sandbox>,
@@ -207,6 +211,8 @@ enum Exit {
     Process(Option<std::process::ExitStatus>),
     Ended,
     InitTimedOut,
+    /// It went on after its answer for longer than its invocation may take.
+    Overran,
     OutOfMemory,
 }
 
@@ -219,10 +225,27 @@ impl Environment {
         receiver
     }
 
-    /// The current invocation if it is this one, which is then over.
+    /// Until when the invocation may take, with what it does after its answer.
+    pub(crate) fn bind(&self, deadline_ms: i64) {
+        self.deadline_ms.store(deadline_ms, Ordering::SeqCst);
+    }
+
+    /// The current invocation if it is this one, to be answered. It is over when the process asks for the next event.
     pub(super) fn take_current(&self, request_id: &str) -> Option<Current> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.take_if(|current| current.request_id == request_id)
+        let answered = current.take_if(|current| current.request_id == request_id)?;
+        let unfinished = Some(request_id.to_owned());
+        *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = unfinished;
+        Some(answered)
+    }
+
+    /// The process asks for the next event, or is no more. The invocation that was answered, if it was not over.
+    pub(super) fn finish(&self) -> Option<String> {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn is_unfinished(&self) -> bool {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// The function may run, but the caller will get this.
@@ -394,6 +417,8 @@ async fn run_process(setup: &Setup, init: Init) -> Result<(), Unserved> {
         initialised: Mutex::new(None),
         init_error: Mutex::new(None),
         current: Mutex::new(None),
+        unfinished: Mutex::new(None),
+        deadline_ms: AtomicI64::new(i64::MAX),
         frozen: AtomicBool::new(false),
         end: Notify::new(),
         sandbox: Arc::clone(sandbox),
@@ -421,6 +446,7 @@ async fn watch(environment: &Environment, mut child: Child) -> Exit {
     let mut memory = tokio::time::interval_at(tokio::time::Instant::now() + MEMORY_SAMPLE, MEMORY_SAMPLE);
     memory.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut output_open = true;
+    let mut overran = false;
     let exit = loop {
         let starting = !environment.ready.load(Ordering::SeqCst);
         tokio::select! {
@@ -437,9 +463,16 @@ async fn watch(environment: &Environment, mut child: Child) -> Exit {
                 }
             }
             _ = memory.tick() => {
-                if (starting || environment.busy()) && environment.is_over_memory() {
+                let unfinished = environment.is_unfinished();
+                if (starting || unfinished || environment.busy()) && environment.is_over_memory() {
                     break Exit::OutOfMemory;
                 }
+                // At the second look: a clock that is moved by hand runs ahead of a process that is about to ask.
+                let overruns = unfinished && environment.deadline_ms.load(Ordering::SeqCst) <= clock.now_ms();
+                if overruns && overran {
+                    break Exit::Overran;
+                }
+                overran = overruns;
             }
         }
     };
@@ -459,6 +492,9 @@ async fn watch(environment: &Environment, mut child: Child) -> Exit {
 fn depart(pool: &Arc<Pool>, environment: &Environment, exit: Exit) -> Result<(), Unserved> {
     environment.drain_output();
     let served = environment.ready.load(Ordering::SeqCst);
+    if let Some(unfinished) = environment.finish() {
+        say_end(environment, &unfinished, &exit);
+    }
     if served {
         pool.keep_sandbox_of(environment);
     }
@@ -467,7 +503,7 @@ fn depart(pool: &Arc<Pool>, environment: &Environment, exit: Exit) -> Result<(),
         let ending = match exit {
             Exit::OutOfMemory => Ending::OutOfMemory,
             Exit::Process(status) => Ending::Exited(process::ending(status)),
-            Exit::Ended | Exit::InitTimedOut => Ending::Exited(process::ending(None)),
+            Exit::Ended | Exit::InitTimedOut | Exit::Overran => Ending::Exited(process::ending(None)),
         };
         let current = environment.current.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(current) = current {
@@ -481,7 +517,18 @@ fn depart(pool: &Arc<Pool>, environment: &Environment, exit: Exit) -> Result<(),
         (None, Exit::InitTimedOut) => InitFailure::TimedOut,
         (None, Exit::OutOfMemory) => InitFailure::OutOfMemory,
         (None, Exit::Process(status)) => InitFailure::Exited(process::ending(status)),
-        (None, Exit::Ended) => InitFailure::Exited(process::ending(None)),
+        (None, Exit::Ended | Exit::Overran) => InitFailure::Exited(process::ending(None)),
     };
     Err(Unserved::Init { why, memory_peak_mb: environment.memory_peak_mb.load(Ordering::Relaxed) })
+}
+
+/// Of what was killed after its answer only the log tells.
+fn say_end(environment: &Environment, request_id: &str, exit: &Exit) {
+    match exit {
+        Exit::Overran => {
+            environment.lines.timed_out(request_id, environment.spec.config.timeout_seconds);
+        }
+        Exit::OutOfMemory => environment.lines.crashed(request_id, KILLED, EXIT_ERROR),
+        Exit::Process(_) | Exit::Ended | Exit::InitTimedOut => {}
+    }
 }

@@ -204,6 +204,7 @@ impl Pool {
             state.starting = state.starting.saturating_sub(1);
         }
         state.finishing.remove(&environment.id);
+        environment.finish();
         let since_ms = self.spec.host.settings.clock.now_ms();
         let mut idle = Idle { environment: Arc::clone(environment), job, since_ms, since: Instant::now() };
         while let Some(waiter) = state.waiting.pop_front() {
@@ -244,7 +245,7 @@ impl Pool {
         self.state().alive.insert(environment.id, Arc::clone(environment));
     }
 
-    /// Ends the current invocation of an environment if it is this one; false when it is another or none.
+    /// Answers the current invocation of an environment if it is this one; false when it is another or none.
     pub(crate) fn complete(&self, environment: &Environment, request_id: &str, ending: Ending) -> bool {
         let Some(current) = environment.take_current(request_id) else { return false };
         // Before the answer: whoever gets it may invoke again at once.
@@ -291,7 +292,7 @@ impl Pool {
         }
     }
 
-    /// No new work will come: idle environments end now, busy ones after their invocation.
+    /// No new work will come: idle environments end now, busy ones after their invocation, at its timeout at the latest.
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.closed = true;

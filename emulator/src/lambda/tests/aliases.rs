@@ -1,6 +1,7 @@
 //! Aliases with two versions: which pairs are taken, who runs, and what is measured of it.
 
 use super::*;
+use crate::lambda::publish::RULES_OF_ALIASES;
 use crate::settings::Random;
 
 const CONFIGURATION: &str = "/2015-03-31/functions/f/configuration";
@@ -187,6 +188,71 @@ async fn aliases_come_in_pages_of_their_names() {
         );
         assert_eq!((status, &answer["message"]), (400, &json!(message)));
     }
+}
+
+#[tokio::test]
+async fn an_alias_takes_along_who_may_invoke_by_it_and_where_its_events_go() {
+    let (lambda, _hand) = live().await;
+    let permission =
+        |id: &str| json!({"StatementId": id, "Action": "lambda:InvokeFunction", "Principal": "*"});
+    let policy = |qualifier: &str| format!("/2015-03-31/functions/f/policy?Qualifier={qualifier}");
+    call(&lambda, Method::POST, &policy("1"), &permission("s")).await;
+    let events = "/2019-09-25/functions/f/event-invoke-config?Qualifier=live".to_owned();
+    let alias = json!({"Name": "live", "FunctionVersion": "1"});
+    let older = RULES_OF_ALIASES - 1;
+    for (deleted_under, is_made_by_older, status) in
+        [(older, true, 200), (older, false, 404), (RULES_OF_ALIASES, true, 404)]
+    {
+        let case = format!("{deleted_under}-{is_made_by_older}");
+        call(&lambda, Method::POST, &policy("live"), &permission(&case)).await;
+        call(&lambda, Method::PUT, &events, &json!({"MaximumRetryAttempts": 0})).await;
+        let delete = ask(&lambda, Method::DELETE, LIVE, &Value::Null);
+        assert_eq!(repeatable::scope_again(deleted_under, 7, lambda.now_ms(), delete).await.0, 204);
+        let make = ask(&lambda, Method::POST, ALIASES, &alias);
+        let (made, _) = if is_made_by_older {
+            repeatable::scope_again(older, 7, lambda.now_ms(), make).await
+        } else {
+            make.await
+        };
+        assert_eq!(made, 201, "{case}");
+        for path in [&policy("live"), &events] {
+            assert_eq!(ask(&lambda, Method::GET, path, &Value::Null).await.0, status, "{case} {path}");
+        }
+    }
+    // A version is no alias.
+    call(&lambda, Method::DELETE, "/2015-03-31/functions/f/aliases/1", &Value::Null).await;
+    assert_eq!(ask(&lambda, Method::GET, &policy("1"), &Value::Null).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_a_function_has_as_a_whole_is_not_set_or_deleted_by_an_alias_or_a_version() {
+    let (lambda, _hand) = live().await;
+    let whole = "This operation is permitted on Lambda functions only. \
+                 Aliases and versions do not support this operation. \
+                 Please specify either a function name or an unqualified function ARN.";
+    let tagged = "Tags on function aliases and versions are not supported. Please specify a function ARN.";
+    let tags = "/2017-03-31/tags/arn:aws:lambda:us-east-1:123456789012:function:f:live";
+    let untag = format!("{tags}?tagKeys=a");
+    let reserve = json!({"ReservedConcurrentExecutions": 0});
+    for (method, path, input, message) in [
+        (Method::PUT, "/2017-10-31/functions/f:1/concurrency", &reserve, whole),
+        (Method::DELETE, "/2017-10-31/functions/f:live/concurrency", &Value::Null, whole),
+        (Method::GET, tags, &Value::Null, tagged),
+        (Method::POST, tags, &json!({"Tags": {"a": "b"}}), tagged),
+        (Method::DELETE, untag.as_str(), &Value::Null, tagged),
+        (
+            Method::DELETE,
+            "/2015-03-31/functions/f?Qualifier=live",
+            &Value::Null,
+            "Deletion of aliases is not currently supported.",
+        ),
+    ] {
+        let (status, answer) = ask(&lambda, method.clone(), path, input).await;
+        assert_eq!((status, &answer["message"]), (400, &json!(message)), "{method} {path}");
+        let (status, answer) = ask_again(&lambda, method.clone(), path, input).await;
+        assert!((200..300).contains(&status), "as an older emulator took it: {method} {path}: {answer}");
+    }
+    assert_eq!(read(&lambda, LIVE).await["Name"], "live");
 }
 
 fn sum(lambda: &Lambda, metric: &str, dimensions: &[(&str, &str)]) -> Option<f64> {

@@ -217,6 +217,7 @@ resource "aws_dynamodb_table" "capped" {
 resource "aws_cloudwatch_log_group" "this" {
   name              = "/every/group"
   retention_in_days = local.bare ? 0 : (local.first ? 7 : 14)
+  kms_key_id        = local.bare ? null : "arn:aws:kms:us-east-1:123456789012:key/${var.step}"
   tags              = local.tags
 }
 
