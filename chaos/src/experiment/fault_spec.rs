@@ -18,6 +18,10 @@ const TASKS: &str = "tasks";
 /// Of all that a denial may deny, what the harness itself can try without harm, to see that it is denied.
 pub(crate) const QUEUE_PROBE: &str = "sqs:DeleteMessage";
 pub(crate) const TABLE_PROBE: &str = "dynamodb:GetItem";
+/// Without it a submission is refused; without all else it is accepted as ever, or late.
+const SUBMITS_BY: &str = "sqs:SendMessage";
+/// The claim of a task. A worker reads it before only where it was received already.
+const BEGINS_BY: &str = "dynamodb:UpdateItem";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -116,7 +120,8 @@ pub struct FaultSpec {
     pub visibility_timeout: Option<Span>,
     /// `queue-deny`, `table-deny`: actions such as `sqs:SendMessage`; without it the whole data plane. One must be among them by
     /// which it is seen that they are denied: `sqs:DeleteMessage`, `sqs:SendMessage` of the queue `tasks`, `dynamodb:GetItem`.
-    /// `role-permission`: the actions that the role is to lack.
+    /// `role-permission`: the actions that the role is to lack; among them `dynamodb:UpdateItem` of `process-task`,
+    /// `sqs:SendMessage` of `submit-task`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<String>,
 }
@@ -316,9 +321,9 @@ impl FaultSpec {
             FaultKind::QueueDeny
                 if !(self.actions.is_empty()
                     || denies(QUEUE_PROBE)
-                    || denies("sqs:SendMessage") && self.target == TASKS) =>
+                    || denies(SUBMITS_BY) && self.target == TASKS) =>
             {
-                let either = format!("{QUEUE_PROBE} among them, or sqs:SendMessage of the queue {TASKS}");
+                let either = format!("{QUEUE_PROBE} among them, or {SUBMITS_BY} of the queue {TASKS}");
                 Some(("actions", format!("{either}: of others nobody sees that they are denied")))
             }
             FaultKind::TableDeny if !self.actions.is_empty() && !denies(TABLE_PROBE) => {
@@ -326,10 +331,18 @@ impl FaultSpec {
                     format!("{TABLE_PROBE} among them: of others nobody sees that they are denied");
                 Some(("actions", expected))
             }
-            FaultKind::RolePermission if ![WORKER, SUBMITTER].contains(&self.target.as_str()) => {
-                let expected =
-                    format!("{WORKER} or {SUBMITTER}: of others nobody sees what their role lacks");
-                Some(("target", expected))
+            FaultKind::RolePermission => {
+                let needed = match self.target.as_str() {
+                    WORKER => BEGINS_BY,
+                    SUBMITTER => SUBMITS_BY,
+                    _ => {
+                        let expected =
+                            format!("{WORKER} or {SUBMITTER}: of others nobody sees what their role lacks");
+                        return Some(("target", expected));
+                    }
+                };
+                let expected = format!("{needed} among them: of others nobody sees that the role lacks them");
+                (!denies(needed)).then_some(("actions", expected))
             }
             FaultKind::FisInvocationError
             | FaultKind::FisInvocationDelay

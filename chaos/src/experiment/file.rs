@@ -266,6 +266,14 @@ concurrency = 0
             ),
             (deny("role-permission", "list-tasks", "dynamodb:Query"), "`fault[0].target`: process-task or"),
             (deny("role-permission", "authorizer", "kms:Decrypt"), "`fault[0].target`: process-task or"),
+            (
+                deny("role-permission", "submit-task", "dynamodb:PutItem"),
+                "`fault[0].actions`: sqs:SendMessage among",
+            ),
+            (
+                deny("role-permission", "process-task", "dynamodb:Query"),
+                "`fault[0].actions`: dynamodb:UpdateItem among",
+            ),
             (errors("audit-dead-letters"), "`fault[0].target`: another function: each canary"),
         ] {
             let error = refused.unwrap_err();
@@ -276,8 +284,8 @@ concurrency = 0
             deny("queue-deny", "tasks", "sqs:SendMessage"),
             deny("queue-deny", "tasks-dlq", "sqs:DeleteMessage"),
             deny("table-deny", "tasks", "dynamodb:GetItem"),
-            deny("role-permission", "process-task", "dynamodb:Query"),
-            deny("role-permission", "submit-task", "dynamodb:PutItem"),
+            deny("role-permission", "process-task", "dynamodb:UpdateItem"),
+            deny("role-permission", "submit-task", "sqs:SendMessage"),
             fault("queue-deny", "tasks", ""),
             errors("websocket"),
         ] {

@@ -97,7 +97,7 @@ struct State {
     open: BTreeMap<u64, Open>,
     /// By the setting's name.
     settings: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
-    /// Of the faults whose way back has not ended yet.
+    /// Of the faults that are not put back yet.
     held: BTreeMap<u64, OwnedMutexGuard<()>>,
     reports: Vec<RevertReport>,
 }
@@ -129,16 +129,18 @@ impl Guards {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the way back of every other fault on the setting has ended, well or not.
+    /// Waits until every other fault on the setting is put back, for ever where one cannot be: whoever waits says until when.
     pub async fn turn(&self, lever: Lever) -> Turn {
         let Some(setting) = lever.setting() else { return Turn { lever, held: None } };
         let lock = Arc::clone(self.state().settings.entry(setting).or_default());
         Turn { lever, held: Some(lock.lock_owned().await) }
     }
 
-    /// Snapshot, journal, change: in this order. What was changed by halves is put back.
-    pub async fn engage(&self, experiment: &str, turn: Turn) -> Result<u64, GuardError> {
+    /// Snapshot, journal, change: in this order. What was changed by halves is put back. `ends_at_ms` is when the fault is to
+    /// be over.
+    pub async fn engage(&self, experiment: &str, turn: Turn, ends_at_ms: u64) -> Result<u64, GuardError> {
         let Turn { lever, held } = turn;
+        let lever = lever.dated(ends_at_ms);
         self.must_be_put_back(&lever)?;
         let prior = lever.read(&self.cloud).await.map_err(GuardError::Apply)?;
         let fault = self.open(experiment, &lever, &prior)?;
@@ -188,8 +190,8 @@ impl Guards {
         let mut state = self.state();
         if report.error.is_none() {
             state.open.remove(&fault);
+            state.held.remove(&fault);
         }
-        state.held.remove(&fault);
         state.keep(report.clone());
         Some(report)
     }

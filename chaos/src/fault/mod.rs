@@ -14,6 +14,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use loadtest::stack::Stack;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,7 +36,11 @@ pub use role::RolePermission;
 pub use stage::HttpThrottle;
 pub use table::OnDemandCap;
 
+use crate::clock::millis;
 use crate::cloud::{CallError, Cloud};
+
+/// A denial outlives its fault by this much when nobody releases it.
+const DENIAL_MARGIN: Duration = Duration::from_secs(60);
 
 /// One setting of one resource. `Value::Null` means that the setting is absent, which is never the same as zero.
 trait Setting {
@@ -112,6 +118,17 @@ impl Lever {
             Self::Fis(_) => found.as_array().is_some_and(|templates| !templates.is_empty()),
             _ => self.is_as_faulted(&found),
         })
+    }
+
+    /// As it is applied by a fault that is to be over at that time: only then a denial has its date.
+    fn dated(self, ends_at_ms: u64) -> Self {
+        let until_ms = ends_at_ms.saturating_add(millis(DENIAL_MARGIN));
+        match self {
+            Self::QueueDeny(deny) => Self::QueueDeny(QueueDeny { until_ms, ..deny }),
+            Self::TableDeny(deny) => Self::TableDeny(TableDeny { until_ms, ..deny }),
+            Self::RolePermission(of) => Self::RolePermission(RolePermission { until_ms, ..of }),
+            other => other,
+        }
     }
 
     /// Why the fault is in effect no more although nobody put it back, where its service tells.

@@ -11,11 +11,11 @@ use super::{
     FisAction, HttpThrottle, Lever, Mapping, MappingChange, OnDemandCap, ProvisionedCapacity, QueueDeny,
     QueueVisibility, ReservedConcurrency, RolePermission, TableDeny,
 };
-use crate::clock::{millis, now_ms, whole_seconds};
+use crate::clock::whole_seconds;
 use crate::experiment::{Experiment, FaultKind, FaultSpec, Span};
 
-/// A denial outlives its fault by this much when nobody releases it.
-const DENIAL_MARGIN: Duration = Duration::from_secs(60);
+/// A denial is dated when it is applied: nobody knows before when its turn comes.
+const UNDATED: u64 = 0;
 const PERCENT_DEFAULT: u8 = 100;
 /// Twelve hours, as SQS allows.
 const VISIBILITY_SECONDS_MAX: u32 = 43_200;
@@ -63,7 +63,7 @@ pub fn place(
         let start = spec.start.resolve(visibility_timeout);
         let duration = spec.duration.resolve(visibility_timeout);
         let token = format!("{token}-{}-{index}", experiment.name);
-        let lever = resolve(spec, stack, Timing { start, duration, visibility_timeout }, token)?;
+        let lever = resolve(spec, stack, Timing { duration, visibility_timeout }, token)?;
         let placed = Placed { spec: spec.clone(), lever, start, duration };
         let setting = placed.lever.setting();
         let is_shared = |other: &Placed| other.lever.setting() == setting && other.overlaps(&placed);
@@ -77,15 +77,12 @@ pub fn place(
 
 #[derive(Clone, Copy)]
 struct Timing {
-    start: Duration,
     duration: Duration,
     visibility_timeout: Duration,
 }
 
 fn resolve(spec: &FaultSpec, stack: &Stack, timing: Timing, token: String) -> Result<Lever, ResolveError> {
     let target = Targets { spec, stack };
-    // A denial is dated when it is planned, and begins only at its start.
-    let until_ms = || now_ms() + millis(timing.start + timing.duration + DENIAL_MARGIN);
     Ok(match spec.kind {
         FaultKind::FisInvocationError
         | FaultKind::FisInvocationDelay
@@ -143,7 +140,7 @@ fn resolve(spec: &FaultSpec, stack: &Stack, timing: Timing, token: String) -> Re
                 queue_url: queue.url.clone(),
                 queue_arn: queue.arn.clone(),
                 actions: actions(spec, &QUEUE_DATA_PLANE),
-                until_ms: until_ms(),
+                until_ms: UNDATED,
             })
         }
         FaultKind::RolePermission => {
@@ -151,7 +148,7 @@ fn resolve(spec: &FaultSpec, stack: &Stack, timing: Timing, token: String) -> Re
             Lever::RolePermission(RolePermission {
                 role_arn: function.role_arn.clone(),
                 actions: spec.actions.clone(),
-                until_ms: until_ms(),
+                until_ms: UNDATED,
             })
         }
         FaultKind::TableDeny => {
@@ -160,7 +157,7 @@ fn resolve(spec: &FaultSpec, stack: &Stack, timing: Timing, token: String) -> Re
                 table: table.name.clone(),
                 table_arn: table.arn.clone(),
                 actions: actions(spec, &TABLE_DATA_PLANE),
-                until_ms: until_ms(),
+                until_ms: UNDATED,
             })
         }
     })
@@ -285,16 +282,6 @@ mod tests {
         );
         let disabled = "[[fault]]\nkind = \"mapping-disabled\"\ntarget = \"process-task\"\nstart = \"1s\"\nduration = \"5s\"\n";
         assert_eq!(placed(&(narrowed("1s", 2) + disabled)).unwrap().len(), 2, "another setting");
-    }
-
-    #[test]
-    fn a_denial_that_begins_late_is_dated_beyond_its_end() {
-        let from_ms = now_ms();
-        let all = placed(
-            "[[fault]]\nkind = \"queue-deny\"\ntarget = \"tasks\"\nstart = \"300s\"\nduration = \"5s\"\n",
-        );
-        let Lever::QueueDeny(deny) = &all.unwrap()[0].lever else { panic!("another lever") };
-        assert!(deny.until_ms >= from_ms + 305_000 + millis(DENIAL_MARGIN));
     }
 
     #[test]

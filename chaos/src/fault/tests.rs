@@ -35,8 +35,8 @@ use tokio::time::{Duration, Instant, timeout};
 
 use super::guard::GuardError;
 use super::{
-    Guards, HttpThrottle, Lever, OnDemandCap, QueueDeny, Recovered, ReservedConcurrency, TableDeny, recover,
-    release,
+    Guards, HttpThrottle, Lever, OnDemandCap, QueueDeny, Recovered, ReservedConcurrency, RolePermission,
+    TableDeny, recover, release,
 };
 use crate::cloud::Cloud;
 use crate::journal::{Journal, Open, Step, recovery};
@@ -80,10 +80,13 @@ fn of_function(name: &str) -> Lever {
     })
 }
 
+/// When faults are to be over here.
+const ENDS_AT_MS: u64 = 1_700_000_000_000;
+
 /// Applied when it is its turn.
 async fn engage(guards: &Guards, lever: Lever) -> Result<u64, GuardError> {
     let turn = guards.turn(lever).await;
-    guards.engage("one", turn).await
+    guards.engage("one", turn, ENDS_AT_MS).await
 }
 
 fn journal(folder: &std::path::Path) -> Journal {
@@ -299,14 +302,15 @@ async fn a_fault_that_could_not_be_put_back_stays_open_and_is_tried_once_more_wh
     assert!((30..60).contains(&patient.as_secs()), "{patient:?}");
     assert!(guards.release_all().await[0].error.is_some());
     assert_eq!(began.elapsed(), patient, "one attempt");
-    let refused = engage(&guards, lever()).await.unwrap_err();
-    assert!(matches!(refused, GuardError::StillFaulted { .. }), "{refused}");
+    let turn = timeout(Duration::from_secs(10), guards.turn(lever())).await;
+    assert!(turn.is_err(), "it is still in effect, and its setting is not another one's");
     assert_eq!((guards.reports().len(), *setting.lock().unwrap()), (1, Some(0)));
     tokio::time::sleep(Duration::from_secs(100)).await;
     assert_eq!(guards.around(async {}).await, Ok(()));
     let reports = guards.reports();
     assert_eq!((reports.len(), &reports[0].error), (1, &None), "in the place of the first");
     assert_eq!((*setting.lock().unwrap(), recovery(folder.path()).unwrap().open.len()), (None, 0));
+    assert!(timeout(LONG, guards.turn(lever())).await.is_ok(), "whoever waits comes after it");
 }
 
 /// A table whose policy was changed just before: "Subsequent updates to a policy for a given resource are blocked for 15 seconds".
@@ -370,6 +374,31 @@ async fn a_denial_of_a_table_whose_policy_was_just_changed_begins_as_soon_as_aws
     assert!(policy.lock().unwrap().is_some());
     assert_eq!(guards.release(fault).await.unwrap().error, None);
     assert_eq!(*policy.lock().unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_outlives_its_fault_by_a_minute_whenever_its_turn_came_and_the_journal_says_so_too() {
+    let until_ms = ENDS_AT_MS + 60_000;
+    let (folder, policy) = (tempfile::tempdir().unwrap(), Arc::new(Mutex::new(None)));
+    let cloud = cloud_with_blocked_policy(&policy).await;
+    let guards = Guards::new(cloud, journal(folder.path()));
+    engage(&guards, table_deny()).await.unwrap();
+    let text = policy.lock().unwrap().clone().unwrap();
+    assert!(text.contains("\"2023-11-14T22:14:20Z\""), "{text}");
+    let Lever::TableDeny(deny) = &recovery(folder.path()).unwrap().open[0].lever else {
+        panic!("another lever")
+    };
+    assert_eq!(deny.until_ms, until_ms);
+    let queue = QueueDeny {
+        queue_url: "url".into(),
+        queue_arn: "arn".into(),
+        actions: vec!["sqs:SendMessage".into()],
+        until_ms: 0,
+    };
+    let role = RolePermission { role_arn: "arn".into(), actions: queue.actions.clone(), until_ms: 0 };
+    for denial in [Lever::QueueDeny(queue), Lever::RolePermission(role)] {
+        assert_eq!(serde_json::to_value(denial.dated(ENDS_AT_MS)).unwrap()["until_ms"], json!(until_ms));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -526,7 +526,7 @@ mod tests {
         let waiting = LiveFault { name: "f".into(), starts_ms: 0, ends_ms: 1, state: FaultState::Active };
         progress.load_begins(1, vec![waiting]);
         let turn = guards.turn(planned[0].lever.clone()).await;
-        let fault = Some(guards.engage("one", turn).await.unwrap());
+        let fault = Some(guards.engage("one", turn, 0).await.unwrap());
         let mut runs = [FaultRun { fault, error: Some("refused".into()), ..FaultRun::default() }];
         let bench = Bench {
             cloud: &cloud,

@@ -38,6 +38,8 @@ const ON_THE_WAY: Duration = Duration::from_millis(300);
 const GONE_WITHIN_AWS: Duration = Duration::from_secs(60);
 
 const STOPPED_BEFORE: &str = "the run was stopped before the fault began";
+const ENDED_BEFORE: &str =
+    "arrivals ended before the fault's turn: another one on its setting was not put back by then";
 
 pub(super) const PHASE_BEFORE: &str = "before";
 pub(super) const PHASE_FAULT: &str = "fault";
@@ -79,19 +81,23 @@ async fn put_back(
     }
 }
 
-/// The fault's turn, and the time that was asked for, which begins when it is given. `None` where the run is stopped before.
+/// The fault's turn, and the time that was asked for, which begins when it is given. The error is why it did not come: a fault
+/// that must wait does so while requests arrive, since later nobody would meet it.
 async fn window_in_turn<T>(
     turn: impl Future<Output = T>,
     stopped: impl Future<Output = ()>,
+    arrivals_ended: impl Future<Output = ()>,
     duration: Duration,
-) -> Option<(T, Window)> {
+) -> Result<(T, Window), &'static str> {
     let turn = tokio::select! {
         biased;
-        () = stopped => return None,
+        () = stopped => return Err(STOPPED_BEFORE),
+        // One that need not wait may be planned for a time when nobody arrives any more.
         turn = turn => turn,
+        () = arrivals_ended => return Err(ENDED_BEFORE),
     };
     let from_ms = now_ms();
-    Some((turn, Window { from_ms, to_ms: from_ms + millis(duration) }))
+    Ok((turn, Window { from_ms, to_ms: from_ms + millis(duration) }))
 }
 
 /// A fault that is about to be run.
@@ -282,14 +288,18 @@ impl Stage<'_> {
     /// Whether it was applied and is put back.
     async fn hold(&self, number: usize, planned: &Planned, run: &mut FaultRun) -> bool {
         let turn = self.guards.turn(planned.lever.clone());
-        let Some((turn, asked)) = window_in_turn(turn, self.halt.asked(), planned.duration).await else {
-            run.error = Some(STOPPED_BEFORE.into());
-            return false;
+        let (stopped, arrivals_ended) = (self.halt.asked(), self.running.arrivals_ended());
+        let (turn, asked) = match window_in_turn(turn, stopped, arrivals_ended, planned.duration).await {
+            Ok(given) => given,
+            Err(error) => {
+                run.error = Some(error.into());
+                return false;
+            }
         };
         run.asked = Some(asked);
         let name = planned.spec.kind.name();
         self.progress.line(&format!("{name} on {}", planned.spec.target));
-        let fault = match self.guards.engage(self.experiment, turn).await {
+        let fault = match self.guards.engage(self.experiment, turn, asked.to_ms).await {
             Ok(fault) => fault,
             Err(error) => {
                 let error = crate::fault::chain(&error);
@@ -433,11 +443,16 @@ mod tests {
             }
             now_ms()
         };
-        let (given_ms, asked) = window_in_turn(turn, pending(), Duration::from_secs(7)).await.unwrap();
+        let duration = Duration::from_secs(7);
+        let (given_ms, asked) = window_in_turn(turn, pending(), pending(), duration).await.unwrap();
         assert!(asked.from_ms >= given_ms, "{asked:?}, and the turn was given at {given_ms}");
         assert_eq!(asked.to_ms - asked.from_ms, 7_000);
-        let never = window_in_turn(pending::<()>(), ready(()), Duration::from_secs(7)).await;
-        assert_eq!(never, None, "it was stopped before");
+        let stopped = window_in_turn(pending::<()>(), ready(()), ready(()), duration).await;
+        assert_eq!(stopped, Err(STOPPED_BEFORE));
+        let waited = window_in_turn(pending::<()>(), pending(), ready(()), duration).await;
+        assert_eq!(waited, Err(ENDED_BEFORE), "nobody would meet it");
+        let at_once = window_in_turn(ready(()), pending(), ready(()), duration).await;
+        assert!(at_once.is_ok(), "it was planned for that time");
     }
 
     /// Of a function that ran once, and is throttled since.

@@ -103,7 +103,7 @@ kind = "role-permission"
 target = "process-task"
 start = "400ms"
 duration = "2s"
-actions = ["dynamodb:GetItem"]
+actions = ["dynamodb:UpdateItem"]
 [[fault]]
 kind = "fis-invocation-error"
 target = "submit-task"

@@ -55,7 +55,7 @@ kind = "role-permission"
 target = "process-task"
 start = "0s"
 duration = "1s"
-actions = ["dynamodb:GetItem"]
+actions = ["dynamodb:UpdateItem"]
 "#;
 /// As a run that was killed leaves it: its time is over, and it is still there.
 const DENIAL: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"ChaosDenyUntil","Effect":"Deny","Action":"dynamodb:GetItem",

@@ -3,8 +3,9 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
-use elf::abi::{EM_AARCH64, EM_X86_64, VER_FLG_WEAK};
+use elf::abi::{EM_AARCH64, EM_X86_64, SHT_GNU_VERNEED, VER_FLG_WEAK};
 use elf::endian::AnyEndian;
+use elf::gnu_symver::VerNeedIterator;
 use elf::{ElfBytes, ParseError};
 
 use crate::error::StackError;
@@ -13,6 +14,8 @@ use crate::error::StackError;
 const GLIBC: Version = Version(2, 34);
 /// How the versions of glibc's symbols begin.
 const GLIBC_SYMBOLS: &str = "GLIBC_";
+/// `GLIBC_ABI_DT_RELR` was the first that is a demand instead of a number.
+const OF_THE_FIRST_ABI: Version = Version(2, 36);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Version(u32, u32);
@@ -70,20 +73,22 @@ fn needs(bytes: &[u8]) -> Result<Needs, String> {
     Ok(Needs { architecture, glibc })
 }
 
+/// What the loader compares, whether or not a symbol has that version.
 fn newest_glibc(file: &ElfBytes<'_, AnyEndian>) -> Result<Option<Version>, ParseError> {
-    let (Some((symbols, _)), Some(versions)) = (file.dynamic_symbol_table()?, file.symbol_version_table()?)
-    else {
+    let Some(sections) = file.section_headers() else { return Ok(None) };
+    let Some(needs) = sections.iter().find(|section| section.sh_type == SHT_GNU_VERNEED) else {
         return Ok(None);
     };
+    let names = file.section_data_as_strtab(&sections.get(needs.sh_link as usize)?)?;
+    let (data, _) = file.section_data(&needs)?;
+    let (endian, class, count) = (file.ehdr.endianness, file.ehdr.class, u64::from(needs.sh_info));
     let mut newest = None;
-    for symbol in 0..symbols.len() {
+    for (_, versions) in VerNeedIterator::new(endian, class, count, 0, data) {
         // The loader goes on without what is only weakly needed.
-        let Some(needed) =
-            versions.get_requirement(symbol)?.filter(|needed| needed.flags & VER_FLG_WEAK == 0)
-        else {
-            continue;
-        };
-        newest = newest.max(needed.name.strip_prefix(GLIBC_SYMBOLS).and_then(Version::parse));
+        for version in versions.filter(|version| version.vna_flags & VER_FLG_WEAK == 0) {
+            let name = names.get(version.vna_name as usize)?.strip_prefix(GLIBC_SYMBOLS);
+            newest = newest.max(name.map(|name| Version::parse(name).unwrap_or(OF_THE_FIRST_ABI)));
+        }
     }
     Ok(newest)
 }
