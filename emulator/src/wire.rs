@@ -15,11 +15,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::iam::is_read_by_s3;
 use crate::repeatable;
-
-/// Names in a query that ask for nothing: those with which S3's URLs are presigned before Version 4, and that of the operation, which
-/// SDKs add.
-const BESIDE_THE_CALL: [&str; 4] = ["AWSAccessKeyId", "Expires", "Signature", "x-id"];
 
 /// Whether a body may be read as a JSON object. A list would be taken for the members of one in their order, which whoever judges a
 /// call does not see; an older emulator took it, and its kept calls are nobody's to judge.
@@ -92,15 +89,11 @@ impl AwsRequest {
         Some(decoded_value(value))
     }
 
-    /// The names in the query, as they came, that ask for something: those of a signature do not.
+    /// The names in the query of a call of S3, as they came, that ask for something: those of a signature do not.
     pub(crate) fn query_names(&self) -> impl Iterator<Item = &str> {
         let names = self.query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
-        names.filter(|name| !name.is_empty() && !is_of_signature(name) && !BESIDE_THE_CALL.contains(name))
+        names.filter(|name| is_read_by_s3(name))
     }
-}
-
-fn is_of_signature(name: &str) -> bool {
-    name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
 }
 
 /// A value in a query, decoded.

@@ -78,13 +78,15 @@ impl PolicySource for Known {
 }
 
 fn change_of(request: &AwsRequest) -> Result<Option<Change>, Malformed> {
-    let path = percent_decode_str(request.path.trim_matches('/')).decode_utf8_lossy();
-    if path.is_empty() || path.contains('/') {
+    let path = request.path.trim_start_matches('/');
+    // What follows the first slash is a key, also where it is another slash.
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    if bucket.is_empty() || !key.is_empty() {
         return Ok(None);
     }
     let is_about_policy = request.query_names().any(|name| name == "policy");
     let is_about_bucket = request.query_names().next().is_none();
-    let bucket = path.into_owned();
+    let bucket = percent_decode_str(bucket).decode_utf8_lossy().into_owned();
     match request.method {
         Method::PUT if is_about_policy => {
             let policy = read(&String::from_utf8_lossy(&request.body), &bucket)?;
@@ -161,6 +163,11 @@ mod tests {
             let put = call(Method::PUT, "policy", policy("arn:aws:s3:::home/*")).await;
             assert!(put.status.is_success(), "{put:?}");
             assert!(is_known() && known.policy("arn:aws:s3:::homes/a").is_none());
+            // An object whose key is a slash.
+            for method in [Method::PUT, Method::DELETE] {
+                let object = s3.handle(request(method, "/home//", "", String::new())).await;
+                assert!(object.status.is_success() && is_known(), "{object:?}");
+            }
             assert!(call(Method::DELETE, end, String::new()).await.status.is_success(), "{end}");
             assert!(!is_known(), "{end}");
         }

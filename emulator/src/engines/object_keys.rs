@@ -10,7 +10,7 @@ use http::{HeaderMap, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode, utf8_percent_encode};
 
 use super::adapter::{Engine, refused_by_s3};
-use crate::iam::deleted_objects;
+use crate::iam::{deleted_objects, is_known_to_s3, is_read_by_s3};
 use crate::repeatable;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service, decoded_value};
 
@@ -38,7 +38,7 @@ impl ObjectKeys {
 impl Service for ObjectKeys {
     fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
         Box::pin(async move {
-            if let Some(refused) = not_text(&request) {
+            if let Some(refused) = refused(&request) {
                 return refused;
             }
             // An object's content may look like a list.
@@ -68,36 +68,45 @@ fn for_engine(mut request: AwsRequest) -> AwsRequest {
     request
 }
 
-/// AWS knows no key that is not UTF-8. Here it would be judged under another name than it has.
-fn not_text(request: &AwsRequest) -> Option<AwsResponse> {
+/// What would be carried out as something else than it was judged for. AWS knows no key that is not UTF-8; the engine decodes names in
+/// the query, and takes a subresource that it does not know for the method as the object or the bucket itself.
+fn refused(request: &AwsRequest) -> Option<AwsResponse> {
     let is_text = |encoded: &str| percent_decode_str(encoded).decode_utf8().is_ok();
     if repeatable::is_older_than(RULES_OF_KEYS) {
         None
-    } else if key_of(&request.path).is_some_and(|(_, key)| !is_text(key)) {
+    } else if key_of(&request.path).is_some_and(|(_, key)| !is_text(key)) || has_encoded_name(&request.query)
+    {
         Some(refused_by_s3("InvalidURI", "Couldn't parse the specified URI."))
     } else if request.header(COPY_SOURCE).is_some_and(|source| !is_text(source)) {
         Some(refused_by_s3("InvalidArgument", "Invalid copy source encoding"))
+    } else if !is_known_to_s3(request) {
+        let query = "A query string you provided implies functionality that is not implemented";
+        Some(refused_by_s3("NotImplemented", query))
     } else {
         None
     }
 }
 
-/// The query as it was read when the call was judged: of each name the first value. The engine would take the last, leave out what
+fn has_encoded_name(query: &str) -> bool {
+    query.split('&').filter_map(|pair| pair.split('=').next()).any(|name| name.contains(['%', '+']))
+}
+
+/// The query as it was read when the call was judged: what S3 reads, and of each name the first value. The engine would take the last, leave out what
 /// is encoded badly, and read no further than to a `?`.
 fn read_once(query: &str) -> String {
     let mut pairs: BTreeMap<&str, Option<&str>> = BTreeMap::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').map_or((pair, None), |(name, value)| (name, Some(value)));
+        if !is_read_by_s3(name) {
+            continue;
+        }
         let first = pairs.entry(name).or_default();
         *first = first.or(value);
     }
     pairs.remove(ENCODING_TYPE);
-    let written = pairs.into_iter().map(|(name, value)| {
-        let name = name.replace('?', "%3F");
-        match value {
-            Some(value) => format!("{name}={}", utf8_percent_encode(&decoded_value(value), NON_ALPHANUMERIC)),
-            None => name,
-        }
+    let written = pairs.into_iter().map(|(name, value)| match value {
+        Some(value) => format!("{name}={}", utf8_percent_encode(&decoded_value(value), NON_ALPHANUMERIC)),
+        None => name.to_owned(),
     });
     written.collect::<Vec<_>>().join("&")
 }
@@ -256,6 +265,26 @@ mod tests {
         ask(&s3, Method::DELETE, "/home?x-id=?&policy", "").await;
         assert_eq!(ask(&s3, Method::GET, "/home?policy", "").await.status, 404);
         assert_eq!(ask(&s3, Method::HEAD, "/home", "").await.status, 200, "the bucket is still there");
+    }
+
+    #[tokio::test]
+    async fn what_would_be_carried_out_as_something_else_is_refused_and_what_s3_does_not_read_is_left_out() {
+        let s3 = s3();
+        ask(&s3, Method::PUT, "/home", "").await;
+        ask(&s3, Method::PUT, "/home/a", "content").await;
+        for (method, path, status, code) in [
+            (Method::GET, "/home?%70refix=b", 400, "InvalidURI"),
+            (Method::DELETE, "/home?%70olicy", 400, "InvalidURI"),
+            (Method::DELETE, "/home/a?acl", 400, "NotImplemented"),
+            (Method::PUT, "/home/a?acl&tagging", 400, "NotImplemented"),
+            (Method::GET, "/home?session", 400, "NotImplemented"),
+        ] {
+            let answer = ask(&s3, method, path, "").await;
+            assert_eq!(answer.status, status, "{path}");
+            assert!(String::from_utf8_lossy(&answer.body).contains(code), "{path}: {answer:?}");
+        }
+        let cached = ask(&s3, Method::GET, "/home/a?v=2&x-cache", "").await;
+        assert_eq!((cached.status.as_u16(), &cached.body[..]), (200, &b"content"[..]));
     }
 
     #[tokio::test]

@@ -31,7 +31,7 @@ pub(crate) use credentials::{KEY_ALPHABET, user_key_id};
 pub use identity::Reason;
 pub(crate) use identity::unique_id;
 pub(crate) use managed::ARN_PREFIX as AWS_POLICIES;
-pub(crate) use needs::{deleted_objects, form_pairs, form_value, is_form};
+pub(crate) use needs::{deleted_objects, form_pairs, form_value, is_form, is_known_to_s3, is_read_by_s3};
 pub use pattern::{Case, matches};
 pub use policy::{Ask, Kind, Malformed, Policy, Verdict};
 pub use principal::Caller;

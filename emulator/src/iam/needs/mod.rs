@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::context::Context;
 use super::policy::Ask;
 use crate::wire::AwsRequest;
-pub(crate) use s3::deleted_objects;
+pub(crate) use s3::{deleted_objects, is_known_to_s3, is_read_by_s3};
 pub(super) use sqs::{moved_back, sending_to};
 
 /// The registry's name for the mappings, which answer for Lambda.

@@ -52,8 +52,25 @@ const OF_OBJECTS: [Subresource; 6] = [
     ("tagging", "ObjectTagging", ALL),
     ("torrent", "ObjectTorrent", READ),
 ];
+const UNKNOWN: &str = "s3:UnknownOperation";
 /// Only of these has a bucket an action to delete them; whoever may put one of the others may delete it.
 const DELETED_BY_NAME: [&str; 2] = ["policy", "website"];
+/// What else asks for another operation. Those without an action here are judged as unknown, and refused.
+const OTHERS: [&str; 13] = [
+    "abac",
+    "delete",
+    "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
+    "metadataTable",
+    "renameObject",
+    "restore",
+    "select",
+    "session",
+    "uploadId",
+    "uploads",
+    "versions",
+];
 /// Parameters that ask for no other operation: those of lists, of parts and of one of several configurations.
 const PLAIN: [&str; 19] = [
     "continuation-token",
@@ -191,11 +208,25 @@ fn of_deleted(request: &AwsRequest, bucket: &str) -> Vec<Need> {
 
 /// A subresource that is not known here must not pass for the bucket or the object itself.
 fn unknown(arn: String) -> Need {
-    Need::new("s3:UnknownOperation", arn)
+    Need::new(UNKNOWN, arn)
 }
 
 /// What of the query asks for another operation.
 fn subresources(request: &AwsRequest) -> Vec<&str> {
-    let is_plain = |name: &&str| PLAIN.contains(name) || name.starts_with("response-");
     request.query_names().filter(|name| !is_plain(name)).collect()
+}
+
+fn is_plain(name: &str) -> bool {
+    PLAIN.contains(&name) || name.starts_with("response-")
+}
+
+/// Whether S3 reads a parameter of the query. It ignores others: clients add them against caches.
+pub(crate) fn is_read_by_s3(name: &str) -> bool {
+    let mut subresources = OF_BUCKETS.iter().chain(&OF_OBJECTS).map(|(name, _, _)| name).chain(&OTHERS);
+    is_plain(name) || subresources.any(|subresource| *subresource == name)
+}
+
+/// Whether a call of S3 can be carried out as what it is judged for.
+pub(crate) fn is_known_to_s3(request: &AwsRequest) -> bool {
+    needs(request).iter().all(|need| need.action != UNKNOWN)
 }
