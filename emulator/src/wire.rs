@@ -94,6 +94,11 @@ impl AwsRequest {
         let names = self.query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
         names.filter(|name| is_read_by_s3(name))
     }
+
+    /// Whether one of these is in the query.
+    pub(crate) fn has_query_name(&self, name: &str) -> bool {
+        self.query_names().any(|one| one == name)
+    }
 }
 
 /// A value in a query, decoded.

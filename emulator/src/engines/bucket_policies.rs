@@ -84,7 +84,7 @@ fn change_of(request: &AwsRequest) -> Result<Option<Change>, Malformed> {
     if bucket.is_empty() || !key.is_empty() {
         return Ok(None);
     }
-    let is_about_policy = request.query_names().any(|name| name == "policy");
+    let is_about_policy = request.has_query_name("policy");
     let is_about_bucket = request.query_names().next().is_none();
     let bucket = percent_decode_str(bucket).decode_utf8_lossy().into_owned();
     match request.method {

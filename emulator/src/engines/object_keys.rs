@@ -60,7 +60,7 @@ fn for_engine(mut request: AwsRequest) -> AwsRequest {
     }
     if let Some((bucket, key)) = key_of(&request.path) {
         request.path = format!("/{bucket}/{}", encoded(key));
-    } else if request.method == Method::POST && has(&request, "delete") {
+    } else if request.method == Method::POST && request.has_query_name("delete") {
         to_bytes(&mut request);
     }
     request.query = read_once(&request.query);
@@ -117,11 +117,7 @@ fn key_of(path: &str) -> Option<(&str, &str)> {
 }
 
 fn is_about_upload(request: &AwsRequest) -> bool {
-    has(request, "uploads") || has(request, "uploadId")
-}
-
-fn has(request: &AwsRequest, name: &str) -> bool {
-    request.query_names().any(|one| one == name)
+    request.has_query_name("uploads") || request.has_query_name("uploadId")
 }
 
 fn encoded(text: &str) -> String {

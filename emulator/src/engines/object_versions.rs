@@ -105,7 +105,7 @@ impl Service for ObjectVersions {
                 return no_copy_of_version();
             }
             let deletes_many = deletes_many(&request);
-            let lists = request.method == Method::GET && asks_for(&request, "versions");
+            let lists = request.method == Method::GET && request.has_query_name("versions");
             let is_quiet = deletes_many && String::from_utf8_lossy(&request.body).contains(QUIET);
             let answer = self.engine.handle(self.for_engine(request)).await;
             let mut answer = self.with_our_header(answer);
@@ -117,10 +117,6 @@ impl Service for ObjectVersions {
             answer
         })
     }
-}
-
-fn asks_for(request: &AwsRequest, subresource: &str) -> bool {
-    request.query_names().any(|name| name == subresource)
 }
 
 /// The engine would take the version for a part of the key, and copy another object than the one that was judged.
@@ -135,7 +131,7 @@ fn no_copy_of_version() -> AwsResponse {
 }
 
 fn deletes_many(request: &AwsRequest) -> bool {
-    request.method == Method::POST && asks_for(request, "delete")
+    request.method == Method::POST && request.has_query_name("delete")
 }
 
 /// The text with another name behind each mark, where `name` knows one.

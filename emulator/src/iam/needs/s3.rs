@@ -153,7 +153,7 @@ fn of_bucket(request: &AwsRequest, arn: String) -> Vec<Need> {
 }
 
 fn of_object(request: &AwsRequest, arn: String) -> Need {
-    let of_version = request.query_names().any(|name| name == "versionId");
+    let of_version = request.has_query_name("versionId");
     let action = match (subresources(request).as_slice(), request.method.as_str()) {
         ([], "PUT" | "POST") => "s3:PutObject",
         ([], "DELETE") if of_version => "s3:DeleteObjectVersion",
