@@ -39,7 +39,7 @@ variables {
   zip_dir        = "testing/zips"
   token_issuer   = "https://issuer.test"
   token_audience = "tasks"
-  token_jwks     = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"}]}"
+  token_jwks     = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}"
 }
 
 run "each_function_may_do_exactly_what_its_calls_need" {
@@ -122,6 +122,11 @@ run "each_function_may_do_exactly_what_its_calls_need" {
       aws_lambda_event_source_mapping.tasks.event_source_arn == output.stack.queues.tasks.arn,
     ])
     error_message = "The mapping must take batches of 10 from the tasks queue and let the worker report single failures."
+  }
+
+  assert {
+    condition     = output.worker_concurrency_reserved == 200 && output.worker_concurrency_reserved >= aws_lambda_event_source_mapping.tasks.scaling_config[0].maximum_concurrency
+    error_message = "Requests to the APIs must not be able to take the concurrency that the worker needs."
   }
 
   assert {
@@ -276,6 +281,54 @@ run "an_issuer_that_publishes_its_keys_is_known_by_their_address" {
   }
 }
 
+run "keys_that_are_not_for_the_authorizer_may_stand_beside_one_that_is" {
+  command = plan
+
+  module {
+    source = "./modules/task-backend"
+  }
+
+  variables {
+    token_jwks = "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\"},{\"use\":\"enc\"},{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"use\":\"sig\",\"alg\":\"EdDSA\",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}"
+  }
+
+  assert {
+    condition     = jsonencode(keys(local.token_keys)) == jsonencode(["TOKEN_JWKS"])
+    error_message = "One key that the authorizer can use is enough."
+  }
+}
+
+run "keys_of_which_the_authorizer_can_use_none_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/task-backend"
+  }
+
+  variables {
+    token_jwks = "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\"},{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"use\":\"enc\"},{\"kty\":\"RSA\",\"alg\":\"RSA-OAEP\"},{\"kty\":\"RSA\",\"n\":\"AQAB\"},{}]}"
+  }
+
+  expect_failures = [var.token_jwks]
+}
+
+run "an_rsa_key_of_2048_bits_is_taken" {
+  command = plan
+
+  module {
+    source = "./modules/task-backend"
+  }
+
+  variables {
+    token_jwks = jsonencode({ keys = [{ kty = "RSA", e = "AQAB", n = join("", [for letter in range(342) : "A"]) }] })
+  }
+
+  assert {
+    condition     = jsonencode(keys(local.token_keys)) == jsonencode(["TOKEN_JWKS"])
+    error_message = "RS256 is one of the two."
+  }
+}
+
 run "keys_that_are_given_twice_are_refused" {
   command = plan
 
@@ -334,6 +387,20 @@ run "a_limit_that_no_count_can_see_is_refused" {
   expect_failures = [var.tasks_in_flight_per_owner_max]
 }
 
+run "a_reservation_below_what_the_worker_may_do_at_once_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/task-backend"
+  }
+
+  variables {
+    worker_concurrency_reserved = 49
+  }
+
+  expect_failures = [var.worker_concurrency_reserved]
+}
+
 run "a_private_key_a_slow_api_and_half_a_shard_are_refused" {
   command = plan
 
@@ -343,7 +410,7 @@ run "a_private_key_a_slow_api_and_half_a_shard_are_refused" {
 
   variables {
     name_prefix            = "has_underscore"
-    token_jwks             = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\",\"d\":\"secret\"}]}"
+    token_jwks             = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"d\":\"secret\"}]}"
     token_issuer           = ""
     token_audience         = ""
     api_timeout_seconds    = 29

@@ -20,7 +20,7 @@ variables {
   zip_dir             = "testing/zips"
   token_issuer        = "https://issuer.test"
   token_audience      = "tasks"
-  token_jwks          = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"}]}"
+  token_jwks          = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}"
   endpoint            = "http://127.0.0.1:4566"
   region              = "eu-central-1"
   allowed_account_ids = ["123456789012"]
@@ -59,6 +59,11 @@ run "local_is_short_but_keeps_the_rules" {
     condition     = module.task_backend.authorizer_cache_seconds == 0
     error_message = "The authorizer must be asked every time where that is wanted."
   }
+
+  assert {
+    condition     = module.task_backend.worker_concurrency_reserved == -1
+    error_message = "A reservation limits the rate of invocations too, which a load test here is not to meet."
+  }
 }
 
 run "local_refuses_to_reach_beyond_this_machine_and_to_break_the_rules" {
@@ -95,6 +100,24 @@ run "dev_takes_no_faults_unless_asked_to" {
   assert {
     condition     = module.task_backend.authorizer_cache_seconds == 0
     error_message = "docs/api.md names this variable to those who must be able to shut somebody out at once."
+  }
+}
+
+run "dev_sets_the_workers_concurrency_aside" {
+  command = plan
+
+  module {
+    source = "./environments/dev"
+  }
+
+  variables {
+    worker_concurrency_max      = 100
+    worker_concurrency_reserved = 300
+  }
+
+  assert {
+    condition     = module.task_backend.worker_concurrency_reserved == 300
+    error_message = "Requests to the APIs must not be able to take the concurrency that the worker needs."
   }
 }
 

@@ -24,8 +24,16 @@ run "the_tables_have_the_keys_and_indexes_that_the_functions_query" {
     condition = [
       for index in aws_dynamodb_table.tasks.global_secondary_index :
       [index.name, index.hash_key, index.range_key, index.projection_type]
-    ] == [["owner-index", "owner_shard", "owner_sort", "ALL"]]
+    ] == [["owner-index", "owner_shard", "owner_sort", "INCLUDE"]]
     error_message = "GET /tasks pages over owner-index."
+  }
+
+  assert {
+    # SHOWN in lambdas/aws/src/item.rs, without the table's key.
+    condition = one(aws_dynamodb_table.tasks.global_secondary_index).non_key_attributes == toset([
+      "attempts", "created_at_ms", "error_message", "error_type", "kind", "result", "status", "updated_at_ms", "version",
+    ])
+    error_message = "The index has what is shown of a task and filtered by, and no payloads."
   }
 
   assert {

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde_json::Value;
 use task_aws::fetch::{Fetch, FetchError};
 use task_core::ports::Clock;
@@ -13,6 +13,9 @@ use task_core::{DurationMs, EpochMs, limits};
 
 /// NIST SP 800-131A: RSA below 2,048 bits is disallowed.
 const RSA_BYTES_MIN: usize = 256;
+
+/// RFC 8032: a public key of Ed25519.
+const ED25519_BYTES: usize = 32;
 
 /// Age at which a fetched document is fetched again.
 const FRESH: DurationMs = DurationMs::from_seconds(10 * 60);
@@ -30,7 +33,19 @@ const FETCH_EVERY_MIN_WITHOUT_KEYS: DurationMs = DurationMs::from_seconds(2);
 pub(crate) struct Key {
     id: Option<String>,
     pub(crate) algorithm: Algorithm,
-    pub(crate) decoding: DecodingKey,
+    decoding: DecodingKey,
+}
+
+impl Key {
+    pub(crate) fn has_signed(&self, message: &str, signature: &str) -> bool {
+        let verdict = crypto::verify(signature, message.as_bytes(), &self.decoding, self.algorithm);
+        matches!(verdict, Ok(true))
+    }
+
+    /// Whether it is the one that a token asks for, and not only tried for want of another.
+    pub(crate) fn is_named(&self, id: Option<&str>) -> bool {
+        id.is_some() && self.id.as_deref() == id
+    }
 }
 
 pub(crate) struct Keys(Vec<Key>);
@@ -45,46 +60,38 @@ impl std::fmt::Debug for Keys {
 pub(crate) enum InvalidKeys {
     #[error("expected a JWKS document: {{\"keys\": [...]}}")]
     NotJwks,
-    #[error("expected Ed25519 keys, or RSA keys of 2048 bits or more, for signatures")]
-    Unusable,
-    #[error("expected 1 to {} keys", limits::KEYS_MAX)]
+    #[error("none of {0} keys is Ed25519 or RS256, of 2048 bits or more, and for signatures")]
+    Unusable(usize),
+    #[error("expected at most {} usable keys", limits::KEYS_MAX)]
     Count,
 }
 
 impl Keys {
-    /// Every key must be usable: whoever configured it meant it.
-    pub(crate) fn configured(document: &str) -> Result<Self, InvalidKeys> {
-        let all = documented(document.as_bytes())?;
+    /// Keys that are not for us are passed over, also those whose kind is unknown. RFC 7517, section 5.
+    pub(crate) fn of(document: &[u8]) -> Result<Self, InvalidKeys> {
+        let all = documented(document)?;
         let usable: Vec<Key> = all.iter().filter_map(usable).collect();
-        if usable.len() < all.len() {
-            return Err(InvalidKeys::Unusable);
+        match usable.len() {
+            0 => Err(InvalidKeys::Unusable(all.len())),
+            1..=limits::KEYS_MAX => Ok(Self(usable)),
+            _ => Err(InvalidKeys::Count),
         }
-        Self::counted(usable)
     }
 
-    /// An issuer may also publish keys of kinds that are not for us.
-    fn fetched(document: &[u8]) -> Result<Self, InvalidKeys> {
-        Self::counted(documented(document)?.iter().filter_map(usable).collect())
-    }
-
-    fn counted(keys: Vec<Key>) -> Result<Self, InvalidKeys> {
-        if (1..=limits::KEYS_MAX).contains(&keys.len()) { Ok(Self(keys)) } else { Err(InvalidKeys::Count) }
-    }
-
-    /// By its id. A token without one is tried only where there is no choice.
+    /// By its id. Without one, of the token or of the key, it is tried only where there is no choice.
     pub(crate) fn find(&self, id: Option<&str>) -> Option<&Key> {
         match (id, self.0.as_slice()) {
+            (None, [only]) | (Some(_), [only @ Key { id: None, .. }]) => Some(only),
             (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id)),
-            (None, [only]) => Some(only),
             (None, _) => None,
         }
     }
 }
 
 fn documented(document: &[u8]) -> Result<Vec<Value>, InvalidKeys> {
-    let mut document: Value = serde_json::from_slice(document).map_err(|_| InvalidKeys::NotJwks)?;
-    match document["keys"].take() {
-        Value::Array(keys) => Ok(keys),
+    let document: Value = serde_json::from_slice(document).map_err(|_| InvalidKeys::NotJwks)?;
+    match document.get("keys") {
+        Some(Value::Array(keys)) => Ok(keys.clone()),
         _ => Err(InvalidKeys::NotJwks),
     }
 }
@@ -92,14 +99,16 @@ fn documented(document: &[u8]) -> Result<Vec<Value>, InvalidKeys> {
 /// The key decides the algorithm; what a token claims only has to agree. RFC 8725, section 3.1.
 fn usable(jwk: &Value) -> Option<Key> {
     let jwk: Jwk = serde_json::from_value(jwk.clone()).ok()?;
-    if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
+    if !is_for_signatures(&jwk) {
         return None;
     }
     let (algorithm, name) = match &jwk.algorithm {
-        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
+        AlgorithmParameters::OctetKeyPair(pair)
+            if pair.curve == EllipticCurve::Ed25519 && bytes_of(&pair.x) == Some(ED25519_BYTES) =>
+        {
             (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
         }
-        AlgorithmParameters::RSA(rsa) if URL_SAFE_NO_PAD.decode(&rsa.n).ok()?.len() >= RSA_BYTES_MIN => {
+        AlgorithmParameters::RSA(rsa) if bytes_of(&rsa.n) >= Some(RSA_BYTES_MIN) => {
             (Algorithm::RS256, KeyAlgorithm::RS256)
         }
         _ => return None,
@@ -108,6 +117,16 @@ fn usable(jwk: &Value) -> Option<Key> {
         return None;
     }
     Some(Key { id: jwk.common.key_id.clone(), algorithm, decoding: DecodingKey::from_jwk(&jwk).ok()? })
+}
+
+fn is_for_signatures(jwk: &Jwk) -> bool {
+    let Jwk { common, .. } = jwk;
+    common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature)
+        && common.key_operations.as_ref().is_none_or(|all| all.contains(&KeyOperations::Verify))
+}
+
+fn bytes_of(encoded: &str) -> Option<usize> {
+    URL_SAFE_NO_PAD.decode(encoded).ok().map(|bytes| bytes.len())
 }
 
 /// Where a document comes from.
@@ -153,6 +172,14 @@ impl<F: FetchJwks, C: Clock> KeyRing<F, C> {
             Self::Fetched(fetched) => fetched.keys_for(id).await,
         }
     }
+
+    /// The same, after a key that was only tried for want of another has not signed: its issuer may have a new one.
+    pub(crate) async fn keys_again(&self, id: Option<&str>) -> Option<Arc<Keys>> {
+        match self {
+            Self::Configured(keys) => Some(Arc::clone(keys)),
+            Self::Fetched(fetched) => fetched.keys_again(id).await,
+        }
+    }
 }
 
 impl<F: FetchJwks, C: Clock> Fetched<F, C> {
@@ -170,8 +197,18 @@ impl<F: FetchJwks, C: Clock> Fetched<F, C> {
         (keys.find(id).is_some() || !self.kept().is_behind).then_some(keys)
     }
 
+    async fn keys_again(&self, id: Option<&str>) -> Option<Arc<Keys>> {
+        let now = self.clock.now();
+        if self.may_ask(now, true) {
+            self.ask(now).await;
+        }
+        let (keys, _) = self.believed(now)?;
+        let is_named = keys.find(id).is_some_and(|key| key.is_named(id));
+        (is_named || !self.kept().is_behind).then_some(keys)
+    }
+
     async fn ask(&self, now: EpochMs) {
-        let fetched = self.fetch.fetch().await.map(|document| Keys::fetched(&document));
+        let fetched = self.fetch.fetch().await.map(|document| Keys::of(&document));
         let mut kept = self.kept();
         // Counted from its end: else a fetch that hangs for as long would be followed by the next at once.
         kept.asked_at = Some(self.clock.now());
@@ -231,7 +268,8 @@ mod tests {
             if !*self.is_up.lock().unwrap() {
                 return Err(FetchError::Status(503));
             }
-            let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": *self.id.lock().unwrap(),
+            let id = Some(*self.id.lock().unwrap()).filter(|id| !id.is_empty());
+            let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": id,
                 "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
             let other = json!({"kty": "EC", "crv": "P-256", "kid": "ec", "x": "AA", "y": "AA"});
             Ok(json!({"keys": [other, key, {"kty": "unheard-of"}]}).to_string().into_bytes())
@@ -273,6 +311,26 @@ mod tests {
             bench.clock.advance(FRESH);
             assert_eq!(bench.ask("k1"), (true, true));
             assert_eq!(issuer.fetches.load(Ordering::SeqCst), 2);
+        });
+    }
+
+    #[test]
+    fn a_key_without_a_name_that_has_not_signed_is_looked_for_again() {
+        with(|issuer, bench| {
+            *issuer.id.lock().unwrap() = "";
+            assert_eq!(bench.ask("k2"), (true, true), "there is no choice");
+            *issuer.id.lock().unwrap() = "k2";
+            let again = |id: &str| bench.clock.block_on(bench.ring.keys_again(Some(id)));
+            let is_named = |id: &str| {
+                again(id).is_some_and(|keys| keys.find(Some(id)).is_some_and(|key| key.is_named(Some(id))))
+            };
+            assert!(!is_named("k2"), "just fetched");
+            bench.clock.advance(FETCH_EVERY_MIN);
+            assert!(is_named("k2"));
+            *issuer.is_up.lock().unwrap() = false;
+            bench.clock.advance(FETCH_EVERY_MIN);
+            assert!(is_named("k2") && again("k3").is_none(), "who knows which keys there are by now");
+            assert_eq!(issuer.fetches.load(Ordering::SeqCst), 3);
         });
     }
 
@@ -354,20 +412,65 @@ mod tests {
         });
     }
 
+    fn ed25519() -> Value {
+        json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})
+    }
+
+    fn keys(keys: &[Value]) -> Result<Keys, InvalidKeys> {
+        Keys::of(json!({"keys": keys}).to_string().as_bytes())
+    }
+
+    fn changed(mut key: Value, name: &str, value: Value) -> Value {
+        key[name] = value;
+        key
+    }
+
     #[test]
-    fn a_configured_document_must_be_usable_as_a_whole() {
-        let ed25519 =
-            json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
-        let short_rsa = json!({"kty": "RSA", "n": "AQAB".repeat(40), "e": "AQAB"});
-        let with = |keys: Value| Keys::configured(&json!({"keys": keys}).to_string()).err();
-        assert_eq!(with(json!([ed25519])), None);
-        assert_eq!(with(json!([ed25519, short_rsa])), Some(InvalidKeys::Unusable));
-        let mut for_encryption = ed25519.clone();
-        for_encryption["use"] = "enc".into();
-        assert_eq!(with(json!([for_encryption])), Some(InvalidKeys::Unusable));
-        assert_eq!(with(json!([])), Some(InvalidKeys::Count));
-        assert_eq!(with(json!(vec![ed25519.clone(); limits::KEYS_MAX])), None);
-        assert_eq!(with(json!(vec![ed25519; limits::KEYS_MAX + 1])), Some(InvalidKeys::Count));
-        assert_eq!(Keys::configured("{").err(), Some(InvalidKeys::NotJwks));
+    fn keys_that_are_not_for_us_are_passed_over_and_one_that_is_must_be_there() {
+        let rsa = |letters: usize| json!({"kty": "RSA", "n": "A".repeat(letters), "e": "AQAB"});
+        let others = [
+            rsa(340),
+            changed(rsa(342), "alg", "RSA-OAEP".into()),
+            changed(ed25519(), "use", "enc".into()),
+            changed(ed25519(), "key_ops", json!(["encrypt"])),
+            changed(ed25519(), "alg", "ES256".into()),
+            changed(ed25519(), "alg", 7.into()),
+            changed(ed25519(), "x", "AAAA".into()),
+            changed(ed25519(), "crv", "X25519".into()),
+            json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}),
+            json!({"kty": "unheard-of"}),
+            json!("no key at all"),
+        ];
+        for other in &others {
+            assert_eq!(keys(std::slice::from_ref(other)).err(), Some(InvalidKeys::Unusable(1)), "{other}");
+        }
+        for ours in [ed25519(), changed(ed25519(), "use", "sig".into()), rsa(342)] {
+            let with_others: Vec<Value> = others.iter().cloned().chain([ours.clone()]).collect();
+            assert_eq!(keys(&with_others).unwrap().0.len(), 1, "{ours}");
+        }
+        assert_eq!(
+            keys(&others).unwrap_err().to_string().split(',').next(),
+            Some("none of 11 keys is Ed25519 or RS256")
+        );
+    }
+
+    #[test]
+    fn a_document_has_at_least_one_key_and_not_too_many() {
+        assert_eq!(keys(&[]).err(), Some(InvalidKeys::Unusable(0)));
+        assert_eq!(keys(&vec![ed25519(); limits::KEYS_MAX]).err(), None);
+        assert_eq!(keys(&vec![ed25519(); limits::KEYS_MAX + 1]).err(), Some(InvalidKeys::Count));
+        assert_eq!(Keys::of(b"{").err(), Some(InvalidKeys::NotJwks));
+        assert_eq!(Keys::of(b"[]").err(), Some(InvalidKeys::NotJwks));
+    }
+
+    /// An issuer that has one key may name it in its tokens alone.
+    #[test]
+    fn a_key_without_an_id_is_the_one_of_every_token_where_it_is_the_only_one() {
+        let named = changed(ed25519(), "kid", "k1".into());
+        let found = |all: &[Value], id: Option<&str>| keys(all).unwrap().find(id).is_some();
+        assert!(found(&[ed25519()], Some("k1")) && found(&[ed25519()], None));
+        assert!(found(std::slice::from_ref(&named), Some("k1")) && found(std::slice::from_ref(&named), None));
+        assert!(!found(std::slice::from_ref(&named), Some("k2")));
+        assert!(!found(&[named.clone(), ed25519()], Some("k2")) && !found(&[named, ed25519()], None));
     }
 }

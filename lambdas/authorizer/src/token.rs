@@ -1,13 +1,17 @@
 //! Which tokens are believed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use jsonwebtoken::{Validation, decode, decode_header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 use task_aws::env::{ConfigError, Env, required};
 use task_aws::fetch::{Fetch, FetchLimits};
 use task_aws::system::SystemClock;
+use task_core::object::Object;
 use task_core::ports::Clock;
 use task_core::{Owner, limits};
 
@@ -23,7 +27,7 @@ const JWKS_LIMITS: FetchLimits = FetchLimits { time: Duration::from_secs(2), byt
 
 /// How far an issuer's clock may be ahead of ours: a token is often used within the second that it is made in, and a refusal
 /// would be kept for a minute. More would only honour tokens that are meant for later.
-const NBF_LEEWAY_SECONDS: u64 = 5;
+const NBF_LEEWAY_SECONDS: f64 = 5.0;
 
 /// Verifies tokens against keys that were parsed once.
 pub(crate) struct Verifier<F, C> {
@@ -41,6 +45,8 @@ pub(crate) enum Disbelief {
     TooLong,
     #[error("the token is not a JWT with a known algorithm")]
     NotAToken,
+    #[error("the token's header demands an extension, and none is known here")]
+    Critical,
     #[error("no key has this id")]
     UnknownKey,
     #[error("the token's algorithm is not its key's")]
@@ -54,9 +60,78 @@ pub(crate) enum Disbelief {
     NoKeys,
 }
 
+/// What a header says that matters here. Ours and not the library's, which refuses a header with any parameter that it does not know
+/// and that is no text. RFC 7515, section 4: "Any Header Parameter that is not understood MUST be ignored".
+#[derive(Deserialize)]
+struct JoseHeader {
+    /// `none` is no algorithm of the library and fails here.
+    alg: Algorithm,
+    #[serde(default)]
+    kid: Option<String>,
+    /// Whatever it names, nothing of it is known. RFC 7515, section 4.1.11.
+    #[serde(rename = "crit", default, deserialize_with = "is_there")]
+    is_critical: bool,
+}
+
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|IgnoredAny| true)
+}
+
+/// Moments are in seconds and may have fractions: NumericDate of RFC 7519.
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
+    iss: String,
+    aud: Audience,
+    exp: f64,
+    #[serde(default)]
+    nbf: Option<f64>,
+}
+
+/// RFC 7519, section 4.1.3: one, or an array.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Audience {
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::One(one) => one == name,
+            Self::Several(several) => several.iter().any(|one| one == name),
+        }
+    }
+}
+
+/// A token in its parts: RFC 7515, section 7.1.
+struct Parts<'a> {
+    header: JoseHeader,
+    claims: &'a str,
+    /// Header and claims, as they were signed.
+    signed: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(token: &'a str) -> Option<Self> {
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, claims) = signed.split_once('.')?;
+        Some(Self { header: read(header)?, claims, signed, signature })
+    }
+
+    fn must_be_signed_by(&self, key: &Key) -> Result<(), Disbelief> {
+        if self.header.alg != key.algorithm {
+            return Err(Disbelief::WrongAlgorithm);
+        }
+        if key.has_signed(self.signed, self.signature) { Ok(()) } else { Err(Disbelief::Invalid) }
+    }
+}
+
+fn read<T: DeserializeOwned>(part: &str) -> Option<T> {
+    let text = URL_SAFE_NO_PAD.decode(part).ok()?;
+    serde_json::from_slice(&text).ok().map(|Object(read)| read)
 }
 
 impl Verifier<Fetch, SystemClock> {
@@ -77,7 +152,7 @@ impl Verifier<Fetch, SystemClock> {
 }
 
 fn configured<F, C>(document: &str) -> Result<KeyRing<F, C>, ConfigError> {
-    let keys = Keys::configured(document).map_err(|error| ConfigError::Invalid {
+    let keys = Keys::of(document.as_bytes()).map_err(|error| ConfigError::Invalid {
         key: ENV_TOKEN_JWKS,
         // Public keys: nothing in them is secret, but the text is long.
         value: document.chars().take(80).collect(),
@@ -102,43 +177,48 @@ impl<F: FetchJwks, C: Clock> Verifier<F, C> {
         if token.len() > limits::TOKEN_BYTES_MAX {
             return Err(Disbelief::TooLong);
         }
-        // `none` is no algorithm of the library and fails here.
-        let header = decode_header(token).map_err(|_| Disbelief::NotAToken)?;
-        let keys = self.keys.keys_for(header.kid.as_deref()).await.ok_or(Disbelief::NoKeys)?;
-        let key = keys.find(header.kid.as_deref()).ok_or(Disbelief::UnknownKey)?;
-        if header.alg != key.algorithm {
-            return Err(Disbelief::WrongAlgorithm);
+        let token = Parts::of(token).ok_or(Disbelief::NotAToken)?;
+        if token.header.is_critical {
+            return Err(Disbelief::Critical);
         }
-        let verified = decode::<Claims>(token, &key.decoding, &self.validation(key));
-        let claims = verified.map_err(|_| Disbelief::Invalid)?.claims;
+        let id = token.header.kid.as_deref();
+        let keys = self.keys.keys_for(id).await.ok_or(Disbelief::NoKeys)?;
+        let key = keys.find(id).ok_or(Disbelief::UnknownKey)?;
+        // Nothing of the claims is read before.
+        if let Err(disbelief) = token.must_be_signed_by(key) {
+            if key.is_named(id) {
+                return Err(disbelief);
+            }
+            let keys = self.keys.keys_again(id).await.ok_or(Disbelief::NoKeys)?;
+            token.must_be_signed_by(keys.find(id).ok_or(Disbelief::UnknownKey)?)?;
+        }
+        let claims =
+            read::<Claims>(token.claims).filter(|claims| self.accepts(claims)).ok_or(Disbelief::Invalid)?;
         Owner::parse(claims.sub).map_err(|_| Disbelief::BadSubject)
     }
 
-    fn validation(&self, key: &Key) -> Validation {
-        let mut validation = Validation::new(key.algorithm);
-        validation.set_issuer(&[&self.issuer]);
-        validation.set_audience(&[&self.audience]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.validate_nbf = true;
-        validation.leeway = NBF_LEEWAY_SECONDS;
-        // The library has one leeway for both, and takes this one off again: none is left for `exp`.
-        validation.reject_tokens_expiring_in_less_than = NBF_LEEWAY_SECONDS;
-        validation
+    /// There is no leeway for `exp`.
+    fn accepts(&self, claims: &Claims) -> bool {
+        let now = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64();
+        claims.iss == self.issuer
+            && claims.aud.has(&self.audience)
+            && now < claims.exp
+            && claims.nbf.is_none_or(|not_before| not_before <= now + NBF_LEEWAY_SECONDS)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::time::{SystemTime, UNIX_EPOCH};
+    use std::sync::Mutex;
+    use std::time::SystemTime;
 
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+    use jsonwebtoken::{EncodingKey, Header, crypto, encode};
     use serde_json::{Value, json};
-    use task_core::EpochMs;
+    use task_aws::fetch::FetchError;
     use task_core::testing::ManualClock;
+    use task_core::{DurationMs, EpochMs};
 
     use super::*;
 
@@ -190,6 +270,14 @@ mod tests {
             self.believes(&token)
         }
 
+        /// With a header that the library would not write.
+        fn verdict_with(&self, header: &Value, claims: &str) -> Result<Owner, Disbelief> {
+            let header = URL_SAFE_NO_PAD.encode(header.to_string());
+            let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+            let signature = crypto::sign(signed.as_bytes(), &self.encoding, Algorithm::EdDSA).unwrap();
+            self.believes(&format!("{signed}.{signature}"))
+        }
+
         fn believes(&self, token: &str) -> Result<Owner, Disbelief> {
             ManualClock::new(EpochMs(0)).block_on(self.verifier.owner(Some(token)))
         }
@@ -208,7 +296,11 @@ mod tests {
             json!({"nbf": now() + 60}),
             json!({"aud": "others"}),
             json!({"iss": "https://other"}),
+            json!({"aud": ["others"]}),
+            json!({"aud": 7}),
             json!({"exp": null}),
+            json!({"exp": now() as f64 - 0.5}),
+            json!({"nbf": "now"}),
         ] {
             assert_eq!(issuer.verdict(&changes), Err(Disbelief::Invalid), "{changes}");
         }
@@ -223,6 +315,52 @@ mod tests {
             let verdict = issuer.verdict(&json!({"nbf": not_before}));
             assert_eq!(verdict.as_ref().map(Owner::as_str), Ok("alice"), "{not_before}");
         }
+    }
+
+    #[test]
+    fn fractions_of_a_second_and_several_audiences_are_understood() {
+        let issuer = issuer();
+        for changes in [
+            json!({"exp": now() as f64 + 60.25, "iat": now() as f64 - 0.75}),
+            json!({"aud": ["others", "tasks"]}),
+        ] {
+            assert_eq!(issuer.verdict(&changes).as_ref().map(Owner::as_str), Ok("alice"), "{changes}");
+        }
+    }
+
+    /// Issuers add what they like: RFC 7515, section 4.
+    #[test]
+    fn parameters_of_a_header_that_are_not_known_matter_only_when_they_are_critical() {
+        let issuer = issuer();
+        let claims = claims().to_string();
+        let verdict = |more: Value| {
+            let mut header = json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "k1"});
+            for (name, value) in more.as_object().unwrap() {
+                header[name] = value.clone();
+            }
+            issuer.verdict_with(&header, &claims).map(|owner| owner.as_str().to_owned())
+        };
+        for more in [json!({"ver": 2}), json!({"ctx": {"a": [1]}}), json!({"x5c": null}), json!({"jwk": 7})] {
+            assert_eq!(verdict(more.clone()), Ok("alice".to_owned()), "{more}");
+        }
+        for critical in [json!(["exp"]), json!([]), Value::Null] {
+            assert_eq!(verdict(json!({"crit": critical})), Err(Disbelief::Critical), "{critical}");
+        }
+        assert_eq!(verdict(json!({"kid": 1})), Err(Disbelief::NotAToken));
+    }
+
+    #[test]
+    fn a_header_and_claims_are_objects() {
+        let issuer = issuer();
+        assert_eq!(
+            issuer.verdict_with(&json!(["EdDSA", "k1"]), &claims().to_string()),
+            Err(Disbelief::NotAToken)
+        );
+        let listed = json!(["alice", "https://issuer", "tasks", now() + 60, null]).to_string();
+        assert_eq!(
+            issuer.verdict_with(&json!({"alg": "EdDSA", "kid": "k1"}), &listed),
+            Err(Disbelief::Invalid)
+        );
     }
 
     #[test]
@@ -254,6 +392,33 @@ mod tests {
         let header = Header { kid: Some("k2".into()), ..Header::new(Algorithm::EdDSA) };
         let token = encode(&header, &claims(), &issuer.encoding).unwrap();
         assert_eq!(issuer.believes(&token), Err(Disbelief::UnknownKey));
+    }
+
+    /// What an issuer publishes, one key without a name at a time.
+    struct Published<'a>(&'a Mutex<Vec<u8>>);
+
+    impl FetchJwks for Published<'_> {
+        async fn fetch(&self) -> Result<Vec<u8>, FetchError> {
+            let key = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(&*self.0.lock().unwrap())});
+            Ok(json!({"keys": [key]}).to_string().into_bytes())
+        }
+    }
+
+    #[test]
+    fn the_next_key_of_an_issuer_that_names_none_is_found() {
+        let (old, new) = (issuer(), issuer());
+        let (published, clock) = (Mutex::new(old.public.clone()), ManualClock::new(EpochMs(1_000_000)));
+        let keys = KeyRing::fetched(Published(&published), &clock);
+        let verifier = Verifier { issuer: "https://issuer".into(), audience: "tasks".into(), keys };
+        let verdict = |of: &Issuer| {
+            let token = encode(&header(Algorithm::EdDSA), &claims(), &of.encoding).unwrap();
+            clock.block_on(verifier.owner(Some(&token))).map(|owner| owner.as_str().to_owned())
+        };
+        assert_eq!(verdict(&old), Ok("alice".to_owned()));
+        published.lock().unwrap().clone_from(&new.public);
+        clock.advance(DurationMs::from_seconds(30));
+        assert_eq!(verdict(&new), Ok("alice".to_owned()));
+        assert_eq!(verdict(&old), Err(Disbelief::Invalid));
     }
 
     /// RS256, signed by hand: the library wants RSA keys in a form that the generator does not give.

@@ -10,7 +10,7 @@
 use std::io::Read as _;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -33,8 +33,6 @@ const TRIAL_TIME: Duration = Duration::from_secs(3);
 const CONNECT_TIME: Duration = Duration::from_secs(2);
 const CONNECT_RETRY: Duration = Duration::from_millis(20);
 
-const SELF: &str = "/proc/self/exe";
-
 /// What the trial copy says on standard output; a wrapper may print before it.
 const REACHED: &str = "exec-wrapper-trial: reached";
 const NO_RUNTIME_API: &str = "exec-wrapper-trial: no Runtime API";
@@ -42,6 +40,8 @@ const NO_RUNTIME_API: &str = "exec-wrapper-trial: no Runtime API";
 /// Why the function runs without its wrapper.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    #[error("the function's own binary is not known: {0}")]
+    NoBinary(#[source] std::io::Error),
     #[error("it cannot be started: {0}")]
     NotStarted(#[source] std::io::Error),
     #[error("it did not start the function within {} ms", TRIAL_TIME.as_millis())]
@@ -63,17 +63,25 @@ pub fn wrap_if_asked(env: &impl Env) {
         Some(TRIAL) => say_that_the_trial_arrived(env),
         Some(_) => return,
     }
-    // Resolved here, because `/proc/self` of the wrapper is the wrapper.
-    let binary = std::fs::read_link(SELF).unwrap_or_else(|_| Path::new(SELF).to_owned());
-    let failure = match try_out(&wrapper, &binary) {
-        Ok(()) => Failure::NotStarted(command(&wrapper, &binary, WRAPPED).exec()),
-        Err(failure) => failure,
-    };
+    let failure = wrap(&wrapper);
     // The log is not set up yet; standard error reaches it all the same.
     eprintln!(
         r#"{{"level":"ERROR","message":"AWS_LAMBDA_EXEC_WRAPPER does not work; running without it, so no fault will be injected","wrapper":{wrapper:?},"error":{:?}}}"#,
         failure.to_string()
     );
+}
+
+/// Returns only when it fails.
+fn wrap(wrapper: &str) -> Failure {
+    // Resolved here: what stands for this process, as `/proc/self` does, stands for the wrapper once that runs.
+    let binary = match std::env::current_exe() {
+        Ok(binary) => binary,
+        Err(error) => return Failure::NoBinary(error),
+    };
+    match try_out(wrapper, &binary) {
+        Ok(()) => Failure::NotStarted(command(wrapper, &binary, WRAPPED).exec()),
+        Err(failure) => failure,
+    }
 }
 
 fn command(wrapper: &str, binary: &PathBuf, wrapped: &str) -> Command {

@@ -46,7 +46,7 @@ struct TaskItem {
     expires_at_seconds: u64,
 }
 
-/// The attributes that a list reads: of the others the payload alone can be as large as a message.
+/// The attributes that a list reads, and all that the index has: of the others the payload alone can be as large as a message.
 pub(crate) const SHOWN: [&str; 10] = [
     "task_id",
     "kind",
@@ -192,11 +192,15 @@ fn unreadable(what: &str) -> PortError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
     use task_core::state::{Event, Judge};
     use task_core::testing::digest;
 
     use super::*;
+
+    const TABLES: &str = include_str!("../../../terraform/modules/task-table/main.tf");
 
     /// In every state, and after a failure.
     fn records() -> Vec<TaskRecord> {
@@ -222,6 +226,16 @@ mod tests {
             item.retain(|name, _| SHOWN.contains(&name.as_str()));
             assert_eq!(shown_from_item(item), Ok(record.to_wire()));
         }
+    }
+
+    /// No query of the index finds anything else, be it to show or to filter by. The table's key is in every index.
+    #[test]
+    fn the_index_has_what_a_list_reads_and_nothing_else() {
+        let (_, after) = TABLES.split_once("non_key_attributes").unwrap();
+        let (listed, _) = after.split_once(']').unwrap();
+        let listed: BTreeSet<&str> = listed.split('"').skip(1).step_by(2).collect();
+        let shown: BTreeSet<&str> = SHOWN.into_iter().filter(|name| *name != "task_id").collect();
+        assert_eq!(listed, shown);
     }
 
     #[test]

@@ -329,7 +329,7 @@ struct Step {
 impl OpenTasks for DynamoTasks {
     /// A page of each shard at a time, newest first, since what is open is nearly always new. Where too little of it comes, no more
     /// is read, so that an owner whose tasks end in time costs no walk through their history. Pages full of nothing else, as
-    /// many as one count may read, are enough, whatever their number: they are a flood of large tasks.
+    /// many as one count may read, are enough, whatever their number: they are a flood.
     async fn open(&self, owner: &Owner, enough: u32) -> Result<u32, PortError> {
         let mut walks: Vec<_> =
             (0..self.shards).map(|shard| Walk { shard, after: None, is_all_open: true }).collect();

@@ -40,6 +40,9 @@ pub fn trace_id(header: &str) -> &str {
 
 static IS_WARM: AtomicBool = AtomicBool::new(false);
 
+/// Of `ru_maxrss`: Linux counts kilobytes, and macOS bytes.
+const RSS_UNITS_PER_MB: u64 = if cfg!(target_os = "macos") { 1024 * 1024 } else { 1024 };
+
 /// What the process has used so far, as the kernel counts it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Usage {
@@ -52,8 +55,7 @@ impl Usage {
     fn now() -> Self {
         let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Self::default() };
         let cpu_us = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-        // Linux counts kilobytes.
-        let memory_peak_mb = u64::try_from(usage.max_rss()).unwrap_or_default().div_ceil(1024);
+        let memory_peak_mb = u64::try_from(usage.max_rss()).unwrap_or_default().div_ceil(RSS_UNITS_PER_MB);
         Self { cpu_us: u64::try_from(cpu_us).unwrap_or_default(), memory_peak_mb }
     }
 }

@@ -31,9 +31,12 @@ pub const CURSOR_BYTES_MAX: usize = 128;
 /// For how long an environment goes by one count of an owner's open tasks.
 pub const ADMISSION_WINDOW: DurationMs = DurationMs::from_seconds(10);
 
-/// Submissions of one owner that one environment admits per window without counting. Most owners never come to a count, which
-/// costs at least a page per shard of the index: see [`COUNT_PAGES_MAX`].
+/// Submissions of one owner that one environment admits between two counts. Most owners seldom come to a count, which costs at least
+/// a page per shard of the index: see [`COUNT_PAGES_MAX`].
 pub const ADMISSION_UNCOUNTED_MAX: u32 = 100;
+
+/// Of a small limit they are one part in so many: what passes uncounted must not be most of it.
+pub const ADMISSION_UNCOUNTED_PART: u32 = 10;
 
 /// Owners that an environment remembers at once: about 1 MB of its memory, of which Lambda gives at least 128 MB.
 pub const ADMISSION_OWNERS_MAX: usize = 10_000;
@@ -41,14 +44,14 @@ pub const ADMISSION_OWNERS_MAX: usize = 10_000;
 /// Highest limit that may be configured.
 pub const TASKS_IN_FLIGHT_PER_OWNER_MAX: u32 = 100_000;
 
-/// Open tasks that a count can see in one shard: [`COUNT_PAGES_MAX`] pages of our smallest records, which are about 600 bytes.
-/// Terraform refuses a limit above that.
+/// Open tasks that a count can see in one shard: [`COUNT_PAGES_MAX`] pages of records as they lie in the index, without payloads. Most
+/// are some 200 bytes; this many are seen when each is 600, as with an owner's name of 255. Terraform refuses a limit above that.
 pub const COUNTED_PER_SHARD_MAX: u32 = 12_500;
 
-/// Pages that one count may read per shard. AWS: a page is 1 MB of items as they lie in the index, payloads included, and 128
-/// read units, of which a shard gives 3,000 a second. One page is enough while little is open. This many cost 1,024 units per
-/// shard, once per owner, environment and window, and only while half of the limit is in sight: what somebody who floods us can
-/// make us pay.
+/// Pages that one count may read per shard. AWS: a page is 1 MB of items as they lie in the index, and 128 read units, of which a
+/// shard gives 3,000 a second; [`COUNT_ITEMS_EXAMINED_MAX`] of ours are mostly some 50. One page is enough while little is open.
+/// This many cost 1,024 units per shard at most, once per owner, environment and window, and only while half of the limit is in
+/// sight: what somebody who floods us can make us pay.
 pub const COUNT_PAGES_MAX: u16 = 8;
 
 /// A count goes on while it may still come to one part in so many of what is enough, if each page that is left holds as much as the
@@ -56,8 +59,8 @@ pub const COUNT_PAGES_MAX: u16 = 8;
 /// owner who is near the limit it would see a part, and let the rest pass until the next count.
 pub const COUNT_MARGIN: u64 = 2;
 
-/// Items that one page of a count may examine: all that 1 MB can hold, so that on AWS it ends no page sooner. Who reads a history
-/// whole before cutting the page, as emulators do, is kept from that.
+/// Items that one page of a count may examine: enough for [`COUNTED_PER_SHARD_MAX`], and a part of what 1 MB can hold of the index.
+/// Who reads a history whole before cutting the page, as emulators do, is kept from that.
 pub const COUNT_ITEMS_EXAMINED_MAX: u16 = 2_000;
 
 /// Tasks of one page. AWS: a DynamoDB query page is at most 1 MB, and a Lambda response 6 MB.

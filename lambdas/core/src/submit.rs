@@ -126,14 +126,29 @@ impl<S: TaskStore + OpenTasks, Q: TaskQueue, C: Clock, R: Random> Submit<S, Q, C
         match self.admission.ask(owner, self.clock.now()) {
             Admitted::Yes => self.send(body, trace, answer_by).await,
             Admitted::AndCount => {
-                let enough = self.admission.in_flight_max();
-                let count = within(&self.clock, answer_by, self.store.open(owner, enough));
-                let (sent, counted) = join(self.send(body, trace, answer_by), count).await;
-                self.admission.counted(owner, counted.and_then(Result::ok));
-                sent
+                join(self.send(body, trace, answer_by), self.count(owner, answer_by)).await.0
             }
-            Admitted::No => Err(SubmitError::TooManyInFlight { max: self.admission.in_flight_max() }),
+            Admitted::No => Err(self.too_many()),
+            // What was true in the last window is no reason to refuse in this one.
+            Admitted::NoAndCount => {
+                self.count(owner, answer_by).await;
+                let now = self.clock.now();
+                if self.admission.ask(owner, now) == Admitted::Yes && now < answer_by {
+                    return self.send(body, trace, answer_by).await;
+                }
+                Err(self.too_many())
+            }
         }
+    }
+
+    async fn count(&self, owner: &Owner, answer_by: EpochMs) {
+        let open = self.store.open(owner, self.admission.in_flight_max());
+        let counted = within(&self.clock, answer_by, open).await;
+        self.admission.counted(owner, counted.and_then(Result::ok));
+    }
+
+    fn too_many(&self) -> SubmitError {
+        SubmitError::TooManyInFlight { max: self.admission.in_flight_max() }
     }
 
     async fn send(&self, body: &str, trace: Option<&str>, answer_by: EpochMs) -> Result<(), SubmitError> {

@@ -73,8 +73,9 @@ fn every_problem_and_every_status_is_documented() {
 #[test]
 fn the_limit_of_open_tasks_that_terraform_allows_is_one_that_a_count_can_see() {
     const PAGE_BYTES: u32 = 1024 * 1024;
-    const SMALLEST_RECORD_BYTES: u32 = 600;
-    let of_page = (PAGE_BYTES / SMALLEST_RECORD_BYTES).min(u32::from(limits::COUNT_ITEMS_EXAMINED_MAX));
+    /// In the index, of an owner with a long name.
+    const RECORD_BYTES: u32 = 600;
+    let of_page = (PAGE_BYTES / RECORD_BYTES).min(u32::from(limits::COUNT_ITEMS_EXAMINED_MAX));
     let seen = of_page * u32::from(limits::COUNT_PAGES_MAX);
     assert!(limits::COUNTED_PER_SHARD_MAX <= seen, "a count sees {seen}");
     let rule = format!("{} * var.owner_index_shards", limits::COUNTED_PER_SHARD_MAX);

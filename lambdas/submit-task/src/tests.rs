@@ -94,7 +94,7 @@ impl Bench {
     fn crowd(&self) -> Vec<u16> {
         let faults = Faults::none(0);
         let submit = self.submit(&faults);
-        let submissions = 0..limits::ADMISSION_UNCOUNTED_MAX + 2;
+        let submissions = 0..submit.admission.uncounted_max() + 2;
         submissions.map(|_| self.ask(&submit, event(&digest("a"), None)).0.status_code).collect()
     }
 
@@ -169,6 +169,21 @@ fn a_submission_refused_for_too_many_in_flight_leaves_neither_message_nor_record
     let (sent, records) =
         (bench.memory.sent.lock().unwrap().len(), bench.memory.records.lock().unwrap().len());
     assert_eq!((sent, records), (accepted, accepted), "{statuses:?}");
+}
+
+#[test]
+fn whose_tasks_have_ended_is_admitted_by_the_next_count_and_not_by_the_one_before() {
+    let bench = Bench { in_flight_max: 1, ..Bench::default() };
+    let faults = Faults::none(0);
+    let submit = bench.submit(&faults);
+    let status = || bench.ask(&submit, event(&digest("a"), None)).0.status_code;
+    let statuses: Vec<u16> = (0..submit.admission.uncounted_max() + 2).map(|_| status()).collect();
+    assert_eq!(statuses.last(), Some(&429));
+    bench.clock.advance(limits::ADMISSION_WINDOW);
+    assert_eq!(status(), 429, "they are still open");
+    bench.memory.records.lock().unwrap().clear();
+    bench.clock.advance(limits::ADMISSION_WINDOW);
+    assert_eq!(status(), 202);
 }
 
 #[test]

@@ -28,8 +28,9 @@ module "task_backend" {
 
   authorizer_cache_seconds = var.authorizer_cache_seconds
 
-  worker_timeout_seconds = var.worker_timeout_seconds
-  worker_concurrency_max = var.worker_concurrency_max
+  worker_timeout_seconds      = var.worker_timeout_seconds
+  worker_concurrency_max      = var.worker_concurrency_max
+  worker_concurrency_reserved = var.worker_concurrency_reserved
 
   allow_test_tasks = var.allow_test_tasks
   fault_injection  = var.fault_injection

@@ -70,6 +70,12 @@ variable "worker_concurrency_max" {
   default     = 50
 }
 
+variable "worker_concurrency_reserved" {
+  description = "Concurrency of Lambda set aside for the worker, which requests to the APIs cannot take; -1 shares the account's. AWS wants 100 units left to all other functions: a new account, with a quota of 10, must set -1 or ask for more."
+  type        = number
+  default     = 200
+}
+
 variable "allow_test_tasks" {
   description = "Accept the kinds poison, flaky and sleep. Turn on to run experiments here."
   type        = bool

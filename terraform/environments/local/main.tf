@@ -50,9 +50,10 @@ module "task_backend" {
   authorizer_cache_seconds = var.authorizer_cache_seconds
 
   # Short, so that a fault, the retries after it and the dead-letter queue are seen within a minute.
-  worker_timeout_seconds = var.worker_timeout_seconds
-  max_receive_count      = var.max_receive_count
-  worker_concurrency_max = var.worker_concurrency_max
+  worker_timeout_seconds      = var.worker_timeout_seconds
+  max_receive_count           = var.max_receive_count
+  worker_concurrency_max      = var.worker_concurrency_max
+  worker_concurrency_reserved = var.worker_concurrency_reserved
 
   # High enough that the load generator meets the functions and not the throttle.
   throttling_rate_limit  = var.throttling_rate_limit

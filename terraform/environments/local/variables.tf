@@ -73,6 +73,12 @@ variable "worker_concurrency_max" {
   default     = 10
 }
 
+variable "worker_concurrency_reserved" {
+  description = "Concurrency set aside for the worker; -1 shares the account's, which is this stack's alone. Each unit is 10 invocations a second: a load test makes more of a worker that is quick."
+  type        = number
+  default     = -1
+}
+
 variable "throttling_rate_limit" {
   description = "Steady requests, or messages, per second of each API."
   type        = number

@@ -93,6 +93,71 @@ resource "aws_cloudwatch_metric_alarm" "worker_throttles" {
   ok_actions          = var.action_arns
 }
 
+# Dead letters are marked, and their owners told, by nobody else. It runs by the clock, every five minutes at least, so that one
+# failure is made up for by the next run.
+resource "aws_cloudwatch_metric_alarm" "audit_errors" {
+  alarm_name        = "${var.name_prefix}-audit-errors"
+  alarm_description = "The auditor fails each time, or is throttled: dead letters are not marked, and their owners are not told."
+
+  # Whichever has values: a run that Lambda did not let in is no error.
+  metric_query {
+    id          = "failed"
+    expression  = "SUM(METRICS())"
+    label       = "Audits that failed"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = {
+      errors    = "Errors"
+      throttles = "Throttles"
+    }
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "AWS/Lambda"
+        metric_name = metric_query.value
+        dimensions  = { FunctionName = var.audit_function_name }
+        stat        = "Sum"
+        period      = 300
+      }
+    }
+  }
+
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  evaluation_periods  = 3
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.action_arns
+  ok_actions          = var.action_arns
+}
+
+# WebSocket APIs have no 5xx. AWS counts a call of a function that failed as the first, and a 5xx that a function answered as one of
+# the two: its guide says the second, and what was recorded the first.
+resource "aws_cloudwatch_metric_alarm" "websocket" {
+  for_each = {
+    execution   = "ExecutionError"
+    integration = "IntegrationError"
+  }
+
+  alarm_name        = "${var.name_prefix}-websocket-${each.key}-errors"
+  alarm_description = "Clients cannot connect, or their messages are not answered."
+
+  namespace           = "AWS/ApiGateway"
+  metric_name         = each.value
+  dimensions          = { ApiId = var.websocket_api_id }
+  statistic           = "Sum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.websocket_errors_max
+  period              = 60
+  evaluation_periods  = 3
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.action_arns
+  ok_actions          = var.action_arns
+}
+
 resource "aws_cloudwatch_metric_alarm" "http_5xx" {
   alarm_name        = "${var.name_prefix}-http-5xx"
   alarm_description = "Clients get 5xx: tasks are refused or cannot be read."

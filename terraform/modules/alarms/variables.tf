@@ -18,8 +18,18 @@ variable "worker_function_name" {
   type        = string
 }
 
+variable "audit_function_name" {
+  description = "Name of the function that looks into the dead-letter queue."
+  type        = string
+}
+
 variable "http_api_id" {
   description = "Id of the HTTP API."
+  type        = string
+}
+
+variable "websocket_api_id" {
+  description = "Id of the WebSocket API."
   type        = string
 }
 
@@ -36,6 +46,12 @@ variable "queue_age_seconds_max" {
 
 variable "worker_errors_max" {
   description = "Failed worker invocations per minute that are still fine."
+  type        = number
+  default     = 5
+}
+
+variable "websocket_errors_max" {
+  description = "Handshakes and messages per minute whose function may fail."
   type        = number
   default     = 5
 }

@@ -32,3 +32,8 @@ output "role" {
     }
   }
 }
+
+output "reserved_concurrency" {
+  description = "Concurrency set aside for this function; -1 shares the account's."
+  value       = aws_lambda_function.this.reserved_concurrent_executions
+}

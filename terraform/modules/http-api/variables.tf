@@ -46,7 +46,7 @@ variable "authorizer_cache_seconds" {
 }
 
 variable "throttling_rate_limit" {
-  description = "Steady requests per second. The account's own limit is 10,000 over all its APIs."
+  description = "Steady requests per second. The account has 10,000 in a Region, 2,500 in newer ones, for all its APIs of any kind and what is pushed to their sockets: docs/operations.md."
   type        = number
   default     = 2000
 
@@ -57,7 +57,7 @@ variable "throttling_rate_limit" {
 }
 
 variable "throttling_burst_limit" {
-  description = "Requests that may come at once. The account's own limit is 5,000 over all its APIs."
+  description = "Requests that may come at once. The account has 5,000 in a Region, 1,250 in newer ones, for all its APIs."
   type        = number
   default     = 1000
 

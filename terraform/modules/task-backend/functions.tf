@@ -71,6 +71,9 @@ module "process_task" {
   description     = "The worker: claims, runs and completes tasks of the queue, and pushes every change."
   timeout_seconds = var.worker_timeout_seconds
 
+  # Else requests to the APIs could take what the worker needs, and Lambda would throttle batches that use up their receives so.
+  reserved_concurrency = var.worker_concurrency_reserved
+
   environment = {
     TASKS_TABLE                   = module.task_table.tasks.name
     CONNECTIONS_TABLE             = module.task_table.connections.name
@@ -120,8 +123,8 @@ resource "aws_lambda_event_source_mapping" "tasks" {
   function_response_types = ["ReportBatchItemFailures"]
 
   # Limits this mapping and not the function: unlike reserved concurrency it stops polling instead of throttling, so that
-  # a worker at this limit costs no receive counts. Where the account has less concurrency left than this, Lambda throttles
-  # as it would there, and every batch that comes back has been received: docs/operations.md, what you need.
+  # a worker at this limit costs no receive counts. Where less is reserved or, without a reservation, left in the account than
+  # this, Lambda throttles, and every batch that comes back has been received: docs/operations.md, what you need.
   scaling_config {
     maximum_concurrency = var.worker_concurrency_max
   }

@@ -92,7 +92,9 @@ module "alarms" {
   task_queue_name        = module.task_queue.planned_names.tasks
   dead_letter_queue_name = module.task_queue.planned_names.dead_letters
   worker_function_name   = "${var.name_prefix}-process-task"
+  audit_function_name    = "${var.name_prefix}-audit-dead-letters"
   http_api_id            = module.http_api.id
+  websocket_api_id       = module.websocket_api.id
   action_arns            = var.alarm_action_arns
 
   # Two timeouts: what comes back unworked is left out of the age after three. Not below a minute, which is how often AWS

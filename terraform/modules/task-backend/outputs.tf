@@ -69,6 +69,11 @@ output "roles" {
   value       = { for function, it in local.function_modules : function => it.role }
 }
 
+output "worker_concurrency_reserved" {
+  description = "Concurrency set aside for the worker; -1 shares the account's."
+  value       = module.process_task.reserved_concurrency
+}
+
 output "authorizer_cache_seconds" {
   description = "How long the HTTP API reuses a verdict on a token."
   value       = module.http_api.authorizer_cache_seconds

@@ -60,6 +60,17 @@ variable "worker_concurrency_max" {
   }
 }
 
+variable "worker_concurrency_reserved" {
+  description = "Concurrency of Lambda that is set aside for the worker, so that requests to the APIs cannot take it; -1 shares the account's. AWS lets a function with a reservation have 10 invocations a second for each unit, so that it is a multiple of worker_concurrency_max where batches are short; and it wants 100 units left to all other functions, so that a new account, with a quota of 10, must set -1 or ask for more."
+  type        = number
+  default     = 200
+
+  validation {
+    condition     = var.worker_concurrency_reserved == -1 || var.worker_concurrency_reserved >= var.worker_concurrency_max
+    error_message = "worker_concurrency_reserved must be -1 or at least worker_concurrency_max: below it Lambda throttles batches, each of which uses up a receive."
+  }
+}
+
 variable "max_receive_count" {
   description = "How often a task is handed out before it goes to the dead-letter queue; at least 5."
   type        = number
@@ -96,7 +107,7 @@ variable "owner_index_shards" {
 }
 
 variable "tasks_in_flight_per_owner_max" {
-  description = "About how many tasks of one owner may be queued or running before further ones are refused with 429. Counted now and then, so that a burst may pass it; and a count reads 8 MB per shard of the index, as much of which in nothing but open tasks is at the limit too: with 4 shards 1,600 of 20 KB, 250 of 128 KB."
+  description = "About how many tasks of one owner may be queued or running before further ones are refused with 429. Counted now and then, so that a burst may pass it."
   type        = number
   default     = 5000
 
@@ -106,7 +117,7 @@ variable "tasks_in_flight_per_owner_max" {
   }
 
   validation {
-    # 8 pages of 1 MB, and our smallest record is about 600 bytes; limits::COUNTED_PER_SHARD_MAX.
+    # 8 pages of 1 MB, and a record in the index is 600 bytes where the owner's name is long; limits::COUNTED_PER_SHARD_MAX.
     condition     = var.tasks_in_flight_per_owner_max <= 12500 * var.owner_index_shards
     error_message = "tasks_in_flight_per_owner_max must be at most 12500 per shard of owner_index_shards, what a count can see: a limit above that would never hold."
   }
@@ -133,7 +144,7 @@ variable "token_audience" {
 }
 
 variable "token_jwks" {
-  description = "JWKS document (JSON) with the public keys that tokens are verified against. Public keys only. For a stack with a key pair of its own; else token_jwks_url."
+  description = "JWKS document (JSON) with the public keys that tokens are verified against: Ed25519 (EdDSA), or RSA of 2,048 bits or more (RS256), for signatures; others are passed over. Public keys only. For a stack with a key pair of its own; else token_jwks_url."
   type        = string
   default     = null
 
@@ -145,6 +156,17 @@ variable "token_jwks" {
   validation {
     condition     = var.token_jwks == null || try(length(jsondecode(var.token_jwks).keys) > 0, false)
     error_message = "token_jwks must be a JWKS document with at least one key: {\"keys\":[...]}."
+  }
+
+  validation {
+    # What the authorizer takes, limits::KEYS_MAX of them. 2,048 bits are 342 letters.
+    condition = var.token_jwks == null || try(contains(range(1, 33), length([
+      for key in jsondecode(var.token_jwks).keys : key if anytrue([
+        try(key.use, "sig") == "sig" && try(key.kty, "") == "OKP" && try(key.crv, "") == "Ed25519" && try(key.alg, "EdDSA") == "EdDSA" && can(regex("^[A-Za-z0-9_-]{43}$", key.x)) && try(contains(key.key_ops, "verify"), !can(key.key_ops)),
+        try(key.use, "sig") == "sig" && try(key.kty, "") == "RSA" && can(regex("^[A-Za-z0-9_-]{342,}$", key.n)) && can(key.e) && try(key.alg, "RS256") == "RS256" && try(contains(key.key_ops, "verify"), !can(key.key_ops)),
+      ])
+    ])), false)
+    error_message = "token_jwks must have 1 to 32 keys that the authorizer can use: Ed25519 (EdDSA), or RSA of 2,048 bits or more (RS256), for signatures."
   }
 
   validation {

@@ -313,7 +313,7 @@ async fn counted(enough: u32, pages: Vec<Reply>) -> (u32, Vec<Value>) {
     (open, replay.asked().into_iter().map(|(_, body)| body["ExclusiveStartKey"].clone()).collect())
 }
 
-/// A page is 1 MB: of large payloads it holds a few dozen.
+/// A page is 1 MB at most, or as many items as were asked for.
 #[tokio::test]
 async fn a_count_goes_on_past_a_page_that_was_full() {
     let pages = vec![open_and_more(50), open_and_more(50), ok(json!({"Count": 1}))];
@@ -352,7 +352,7 @@ async fn what_is_in_sight_is_what_all_shards_have() {
     assert_eq!((open, replay.asked().len()), (Ok(1_280), pages));
 }
 
-/// Otherwise nobody who submits large tasks would come to the limit.
+/// Otherwise nobody whose tasks are large in the index would come to the limit.
 #[tokio::test]
 async fn as_many_pages_as_a_count_may_read_are_enough_when_they_are_full_of_open_tasks() {
     let (open, asked) = counted(5_000, all_pages(8, 8)).await;
