@@ -28,6 +28,7 @@ TEST_IGNORED = if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run --workspace --locked --test $(1) --run-ignored only --no-capture; \
 	else $(CARGO) test --workspace --locked --test $(1) -- --ignored --nocapture; fi
 TERRAFORM_MIN := 1.11.0
+RUST_MIN := $(shell sed -n 's/^rust-version = "\([0-9.]*\)"/\1/p' Cargo.toml)
 
 .DEFAULT_GOAL := help
 .PHONY: help tools build demo suite adversaries test test-sdks test-provider fuzz controls lint up plan down package bench bench-capacity bench-peers bench-oracle soak clean
@@ -76,7 +77,7 @@ test-sdks: build ## boto3 and the AWS CLI, from the Python registry, against the
 up: build ## Leave the emulator and the applied stack running; described in target/stack.json
 	@$(STACK) $(WITH_ADVERSARY) $(WITH_FIS_RAMPS) up
 
-plan: build ## Plan against the running stack: exit 0 when nothing would change, 2 when something would
+plan: build ## Plan against the running stack: fails when something would change
 	@$(STACK) plan
 
 down: build ## Destroy the stack and stop the emulator
@@ -111,13 +112,16 @@ build: tools ## Compile the tools and the functions
 tools: ## Say which tools are missing and how to get them
 	@missing=0; \
 	need() { command -v $$1 >/dev/null 2>&1 || { echo "missing: $$1 - $$2"; missing=1; }; }; \
+	recent() { oldest=$$(printf '%s\n%s\n' "$$2" "$$3" | sort -V | head -n 1); \
+	  [ "$$oldest" = "$$2" ] || { echo "too old: $$1 $$3 - need >= $$2$$4"; missing=1; }; }; \
 	need $(CARGO) "install Rust with rustup, https://rustup.rs"; \
 	need cc "a C compiler: 'apt-get install build-essential' or 'xcode-select --install'"; \
 	need terraform ">= $(TERRAFORM_MIN), https://developer.hashicorp.com/terraform/install"; \
+	if command -v rustc >/dev/null 2>&1; then \
+	  recent rustc "$(RUST_MIN)" "$$(rustc --version 2>/dev/null | sed -n '1s/^rustc \([0-9.]*\).*/\1/p')" ": rustup update"; \
+	fi; \
 	if command -v terraform >/dev/null 2>&1; then \
-	  found=$$(terraform version 2>/dev/null | sed -n '1s/^Terraform v//p'); \
-	  oldest=$$(printf '%s\n%s\n' "$(TERRAFORM_MIN)" "$$found" | sort -V | head -n 1); \
-	  [ "$$oldest" = "$(TERRAFORM_MIN)" ] || { echo "too old: terraform $$found - need >= $(TERRAFORM_MIN)"; missing=1; }; \
+	  recent terraform "$(TERRAFORM_MIN)" "$$(terraform version 2>/dev/null | sed -n '1s/^Terraform v//p')"; \
 	fi; \
 	exit $$missing
 

@@ -17,7 +17,7 @@ use crate::experiment::{self, Experiment};
 use crate::fault::{Recovered, chain, recover as recover_fault};
 use crate::journal::{self, Journal, Recovery};
 use crate::oracle;
-use crate::plan::plan;
+use crate::plan::{Planned, plan};
 use crate::preflight::{self, Intent};
 use crate::report;
 use crate::run::{Halt, Live, RunReport, Suite, run};
@@ -235,7 +235,7 @@ fn report_command(arguments: &ReportArguments) -> anyhow::Result<u8> {
     }
     let run = arguments.run.as_deref().context("no run is named")?;
     let report = report::read(run)?;
-    report::write(run, &report)?;
+    report::write_forms(run, &report)?;
     tell::out(report::table(&report).trim_end());
     Ok(RunReport::EXIT_PASS)
 }
@@ -288,7 +288,7 @@ fn run_command(arguments: RunArguments) -> anyhow::Result<u8> {
     let stack = Stack::load(&arguments.stack)?;
     check_target(&stack, &arguments.account)?;
     // Resolves every fault, so that the last experiment's bad target is found before the first begins.
-    plan(&experiments, &stack)?;
+    let planned = plan(&experiments, &stack)?;
     let seed = arguments.seed.unwrap_or_else(|| rand::rng().random_range(1..SEED_MAX));
     let run_id = run_id(seed);
     let folder = arguments.out.join(&run_id);
@@ -298,6 +298,10 @@ fn run_command(arguments: RunArguments) -> anyhow::Result<u8> {
         experiments.len(),
         folder.display()
     ));
+    planned.experiments.iter().filter_map(Planned::owners_note).for_each(tell::err);
+    if let Err(error) = loadtest::open_files::raise() {
+        tell::err(format_args!("chaos: the limit of open files was not raised: {error}"));
+    }
     let report = runtime()?.block_on(async {
         let cloud = arguments.identity.connect(stack.endpoint.as_deref(), &stack.region).await;
         preflight::must_hold(&cloud, &stack, arguments.intent(&experiments)).await?;
@@ -372,6 +376,8 @@ async fn recover(
         preflight::account_must_be(&cloud, &recovery.account_id).await?;
     }
     let journal = Journal::open(folder)?;
+    // Until now another may have put back what was open.
+    let recovery = journal::recovery(folder)?;
     let (mut put_back, mut gone, mut failed) = (0, 0, 0);
     for entry in &recovery.open {
         let (count, told) = match recover_fault(&cloud, &journal, entry, is_forced).await {

@@ -1,7 +1,6 @@
 //! The AWS clients, against AWS or against the emulator's one endpoint.
 
 use std::error::Error;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
@@ -9,6 +8,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata};
+use loadtest::loopback::is_loopback;
 use loadtest::stack::Stack;
 
 use crate::iam::Iam;
@@ -158,18 +158,15 @@ async fn own_config(endpoint: Option<&str>, region: &str, limits: Limits) -> Sdk
         .region(Region::new(region.to_owned()))
         .timeout_config(limits.config());
     if let Some(endpoint) = endpoint {
+        if is_loopback(endpoint) {
+            // This one asks no proxy, whatever the environment names.
+            loader = loader.http_client(aws_smithy_http_client::Builder::new().build_http());
+        }
         loader = loader
             .endpoint_url(endpoint)
             .credentials_provider(Credentials::new(LOCAL_KEY, LOCAL_KEY, None, None, "emulator"));
     }
     loader.load().await
-}
-
-fn is_loopback(endpoint: &str) -> bool {
-    let host = endpoint.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    address == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
+use loadtest::loopback::client_for;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::StatusCode;
 use serde_json::json;
@@ -72,11 +73,9 @@ pub struct Iam {
 
 impl Iam {
     pub(crate) fn new(config: &SdkConfig, endpoint: Option<&str>) -> Self {
-        Self {
-            http: reqwest::Client::new(),
-            endpoint: endpoint.unwrap_or(ENDPOINT).trim_end_matches('/').to_owned(),
-            credentials: config.credentials_provider(),
-        }
+        let endpoint = endpoint.unwrap_or(ENDPOINT).trim_end_matches('/').to_owned();
+        let http = client_for(&endpoint).build().expect("invariant: it is built like `Client::new`");
+        Self { http, endpoint, credentials: config.credentials_provider() }
     }
 
     /// The document as it was put; `None` when the role has no policy of this name.

@@ -4,12 +4,17 @@
 //! released again, which does no harm when it never was. The last line may be torn by a crash; its change had not begun. A
 //! line in between that is torn, by a full disk, was told as an error to whoever wrote it, and is passed over. One that is
 //! whole and says something else was written by another version, and may be a fault that only that version can put back.
+//!
+//! Whoever writes to a journal holds a lock on it, which ends with its process however that ends: nobody else changes what a
+//! run that goes on will put back.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -17,6 +22,8 @@ use crate::clock::now_ms;
 use crate::fault::Lever;
 
 pub const FILE_NAME: &str = "journal.jsonl";
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Beside the folders of runs: the one that was begun last.
 const LATEST: &str = "latest";
 
@@ -68,6 +75,8 @@ pub enum JournalError {
     Line { path: PathBuf, line: usize, source: serde_json::Error },
     #[error("{}: has no first line that names the target", path.display())]
     NoTarget { path: PathBuf },
+    #[error("{}: its run, or the recovery of it, still goes on: let it end", path.display())]
+    Live { path: PathBuf },
 }
 
 /// An open journal. Every line is on the disk when `record` returns.
@@ -124,12 +133,16 @@ impl<D: Disk> Tail<D> {
 }
 
 impl Journal {
-    /// Opens the journal of a run's folder, to append.
+    /// Opens the journal of a run's folder, to append. No other can be opened while this one is.
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
         let path = folder.join(FILE_NAME);
         let write = |source| JournalError::Write { path: path.clone(), source };
-        mend(&path).map_err(write)?;
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(write)?;
+        // Before it is mended: a line that is just being written looks torn.
+        if !is_ours(&file).map_err(write)? {
+            return Err(JournalError::Live { path: path.clone() });
+        }
+        mend(&path).map_err(write)?;
         // The folder's entry for the file must survive as well.
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(write)?;
         Ok(Self { path, tail: Mutex::new(Tail { disk: file, is_torn: false }) })
@@ -142,6 +155,26 @@ impl Journal {
         line.push(b'\n');
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).append(line).map_err(write)
     }
+}
+
+/// Whether nobody else writes to it. Where a file system has no locks that is believed: what was changed can be put back
+/// there as well.
+fn is_ours(file: &File) -> io::Result<bool> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(error),
+            // Whoever only looks whether a run is live has it for a moment.
+            Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOCK_PAUSE),
+        }
+    }
+    Ok(false)
+}
+
+fn has_no_locks(error: &io::Error) -> bool {
+    let none = [Errno::ENOLCK, Errno::ENOSYS, Errno::EOPNOTSUPP];
+    error.raw_os_error().is_some_and(|code| none.contains(&Errno::from_raw(code)))
 }
 
 /// Points `latest` at this run's folder, among the folders of runs. Replaced in one step, so that a reader never finds
@@ -199,6 +232,25 @@ impl Recovery {
 /// The folders under `runs` whose journals have open faults, or lines that say nothing and may have been one. What is no
 /// journal has none.
 pub fn left_open(runs: &Path) -> Vec<(PathBuf, Recovery)> {
+    let mut open = journals(runs);
+    open.retain(|(_, recovery)| !recovery.open.is_empty() || !recovery.unreadable.is_empty());
+    open
+}
+
+/// The folders under `runs` whose runs, or the recoveries of them, still go on.
+pub fn live(runs: &Path) -> Vec<(PathBuf, Recovery)> {
+    let mut live = journals(runs);
+    live.retain(|(folder, _)| is_live(folder));
+    live
+}
+
+fn is_live(folder: &Path) -> bool {
+    let Ok(file) = File::open(folder.join(FILE_NAME)) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// By the names of their folders.
+fn journals(runs: &Path) -> Vec<(PathBuf, Recovery)> {
     let entries = std::fs::read_dir(runs).into_iter().flatten().filter_map(Result::ok);
     // Not by links: `latest` is one of the others.
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
@@ -206,10 +258,9 @@ pub fn left_open(runs: &Path) -> Vec<(PathBuf, Recovery)> {
         let lines = read(&entry.path().join(FILE_NAME)).ok()?;
         Some((entry.path(), left_by(lines)?))
     });
-    let is_left = |recovery: &Recovery| !recovery.open.is_empty() || !recovery.unreadable.is_empty();
-    let mut open: Vec<_> = found.filter(|(_, recovery)| is_left(recovery)).collect();
-    open.sort_by(|(a, _), (b, _)| a.cmp(b));
-    open
+    let mut found: Vec<_> = found.collect();
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    found
 }
 
 pub fn recovery(folder: &Path) -> Result<Recovery, JournalError> {
@@ -492,6 +543,29 @@ mod tests {
         let open: Vec<_> = left_open(runs.path()).into_iter().map(|(folder, _)| folder).collect();
         assert_eq!(open, [runs.path().join("b"), runs.path().join("c")]);
         assert_eq!(std::fs::read_link(runs.path().join(LATEST)).unwrap(), Path::new("d"));
+    }
+
+    #[test]
+    fn a_journal_that_is_written_to_is_live_and_nobody_else_s() {
+        let runs = tempfile::tempdir().unwrap();
+        let folder = runs.path().join("a");
+        std::fs::create_dir(&folder).unwrap();
+        write(&folder, &steps()[..2]);
+        assert_eq!(live(runs.path()), Vec::new(), "its run is over");
+        let journal = Journal::open(&folder).unwrap();
+        assert!(matches!(Journal::open(&folder), Err(JournalError::Live { .. })));
+        assert_eq!(live(runs.path()).len(), 1);
+        assert_eq!(left_open(runs.path()).len(), 1, "whoever only reads is not kept from it");
+        drop(journal);
+        assert_eq!(live(runs.path()), Vec::new());
+        Journal::open(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_system_without_locks_keeps_nobody_from_the_way_back() {
+        for (errno, none) in [(Errno::ENOLCK, true), (Errno::EOPNOTSUPP, true), (Errno::EIO, false)] {
+            assert_eq!(has_no_locks(&errno.into()), none, "{errno}");
+        }
     }
 
     #[test]

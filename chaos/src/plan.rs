@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use loadtest::LoadError;
 use loadtest::stack::Stack;
 use serde_json::{Value, json};
 
@@ -44,6 +45,10 @@ pub struct Plan {
 pub struct Planned {
     pub name: String,
     pub tasks: u64,
+    /// Who submit and listen.
+    pub owners: u32,
+    /// As many the file asks for.
+    pub owners_asked: u32,
     /// Load and faults; settling, judging and redriving come on top, at most `settle_seconds_max` each.
     pub seconds: f64,
     pub settle_seconds_max: f64,
@@ -62,13 +67,27 @@ pub struct PlannedFault {
     pub calls: Vec<Call>,
 }
 
-pub fn plan(experiments: &[Experiment], stack: &Stack) -> Result<Plan, ResolveError> {
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// Its lengths follow from the stack.
+    #[error("{experiment}: no such load can be on this stack")]
+    Load { experiment: String, source: LoadError },
+}
+
+pub fn plan(experiments: &[Experiment], stack: &Stack) -> Result<Plan, PlanError> {
     let visibility = queue_facts(stack).map_or(Duration::ZERO, |queue| queue.visibility_timeout);
     let mut minutes = 0;
     let harness_calls = harness_calls(stack);
     let mut calls = harness_calls.clone();
     let mut planned = Vec::new();
     for experiment in experiments {
+        experiment
+            .load
+            .plan(visibility)
+            .validate()
+            .map_err(|source| PlanError::Load { experiment: experiment.name.clone(), source })?;
         let mut faults = Vec::new();
         for placed in place(experiment, stack, visibility, "plan")? {
             if matches!(placed.lever, Lever::Fis(_)) {
@@ -84,7 +103,8 @@ pub fn plan(experiments: &[Experiment], stack: &Stack) -> Result<Plan, ResolveEr
                 lever: placed.lever,
             });
         }
-        planned.push(experiment_plan(experiment, faults, visibility));
+        let owners = experiment.load.owners_on(stack);
+        planned.push(Planned { owners, ..experiment_plan(experiment, faults, visibility) });
     }
     let seconds = planned.iter().map(|planned| planned.seconds).sum();
     Ok(Plan {
@@ -107,6 +127,16 @@ impl Planned {
         let waits = if self.redrive { 2.0 } else { 1.0 };
         self.seconds + waits * self.settle_seconds_max
     }
+
+    /// Why fewer owners take part than the file asks for.
+    pub(crate) fn owners_note(&self) -> Option<String> {
+        let Self { name, owners, owners_asked, .. } = self;
+        (owners != owners_asked).then(|| {
+            format!(
+                "{name}: {owners} owner, not {owners_asked}: the stack has no key, and one token is one owner"
+            )
+        })
+    }
 }
 
 fn experiment_plan(experiment: &Experiment, faults: Vec<PlannedFault>, visibility: Duration) -> Planned {
@@ -122,6 +152,8 @@ fn experiment_plan(experiment: &Experiment, faults: Vec<PlannedFault>, visibilit
     Planned {
         name: experiment.name.clone(),
         tasks,
+        owners: experiment.load.owners,
+        owners_asked: experiment.load.owners,
         seconds: end,
         settle_seconds_max,
         redrive: experiment.expect.redrive,
@@ -248,12 +280,15 @@ impl fmt::Display for Plan {
 
 impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, tasks, seconds, settle_seconds_max, redrive, faults } = self;
+        let Self { name, tasks, seconds, settle_seconds_max, redrive, faults, .. } = self;
         let redrive = if *redrive { ", then a redrive" } else { "" };
         writeln!(
             f,
             "{name}: {tasks} tasks, {seconds:.0} s, then at most {settle_seconds_max:.0} s to settle{redrive}"
         )?;
+        if let Some(note) = self.owners_note() {
+            writeln!(f, "  {note}")?;
+        }
         for PlannedFault { kind, target, start_seconds, seconds, calls, .. } in faults {
             writeln!(f, "  {kind} on {target} from {start_seconds:.0} s for {seconds:.0} s")?;
             for call in calls {
@@ -452,6 +487,30 @@ mod tests {
             );
             assert!(guide.contains(&row), "docs/operations.md lacks\n{row}");
         }
+    }
+
+    #[test]
+    fn one_token_is_one_owner_and_a_key_makes_as_many_as_the_file_asks_for() {
+        let baseline = experiment::load(&[folder().join("baseline.toml")]).unwrap();
+        let told = plan(&baseline, &stack()).unwrap();
+        assert_eq!((told.experiments[0].owners, told.experiments[0].owners_asked), (1, 4));
+        assert!(told.to_string().contains("baseline: 1 owner, not 4"), "{told}");
+        let mut with_key = stack();
+        with_key.auth.private_key_path = Some("key.pem".into());
+        let told = plan(&baseline, &with_key).unwrap();
+        assert_eq!((told.experiments[0].owners, told.experiments[0].owners_note()), (4, None));
+    }
+
+    #[test]
+    fn a_load_that_is_too_long_on_this_stack_is_refused() {
+        let mut baseline = experiment::load(&[folder().join("baseline.toml")]).unwrap();
+        baseline[0].load.duration = "1000 receives".parse().unwrap();
+        assert!(plan(&baseline, &stack()).is_ok());
+        let mut slow = stack();
+        let tasks = slow.queues.get_mut("tasks").unwrap();
+        tasks.visibility_timeout_seconds = Some(43_200);
+        let error = plan(&baseline, &slow).unwrap_err();
+        assert!(matches!(error, PlanError::Load { .. }), "{error}");
     }
 
     #[test]

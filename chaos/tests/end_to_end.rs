@@ -27,6 +27,8 @@ async fn a_stack_comes_up_is_judged_catches_a_broken_worker_and_goes_down() {
     let stack = Stack::up();
     the_description_names_every_part(&stack.description());
     a_second_up_is_refused(&stack);
+    // A plan is of what is built now, and so packs it: what the last `up` packed is gone.
+    std::fs::remove_file(stack.root.join("target/lambda/list-tasks.zip")).unwrap();
     assert_eq!(stack.planned_changes(), Some(0), "the second plan must be empty");
     bad_input_gets_a_typed_problem(&stack).await;
     contract::holds(&stack.description()).await;
@@ -166,13 +168,14 @@ fn runs_that_were_given_one_token_pass_one_after_the_other(stack: &Stack) {
     description["auth"].as_object_mut().unwrap().remove("private_key_path");
     let (file, out) = (stack.dir.join("given.json"), stack.dir.join("runs-given"));
     std::fs::write(&file, description.to_string()).unwrap();
-    let short = [("\"15s\"", "\"4s\""), ("owners = 4", "owners = 1")];
+    let short = [("\"15s\"", "\"4s\"")];
     let experiment = variant(stack, "baseline", "given.toml", &short);
     for seed in ["21", "22"] {
         let mut run = stack.command("chaos", &["run", experiment.to_str().unwrap(), "--seed", seed]);
         run.arg("--stack").arg(&file).arg("--out").arg(&out).env(loadtest::TOKEN_VARIABLE, &token);
         let output = run.output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        assert!(text(&output).contains("baseline: 1 owner, not 4"), "{}", text(&output));
         let verdict = std::fs::read(out.join("latest/verdict.json")).unwrap();
         let verdict: Value = serde_json::from_slice(&verdict).unwrap();
         let entry = &verdict["experiments"][0];

@@ -47,7 +47,29 @@ fn browse(chromium: &Path, folder: &Path, page: &str, arguments: &[&str]) -> (St
     open(chromium, folder, &format!("file://{}", file.display()), arguments)
 }
 
+/// Chromium itself crashes at its start now and then, on a machine that is busy.
+const TRIES: u32 = 3;
+
 fn open(chromium: &Path, folder: &Path, url: &str, arguments: &[&str]) -> (String, String) {
+    let mut crashes = Vec::new();
+    for attempt in 0..TRIES {
+        let folder = folder.join(format!("attempt-{attempt}"));
+        std::fs::create_dir(&folder).unwrap();
+        match open_once(chromium, &folder, url, arguments) {
+            Ok(seen) => return seen,
+            Err(crash) => crashes.push(crash),
+        }
+    }
+    panic!("Chromium did not end well in {TRIES} tries: {}", crashes.join("\n"));
+}
+
+/// An error is the log of a Chromium that crashed.
+fn open_once(
+    chromium: &Path,
+    folder: &Path,
+    url: &str,
+    arguments: &[&str],
+) -> Result<(String, String), String> {
     let profile = format!("--user-data-dir={}", folder.join("profile").display());
     let (out, err) = (folder.join("dom.html"), folder.join("console.txt"));
     let mut child = Command::new(chromium)
@@ -62,16 +84,19 @@ fn open(chromium: &Path, folder: &Path, url: &str, arguments: &[&str]) -> (Strin
         .unwrap();
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     let (tell, told) = std::sync::mpsc::channel();
-    let waits = std::thread::spawn(move || tell.send(child.wait().unwrap().success()));
+    let waits = std::thread::spawn(move || tell.send(child.wait().unwrap()));
     let ended = told.recv_timeout(LIMIT);
     if ended.is_err() {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     }
     waits.join().unwrap().unwrap();
-    assert_eq!(ended, Ok(true), "Chromium did not end well within {LIMIT:?}");
+    let status = ended.unwrap_or_else(|_| panic!("Chromium did not end within {LIMIT:?}"));
     let log = std::fs::read_to_string(err).unwrap();
+    if !status.success() {
+        return Err(format!("{status}\n{log}"));
+    }
     let console: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
-    (std::fs::read_to_string(out).unwrap(), console.join("\n"))
+    Ok((std::fs::read_to_string(out).unwrap(), console.join("\n")))
 }
 
 fn verdict(name: &str) -> RunReport {

@@ -12,6 +12,8 @@ use std::thread;
 use serde_json::json;
 use tempfile::TempDir;
 
+const EXIT_USAGE: i32 = 2;
+const EXIT_INCONCLUSIVE: i32 = 3;
 /// Where nobody answers.
 const SILENT: &str = "http://127.0.0.1:1";
 const HEALTHY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -62,10 +64,23 @@ fn dir(root: &TempDir) -> PathBuf {
 
 /// Whether it succeeded, and all that it said.
 fn stack(verb: &str, dir: &Path) -> (bool, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stack"));
-    let output = command.args([verb, "--dir"]).arg(dir).output().unwrap();
+    let (code, said) = coded(Command::new(env!("CARGO_BIN_EXE_stack")).args([verb, "--dir"]).arg(dir));
+    (code == Some(0), said)
+}
+
+/// The code that it exited with, and all that it said.
+fn coded(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
     let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// A demo of this file, in a folder where no stack comes up: what would hold its files is a file.
+fn demo(root: &Path, experiment: &str) -> (Option<i32>, String) {
+    let file = root.join("experiment.toml");
+    std::fs::write(&file, experiment).unwrap();
+    std::fs::write(root.join("target"), "").unwrap();
+    coded(Command::new(env!("CARGO_BIN_EXE_stack")).arg("demo").arg(file).current_dir(root))
 }
 
 /// A process that does nothing, until it is ended or this test is. `read` is a part of the shell, which so keeps its command
@@ -134,4 +149,55 @@ fn a_down_of_a_stack_whose_folder_was_moved_leaves_it_alone_and_names_the_proces
     let advice = format!("and process {} is its emulator, end that and try again", left.process.id());
     assert!(!succeeded && said.contains(&advice), "{said}");
     assert!(left.is_running() && moved.join("emulator.json").exists(), "{said}");
+}
+
+#[test]
+fn a_folder_that_no_stack_made_is_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("thesis.txt");
+    std::fs::write(&file, "years").unwrap();
+    for verb in ["up", "down"] {
+        for dir in [root.path(), Path::new(".")] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_stack"));
+            let (code, said) = coded(command.current_dir(&root).args([verb, "--dir"]).arg(dir));
+            assert_eq!(code, Some(EXIT_USAGE), "{verb}: {said}");
+            assert!(said.contains("was not made by `stack`") && file.exists(), "{verb}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_down_takes_the_description_of_its_own_folder_and_no_other() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("v1.2");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("token-key.pem"), "").unwrap();
+    let (own, other) = (root.path().join("v1.2.json"), root.path().join("v1.json"));
+    for description in [&own, &other] {
+        std::fs::write(description, json!({"event_source_mapping_id": "1"}).to_string()).unwrap();
+    }
+    let (succeeded, said) = stack("down", &dir);
+    assert!(succeeded && !dir.exists() && !own.exists(), "{said}");
+    assert!(other.exists(), "{said}");
+}
+
+#[test]
+fn a_demo_that_judged_nothing_does_not_exit_as_a_service_that_failed() {
+    let root = tempfile::tempdir().unwrap();
+    let (code, said) = demo(root.path(), "name = 1");
+    assert_eq!(code, Some(EXIT_USAGE), "{said}");
+    assert!(said.contains("experiment.toml:1: field `name`"), "{said}");
+    let baseline = include_str!("../experiments/baseline.toml");
+    let (code, said) = demo(root.path(), baseline);
+    assert_eq!(code, Some(EXIT_INCONCLUSIVE), "{said}");
+    assert!(said.contains("INCONCLUSIVE"), "{said}");
+}
+
+#[test]
+fn a_plan_without_a_stack_does_not_exit_as_one_that_would_change_something() {
+    let root = tempfile::tempdir().unwrap();
+    let (code, said) =
+        coded(Command::new(env!("CARGO_BIN_EXE_stack")).args(["plan", "--dir"]).arg(dir(&root)));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("no stack is up"), "{said}");
 }

@@ -132,7 +132,13 @@ impl Drop for DoneOnDrop {
     }
 }
 
+/// Goose's own client would ask a proxy that the environment names for what is on this machine as well.
+fn send_as_we_do(user: &mut GooseUser, shared: &Shared) {
+    user.client = shared.target.client.clone();
+}
+
 async fn submit_all(user: &mut GooseUser, shared: Arc<Shared>) -> TransactionResult {
+    send_as_we_do(user, &shared);
     let _done = DoneOnDrop(Arc::clone(&shared));
     let mut stop = shared.stop.subscribe();
     shared.workers_ready.send_modify(|ready| *ready += 1);
@@ -257,6 +263,7 @@ fn compare(outcome: &mut Outcome, twin: Outcome) -> Duplicate {
 }
 
 async fn read_all(user: &mut GooseUser, shared: Arc<Shared>) -> TransactionResult {
+    send_as_we_do(user, &shared);
     while let Some(number) = shared.reads.take().await {
         // What is left would only hold up the end.
         if shared.stop.is_set() {

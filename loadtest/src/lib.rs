@@ -5,6 +5,8 @@
 //! The [ledger](LedgerEntry) has one entry per arrival, from the intended start to the final state.
 
 pub mod bench;
+pub mod loopback;
+pub mod open_files;
 pub mod stack;
 pub mod threshold;
 pub mod token;
@@ -43,6 +45,6 @@ pub use outcome::{
 pub use plan::{Arrivals, LoadPlan, NuisanceSockets, TaskMix};
 pub use run::{Running, start};
 pub use summary::{ISSUE_LAG_P99_MAX_MS, UNSENT_SHARE_MAX};
-pub use target::{GIVEN_TOKEN_SLACK, TOKEN_VARIABLE, given_token_left, mint};
+pub use target::{GIVEN_TOKEN_SLACK, TOKEN_VARIABLE, TokenSource, mint, token_source};
 pub use threshold::Threshold;
 pub use wire::is_denial;

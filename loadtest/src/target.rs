@@ -8,6 +8,7 @@ use crate::book::Book;
 use crate::error::LoadError;
 use crate::job::Job;
 use crate::ledger::Outcome;
+use crate::loopback::client_for;
 use crate::plan::LoadPlan;
 use crate::reads::{Begun, ReadFailure};
 use crate::stack::{Stack, StackError};
@@ -35,13 +36,13 @@ pub(crate) struct Target {
     pub(crate) owners: Vec<Owner>,
     /// It was not made here, and names the one owner.
     pub(crate) is_token_given: bool,
-    /// For what goose does not send: twins, catch-up and last reads.
+    /// For goose's users, and for what goose does not send: twins, catch-up and last reads.
     pub(crate) client: reqwest::Client,
 }
 
 impl Target {
     pub(crate) fn new(stack: &Stack, plan: &LoadPlan) -> Result<Self, LoadError> {
-        let client = reqwest::Client::builder()
+        let client = client_for(&stack.http_url)
             .timeout(plan.request_timeout)
             .build()
             .map_err(LoadError::HttpClient)?;
@@ -130,13 +131,36 @@ fn minter(stack: &Stack) -> Result<Option<Minter>, LoadError> {
     Ok(Some(Minter::new(&pem, &stack.auth.issuer, &stack.auth.audience)?))
 }
 
-/// How long the token that is given is good for. `None` where the stack has a key of its own, where no token is given or it
-/// cannot be read, and where it has no end.
-pub fn given_token_left(stack: &Stack) -> Option<Duration> {
-    if stack.auth.private_key_path.is_some() {
-        return None;
+/// Where the tokens of a load come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// The stack's own key: there are as many as are needed, for as long as they are.
+    Key,
+    /// One was given, which is one owner's. `left` is how long it is good for; `None` of one without an end.
+    Given { left: Option<Duration> },
+}
+
+/// Fails where no token is to be had.
+pub fn token_source(stack: &Stack) -> Result<TokenSource, LoadError> {
+    match minter(stack)? {
+        Some(_) => Ok(TokenSource::Key),
+        None => Ok(TokenSource::Given { left: given_token()?.1.left() }),
     }
-    Claims::of(&std::env::var(TOKEN_VARIABLE).ok()?)?.left()
+}
+
+/// The token that is given, and what it says of itself.
+fn given_token() -> Result<(String, Claims), LoadError> {
+    let token = std::env::var(TOKEN_VARIABLE).map_err(|_| LoadError::NoToken { variable: TOKEN_VARIABLE })?;
+    let claims = Claims::of(&token).ok_or(LoadError::NoSubject { variable: TOKEN_VARIABLE })?;
+    authorization(&token)?;
+    Ok((token, claims))
+}
+
+fn authorization(token: &str) -> Result<HeaderValue, LoadError> {
+    let mut authorization = HeaderValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| LoadError::UnreadableToken { variable: TOKEN_VARIABLE })?;
+    authorization.set_sensitive(true);
+    Ok(authorization)
 }
 
 /// The body of a successful answer to a GET. Read whole in any case, so that the connection can be used again.
@@ -212,12 +236,10 @@ impl Tokens {
         if let Some(minter) = minter(stack)? {
             return Ok(Self::Minted(minter, plan.duration + TOKEN_SLACK));
         }
-        let token =
-            std::env::var(TOKEN_VARIABLE).map_err(|_| LoadError::NoToken { variable: TOKEN_VARIABLE })?;
+        let (token, claims) = given_token()?;
         if plan.owners != 1 {
             return Err(LoadError::OneTokenManyOwners { variable: TOKEN_VARIABLE, owners: plan.owners });
         }
-        let claims = Claims::of(&token).ok_or(LoadError::NoSubject { variable: TOKEN_VARIABLE })?;
         let needed = plan.duration + GIVEN_TOKEN_SLACK;
         if let Some(left) = claims.left().filter(|left| *left < needed) {
             let (left_seconds, needed_seconds) = (left.as_secs(), needed.as_secs());
@@ -236,9 +258,7 @@ impl Tokens {
                     }
                     Self::Given { owner, token } => (owner.clone(), token.clone()),
                 };
-                let mut authorization = HeaderValue::try_from(format!("Bearer {token}"))
-                    .map_err(|_| LoadError::UnreadableToken { variable: TOKEN_VARIABLE })?;
-                authorization.set_sensitive(true);
+                let authorization = authorization(&token)?;
                 // A JWT is base64url and dots: it needs no escapes in a query.
                 let socket_url = format!("{}?token={token}", stack.websocket_url);
                 Ok(Owner { name, authorization, socket_url })

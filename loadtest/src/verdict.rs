@@ -66,6 +66,9 @@ pub fn judge(outcome: &LoadOutcome, thresholds: &[Threshold]) -> Verdict {
         Validity::Valid if tokens_denied > 0 => Some(format!(
             "the token was not taken any more: {tokens_denied} requests were answered 401 or 403"
         )),
+        Validity::Valid if outcome.counts.acknowledged == 0 => {
+            Some(format!("not one of {} submissions was accepted", outcome.counts.attempted))
+        }
         Validity::Valid if reads_unjudged > 0 => {
             Some(format!("{reads_unjudged} pages showed more tasks without an answer than can be judged"))
         }

@@ -111,9 +111,11 @@ pub struct FaultSpec {
     pub route: Option<String>,
     /// `table-on-demand-cap`, `table-provisioned-capacity`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub read_units: Option<u32>,
     /// `table-on-demand-cap`, `table-provisioned-capacity`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub write_units: Option<u32>,
     /// `queue-visibility-timeout`. A receive is the timeout as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -289,6 +291,9 @@ impl FaultSpec {
         {
             return problem("concurrency", "2 to 1000, as the mapping allows");
         }
+        if self.concurrency.is_some_and(|concurrency| concurrency > 1000) {
+            return problem("concurrency", "0 to 1000");
+        }
         if self.rate_per_second.is_some_and(|rate| !rate.is_finite() || rate < 0.0) {
             return problem("rate_per_second", "a number from 0");
         }
@@ -296,10 +301,10 @@ impl FaultSpec {
         {
             return problem("write_units", "read_units, write_units or both");
         }
-        if self.kind == FaultKind::TableProvisionedCapacity
-            && [self.read_units, self.write_units].contains(&Some(0))
-        {
-            return problem("write_units", "at least 1, as DynamoDB asks");
+        for (field, units) in [("read_units", self.read_units), ("write_units", self.write_units)] {
+            if units == Some(0) {
+                return problem(field, "at least 1, as DynamoDB asks");
+            }
         }
         if self.parameters.values().any(|value| value.is_empty() || value.contains(char::is_whitespace)) {
             return problem("parameters", "values without blanks, as FIS asks");

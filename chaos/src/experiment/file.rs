@@ -2,14 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::Experiment;
+use loadtest::LoadError;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Experiment, Load};
 
 /// Larger files are no experiments.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 const NAME_LENGTH_MAX: usize = 48;
 const RATE_MAX_PER_SECOND: f64 = 10_000.0;
 const OWNERS_MAX: u32 = 1000;
+const SOCKETS_MAX: u32 = 10;
+/// No queue of a stack says less of its visibility timeout.
+const VISIBILITY_MIN: Duration = Duration::from_secs(1);
 /// What `toml::Spanned` adds to the path of a field; no name of ours.
 const SPAN_STEP: &str = ".$__serde_spanned_private_value";
 
@@ -84,40 +92,93 @@ fn parse(path: &Path, text: &str) -> Result<Experiment, ExperimentError> {
         let inner = error.into_inner();
         problem(inner.span().map_or(0, |span| span.start), field, inner.message().to_owned())
     })?;
-    check(&experiment, text)
-        .map_or(Ok(()), |(offset, field, expected)| Err(problem(offset, field, expected)))?;
-    Ok(experiment)
+    match check(&experiment) {
+        Some((field, expected)) => Err(problem(offset_of(text, &field), field, expected)),
+        None => Ok(experiment),
+    }
 }
 
-/// What serde's types cannot say. The offset is where the reader should look.
-fn check(experiment: &Experiment, text: &str) -> Option<(usize, String, String)> {
-    let at = |needle: &str| text.find(needle).unwrap_or(0);
-    let problem =
-        |needle: &str, field: &str, expected: &str| Some((at(needle), field.to_owned(), expected.to_owned()));
+/// What serde's types cannot say: the field, and what was expected.
+fn check(experiment: &Experiment) -> Option<(String, String)> {
+    let problem = |field: &str, expected: &str| Some((field.to_owned(), expected.to_owned()));
     if !is_name(&experiment.name) {
-        return problem("name", "name", "1 to 48 lower-case letters, digits and hyphens");
+        return problem("name", "1 to 48 lower-case letters, digits and hyphens");
     }
     if experiment.hypothesis.trim().is_empty() {
-        return problem("hypothesis", "hypothesis", "what is believed to hold, in words");
+        return problem("hypothesis", "what is believed to hold, in words");
     }
-    let load = &experiment.load;
-    if !(1.0..=RATE_MAX_PER_SECOND).contains(&load.rate_per_second) {
-        return problem("rate_per_second", "load.rate_per_second", "1 to 10000");
+    let found = load_problem(&experiment.load).or_else(|| limit_problem(experiment));
+    if found.is_some() {
+        return found;
     }
-    if !(1..=OWNERS_MAX).contains(&load.owners) {
-        return problem("owners", "load.owners", "1 to 1000");
-    }
-    for (index, fault) in experiment.faults.iter().enumerate() {
-        if let Some((field, expected)) = fault.get_ref().problem() {
-            return Some((fault.span().start, format!("fault[{index}].{field}"), expected));
+    for (index, fault) in experiment.fault_specs().enumerate() {
+        if let Some((field, expected)) = fault.problem() {
+            return Some((format!("fault[{index}].{field}"), expected));
         }
     }
     let moved = experiment.fault_specs().find(|fault| fault.delays_clients());
     if let (Some(_), Some(fault)) = (experiment.abort.p99_ms_max, moved) {
         let expected = format!("a metric that the fault does not move, and {} does", fault.kind.name());
-        return problem("p99_ms_max", "abort.p99_ms_max", &expected);
+        return problem("abort.p99_ms_max", &expected);
     }
     None
+}
+
+/// What no load can be, on whatever stack.
+fn load_problem(load: &Load) -> Option<(String, String)> {
+    let problem = |field: &str, expected: &str| Some((format!("load.{field}"), expected.to_owned()));
+    if !(1.0..=RATE_MAX_PER_SECOND).contains(&load.rate_per_second) {
+        return problem("rate_per_second", "1 to 10000");
+    }
+    if !(1..=OWNERS_MAX).contains(&load.owners) {
+        return problem("owners", "1 to 1000");
+    }
+    let sockets =
+        [("silent", load.sockets.silent), ("slow", load.sockets.slow), ("dropped", load.sockets.dropped)];
+    if let Some((kind, _)) = sockets.iter().find(|(_, count)| *count > SOCKETS_MAX) {
+        return problem(&format!("sockets.{kind}"), "0 to 10");
+    }
+    match load.plan(VISIBILITY_MIN).validate() {
+        Ok(()) => None,
+        Err(LoadError::Plan { field, problem: expected }) => problem(field, &expected),
+        Err(error) => Some(("load".to_owned(), error.to_string())),
+    }
+}
+
+/// Limits that are none: nothing that is measured is ever above them, or all is.
+fn limit_problem(experiment: &Experiment) -> Option<(String, String)> {
+    let (expect, abort) = (&experiment.expect, &experiment.abort);
+    let shares = [
+        ("expect.refused_percent_max", Some(expect.refused_percent_max)),
+        ("expect.refused_percent_during_max", expect.refused_percent_during_max),
+        ("expect.missed_pushes_percent_max", Some(expect.missed_pushes_percent_max)),
+        ("abort.refused_percent", Some(abort.refused_percent)),
+    ];
+    let waits =
+        [("expect.p99_after_ms_max", expect.p99_after_ms_max), ("abort.p99_ms_max", abort.p99_ms_max)];
+    let is_no_share = |share: f64| !(0.0..=100.0).contains(&share);
+    let is_no_wait = |wait_ms: f64| !(0.0..f64::INFINITY).contains(&wait_ms);
+    let shares = shares.into_iter().filter(|(_, share)| share.is_some_and(is_no_share));
+    let waits = waits.into_iter().filter(|(_, wait_ms)| wait_ms.is_some_and(is_no_wait));
+    let shares = shares.map(|(field, _)| (field.to_owned(), "0 to 100".to_owned()));
+    let waits = waits.map(|(field, _)| (field.to_owned(), "a number from 0".to_owned()));
+    shares.chain(waits).next()
+}
+
+/// Where the value of a field is, or the innermost table that lacks it.
+fn offset_of(text: &str, field: &str) -> usize {
+    let Ok(document) = DeTable::parse(text) else { return 0 };
+    let document = Spanned::new(0..0, DeValue::Table(document.into_inner()));
+    let mut place = &document;
+    for step in field.split(['.', '[']).map(|step| step.trim_end_matches(']')) {
+        let inner = place.get_ref();
+        let Some(next) = step.parse::<usize>().map_or_else(|_| inner.get(step), |index| inner.get(index))
+        else {
+            break;
+        };
+        place = next;
+    }
+    place.span().start
 }
 
 fn is_name(name: &str) -> bool {
@@ -201,10 +262,136 @@ concurrency = 0
                 "x.toml:8: field `fault[0].kind`: unknown variant `lightning`, expected one of",
             ),
             ("name = \"throttled\"", "name = \"A B\"", "x.toml:1: field `name`: 1 to 48"),
+            ("concurrency = 0", "concurrency = 1001", "x.toml:12: field `fault[0].concurrency`: 0 to 1000"),
+            (
+                "[load]",
+                "[expect]\nrefused_percent_max = nan\n[load]",
+                "x.toml:4: field `expect.refused_percent_max`: 0 to 100",
+            ),
+            (
+                "[load]",
+                "[expect]\nmissed_pushes_percent_max = nan\n[load]",
+                "x.toml:4: field `expect.missed_pushes_percent_max`: 0 to 100",
+            ),
+            (
+                "[load]",
+                "[abort]\nattempts_min = 1\nrefused_percent = nan\n[load]",
+                "x.toml:5: field `abort.refused_percent`: 0 to 100",
+            ),
+            (
+                "[load]",
+                "[expect]\np99_after_ms_max = nan\n[load]",
+                "x.toml:4: field `expect.p99_after_ms_max`: a number from 0",
+            ),
             ("[load]", "[load", "x.toml:3: field `(syntax)`"),
         ] {
             let error = read(&GOOD.replace(from, to)).unwrap_err();
             assert!(error.contains(told), "{error}\n  lacks: {told}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_that_of_the_field_and_not_of_another_of_this_name() {
+        let owners = GOOD.replace("The backlog", "Of two owners each backlog");
+        let owners = owners.replace("settle =", "owners = 0\nsettle =");
+        assert_eq!(read(&owners).unwrap_err(), "x.toml:6: field `load.owners`: 1 to 1000");
+        let throttle = "kind = \"http-throttle\"\ntarget = \"http-api\"\nstart = \"0s\"\nduration = \"9s\"\n\
+                        rate_per_second = 5\nburst = 5\n";
+        let (head, load) = GOOD.split_once("[load]").unwrap();
+        let (load, _) = load.split_once("[[fault]]").unwrap();
+        let load = load.replace("rate_per_second = 40", "rate_per_second = 0");
+        let text = format!("{head}[[fault]]\n{throttle}[load]{load}");
+        assert_eq!(read(&text).unwrap_err(), "x.toml:11: field `load.rate_per_second`: 1 to 10000");
+        let second =
+            format!("{GOOD}[[fault]]\n{}", throttle.replace("rate_per_second = 5", "rate_per_second = -1"));
+        let told = "x.toml:18: field `fault[1].rate_per_second`: a number from 0";
+        assert_eq!(read(&second).unwrap_err(), told);
+    }
+
+    /// What the load generator would refuse in the middle of a suite is refused here.
+    #[test]
+    fn each_bound_of_the_schema_is_kept() {
+        let with = |table: &str, line: &str| match table {
+            "load" => GOOD.replace("[load]", &format!("[load]\n{line}")),
+            table => format!("{GOOD}[{table}]\n{line}\n"),
+        };
+        for (table, line, is_taken) in [
+            ("load", "owners = 0", false),
+            ("load", "owners = 1", true),
+            ("load", "owners = 1000", true),
+            ("load", "owners = 1001", false),
+            ("load.sockets", "silent = 10", true),
+            ("load.sockets", "silent = 11", false),
+            ("load.sockets", "slow = 10", true),
+            ("load.sockets", "slow = 11", false),
+            ("load.sockets", "dropped = 10", true),
+            ("load.sockets", "dropped = 11", false),
+            ("expect", "refused_percent_max = 100", true),
+            ("expect", "refused_percent_max = 100.1", false),
+            ("expect", "refused_percent_max = -1", false),
+            ("expect", "refused_percent_during_max = 100.1", false),
+            ("expect", "refused_percent_during_max = -1", false),
+            ("expect", "missed_pushes_percent_max = 100.1", false),
+            ("expect", "missed_pushes_percent_max = -1", false),
+            ("expect", "p99_after_ms_max = -1", false),
+            ("expect", "p99_after_ms_max = inf", false),
+            ("abort", "refused_percent = 0", true),
+            ("abort", "refused_percent = 100.1", false),
+            ("abort", "refused_percent = -1", false),
+            ("abort", "p99_ms_max = -1", false),
+        ] {
+            let read = read(&with(table, line));
+            assert_eq!(read.is_ok(), is_taken, "{line}: {read:?}");
+            let field = format!("`{table}.{}`", line.split(' ').next().unwrap());
+            assert!(read.is_ok() || read.unwrap_err().contains(&field), "{line} is not told by {field}");
+        }
+        for (from, to) in [
+            ("rate_per_second = 40", "rate_per_second = 0.9"),
+            ("rate_per_second = 40", "rate_per_second = 10001"),
+            ("rate_per_second = 40", "rate_per_second = nan"),
+            ("duration = \"20s\"", "duration = \"0s\""),
+            ("duration = \"20s\"", "duration = \"0 receives\""),
+        ] {
+            let error = read(&GOOD.replace(from, to)).unwrap_err();
+            let field = from.split(' ').next().unwrap();
+            assert!(error.contains(&format!("field `load.{field}`")), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn each_bound_of_a_fault_is_kept() {
+        let (head, _) = GOOD.split_once("kind = ").unwrap();
+        let delay = |line: &str| format!("delay_ms = 1\n{line}");
+        let answer = |line: &str| format!("prevent_execution = true\n{line}");
+        for (kind, target, rest, is_taken) in [
+            ("fis-invocation-delay", "process-task", delay("percent = 0"), false),
+            ("fis-invocation-delay", "process-task", delay("percent = 1"), true),
+            ("fis-invocation-delay", "process-task", delay("percent = 100"), true),
+            ("fis-invocation-delay", "process-task", delay("percent = 101"), false),
+            ("fis-invocation-delay", "process-task", "delay_ms = 900000".to_owned(), true),
+            ("fis-invocation-delay", "process-task", "delay_ms = 900001".to_owned(), false),
+            ("fis-http-response", "process-task", answer("status_code = 99"), false),
+            ("fis-http-response", "process-task", answer("status_code = 100"), true),
+            ("fis-http-response", "process-task", answer("status_code = 599"), true),
+            ("fis-http-response", "process-task", answer("status_code = 600"), false),
+            ("lambda-reserved-concurrency", "process-task", "concurrency = 1000".to_owned(), true),
+            ("lambda-reserved-concurrency", "process-task", "concurrency = 1001".to_owned(), false),
+            ("mapping-maximum-concurrency", "process-task", "concurrency = 1".to_owned(), false),
+            ("mapping-maximum-concurrency", "process-task", "concurrency = 2".to_owned(), true),
+            ("mapping-maximum-concurrency", "process-task", "concurrency = 1001".to_owned(), false),
+            ("table-on-demand-cap", "tasks", "write_units = 1".to_owned(), true),
+            ("table-on-demand-cap", "tasks", "write_units = 0".to_owned(), false),
+            ("table-on-demand-cap", "tasks", "read_units = 0".to_owned(), false),
+            ("table-provisioned-capacity", "tasks", "read_units = 1\nwrite_units = 0".to_owned(), false),
+            ("table-provisioned-capacity", "tasks", "write_units = 1\nread_units = 0".to_owned(), false),
+        ] {
+            let read = read(&format!(
+                "{head}kind = \"{kind}\"\ntarget = \"{target}\"\nstart = \"0s\"\nduration = \"9s\"\n{rest}\n"
+            ));
+            assert_eq!(read.is_ok(), is_taken, "{kind}, {rest}: {read:?}");
+            let (last, _) = rest.lines().next_back().unwrap().split_once(' ').unwrap();
+            let told = format!("x.toml:{}: field `fault[0].{last}`", 11 + rest.lines().count());
+            assert!(read.is_ok() || read.unwrap_err().contains(&told), "{kind}, {rest} lacks {told}");
         }
     }
 

@@ -1,7 +1,10 @@
 //! The shape of an experiment file.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
+use loadtest::stack::Stack;
+use loadtest::{LoadPlan, NuisanceSockets, TaskMix};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
@@ -49,7 +52,7 @@ pub struct Load {
     pub rate_per_second: f64,
     /// For how long requests arrive.
     pub duration: Span,
-    /// How many different owners submit and listen.
+    /// How many different owners submit and listen; one where the stack has no key, and a token is given.
     #[serde(default = "owners_default")]
     #[schemars(range(min = 1, max = 1000))]
     pub owners: u32,
@@ -59,6 +62,27 @@ pub struct Load {
     pub sockets: Sockets,
     /// How long after the last arrival every task must be final; longer is a liveness failure.
     pub settle: Span,
+}
+
+impl Load {
+    /// How many take part: all that the file says only where the stack has a key to make their tokens with. One token that is
+    /// given is one owner.
+    pub fn owners_on(&self, stack: &Stack) -> u32 {
+        if stack.auth.private_key_path.is_some() { self.owners } else { 1 }
+    }
+
+    /// What the load generator is asked for on a queue with this visibility timeout.
+    pub(crate) fn plan(&self, visibility_timeout: Duration) -> LoadPlan {
+        let Sockets { silent, slow, dropped } = self.sockets;
+        LoadPlan {
+            rate_per_second: self.rate_per_second,
+            duration: self.duration.resolve(visibility_timeout),
+            owners: self.owners,
+            mix: self.mix.tasks(),
+            nuisance: NuisanceSockets { silent, slow, dropped },
+            ..LoadPlan::default()
+        }
+    }
 }
 
 /// One task in so many is of this kind; every other is a `digest`: the SHA-256 of a text.
@@ -89,6 +113,23 @@ pub struct Mix {
     /// Besides it a body beyond the service's limit is sent, which must be refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oversize_one_in: Option<NonZeroU32>,
+}
+
+impl Mix {
+    fn tasks(&self) -> TaskMix {
+        let stock = TaskMix::default();
+        TaskMix {
+            poison_one_in: self.poison_one_in,
+            flaky_one_in: self.flaky_one_in,
+            flaky_failures: self.flaky_failures.unwrap_or(stock.flaky_failures),
+            sleep_one_in: self.sleep_one_in,
+            sleep_ms: self.sleep_ms.unwrap_or(stock.sleep_ms),
+            duplicate_one_in: self.duplicate_one_in,
+            conflict_one_in: self.conflict_one_in,
+            oversize_one_in: self.oversize_one_in,
+            ..stock
+        }
+    }
 }
 
 /// Sockets that each owner opens besides the one that listens. They must harm nobody.
@@ -148,16 +189,20 @@ pub struct Expect {
     pub redelivered_max: Option<u64>,
     /// The 99th percentile from intended start to acknowledgement once the faults are over.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
     pub p99_after_ms_max: Option<f64>,
     /// Share of requests that may be refused or unanswered while no fault is in effect.
+    #[schemars(range(min = 0.0, max = 100.0))]
     pub refused_percent_max: f64,
     /// The same while faults are in effect; without it any share may be.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 100.0))]
     pub refused_percent_during_max: Option<f64>,
     /// What a client may be refused with; without it anything.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refusal_statuses: Vec<u16>,
     /// Share of final tasks whose end need not have reached a socket of their owner: a push is best effort.
+    #[schemars(range(min = 0.0, max = 100.0))]
     pub missed_pushes_percent_max: f64,
 }
 
@@ -195,6 +240,7 @@ pub struct Abort {
     pub attempts_min: u64,
     /// Stop as well when the 99th percentile from intended start to answer, over the whole run, is above this.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
     pub p99_ms_max: Option<f64>,
 }
 

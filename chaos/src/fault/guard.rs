@@ -41,6 +41,10 @@ pub enum GuardError {
     Apply(#[source] CallError),
     #[error("another fault of this run on the {setting} could not be put back: nothing was changed")]
     StillFaulted { setting: String },
+    #[error(
+        "the {setting} is {found} already, as a fault leaves it, perhaps another run's: nothing was changed"
+    )]
+    FaultedAlready { setting: String, found: String },
     #[error("the fault could not be put back")]
     Release(#[source] CallError),
     #[error("the setting is {found} and was {prior}")]
@@ -143,6 +147,11 @@ impl Guards {
         let lever = lever.dated(ends_at_ms);
         self.must_be_put_back(&lever)?;
         let prior = lever.read(&self.cloud).await.map_err(GuardError::Apply)?;
+        // What a fault set would be taken for what must be put back, and be written for good.
+        if lever.is_as_faulted(&prior) {
+            let (setting, found) = (lever.setting().unwrap_or_default(), prior.to_string());
+            return Err(GuardError::FaultedAlready { setting, found });
+        }
         let fault = self.open(experiment, &lever, &prior)?;
         self.state().held.extend(held.map(|held| (fault, held)));
         let engaged = match lever.engage(&self.cloud, &prior).await {

@@ -73,11 +73,12 @@ fn lever() -> Lever {
 }
 
 fn of_function(name: &str) -> Lever {
-    Lever::ReservedConcurrency(ReservedConcurrency {
-        function: name.into(),
-        function_arn: "arn".into(),
-        concurrency: 0,
-    })
+    held_to(name, 0)
+}
+
+fn held_to(name: &str, concurrency: i32) -> Lever {
+    let function = name.into();
+    Lever::ReservedConcurrency(ReservedConcurrency { function, function_arn: "arn".into(), concurrency })
 }
 
 /// When faults are to be over here.
@@ -101,12 +102,24 @@ async fn a_fault_is_put_back_to_exactly_what_was_there() {
     for prior in [None, Some(0), Some(7)] {
         let (setting, folder) = (Setting::new(Mutex::new(prior)), tempfile::tempdir().unwrap());
         let guards = Guards::new(cloud(&setting).await, journal(folder.path()));
-        let fault = engage(&guards, lever()).await.unwrap();
-        assert_eq!(*setting.lock().unwrap(), Some(0));
+        let fault = engage(&guards, held_to("worker", 3)).await.unwrap();
+        assert_eq!(*setting.lock().unwrap(), Some(3));
         let report = guards.release(fault).await.unwrap();
         assert_eq!((report.error, *setting.lock().unwrap()), (None, prior), "absent is not zero");
         assert_eq!(recovery(folder.path()).unwrap().open, Vec::new());
     }
+}
+
+#[tokio::test]
+async fn a_setting_that_another_run_s_fault_holds_is_not_journalled_as_what_must_be_put_back() {
+    let (setting, folder) = (Setting::new(Mutex::new(Some(0))), tempfile::tempdir().unwrap());
+    let guards = Guards::new(cloud(&setting).await, journal(folder.path()));
+    let error = engage(&guards, lever()).await.unwrap_err();
+    assert!(matches!(error, GuardError::FaultedAlready { .. }), "{error}");
+    assert_eq!(recovery(folder.path()).unwrap().faults, 0, "there is no intent");
+    assert_eq!((guards.release_all().await, *setting.lock().unwrap()), (Vec::new(), Some(0)));
+    *setting.lock().unwrap() = Some(7);
+    engage(&guards, lever()).await.unwrap();
 }
 
 #[tokio::test]
@@ -213,7 +226,7 @@ async fn the_last_change_is_put_back_first() {
     let guards = Guards::new(cloud(&setting).await, journal(folder.path()));
     engage(&guards, lever()).await.unwrap();
     // Another function; both are mocked as one.
-    engage(&guards, of_function("other")).await.unwrap();
+    engage(&guards, held_to("other", 1)).await.unwrap();
     let reports = guards.release_all().await;
     let priors: Vec<Value> = reports.iter().map(|report| report.prior.clone()).collect();
     assert_eq!((priors, *setting.lock().unwrap()), (vec![json!(0), json!(7)], Some(7)));

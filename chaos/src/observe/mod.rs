@@ -10,7 +10,8 @@ mod table;
 
 pub use canary::{Beat, Canary, Pulse, empty_event};
 pub use configuration::{Configuration, drift, read as configuration};
-pub use metrics::{Metric, sum_since};
+pub(crate) use metrics::MINUTE_MS;
+pub use metrics::{Metric, sum_of_minutes, sum_since};
 pub use probe::is_denied;
 pub(crate) use queue::COUNTS_LAG_AWS;
 pub use queue::{Depth, ShownCounts, at_rest, depth, drained, peek};

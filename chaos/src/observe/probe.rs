@@ -14,7 +14,8 @@ const NO_TASK: &str = "chaos-probe";
 /// In the form of a receipt handle; none that was ever handed out.
 const NO_RECEIPT: &str = "AQEBchaosprobe";
 
-/// Whether a call is denied just now. `None` for a fault that denies nothing that could be called without harm.
+/// Whether a call is denied just now. `None` for a fault that denies nothing that could be called without harm, and where nobody
+/// answered.
 pub async fn is_denied(cloud: &Cloud, lever: &Lever) -> Option<bool> {
     match lever {
         Lever::TableDeny(deny) => table_denied(cloud, deny).await,
@@ -29,7 +30,7 @@ async fn table_denied(cloud: &Cloud, deny: &TableDeny) -> Option<bool> {
     }
     let key = HashMap::from([("task_id".to_owned(), AttributeValue::S(NO_TASK.to_owned()))]);
     let call = cloud.dynamodb.get_item().table_name(&deny.table).set_key(Some(key));
-    Some(is_access_denied(&call.send().await))
+    is_access_denied(&call.send().await)
 }
 
 async fn queue_denied(cloud: &Cloud, deny: &QueueDeny) -> Option<bool> {
@@ -37,7 +38,7 @@ async fn queue_denied(cloud: &Cloud, deny: &QueueDeny) -> Option<bool> {
         return None;
     }
     let call = cloud.sqs.delete_message().queue_url(&deny.queue_url).receipt_handle(NO_RECEIPT);
-    Some(is_access_denied(&call.send().await))
+    is_access_denied(&call.send().await)
 }
 
 fn denies(actions: &[String], action: &str) -> bool {
@@ -45,7 +46,8 @@ fn denies(actions: &[String], action: &str) -> bool {
 }
 
 /// `AccessDeniedException` of DynamoDB, `AccessDenied` or `AccessDeniedException` of SQS.
-fn is_access_denied<T, E: ProvideErrorMetadata, R>(answer: &Result<T, SdkError<E, R>>) -> bool {
-    let code = answer.as_ref().err().and_then(SdkError::as_service_error).and_then(E::code);
-    code.is_some_and(|code| code.starts_with("AccessDenied"))
+fn is_access_denied<T, E: ProvideErrorMetadata, R>(answer: &Result<T, SdkError<E, R>>) -> Option<bool> {
+    let Err(error) = answer else { return Some(false) };
+    let code = error.as_service_error()?.code();
+    Some(code.is_some_and(|code| code.starts_with("AccessDenied")))
 }

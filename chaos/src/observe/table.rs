@@ -3,9 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use loadtest::TaskStatus;
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use crate::cloud::{CallError, Cloud};
 use crate::oracle::Record;
@@ -13,9 +15,11 @@ use crate::oracle::Record;
 const OWNER_INDEX: &str = "owner-index";
 /// DynamoDB reads at most so many keys at once.
 const KEYS_MAX: usize = 100;
-/// Unprocessed keys are asked for again this often: they are how DynamoDB throttles a batch.
-const ROUNDS_MAX: u32 = 20;
-const ROUND_PAUSE: Duration = Duration::from_millis(100);
+/// What DynamoDB leaves unprocessed, which is how it throttles a batch, is asked for again after a pause that grows.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A table that processed no key for so long is given up.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
 /// The contract allows 1 to 64.
 const SHARDS_MAX: u16 = 64;
 
@@ -106,22 +110,51 @@ fn first_sort(since_ms: u64) -> String {
 }
 
 async fn get(cloud: &Cloud, table: &str, keys: &[String]) -> Result<Vec<Item>, CallError> {
-    let operation = "dynamodb:BatchGetItem";
-    let keys = keys.iter().map(|id| HashMap::from([("task_id".to_owned(), AttributeValue::S(id.clone()))]));
-    let request = KeysAndAttributes::builder().set_keys(Some(keys.collect())).consistent_read(true).build();
-    let mut open = HashMap::from([(table.to_owned(), request.map_err(CallError::of(operation))?)]);
-    let mut items = Vec::new();
-    for _ in 0..ROUNDS_MAX {
-        let call = cloud.dynamodb.batch_get_item().set_request_items(Some(open));
-        let found = call.send().await.map_err(CallError::of(operation))?;
-        items.extend(found.responses.unwrap_or_default().into_values().flatten());
-        open = found.unprocessed_keys.unwrap_or_default();
-        if open.is_empty() {
-            return Ok(items);
+    let key = |id: &String| HashMap::from([("task_id".to_owned(), AttributeValue::S(id.clone()))]);
+    let mut open: Vec<Item> = keys.iter().map(key).collect();
+    let (mut items, mut size) = (Vec::new(), KEYS_MAX);
+    let (mut pause, mut progress) = (PAUSE_MIN, Instant::now());
+    while !open.is_empty() {
+        let later = open.split_off(open.len().min(size));
+        let asked = open.len();
+        let (found, left) = batch(cloud, table, open).await?;
+        items.extend(found);
+        let is_throttled = !left.is_empty();
+        if left.len() < asked {
+            (pause, progress) = (PAUSE_MIN, Instant::now());
+        } else if progress.elapsed() >= STALLED_AFTER {
+            let detail = format!("the table processed no key for {} s", STALLED_AFTER.as_secs());
+            return Err(CallError::new("dynamodb:BatchGetItem", detail));
         }
-        tokio::time::sleep(ROUND_PAUSE).await;
+        open = left.into_iter().chain(later).collect();
+        if is_throttled {
+            size = (asked / 2).max(1);
+            sleep(pause).await;
+            pause = PAUSE_MAX.min(pause * 2);
+        } else {
+            size = KEYS_MAX.min(size * 2);
+        }
     }
-    Err(CallError::new(operation, "the table kept leaving keys unprocessed"))
+    Ok(items)
+}
+
+/// What one call gave, and the keys that it left unprocessed: all of them, where the table had no capacity for any.
+async fn batch(cloud: &Cloud, table: &str, keys: Vec<Item>) -> Result<(Vec<Item>, Vec<Item>), CallError> {
+    let operation = "dynamodb:BatchGetItem";
+    let request = KeysAndAttributes::builder().set_keys(Some(keys.clone())).consistent_read(true).build();
+    let request = request.map_err(CallError::of(operation))?;
+    let found = match cloud.dynamodb.batch_get_item().request_items(table, request).send().await {
+        Ok(found) => found,
+        Err(error) if error.as_service_error().is_some_and(is_throttling) => return Ok((Vec::new(), keys)),
+        Err(error) => return Err(CallError::of(operation)(error)),
+    };
+    let items = found.responses.unwrap_or_default().into_values().flatten().collect();
+    let left = found.unprocessed_keys.unwrap_or_default().into_values();
+    Ok((items, left.flat_map(|request| request.keys).collect()))
+}
+
+fn is_throttling(error: &BatchGetItemError) -> bool {
+    error.is_provisioned_throughput_exceeded_exception() || error.is_throttling_exception()
 }
 
 fn record(item: &Item) -> Result<Record, CallError> {
@@ -155,7 +188,56 @@ fn record(item: &Item) -> Result<Record, CallError> {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
+    use aws_sdk_dynamodb::types::error::ProvisionedThroughputExceededException;
+    use aws_smithy_mocks::mock;
+
     use super::*;
+    use crate::mocked;
+
+    /// A table that refuses every batch for so long, and then processes so many keys of each.
+    async fn cloud(refusing: Duration, processed: usize) -> Cloud {
+        let began = Instant::now();
+        let rules = [
+            mock!(aws_sdk_dynamodb::Client::batch_get_item)
+                .match_requests(move |_| began.elapsed() < refusing)
+                .then_error(|| {
+                    let error = ProvisionedThroughputExceededException::builder().build();
+                    BatchGetItemError::ProvisionedThroughputExceededException(error)
+                }),
+            mock!(aws_sdk_dynamodb::Client::batch_get_item).then_compute_output(move |input| {
+                let mut keys = input.request_items().unwrap()["tasks"].keys().to_vec();
+                let left = keys.split_off(keys.len().min(processed));
+                let output = BatchGetItemOutput::builder().responses("tasks", keys);
+                if left.is_empty() {
+                    return output.build();
+                }
+                let left = KeysAndAttributes::builder().set_keys(Some(left)).build().unwrap();
+                output.unprocessed_keys("tasks", left).build()
+            }),
+        ];
+        Cloud { dynamodb: mocked::dynamodb(&rules), ..mocked::cloud().await }
+    }
+
+    /// How many of a hundred are read, each counted once.
+    async fn read(refusing: Duration, processed: usize) -> Result<usize, CallError> {
+        let ids: Vec<String> = (0..KEYS_MAX).map(|number| number.to_string()).collect();
+        let items = get(&cloud(refusing, processed).await, "tasks", &ids).await?;
+        let found: BTreeSet<&String> =
+            items.iter().filter_map(|item| item.get("task_id")?.as_s().ok()).collect();
+        assert_eq!(found.len(), items.len());
+        Ok(found.len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_table_of_little_capacity_is_read_to_the_end_as_long_as_it_goes_on() {
+        for processed in [1, 5, 99, 100] {
+            assert_eq!(read(Duration::ZERO, processed).await.unwrap(), KEYS_MAX, "{processed}");
+        }
+        assert_eq!(read(STALLED_AFTER / 2, 5).await.unwrap(), KEYS_MAX);
+        let error = read(STALLED_AFTER * 10, 5).await.unwrap_err().to_string();
+        assert!(error.contains("processed no key for 60 s"), "{error}");
+    }
 
     #[test]
     fn the_index_is_read_from_a_moment_on() {

@@ -15,7 +15,7 @@ use crate::oracle::{DeadLetter, Record, Totals};
 pub struct LedgerIndex {
     pub(super) facts: Sorter<EntryFact>,
     pub(super) owners: HashSet<u64>,
-    /// Only its counts of requests are filled.
+    /// Only its counts of requests are filled; as acknowledged each answer counts, also where several name one task.
     pub(super) totals: Totals,
 }
 
@@ -40,7 +40,10 @@ impl LedgerIndex {
 fn count(totals: &mut Totals, outcome: &Outcome) {
     match outcome {
         Outcome::Unsent => totals.unsent += 1,
-        Outcome::Acknowledged { .. } => totals.attempted += 1,
+        Outcome::Acknowledged { .. } => {
+            totals.attempted += 1;
+            totals.acknowledged += 1;
+        }
         Outcome::Refused { .. } => {
             totals.attempted += 1;
             totals.refused += 1;

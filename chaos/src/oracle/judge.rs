@@ -200,6 +200,9 @@ impl<S: Shelf> Judge<'_, S> {
     fn shared_task(&mut self, case: &Case) -> Result<(), OracleError> {
         let answered = case.acknowledged().count();
         if answered > 1 {
+            // The ledger counts answers, and this is one task.
+            let totals = &mut self.findings.totals;
+            totals.acknowledged = totals.acknowledged.saturating_sub(answered as u64 - 1);
             let detail = format!("{answered} requests, each with a key of its own, were answered with it");
             self.add(AnomalyKind::SharedTask, case, |_| Ok(detail))?;
         }
@@ -218,7 +221,6 @@ impl<S: Shelf> Judge<'_, S> {
     }
 
     fn account_for(&mut self, case: &Case, entry: &EntryFact) -> Result<(), OracleError> {
-        self.findings.totals.acknowledged += 1;
         self.place(case)?;
         if !entry.is_hopeless && case.status() != Some(TaskStatus::Succeeded) {
             self.findings.not_succeeded += 1;

@@ -127,12 +127,12 @@ pub struct Anomaly {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
     pub attempted: u64,
-    /// Distinct tasks.
+    /// Distinct tasks, by the answers of the ledger.
     pub acknowledged: u64,
     pub refused: u64,
     pub unknown: u64,
     pub unsent: u64,
-    /// Of the acknowledged: where each is. These four sum to `acknowledged`.
+    /// Of the acknowledged: where each is, counted one by one. These four sum to `acknowledged`, or some were overlooked.
     pub succeeded: u64,
     pub dead_lettered: u64,
     pub pending: u64,
@@ -161,6 +161,11 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Tasks of which it is known where they are, or that they are nowhere.
+    pub fn placed(&self) -> u64 {
+        self.succeeded + self.dead_lettered + self.pending + self.lost
+    }
+
     /// So many ends found no socket that nothing is known of how ends are pushed.
     pub fn is_pushing_untold(&self) -> bool {
         are_too_many_away(self.missed_while_away, self.ended)

@@ -103,6 +103,37 @@ fn judge_streaming(world: &World, rules: &Rules, buffer: usize) -> Findings {
     judge(evidence, rules, world).unwrap()
 }
 
+#[test]
+fn a_task_that_the_join_overlooks_is_missing_from_where_tasks_are() {
+    let world = World::new(&[Fate::Succeeds; 20]);
+    let sums = |is_whole: bool| {
+        let dir = TempDir::new().unwrap();
+        let mut ledger = LedgerIndex::with_buffer(dir.path(), 100);
+        for (position, entry) in (0..).zip(&world.ledger) {
+            let named = world.named_ids.get(&entry.sequence).map(String::as_str);
+            ledger.add(position, entry, named).unwrap();
+        }
+        if !is_whole {
+            ledger.facts.overlook_one();
+        }
+        let (table, dead_letters) = (TableIndex::new(dir.path()), LetterIndex::new(dir.path()));
+        let evidence = Evidence { ledger, table, dead_letters, remaining: 0, at_ms: world.at_ms };
+        let totals = judge(evidence, &bench::rules(), &world).unwrap().totals;
+        (totals.acknowledged, totals.placed())
+    };
+    assert_eq!(sums(true), (20, 20));
+    assert_eq!(sums(false), (20, 19));
+}
+
+#[test]
+fn answers_that_name_one_task_are_one_task() {
+    let mut world = World::new(&[Fate::Succeeds; 2]);
+    let shared = world.ledger[0].outcome.clone();
+    world.ledger[1].outcome = shared;
+    let totals = judge_streaming(&world, &bench::rules(), 100).totals;
+    assert_eq!((totals.acknowledged, totals.placed()), (1, 1));
+}
+
 fn index(position: u64) -> usize {
     usize::try_from(position).unwrap()
 }

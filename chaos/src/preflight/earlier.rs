@@ -9,18 +9,30 @@ use crate::cloud::{CallError, Cloud};
 use crate::fault::Placed;
 use crate::journal::{self, Recovery};
 
-/// What the journals of other runs say, be they dead or still running. Of the same account may also be a stack that is no
-/// more, or another one: what was changed there bars nothing here.
+/// What the journals of other runs say. One that goes on bars another one in its account and Region. Of the same account may
+/// also be a stack that is no more, or another one: what was changed there bars nothing here.
 pub(super) fn runs(runs: &Path, stack: &Stack) -> Finding {
     let name = "earlier runs";
+    let is_of_target =
+        |recovery: &Recovery| recovery.is_of(stack.endpoint.as_deref(), &stack.region, &stack.account_id);
+    let mut live = journal::live(runs);
+    // Of one that goes on nobody knows what it is about to change.
+    live.retain(|(_, recovery)| is_of_target(recovery));
+    if !live.is_empty() {
+        let told: Vec<String> = live.iter().map(|(folder, _)| folder.display().to_string()).collect();
+        let told = told.join(", ");
+        let detail =
+            format!("still going on: {told}; let it end, or take another `--out` for another stack's run");
+        return Finding::new(name, false, detail);
+    }
     let mut left = journal::left_open(runs);
-    left.retain(|(_, recovery)| recovery.is_of(stack.endpoint.as_deref(), &stack.region, &stack.account_id));
+    left.retain(|(_, recovery)| is_of_target(recovery));
     let is_here = |recovery: &Recovery| recovery.open.iter().any(|entry| entry.lever.is_of(stack));
     let (here, elsewhere): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, recovery)| is_here(recovery));
     if !here.is_empty() {
         let told = here.iter().map(|(folder, recovery)| {
             let (count, folder) = (recovery.open.len(), folder.display());
-            format!("faults open in {folder}: {count}; let it end, or `chaos recover {folder}`")
+            format!("faults open in {folder}: {count}; `chaos recover {folder}`")
         });
         return Finding::new(name, false, told.collect::<Vec<_>>().join("; "));
     }
@@ -111,7 +123,24 @@ mod tests {
         journal.record(Step::Target { endpoint, region, account_id: "1".into() }).unwrap();
         let intent = Step::Intent { fault: 0, experiment: "one".into(), lever, prior: Value::Null };
         journal.record(intent).unwrap();
+        drop(journal);
         runs(folder.path(), &stack())
+    }
+
+    #[test]
+    fn a_run_that_goes_on_bars_another_one_on_its_target_though_it_has_no_fault_open() {
+        let folder = tempfile::tempdir().unwrap();
+        for (region, is_barred) in [("us-east-1", true), ("eu-west-1", false)] {
+            let going_on = folder.path().join(region);
+            std::fs::create_dir(&going_on).unwrap();
+            let journal = Journal::open(&going_on).unwrap();
+            let (endpoint, account_id) = (None, "1".into());
+            journal.record(Step::Target { endpoint, region: region.into(), account_id }).unwrap();
+            let finding = runs(folder.path(), &stack());
+            assert_eq!(finding.holds, !is_barred, "{finding}");
+            drop(journal);
+            assert!(runs(folder.path(), &stack()).holds, "it has ended");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! The token that is given: no experiment may outlast it.
+//! The token that is given: it must be there and be readable, and no experiment may outlast it.
 
 use std::time::Duration;
 
 use loadtest::stack::Stack;
-use loadtest::{GIVEN_TOKEN_SLACK, TOKEN_VARIABLE, given_token_left};
+use loadtest::{GIVEN_TOKEN_SLACK, LoadError, TOKEN_VARIABLE, TokenSource, token_source};
 
 use super::{Finding, Intent};
+use crate::fault::chain;
 use crate::plan::plan;
 
 /// Of each experiment, beyond what is planned: metrics of AWS are waited for up to three minutes, and what is nowhere for two
@@ -14,32 +15,58 @@ const JUDGING_MAX: Duration = Duration::from_secs(300);
 
 /// Where the stack has a key of its own, tokens are made for as long as they are needed.
 pub(super) fn look(stack: &Stack, intent: Intent<'_>) -> Option<Finding> {
-    let left = given_token_left(stack)?;
     // What does not fit the stack has been told by the plan.
     let planned_seconds = plan(intent.experiments, stack).map_or(0.0, |plan| plan.seconds_max);
     let planned = Duration::try_from_secs_f64(planned_seconds).unwrap_or_default();
     let judging = intent.experiments.iter().map(|_| JUDGING_MAX).sum::<Duration>();
-    Some(judge(left, planned + judging + GIVEN_TOKEN_SLACK))
+    judge(token_source(stack), planned + judging + GIVEN_TOKEN_SLACK)
 }
 
-fn judge(left: Duration, needed: Duration) -> Finding {
-    let (left_seconds, needed_seconds) = (left.as_secs(), needed.as_secs());
-    let detail = format!(
-        "the one in {TOKEN_VARIABLE} ends in {left_seconds} s, and is needed for {needed_seconds} s at most"
-    );
-    Finding::new("token", left >= needed, detail)
+fn judge(source: Result<TokenSource, LoadError>, needed: Duration) -> Option<Finding> {
+    let (holds, told) = match source {
+        Ok(TokenSource::Key) => return None,
+        Ok(TokenSource::Given { left: None }) => (true, "has no end".to_owned()),
+        Ok(TokenSource::Given { left: Some(left) }) => {
+            let (left_seconds, needed_seconds) = (left.as_secs(), needed.as_secs());
+            let told = format!("ends in {left_seconds} s, and is needed for {needed_seconds} s at most");
+            (left >= needed, told)
+        }
+        Err(error) => return Some(Finding::new("token", false, chain(&error))),
+    };
+    let detail =
+        format!("the one in {TOKEN_VARIABLE} {told}; it is one owner's, and each file is played with one");
+    Some(Finding::new("token", holds, detail))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NEEDED: Duration = Duration::from_secs(600);
+
+    fn given(left: Option<Duration>) -> Finding {
+        judge(Ok(TokenSource::Given { left }), NEEDED).unwrap()
+    }
+
     #[test]
     fn a_token_that_ends_before_the_experiments_do_is_refused() {
-        let needed = Duration::from_secs(600);
-        assert!(judge(needed, needed).holds);
-        let finding = judge(Duration::from_secs(599), needed);
-        let told = "refused token: the one in TASKS_TOKEN ends in 599 s, and is needed for 600 s at most";
+        assert!(given(Some(NEEDED)).holds && given(None).holds);
+        let finding = given(Some(Duration::from_secs(599)));
+        let told = "refused token: the one in TASKS_TOKEN ends in 599 s, and is needed for 600 s at most; \
+                    it is one owner's, and each file is played with one";
         assert_eq!(finding.to_string(), told);
+    }
+
+    #[test]
+    fn a_token_that_is_missing_or_names_no_owner_is_refused_where_none_can_be_made() {
+        let refused = |error| judge(Err(error), NEEDED).unwrap().to_string();
+        let missing = refused(LoadError::NoToken { variable: TOKEN_VARIABLE });
+        assert!(
+            missing.starts_with("refused token: the stack has no private key and TASKS_TOKEN"),
+            "{missing}"
+        );
+        let nobody_s = refused(LoadError::NoSubject { variable: TOKEN_VARIABLE });
+        assert!(nobody_s.starts_with("refused token: the token in TASKS_TOKEN is no JWT"), "{nobody_s}");
+        assert_eq!(judge(Ok(TokenSource::Key), NEEDED), None);
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn assess(
     checks.extend(strangers_check(plan.owners, observed.outcome.connection_stats.pushes_misrouted));
     checks.extend(redrive.as_ref().map(redrive_check));
     checks.extend(recovery_check(experiment, observed.queue.visibility_timeout, recovery_ms));
-    checks.extend(token_check(&observed.outcome));
+    checks.extend(token_check(experiment, &observed.outcome));
     checks.extend(service_checks(experiment, &observed.outcome));
     checks.extend(refusal_statuses_check(experiment, &observed.outcome));
     checks.extend(revert_check(reverts));
@@ -225,17 +225,7 @@ fn evidence_checks(experiment: &Experiment, observed: &Observed, findings: &Find
             observed.budget_spent.clone().unwrap_or_else(|| "nothing stopped it".into()),
         ),
     ];
-    for dose in &observed.dose {
-        let detail = match &dose.error {
-            Some(error) => error.clone(),
-            None => format!(
-                "{}; {} of {} pieces of evidence",
-                dose.measured, dose.evidence_total, dose.evidence_min
-            ),
-        };
-        checks.push(Check::evidence(&format!("dose of {}", dose.fault), dose.sufficient, detail));
-        checks.extend_from_slice(&dose.checks);
-    }
+    checks.extend(dose_checks(&observed.dose));
     checks.extend(clients::checks(experiment, &observed.outcome));
     if expect.redelivered_min > 0 {
         checks.push(Check::evidence(
@@ -246,6 +236,33 @@ fn evidence_checks(experiment: &Experiment, observed: &Observed, findings: &Find
                 totals.redelivered, expect.redelivered_min
             ),
         ));
+    }
+    checks
+}
+
+/// Of several faults of one kind each has names of its own: they are told apart by them, in JUnit and in a comparison.
+fn dose_checks(doses: &[Dose]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (number, dose) in doses.iter().enumerate() {
+        let detail = match &dose.error {
+            Some(error) => error.clone(),
+            None => format!(
+                "{}; {} of {} pieces of evidence",
+                dose.measured, dose.evidence_total, dose.evidence_min
+            ),
+        };
+        let is_alike = |other: &&Dose| (&other.fault, &other.target) == (&dose.fault, &dose.target);
+        let turn = match doses.iter().take(number).filter(is_alike).count() {
+            0 => String::new(),
+            before => format!(" ({})", before + 1),
+        };
+        let kind = format!("dose of {}", dose.fault);
+        let name = format!("{kind} on {}{turn}", dose.target);
+        checks.push(Check::evidence(&name, dose.sufficient, detail));
+        checks.extend(dose.checks.iter().map(|check| {
+            let part = check.name.strip_prefix(&kind).unwrap_or(&check.name);
+            Check { name: format!("{name}{part}"), ..check.clone() }
+        }));
     }
     checks
 }
@@ -267,7 +284,6 @@ fn data_checks(experiment: &Experiment, findings: &Findings) -> Vec<Check> {
         let detail = format!("{count} tasks but the poison seen more than once, at most {max}");
         Check::new("nothing is delivered again", count <= max, detail)
     });
-    let sum = totals.succeeded + totals.dead_lettered + totals.pending + totals.lost;
     let mut checks = vec![
         bound("nothing acknowledged is lost", AnomalyKind::Lost, expect.lost),
         none("every request got a task of its own", &[AnomalyKind::SharedTask]),
@@ -309,7 +325,7 @@ fn data_checks(experiment: &Experiment, findings: &Findings) -> Vec<Check> {
         pushes_check(expect.missed_pushes_percent_max, findings),
         Check::new(
             "conservation",
-            sum == totals.acknowledged,
+            totals.placed() == totals.acknowledged,
             format!(
                 "{} acknowledged = {} succeeded + {} dead letters + {} waiting + {} lost",
                 totals.acknowledged, totals.succeeded, totals.dead_lettered, totals.pending, totals.lost
@@ -420,12 +436,15 @@ fn recovery_check(
 }
 
 /// A token that was given ends when its issuer says so: that it is not taken any more says nothing of the service.
-fn token_check(outcome: &LoadOutcome) -> Option<Check> {
-    let denied = outcome.tokens_denied();
-    let detail = match denied {
+fn token_check(experiment: &Experiment, outcome: &LoadOutcome) -> Option<Check> {
+    let (denied, played, asked) = (outcome.tokens_denied(), outcome.plan.owners, experiment.load.owners);
+    let mut detail = match denied {
         0 => "no request was answered 401 or 403".to_owned(),
         _ => format!("{denied} requests were answered 401 or 403, which are not counted as refused"),
     };
+    if played != asked {
+        detail.push_str(&format!("; it is one owner's, so that {played} took part and not {asked}"));
+    }
     outcome.is_token_given.then(|| Check::evidence("the token was taken", denied == 0, detail))
 }
 
@@ -700,6 +719,54 @@ mod tests {
     }
 
     #[test]
+    fn doses_of_one_kind_are_told_apart_in_junit_and_in_a_comparison() {
+        let dose = |target: &str| -> Dose {
+            let dose = serde_json::json!({
+                "fault": "http-throttle", "target": target, "asked": "", "measured": "", "evidence": [],
+                "evidence_total": 1, "evidence_min": 1, "sufficient": true, "asked_window": null,
+                "measured_window": null, "error": null,
+            });
+            let checks = vec![Check::evidence("dose of http-throttle: window", true, "in time")];
+            Dose { checks, ..serde_json::from_value(dose).unwrap() }
+        };
+        let checks = dose_checks(&[dose("http-api"), dose("other"), dose("http-api")]);
+        let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+        let expected = [
+            "dose of http-throttle on http-api",
+            "dose of http-throttle on http-api: window",
+            "dose of http-throttle on other",
+            "dose of http-throttle on other: window",
+            "dose of http-throttle on http-api (2)",
+            "dose of http-throttle on http-api (2): window",
+        ];
+        assert_eq!(names, expected);
+        let verdict = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verdicts/pass.json");
+        let mut a: crate::run::RunReport = serde_json::from_slice(&std::fs::read(verdict).unwrap()).unwrap();
+        a.experiments.truncate(1);
+        a.experiments[0].checks = checks;
+        let mut b = a.clone();
+        // The first of a kind, which the last would hide under the same name.
+        b.experiments[0].checks[1].outcome = Outcome::Unknown;
+        let changes = crate::report::compare(&a, &b).experiments.remove(0).changes;
+        let changed: Vec<&str> = changes.iter().map(|change| change.what.as_str()).collect();
+        assert_eq!(changed, [expected[1]]);
+        let junit = crate::report::junit(&a).unwrap();
+        for name in expected {
+            assert_eq!(junit.matches(&format!("name=\"{name}\"")).count(), 1, "{name}: {junit}");
+        }
+    }
+
+    #[test]
+    fn what_the_join_overlooks_breaks_the_conservation() {
+        let outcome = |succeeded| {
+            let totals = Totals { acknowledged: 2, succeeded, ..Totals::default() };
+            let checks = data_checks(&baseline(), &Findings { totals, ..Findings::default() });
+            checks.into_iter().find(|check| check.name == "conservation").unwrap().outcome
+        };
+        assert_eq!([2, 1].map(outcome), [Outcome::Held, Outcome::Broken]);
+    }
+
+    #[test]
     fn a_task_for_two_keys_and_one_of_another_owner_break_the_run() {
         let experiment = baseline();
         let broken = |kind| -> Vec<String> {
@@ -930,12 +997,15 @@ mod tests {
         let mut outcome = measured(vec![denied.clone()]);
         outcome.total = denied;
         let told = |load: &LoadOutcome| {
-            let checks = token_check(load).into_iter().chain(service_checks(&baseline(), load));
+            let checks = token_check(&baseline(), load).into_iter().chain(service_checks(&baseline(), load));
             checks.map(|check| check.outcome).collect::<Vec<_>>()
         };
         assert_eq!(told(&outcome), [Outcome::Broken, Outcome::Broken], "one made here must be taken");
         outcome.is_token_given = true;
         assert_eq!(told(&outcome), [Outcome::Unknown, Outcome::Held, Outcome::Held]);
+        outcome.plan.owners = 1;
+        let detail = token_check(&baseline(), &outcome).unwrap().detail;
+        assert!(detail.ends_with("; it is one owner's, so that 1 took part and not 4"), "{detail}");
     }
 
     #[test]

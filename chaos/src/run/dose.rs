@@ -18,7 +18,7 @@ use crate::experiment::{FaultKind, FaultSpec};
 use crate::fault::{
     DELAY_PARAMETER, Lever, OnDemandCap, PERCENT_PARAMETER, ProvisionedCapacity, STATUS_PARAMETER,
 };
-use crate::observe::{Beat, Metric, Pulse, sum_since};
+use crate::observe::{Beat, MINUTE_MS, Metric, Pulse, sum_of_minutes, sum_since};
 use crate::oracle::{Record, Window, begun_at_ms};
 use crate::wait::{Patience, until};
 
@@ -27,6 +27,15 @@ const METRIC_PATIENCE_AWS: Duration = Duration::from_secs(180);
 const METRIC_PATIENCE_EMULATED: Duration = Duration::from_secs(3);
 const METRIC_LOOK: Duration = Duration::from_millis(500);
 const HTTP_TOO_MANY_REQUESTS: u16 = 429;
+const HTTP_SERVICE_UNAVAILABLE: u16 = 503;
+/// Of the problems that the service tells itself; API Gateway's own refusals have no type.
+const PROBLEM_PREFIX: &str = "urn:task:problem:";
+/// A submission that the queue did not take.
+const QUEUE_UNAVAILABLE: &str = "queue-unavailable";
+const SUBMITS_BY: &str = "sqs:SendMessage";
+/// By their names in the repository.
+const TASKS_QUEUE: &str = "tasks";
+const WORKER: &str = "process-task";
 const PERCENT_DEFAULT: u8 = 100;
 /// Fewer canaries say nothing of a share.
 const TRIALS_MIN: u64 = 4;
@@ -139,13 +148,14 @@ pub(super) async fn measure(
     };
     let measured_window = measured_window(spec, run);
     let mut evidence: Vec<Proof> = canary_proofs(spec, run).into_iter().collect();
-    for (metric, sum) in planned.metrics.iter().zip(&sums).filter(|(metric, _)| metric.name != NO_PROOF) {
+    for (metric, sum) in planned.metrics.iter().zip(&sums).filter(|(metric, _)| is_proof(metric)) {
         evidence.push(proof(&format!("{} {}", metric.namespace, metric.name), *sum));
     }
-    evidence.extend(ledger_proof(spec.kind, measured_window, ledger));
+    evidence.extend(ledger_proof(spec, run, measured_window, ledger));
     evidence.extend(untouched.map(Untouched::proof));
     if matches!(spec.kind, FaultKind::QueueDeny | FaultKind::TableDeny) {
-        evidence.push(Proof { source: "calls of the harness that were denied".into(), count: run.denied });
+        let count = if run.denied_before == Some(false) { run.denied } else { 0 };
+        evidence.push(Proof { source: "calls of the harness that were denied".into(), count });
     }
     if proves_by_reading(spec.kind) {
         evidence.push(Proof { source: "setting read while the fault lasted".into(), count: run.held });
@@ -162,7 +172,7 @@ pub(super) async fn measure(
         evidence_min: spec.evidence_min,
         asked_percent: asked_percent(spec),
         measured_percent: trials(spec, run).map(Trials::percent),
-        asked_window: run.asked,
+        asked_window: asked_window(run),
         measured_window,
         error: run.error.clone(),
         calm_from_ms: calm_from_ms(spec, run, cloud.emulated),
@@ -170,25 +180,60 @@ pub(super) async fn measure(
     }
 }
 
-/// Growth since just before the fault; waits a bounded time until it proves the fault.
+fn is_proof(metric: &Metric) -> bool {
+    metric.name != NO_PROOF
+}
+
+/// Growth since just before the fault, on AWS the minutes that can only be the fault's; waits a bounded time until it proves
+/// the fault.
 async fn metric_sums(cloud: &Cloud, planned: &Planned, run: &FaultRun) -> Vec<f64> {
+    let minutes = own_minutes(run);
+    if !cloud.emulated && minutes.is_empty() {
+        return vec![0.0; planned.metrics.len()];
+    }
     let at_most = if cloud.emulated { METRIC_PATIENCE_EMULATED } else { METRIC_PATIENCE_AWS };
     // Those of AWS come bit by bit; those of the emulator are whole once they are there.
     let proven_from = if cloud.emulated { 1 } else { planned.spec.evidence_min.max(1) };
     let mut sums = vec![0.0; planned.metrics.len()];
     let look = async || {
         for (index, metric) in planned.metrics.iter().enumerate() {
-            let before = run.sums_before.get(index).copied().unwrap_or_default();
-            // Of the same minutes: only then it has what was before.
-            let sum = sum_since(cloud, metric, run.sums_from_ms).await.unwrap_or_default();
-            sums[index] = f64::max(sum - before, 0.0);
+            sums[index] = if cloud.emulated {
+                growth(cloud, metric, run, run.sums_before.get(index).copied().flatten()).await
+            } else {
+                sum_of_minutes(cloud, metric, &minutes).await.unwrap_or_default()
+            };
         }
-        let mut proofs = planned.metrics.iter().zip(&sums).filter(|(metric, _)| metric.name != NO_PROOF);
+        let mut proofs = planned.metrics.iter().zip(&sums).filter(|(metric, _)| is_proof(metric));
         let is_proven = proofs.any(|(_, sum)| *sum >= proven_from as f64);
         Ok::<_, std::convert::Infallible>((is_proven || planned.metrics.is_empty()).then_some(()))
     };
     let Ok(_) = until(Patience { every: METRIC_LOOK, at_most }, look).await;
     sums
+}
+
+/// Where nobody knows what was before, nobody knows of a growth.
+async fn growth(cloud: &Cloud, metric: &Metric, run: &FaultRun, before: Option<f64>) -> f64 {
+    let Some(before) = before else { return 0.0 };
+    // Of the same minutes: only then it has what was before.
+    let sum = sum_since(cloud, metric, run.sums_from_ms).await.unwrap_or_default();
+    f64::max(sum - before, 0.0)
+}
+
+/// The minutes that began while the fault was in effect, and in which no other one moved the metrics that prove it.
+fn own_minutes(run: &FaultRun) -> Vec<u64> {
+    let (Some(from_ms), Some(to_ms)) = (run.engaged_at_ms, run.release_asked_at_ms) else {
+        return Vec::new();
+    };
+    let minutes = from_ms.div_ceil(MINUTE_MS)..to_ms.div_ceil(MINUTE_MS);
+    let minutes = minutes.map(|minute| minute * MINUTE_MS);
+    minutes.filter(|at_ms| !is_met(&run.on_metrics, *at_ms, at_ms + MINUTE_MS - 1)).collect()
+}
+
+/// As the file has it, unless it had to wait for its turn.
+fn asked_window(run: &FaultRun) -> Option<Window> {
+    let asked = run.asked?;
+    let from_ms = run.due_ms.unwrap_or(asked.from_ms);
+    Some(Window { from_ms, to_ms: from_ms + asked.to_ms.saturating_sub(asked.from_ms) })
 }
 
 /// As the canaries saw it: from the first that met the fault until it was over.
@@ -303,17 +348,29 @@ fn percent_check(spec: &FaultSpec, run: &FaultRun) -> Option<Check> {
     Some(check)
 }
 
-/// Tells each run when others were in effect on its function: what canaries meet then may be their doing.
+/// Tells each run when others were in effect that can do what it is told by: on its function, to clients and tasks, to its
+/// metrics. What is seen then may be their doing.
 pub(super) fn set_apart(planned: &[Planned], runs: &mut [FaultRun]) {
     let faults = planned.iter().zip(runs.iter());
-    let faults: Vec<(Option<&str>, Option<Window>)> =
-        faults.map(|(planned, run)| (function_name(planned), in_effect(&planned.spec, run))).collect();
+    let faults: Vec<(&Planned, Option<Window>)> =
+        faults.map(|(planned, run)| (planned, in_effect(&planned.spec, run))).collect();
     for (number, (run, planned)) in runs.iter_mut().zip(planned).enumerate() {
-        let Some(name) = function_name(planned) else { continue };
-        let others = faults.iter().enumerate();
-        let others = others.filter(|(other, (function, _))| *other != number && *function == Some(name));
-        run.others = others.filter_map(|(_, (_, window))| *window).collect();
+        let windows = |is_alike: &dyn Fn(&Planned) -> bool| -> Vec<Window> {
+            let others = faults.iter().enumerate().filter(|(other, _)| *other != number);
+            others.filter(|(_, (other, _))| is_alike(other)).filter_map(|(_, (_, window))| *window).collect()
+        };
+        let name = function_name(planned);
+        run.others = windows(&|other| name.is_some() && function_name(other) == name);
+        let sign = sign(&planned.spec);
+        run.alike = windows(&|other| sign.is_some_and(|sign| may_show(&other.spec, sign)));
+        let proofs: Vec<&Metric> = planned.metrics.iter().filter(|metric| is_proof(metric)).collect();
+        run.on_metrics = windows(&|other| other.metrics.iter().any(|metric| proofs.contains(&metric)));
     }
+}
+
+/// Whether one of the windows meets this time.
+fn is_met(windows: &[Window], from_ms: u64, to_ms: u64) -> bool {
+    windows.iter().any(|window| from_ms <= window.to_ms && to_ms >= window.from_ms)
 }
 
 fn function_name(planned: &Planned) -> Option<&str> {
@@ -329,16 +386,12 @@ fn in_effect(spec: &FaultSpec, run: &FaultRun) -> Option<Window> {
 
 /// Canaries that no other fault can have met.
 fn apart(run: &FaultRun) -> impl Iterator<Item = &Beat> {
-    let is_met = move |beat: &Beat| {
-        let ended_at_ms = beat.at_ms + beat.took_ms;
-        run.others.iter().any(|other| beat.at_ms <= other.to_ms && ended_at_ms >= other.from_ms)
-    };
-    run.beats.iter().filter(move |beat| !is_met(beat))
+    run.beats.iter().filter(move |beat| !is_met(&run.others, beat.at_ms, beat.at_ms + beat.took_ms))
 }
 
 /// It began and ended about when it was asked to, and was in effect for most of the time in between.
 fn window_check(spec: &FaultSpec, run: &FaultRun, tolerance: Duration) -> Option<Check> {
-    let (asked, measured) = (run.asked?, measured_window(spec, run)?);
+    let (asked, measured) = (asked_window(run)?, measured_window(spec, run)?);
     let name = format!("dose of {}: window", spec.kind.name());
     // FIS has started; whether the function ever learnt of it, only canaries can tell.
     if spec.fis_action_id().is_some() && hits(spec, run).next().is_none() {
@@ -463,13 +516,17 @@ pub(super) struct Untouched {
 
 impl Untouched {
     /// `None` of a fault that leaves workers their messages.
-    pub(super) fn of(kind: FaultKind, run: &FaultRun, ledger: &[LedgerEntry]) -> Option<Self> {
-        if !matches!(kind, FaultKind::MappingDisabled | FaultKind::RolePermission) {
+    pub(super) fn of(spec: &FaultSpec, run: &FaultRun, ledger: &[LedgerEntry]) -> Option<Self> {
+        if sign(spec) != Some(Sign::Untouched) {
             return None;
         }
         let until_ms = run.release_asked_at_ms.unwrap_or_default();
         let during = run.engaged_at_ms.unwrap_or(u64::MAX)..until_ms.saturating_sub(millis(TAKEN_WITHIN));
-        let during = |entry: &&LedgerEntry| entry.answered_at_ms.is_some_and(|at_ms| during.contains(&at_ms));
+        // Where another fault keeps workers from a task when one would take it, this one is not what is seen.
+        let is_own = |at_ms: u64| !is_met(&run.alike, at_ms, at_ms + millis(TAKEN_WITHIN));
+        let during = |entry: &&LedgerEntry| {
+            entry.answered_at_ms.is_some_and(|at_ms| during.contains(&at_ms) && is_own(at_ms))
+        };
         let tasks = ledger.iter().filter(during).filter_map(LedgerEntry::task_id).map(str::to_owned);
         Some(Self { tasks: tasks.collect(), until_ms, count: 0 })
     }
@@ -485,26 +542,88 @@ impl Untouched {
     }
 }
 
-fn ledger_proof(kind: FaultKind, window: Option<Window>, ledger: &[LedgerEntry]) -> Option<Proof> {
-    let window = window?;
-    let inside = ledger.iter().filter(|entry| {
-        entry.answered_at_ms.is_some_and(|at_ms| (window.from_ms..=window.to_ms).contains(&at_ms))
-    });
-    let (source, count) = match kind {
-        FaultKind::HttpThrottle => (
-            "clients answered 429",
-            inside.filter(|entry| answered(entry, |status| status == HTTP_TOO_MANY_REQUESTS)).count(),
-        ),
-        FaultKind::QueueDeny | FaultKind::TableDeny | FaultKind::RolePermission => {
-            ("clients answered 5xx", inside.filter(|entry| answered(entry, |status| status >= 500)).count())
+/// What clients, or the tasks, show of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    /// Told by API Gateway: what the service itself refuses has a type.
+    TooManyRequests,
+    /// Submissions that the queue did not take.
+    QueueUnavailable,
+    /// Tasks that no worker took.
+    Untouched,
+}
+
+/// By which a fault is proven, where it is by one. Nothing of the sort is ever seen of a table: submissions are accepted without
+/// it.
+fn sign(spec: &FaultSpec) -> Option<Sign> {
+    match spec.kind {
+        FaultKind::HttpThrottle => Some(Sign::TooManyRequests),
+        FaultKind::QueueDeny => {
+            let denies_sends = spec.actions.is_empty() || spec.actions.iter().any(|one| one == SUBMITS_BY);
+            (denies_sends && spec.target == TASKS_QUEUE).then_some(Sign::QueueUnavailable)
         }
-        _ => return None,
+        FaultKind::RolePermission if spec.target == WORKER => Some(Sign::Untouched),
+        FaultKind::RolePermission => Some(Sign::QueueUnavailable),
+        FaultKind::MappingDisabled => Some(Sign::Untouched),
+        _ => None,
+    }
+}
+
+/// Whether a fault can do that, be it proven by it or not.
+fn may_show(spec: &FaultSpec, sign: Sign) -> bool {
+    match sign {
+        Sign::TooManyRequests => {
+            spec.kind == FaultKind::HttpThrottle || status_code(spec) == Some(HTTP_TOO_MANY_REQUESTS)
+        }
+        Sign::QueueUnavailable => self::sign(spec) == Some(sign),
+        Sign::Untouched => match spec.kind {
+            FaultKind::HttpThrottle | FaultKind::QueueVisibilityTimeout => false,
+            FaultKind::FisInvocationError
+            | FaultKind::FisInvocationDelay
+            | FaultKind::FisHttpResponse
+            | FaultKind::FisAction
+            | FaultKind::LambdaReservedConcurrency
+            | FaultKind::RolePermission => spec.target == WORKER,
+            FaultKind::MappingDisabled
+            | FaultKind::MappingMaximumConcurrency
+            | FaultKind::TableOnDemandCap
+            | FaultKind::TableProvisionedCapacity
+            | FaultKind::QueueDeny
+            | FaultKind::TableDeny => true,
+        },
+    }
+}
+
+fn ledger_proof(
+    spec: &FaultSpec,
+    run: &FaultRun,
+    window: Option<Window>,
+    ledger: &[LedgerEntry],
+) -> Option<Proof> {
+    let (window, sign) = (window?, sign(spec)?);
+    let source = match sign {
+        Sign::TooManyRequests => "clients answered 429 by API Gateway",
+        Sign::QueueUnavailable => "clients answered 503 queue-unavailable",
+        // Of these the records tell.
+        Sign::Untouched => return None,
     };
+    let is_inside = |entry: &&LedgerEntry| {
+        let Some(at_ms) = entry.answered_at_ms else { return false };
+        let is_other_s = is_met(&run.alike, entry.sent_at_ms.unwrap_or(at_ms), at_ms);
+        (window.from_ms..=window.to_ms).contains(&at_ms) && !is_other_s
+    };
+    let count = ledger.iter().filter(is_inside).filter(|entry| shows(entry, sign)).count();
     Some(Proof { source: source.into(), count: count as u64 })
 }
 
-fn answered(entry: &LedgerEntry, is: impl Fn(u16) -> bool) -> bool {
-    matches!(&entry.outcome, Outcome::Refused { status, .. } if is(*status))
+fn shows(entry: &LedgerEntry, sign: Sign) -> bool {
+    let Outcome::Refused { status, problem_type } = &entry.outcome else { return false };
+    let problem = problem_type.as_deref().and_then(|problem| problem.strip_prefix(PROBLEM_PREFIX));
+    match sign {
+        Sign::TooManyRequests => *status == HTTP_TOO_MANY_REQUESTS && problem.is_none(),
+        Sign::QueueUnavailable => *status == HTTP_SERVICE_UNAVAILABLE && problem == Some(QUEUE_UNAVAILABLE),
+        Sign::Untouched => false,
+    }
 }
 
 /// Kinds for which the setting itself is all that can be seen from outside.
@@ -550,7 +669,18 @@ fn measured(planned: &Planned, sums: &[f64], run: &FaultRun, total: u64) -> Stri
         Lever::ReservedConcurrency(_) => {
             format!("{:.0} throttles, {hit} of {all} canaries refused", sum("Throttles"))
         }
-        _ => format!("{total} pieces of evidence"),
+        _ => format!("{total} pieces of evidence{}", control_note(run)),
+    }
+}
+
+/// Why denied calls of the harness are no evidence.
+fn control_note(run: &FaultRun) -> &'static str {
+    match run.denied_before {
+        Some(true) => "; calls of the harness were denied before it began, and tell nothing of it",
+        None if run.denied > 0 => {
+            "; no call of the harness was answered before it began: denied ones tell nothing of it"
+        }
+        Some(false) | None => "",
     }
 }
 
@@ -570,13 +700,14 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use aws_sdk_cloudwatch::operation::get_metric_data::GetMetricDataOutput;
+    use aws_sdk_cloudwatch::primitives::DateTime;
     use aws_sdk_cloudwatch::types::MetricDataResult;
     use aws_smithy_mocks::{Rule, mock};
     use loadtest::stack::Function;
 
     use super::*;
     use crate::experiment::{files_of, load};
-    use crate::fault::FisAction;
+    use crate::fault::{FisAction, QueueDeny};
     use crate::mocked;
     use crate::run::verdict::Outcome as Held;
 
@@ -761,7 +892,8 @@ mod tests {
     fn what_is_on_its_way_when_workers_are_let_go_on_was_not_kept_from_them() {
         let count = |answered_at_ms, begun_at_ms| {
             let (entry, record) = task(answered_at_ms, begun_at_ms);
-            let mut untouched = Untouched::of(FaultKind::MappingDisabled, &run(|_| false), &[entry]).unwrap();
+            let disabled = spec("mapping-disabled", "");
+            let mut untouched = Untouched::of(&disabled, &run(|_| false), &[entry]).unwrap();
             untouched.see(&record);
             untouched.proof().count
         };
@@ -770,6 +902,126 @@ mod tests {
         assert_eq!(count(RELEASED_MS - margin_ms, began_ms), 0, "it would have been begun as late without");
         assert_eq!(count(ENGAGED_MS, RELEASED_MS - 1), 0, "a worker had it");
         assert_eq!(count(ENGAGED_MS - 1, began_ms), 0, "it was there before");
+    }
+
+    /// A submission that was refused so, in the middle of the fault.
+    fn refused(status: u16, problem_type: Option<&str>) -> LedgerEntry {
+        let (mut entry, _) = task(ENGAGED_MS + 5_000, ENGAGED_MS + 5_000);
+        entry.outcome = Outcome::Refused { status, problem_type: problem_type.map(str::to_owned) };
+        entry
+    }
+
+    /// How many of all refusals prove the fault, while others like it were in effect.
+    fn proven_by(spec: &FaultSpec, alike: &[Window]) -> Option<u64> {
+        let run = FaultRun { alike: alike.to_vec(), ..run(|_| false) };
+        let ledger = [
+            refused(429, None),
+            refused(429, Some("urn:task:problem:too-many-in-flight")),
+            refused(503, Some("urn:task:problem:queue-unavailable")),
+            refused(503, None),
+            refused(400, Some("urn:task:problem:invalid-request")),
+        ];
+        ledger_proof(spec, &run, measured_window(spec, &run), &ledger).map(|proof| proof.count)
+    }
+
+    fn on(kind: &str, target: &str, rest: &str) -> FaultSpec {
+        FaultSpec { target: target.into(), ..spec(kind, rest) }
+    }
+
+    #[test]
+    fn a_refusal_proves_only_the_fault_that_refuses_so() {
+        let lacks = "actions = [\"dynamodb:UpdateItem\", \"sqs:SendMessage\"]";
+        let throttle = on("http-throttle", "http-api", "rate_per_second = 5\nburst = 5");
+        for (spec, proofs) in [
+            (throttle.clone(), Some(1)),
+            (on("role-permission", "submit-task", lacks), Some(1)),
+            (on("role-permission", "process-task", lacks), None),
+            (on("queue-deny", "tasks", ""), Some(1)),
+            (on("queue-deny", "tasks", "actions = [\"sqs:DeleteMessage\"]"), None),
+            (on("queue-deny", "tasks-dlq", ""), None),
+            (on("table-deny", "tasks", ""), None),
+        ] {
+            assert_eq!(proven_by(&spec, &[]), proofs, "{spec:?}");
+        }
+        let other = Window { from_ms: ENGAGED_MS + 4_000, to_ms: ENGAGED_MS + 6_000 };
+        assert_eq!(proven_by(&throttle, &[other]), Some(0), "it may be the other one's");
+        let earlier = Window { from_ms: ENGAGED_MS, to_ms: ENGAGED_MS + 4_000 };
+        assert_eq!(proven_by(&throttle, &[earlier]), Some(1));
+    }
+
+    #[test]
+    fn a_role_of_the_worker_is_proven_by_tasks_that_nobody_took_and_that_no_other_fault_kept_from_it() {
+        let lacks = "actions = [\"dynamodb:UpdateItem\", \"sqs:SendMessage\"]";
+        let count = |target: &str, alike: Vec<Window>| {
+            let (entry, record) = task(ENGAGED_MS + 1_000, RELEASED_MS + 10);
+            let run = FaultRun { alike, ..run(|_| false) };
+            let mut untouched = Untouched::of(&on("role-permission", target, lacks), &run, &[entry])?;
+            untouched.see(&record);
+            Some(untouched.proof().count)
+        };
+        assert_eq!(count("submit-task", Vec::new()), None);
+        assert_eq!(count("process-task", Vec::new()), Some(1));
+        let window = |from_ms, to_ms| vec![Window { from_ms, to_ms }];
+        assert_eq!(count("process-task", window(ENGAGED_MS, ENGAGED_MS + 1_000)), Some(0));
+        assert_eq!(count("process-task", window(ENGAGED_MS + 2_000, RELEASED_MS)), Some(0));
+        let later = window(ENGAGED_MS + 1_000 + millis(TAKEN_WITHIN) + 1, RELEASED_MS);
+        assert_eq!(count("process-task", later), Some(1), "a worker would have taken it before");
+    }
+
+    #[test]
+    fn faults_that_can_be_taken_for_each_other_are_told_of_each_other() {
+        let lacks = "actions = [\"sqs:SendMessage\"]";
+        let throttle = on("http-throttle", "http-api", "rate_per_second = 5\nburst = 5");
+        let replaced = on("fis-http-response", "submit-task", "prevent_execution = true\nstatus_code = 429");
+        let plan = |spec| Planned { spec, metrics: Vec::new(), ..planned(1) };
+        for (first, second, is_told) in [
+            (throttle.clone(), replaced.clone(), [true, false]),
+            (throttle.clone(), throttle, [true, true]),
+            (on("queue-deny", "tasks", ""), on("role-permission", "submit-task", lacks), [true, true]),
+            (on("mapping-disabled", "process-task", ""), on("table-deny", "tasks", ""), [true, false]),
+            (on("mapping-disabled", "process-task", ""), replaced, [false, false]),
+        ] {
+            let told = format!("{first:?} and {second:?}");
+            let (planned, mut runs) = ([plan(first), plan(second)], [run(|_| false), run(|_| false)]);
+            set_apart(&planned, &mut runs);
+            assert_eq!([0, 1].map(|number: usize| !runs[number].alike.is_empty()), is_told, "{told}");
+        }
+        let mut runs = [run(|_| false), run(|_| false)];
+        set_apart(&[planned(1), planned(1)], &mut runs);
+        assert!(runs.iter().all(|run| run.on_metrics.len() == 1), "of one action on one function");
+    }
+
+    #[tokio::test]
+    async fn a_denied_call_proves_a_denial_only_where_it_was_allowed_before() {
+        let cloud = mocked::cloud().await;
+        for (denied_before, proofs) in [(Some(false), 5), (Some(true), 0), (None, 0)] {
+            let spec = on("queue-deny", "tasks", "actions = [\"sqs:DeleteMessage\"]");
+            let planned = Planned { spec, lever: queue_deny(), metrics: Vec::new(), ..planned(1) };
+            let run = FaultRun { denied: 5, denied_before, ..run(|_| false) };
+            let dose = measure(&cloud, &planned, &run, &[], None).await;
+            assert_eq!((dose.evidence_total, dose.sufficient), (proofs, proofs > 0), "{denied_before:?}");
+            assert_eq!(dose.measured.ends_with("of it"), proofs == 0, "{}", dose.measured);
+        }
+    }
+
+    fn queue_deny() -> Lever {
+        Lever::QueueDeny(QueueDeny {
+            queue_url: "url".into(),
+            queue_arn: "arn".into(),
+            actions: Vec::new(),
+            until_ms: 0,
+        })
+    }
+
+    #[test]
+    fn a_fault_that_begins_late_against_its_file_proves_nothing_unless_it_had_to_wait() {
+        let disabled = spec("mapping-disabled", "");
+        for (late_ms, held) in [(0, Held::Held), (4_000, Held::Held), (6_000, Held::Unknown)] {
+            let late = FaultRun { due_ms: Some(ENGAGED_MS - late_ms), ..run(|_| false) };
+            assert_eq!(outcomes(&disabled, &late), [held], "{late_ms} ms late");
+            assert_eq!(outcomes_on_aws(&disabled, &late), [held], "{late_ms} ms late of 10 s");
+        }
+        assert_eq!(outcomes(&disabled, &run(|_| false)), [Held::Held]);
     }
 
     /// Of two environments by turns, the second of which learns of the fault, and forgets it, so much later than the first.
@@ -864,8 +1116,8 @@ mod tests {
     /// CloudWatch, of whose sums this is told from which second on they are asked for.
     fn sums(sum: impl Fn(i64) -> f64 + Send + Sync + 'static) -> Rule {
         mock!(aws_sdk_cloudwatch::Client::get_metric_data).then_compute_output(move |input| {
-            let sum = sum(input.start_time().unwrap().secs());
-            let result = MetricDataResult::builder().values(sum).build();
+            let from = *input.start_time().unwrap();
+            let result = MetricDataResult::builder().timestamps(from).values(sum(from.secs())).build();
             GetMetricDataOutput::builder().metric_data_results(result).build()
         })
     }
@@ -879,11 +1131,52 @@ mod tests {
         let cloud = Cloud { cloudwatch: mocked::cloudwatch(&[rule]), ..mocked::cloud().await };
         let run = FaultRun {
             sums_from_ms: next_minute_ms - 1_000,
-            sums_before: vec![28.0, 28.0],
+            sums_before: vec![Some(28.0), Some(28.0)],
             engaged_at_ms: Some(next_minute_ms + 1_000),
             ..FaultRun::default()
         };
         assert_eq!(metric_sums(&cloud, &planned(1), &run).await, [14.0, 14.0]);
+        let unknown = FaultRun { sums_before: vec![None, Some(28.0)], ..run };
+        assert_eq!(
+            metric_sums(&cloud, &planned(1), &unknown).await,
+            [0.0, 14.0],
+            "what was before is not known"
+        );
+    }
+
+    /// CloudWatch on AWS, with these sums of minutes.
+    fn minutes(sums: &'static [(i64, f64)]) -> Rule {
+        mock!(aws_sdk_cloudwatch::Client::get_metric_data).then_compute_output(move |_| {
+            let result = sums.iter().fold(MetricDataResult::builder(), |result, (minute, sum)| {
+                result.timestamps(DateTime::from_secs(minute * 60)).values(*sum)
+            });
+            GetMetricDataOutput::builder().metric_data_results(result.build()).build()
+        })
+    }
+
+    #[tokio::test]
+    async fn on_aws_only_minutes_that_are_the_fault_s_alone_prove_it() {
+        let minute = |number: u64| number * MINUTE_MS;
+        let rule = minutes(&[(1, 50.0), (2, 7.0), (3, 9.0), (4, 50.0)]);
+        let cloud =
+            Cloud { emulated: false, cloudwatch: mocked::cloudwatch(&[rule]), ..mocked::cloud().await };
+        let other = |from_ms, to_ms| vec![Window { from_ms, to_ms }];
+        for (engaged_ms, release_ms, on_metrics, expected) in [
+            (minute(1) + 1, minute(4), Vec::new(), 16.0),
+            (minute(1) + 1, minute(2), Vec::new(), 0.0),
+            (minute(2), minute(2) + 1, Vec::new(), 7.0),
+            (minute(1) + 1, minute(4), other(0, minute(2)), 9.0),
+            (minute(1) + 1, minute(4), other(minute(3), minute(5)), 7.0),
+        ] {
+            let run = FaultRun {
+                engaged_at_ms: Some(engaged_ms),
+                release_asked_at_ms: Some(release_ms),
+                on_metrics,
+                ..FaultRun::default()
+            };
+            let sums = metric_sums(&cloud, &planned(1), &run).await;
+            assert_eq!(sums, [expected; 2], "{engaged_ms} to {release_ms}");
+        }
     }
 
     #[tokio::test]
@@ -891,7 +1184,7 @@ mod tests {
         for (error, is_sufficient) in [(None, true), (Some("the experiment is failed".to_owned()), false)] {
             let rule = sums(|_| 42.0);
             let cloud = Cloud { cloudwatch: mocked::cloudwatch(&[rule]), ..mocked::cloud().await };
-            let run = FaultRun { error, ..run(inside) };
+            let run = FaultRun { error, sums_before: vec![Some(0.0); 2], ..run(inside) };
             let dose = measure(&cloud, &planned(5), &run, &[], None).await;
             assert_eq!((dose.sufficient, dose.evidence_total), (is_sufficient, 42));
         }
@@ -904,7 +1197,13 @@ mod tests {
             let asked = AtomicU32::new(0);
             let rule = sums(move |_| f64::from(asked.fetch_add(1, Ordering::SeqCst) / 2 * 2 + 1));
             let cloud = Cloud { emulated, cloudwatch: mocked::cloudwatch(&[rule]), ..mocked::cloud().await };
-            let sums = metric_sums(&cloud, &planned(5), &FaultRun::default()).await;
+            let run = FaultRun {
+                engaged_at_ms: Some(MINUTE_MS),
+                release_asked_at_ms: Some(2 * MINUTE_MS),
+                sums_before: vec![Some(0.0); 2],
+                ..FaultRun::default()
+            };
+            let sums = metric_sums(&cloud, &planned(5), &run).await;
             assert_eq!(sums, [expected; 2], "emulated: {emulated}");
         }
     }

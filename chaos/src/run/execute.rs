@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use loadtest::stack::Stack;
-use loadtest::{Counts, LedgerEntry, LoadOutcome, LoadPlan, NuisanceSockets, Running, TaskMix};
+use loadtest::{Counts, LedgerEntry, LoadOutcome, LoadPlan, Running};
 use tokio::time::{Instant, timeout};
 
 use super::budget::Budget;
@@ -20,7 +20,7 @@ use super::verdict::Redrive;
 use super::{Dose, actions, dose};
 use crate::clock::{millis, now_ms};
 use crate::cloud::{CallError, Cloud};
-use crate::experiment::{Abort, Experiment, Mix};
+use crate::experiment::{Abort, Experiment};
 use crate::fault::{Guards, Lever, ResolveError, place};
 use crate::observe::{self, Configuration, Sample, Sampler, ShownCounts};
 use crate::oracle::OracleError;
@@ -126,7 +126,8 @@ impl Bench<'_> {
         running.phase(PHASE_BEFORE);
         self.announce(experiment, &planned, queue);
         let watched = Watched { running: &running, sampler: &sampler };
-        let (mut runs, budget_spent) = self.under_load(experiment, &planned, watched).await;
+        let arrivals = experiment.load.duration.resolve(queue.visibility_timeout);
+        let (mut runs, budget_spent) = self.under_load(experiment, &planned, arrivals, watched).await;
         self.put_back_again(&planned, &mut runs).await?;
         dose::set_apart(&planned, &mut runs);
         let looks = async {
@@ -215,6 +216,7 @@ impl Bench<'_> {
         &self,
         experiment: &Experiment,
         planned: &[Planned],
+        arrivals: Duration,
         watched: Watched<'_>,
     ) -> (Vec<FaultRun>, Option<String>) {
         let (halt, running) = (Halt::default(), watched.running);
@@ -230,6 +232,7 @@ impl Bench<'_> {
             ending: AtomicUsize::new(0),
             refusing: AtomicUsize::new(0),
             began: Instant::now(),
+            arrivals,
         };
         let faults =
             join_all(planned.iter().enumerate().map(|(number, planned)| stage.play(number, planned)));
@@ -393,20 +396,11 @@ impl Bench<'_> {
     }
 
     fn load_plan(&self, experiment: &Experiment, queue: QueueFacts) -> LoadPlan {
-        let load = &experiment.load;
         LoadPlan {
             run_id: load_id(self.run_id, &experiment.name),
             seed: self.seed,
-            rate_per_second: load.rate_per_second,
-            duration: load.duration.resolve(queue.visibility_timeout),
-            owners: load.owners,
-            mix: task_mix(&load.mix),
-            nuisance: NuisanceSockets {
-                silent: load.sockets.silent,
-                slow: load.sockets.slow,
-                dropped: load.sockets.dropped,
-            },
-            ..LoadPlan::default()
+            owners: experiment.load.owners_on(self.stack),
+            ..experiment.load.plan(queue.visibility_timeout)
         }
     }
 }
@@ -419,7 +413,7 @@ fn untouched<'a>(
 ) -> impl Fn() -> Vec<Option<Untouched>> + 'a {
     move || {
         let faults = planned.iter().zip(runs);
-        faults.map(|(planned, run)| Untouched::of(planned.spec.kind, run, ledger)).collect()
+        faults.map(|(planned, run)| Untouched::of(&planned.spec, run, ledger)).collect()
     }
 }
 
@@ -431,21 +425,6 @@ fn answers_within(plan: &LoadPlan) -> Duration {
 /// Of one experiment's load among all of a run.
 fn load_id(run_id: &str, experiment: &str) -> String {
     format!("{run_id}-{experiment}")
-}
-
-fn task_mix(mix: &Mix) -> TaskMix {
-    let stock = TaskMix::default();
-    TaskMix {
-        poison_one_in: mix.poison_one_in,
-        flaky_one_in: mix.flaky_one_in,
-        flaky_failures: mix.flaky_failures.unwrap_or(stock.flaky_failures),
-        sleep_one_in: mix.sleep_one_in,
-        sleep_ms: mix.sleep_ms.unwrap_or(stock.sleep_ms),
-        duplicate_one_in: mix.duplicate_one_in,
-        conflict_one_in: mix.conflict_one_in,
-        oversize_one_in: mix.oversize_one_in,
-        ..stock
-    }
 }
 
 pub(crate) fn queue_facts(stack: &Stack) -> Result<QueueFacts, ExecuteError> {

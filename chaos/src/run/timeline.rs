@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use loadtest::Running;
 use loadtest::stack::{Function, Stack};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::dose::{is_over, is_well};
 use super::halt::Halt;
@@ -30,6 +32,12 @@ const PUT_BACK_AGAIN: Duration = Duration::from_secs(10);
 /// How long the pulse is taken before the fault, to know what is normal.
 const CONTROL: Duration = Duration::from_millis(700);
 
+/// What was before is read while the start is waited for, and in this time at most: a fault that begins late is not the one that
+/// was asked for.
+const SUMS_WITHIN: Duration = Duration::from_secs(2);
+/// As long the harness's own call may take that must be allowed before a denial.
+const CONTROL_CALL_WITHIN: Duration = Duration::from_secs(2);
+
 /// What is on its way when a setting changes belongs to the fault and not to the calm before it.
 const ON_THE_WAY: Duration = Duration::from_millis(300);
 
@@ -38,8 +46,8 @@ const ON_THE_WAY: Duration = Duration::from_millis(300);
 const GONE_WITHIN_AWS: Duration = Duration::from_secs(60);
 
 const STOPPED_BEFORE: &str = "the run was stopped before the fault began";
-const ENDED_BEFORE: &str =
-    "arrivals ended before the fault's turn: another one on its setting was not put back by then";
+const ENDED_BEFORE: &str = "arrivals ended before the fault's turn: another one on its setting was not put back by then, or the \
+                            harness was late";
 
 pub(super) const PHASE_BEFORE: &str = "before";
 pub(super) const PHASE_FAULT: &str = "fault";
@@ -81,23 +89,61 @@ async fn put_back(
     }
 }
 
-/// The fault's turn, and the time that was asked for, which begins when it is given. The error is why it did not come: a fault
-/// that must wait does so while requests arrive, since later nobody would meet it.
+/// Sums just before the start. What is not read in time is not known.
+async fn sums_before(reads: impl IntoIterator<Item = impl Future<Output = Option<f64>>>) -> Vec<Option<f64>> {
+    let reads = reads.into_iter().map(|read| timeout(SUMS_WITHIN, read));
+    join_all(reads).await.into_iter().map(|sum| sum.ok().flatten()).collect()
+}
+
+/// Whether the harness's own call is denied already, and so tells nothing of a denial. `None` where nobody knows.
+async fn is_denied_before(cloud: &Cloud, lever: &Lever) -> Option<bool> {
+    timeout(CONTROL_CALL_WITHIN, Box::pin(is_denied(cloud, lever))).await.ok().flatten()
+}
+
+/// The fault's turn, and the time that it has, which begins now.
+#[derive(Debug, PartialEq)]
+struct Given<T> {
+    turn: T,
+    asked: Window,
+    /// It did not have to wait for another fault.
+    is_at_once: bool,
+}
+
+/// The error is why the turn did not come: a fault that must wait does so while requests arrive, since later nobody would meet
+/// it. `is_amid_arrivals`: it is planned for a time when they do.
 async fn window_in_turn<T>(
     turn: impl Future<Output = T>,
     stopped: impl Future<Output = ()>,
     arrivals_ended: impl Future<Output = ()>,
+    is_amid_arrivals: bool,
     duration: Duration,
-) -> Result<(T, Window), &'static str> {
-    let turn = tokio::select! {
-        biased;
-        () = stopped => return Err(STOPPED_BEFORE),
-        // One that need not wait may be planned for a time when nobody arrives any more.
-        turn = turn => turn,
-        () = arrivals_ended => return Err(ENDED_BEFORE),
+) -> Result<Given<T>, &'static str> {
+    tokio::pin!(turn);
+    let given = turn.as_mut().now_or_never();
+    let is_at_once = given.is_some();
+    let turn = async {
+        match given {
+            Some(turn) => turn,
+            None => turn.await,
+        }
+    };
+    let turn = if is_amid_arrivals {
+        tokio::select! {
+            biased;
+            () = stopped => return Err(STOPPED_BEFORE),
+            () = arrivals_ended => return Err(ENDED_BEFORE),
+            turn = turn => turn,
+        }
+    } else {
+        tokio::select! {
+            biased;
+            () = stopped => return Err(STOPPED_BEFORE),
+            turn = turn => turn,
+            () = arrivals_ended => return Err(ENDED_BEFORE),
+        }
     };
     let from_ms = now_ms();
-    Ok((turn, Window { from_ms, to_ms: from_ms + millis(duration) }))
+    Ok(Given { turn, asked: Window { from_ms, to_ms: from_ms + millis(duration) }, is_at_once })
 }
 
 /// A fault that is about to be run.
@@ -128,7 +174,10 @@ impl Planned {
 /// What was seen of a fault.
 #[derive(Debug, Default)]
 pub(super) struct FaultRun {
+    /// From when it was applied.
     pub(super) asked: Option<Window>,
+    /// When it was to begin, unless it had to wait for another fault on its setting.
+    pub(super) due_ms: Option<u64>,
     pub(super) engaged_at_ms: Option<u64>,
     /// When the way back began: settings are back some time before it is verified that they are.
     pub(super) release_asked_at_ms: Option<u64>,
@@ -139,15 +188,21 @@ pub(super) struct FaultRun {
     pub(super) held: u64,
     /// How often a call of the harness was denied.
     pub(super) denied: u64,
+    /// Whether it was so before the fault began; `None` where there is no such call, or nobody answered.
+    pub(super) denied_before: Option<bool>,
     pub(super) beats: Vec<Beat>,
     /// When others were in effect on the same function.
     pub(super) others: Vec<Window>,
+    /// When others were that can have on clients, or on tasks, the effect that proves this one.
+    pub(super) alike: Vec<Window>,
+    /// When others were that move the metrics that prove this one.
+    pub(super) on_metrics: Vec<Window>,
     /// As it was planned.
     pub(super) is_ramped: bool,
     /// What faults can change, as it was while this one was in effect.
     pub(super) during: Option<Configuration>,
-    /// Sums just before the start, in the order of the plan's metrics.
-    pub(super) sums_before: Vec<f64>,
+    /// On the emulator: sums just before the start, in the order of the plan's metrics, where they could be read.
+    pub(super) sums_before: Vec<Option<f64>>,
     /// Since when these are: what is added later must be of the same minutes and more.
     pub(super) sums_from_ms: u64,
     /// Its number among all of the run, once it was applied.
@@ -181,6 +236,8 @@ pub(super) struct Stage<'a> {
     /// Of both: faults that refuse clients by themselves.
     pub(super) refusing: AtomicUsize,
     pub(super) began: Instant,
+    /// How long requests are to arrive.
+    pub(super) arrivals: Duration,
 }
 
 /// How long a fault may be in effect once it is put back.
@@ -231,12 +288,14 @@ impl Stage<'_> {
             .function
             .clone()
             .map(|function| Canary::start(self.cloud.clone(), function, empty_event(&planned.spec.target)));
-        run.sums_from_ms = now_ms();
-        for metric in &planned.metrics {
-            let sum = sum_since(self.cloud, metric, run.sums_from_ms).await;
-            run.sums_before.push(sum.unwrap_or_default());
-        }
-        self.halt.sleep(planned.start.saturating_sub(ON_THE_WAY).saturating_sub(self.began.elapsed())).await;
+        let from_ms = now_ms();
+        // Those of AWS come in whole minutes, of which none is counted that began before the fault.
+        let metrics: &[Metric] = if self.cloud.emulated { &planned.metrics } else { &[] };
+        let reads =
+            metrics.iter().map(|metric| async move { sum_since(self.cloud, metric, from_ms).await.ok() });
+        let wait = planned.start.saturating_sub(ON_THE_WAY).saturating_sub(self.began.elapsed());
+        let (sums, _) = tokio::join!(sums_before(reads), self.halt.sleep(wait));
+        (run.sums_before, run.sums_from_ms) = (sums, from_ms);
         let refusing = usize::from(planned.spec.refuses_clients());
         self.refusing.fetch_add(refusing, Ordering::SeqCst);
         if self.active.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -287,16 +346,21 @@ impl Stage<'_> {
 
     /// Whether it was applied and is put back.
     async fn hold(&self, number: usize, planned: &Planned, run: &mut FaultRun) -> bool {
+        let due_ms = now_ms().saturating_sub(millis(self.began.elapsed())) + millis(planned.start);
         let turn = self.guards.turn(planned.lever.clone());
         let (stopped, arrivals_ended) = (self.halt.asked(), self.running.arrivals_ended());
-        let (turn, asked) = match window_in_turn(turn, stopped, arrivals_ended, planned.duration).await {
+        let is_amid_arrivals = planned.start < self.arrivals;
+        let given = window_in_turn(turn, stopped, arrivals_ended, is_amid_arrivals, planned.duration);
+        let Given { turn, asked, is_at_once } = match given.await {
             Ok(given) => given,
             Err(error) => {
                 run.error = Some(error.into());
                 return false;
             }
         };
-        run.asked = Some(asked);
+        (run.asked, run.due_ms) = (Some(asked), is_at_once.then_some(due_ms));
+        // Now, since another denial on the setting may have been in effect until now.
+        run.denied_before = is_denied_before(self.cloud, &planned.lever).await;
         let name = planned.spec.kind.name();
         self.progress.line(&format!("{name} on {}", planned.spec.target));
         let fault = match self.guards.engage(self.experiment, turn, asked.to_ms).await {
@@ -385,10 +449,12 @@ mod tests {
 
     use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
     use aws_sdk_lambda::types::error::TooManyRequestsException;
+    use aws_sdk_sqs::error::ErrorMetadata;
+    use aws_sdk_sqs::operation::delete_message::DeleteMessageError;
     use aws_smithy_mocks::mock;
 
     use super::*;
-    use crate::fault::{Mapping, MappingChange};
+    use crate::fault::{Mapping, MappingChange, QueueDeny};
     use crate::mocked;
     use crate::run::dose::FORGOTTEN_WITHIN;
 
@@ -438,21 +504,59 @@ mod tests {
     async fn the_time_that_was_asked_for_begins_when_it_is_the_fault_s_turn() {
         let began_ms = now_ms();
         let turn = async {
+            // Not at once, whatever the clock says.
+            tokio::task::yield_now().await;
             while now_ms() <= began_ms {
                 tokio::task::yield_now().await;
             }
             now_ms()
         };
         let duration = Duration::from_secs(7);
-        let (given_ms, asked) = window_in_turn(turn, pending(), pending(), duration).await.unwrap();
+        let given = window_in_turn(turn, pending(), pending(), true, duration).await.unwrap();
+        let (given_ms, asked) = (given.turn, given.asked);
         assert!(asked.from_ms >= given_ms, "{asked:?}, and the turn was given at {given_ms}");
-        assert_eq!(asked.to_ms - asked.from_ms, 7_000);
-        let stopped = window_in_turn(pending::<()>(), ready(()), ready(()), duration).await;
-        assert_eq!(stopped, Err(STOPPED_BEFORE));
-        let waited = window_in_turn(pending::<()>(), pending(), ready(()), duration).await;
-        assert_eq!(waited, Err(ENDED_BEFORE), "nobody would meet it");
-        let at_once = window_in_turn(ready(()), pending(), ready(()), duration).await;
+        assert_eq!((asked.to_ms - asked.from_ms, given.is_at_once), (7_000, false));
+        for is_amid_arrivals in [true, false] {
+            let of = is_amid_arrivals;
+            let stopped = window_in_turn(pending::<()>(), ready(()), ready(()), of, duration).await;
+            assert_eq!(stopped, Err(STOPPED_BEFORE));
+            let waited = window_in_turn(pending::<()>(), pending(), ready(()), of, duration).await;
+            assert_eq!(waited, Err(ENDED_BEFORE), "nobody would meet it");
+            let free = window_in_turn(ready(()), pending(), pending(), of, duration).await.unwrap();
+            assert!(free.is_at_once, "nothing was in its way");
+        }
+        let at_once = window_in_turn(ready(()), pending(), ready(()), false, duration).await;
         assert!(at_once.is_ok(), "it was planned for that time");
+        let late = window_in_turn(ready(()), pending(), ready(()), true, duration).await;
+        assert_eq!(late, Err(ENDED_BEFORE), "it was planned for another time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_metric_that_is_not_read_in_time_delays_no_fault_and_is_not_known() {
+        let reads = [1, 600, 600].map(|seconds| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Some(7.0)
+        });
+        let began = Instant::now();
+        assert_eq!(sums_before(reads).await, [Some(7.0), None, None]);
+        assert_eq!(began.elapsed(), SUMS_WITHIN);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_credentials_never_allow_is_known_before_the_denial_of_which_it_would_tell() {
+        let lever = Lever::QueueDeny(QueueDeny {
+            queue_url: "http://127.0.0.1:9/1/tasks".into(),
+            queue_arn: "arn".into(),
+            actions: vec!["sqs:DeleteMessage".into()],
+            until_ms: 0,
+        });
+        for (code, is_denied) in [("AccessDenied", true), ("ReceiptHandleIsInvalid", false)] {
+            let answer = mock!(aws_sdk_sqs::Client::delete_message)
+                .then_error(move || DeleteMessageError::generic(ErrorMetadata::builder().code(code).build()));
+            let cloud = Cloud { sqs: mocked::sqs(&[answer]), ..mocked::cloud().await };
+            assert_eq!(is_denied_before(&cloud, &lever).await, Some(is_denied), "{code}");
+            assert_eq!(is_denied_before(&cloud, &report(None).lever).await, None, "it denies nothing");
+        }
     }
 
     /// Of a function that ran once, and is throttled since.

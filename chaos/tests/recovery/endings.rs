@@ -27,7 +27,7 @@ name = "takes"
 hypothesis = "What it takes it cannot give back."
 [load]
 rate_per_second = 5
-duration = "1s"
+duration = "4s"
 settle = "1s"
 owners = 1
 [abort]
@@ -46,7 +46,7 @@ name = "looked-at"
 hypothesis = "It takes seconds to be judged."
 [load]
 rate_per_second = 5
-duration = "1s"
+duration = "4s"
 settle = "1s"
 owners = 1
 [abort]

@@ -6,6 +6,7 @@ use aws_sdk_lambda::types::ScalingConfig;
 use aws_sdk_sqs::types::QueueAttributeName;
 use chaos::iam::RolePolicy;
 use chaos::observe::drift;
+use loadtest::TOKEN_VARIABLE;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -76,10 +77,11 @@ enum Condition {
     QueueDenialLeft,
     RoleDenialLeft,
     RunLeft,
+    NoToken,
 }
 
 impl Condition {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::OtherAccount,
         Self::Production,
         Self::NotAllowed,
@@ -93,6 +95,7 @@ impl Condition {
         Self::QueueDenialLeft,
         Self::RoleDenialLeft,
         Self::RunLeft,
+        Self::NoToken,
     ];
 
     const fn refused_as(self) -> &'static str {
@@ -112,6 +115,7 @@ impl Condition {
             Self::QueueDenialLeft => "refused settings: queue-deny on tasks finds ",
             Self::RoleDenialLeft => "refused settings: role-permission on process-task finds ",
             Self::RunLeft => "refused earlier runs: faults open in ",
+            Self::NoToken => "refused token: the stack has no private key and TASKS_TOKEN is not set",
         }
     }
 }
@@ -146,7 +150,12 @@ async fn each_condition_that_does_not_hold_bars_the_run_before_anything_is_touch
 async fn chaos(bench: &Bench, command: &str, experiment: &str) -> (String, i32) {
     let file = bench.write("looked-at.toml", experiment);
     let mut program = Command::new(env!("CARGO_BIN_EXE_chaos"));
-    program.arg(command).arg(file).arg("--stack").arg(bench.stack_file());
+    program.arg(command).arg(file).arg("--stack").arg(bench.stack_file()).env_remove(TOKEN_VARIABLE);
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        // Where nobody answers, and nobody is to be asked for what is on this machine.
+        program.env(name, "http://127.0.0.1:1");
+    }
+    program.env_remove("NO_PROXY").env_remove("no_proxy");
     let output = program.arg("--out").arg(bench.folder().join("runs")).output().await.unwrap();
     let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     (told.into_owned(), output.status.code().unwrap())
@@ -178,6 +187,13 @@ async fn set(bench: &Bench, condition: Condition, broken: bool, stack_file: &str
             let mut stack: Value = serde_json::from_str(stack_file).unwrap();
             if broken {
                 stack["account_id"] = "999999999999".into();
+            }
+            std::fs::write(bench.stack_file(), stack.to_string()).unwrap();
+        }
+        Condition::NoToken => {
+            let mut stack: Value = serde_json::from_str(stack_file).unwrap();
+            if broken {
+                stack["auth"]["private_key_path"] = Value::Null;
             }
             std::fs::write(bench.stack_file(), stack.to_string()).unwrap();
         }

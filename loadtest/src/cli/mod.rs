@@ -103,6 +103,9 @@ impl OutputArgs {
 
 impl Cli {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        if let Err(error) = loadtest::open_files::raise() {
+            eprintln!("loadtest: the limit of open files was not raised: {error}");
+        }
         // Two cores are shared with the target: more threads would only take turns.
         let runtime = tokio::runtime::Runtime::new()?;
         let exit = runtime.block_on(async {

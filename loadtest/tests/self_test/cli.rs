@@ -74,6 +74,30 @@ async fn a_good_run_exits_0_and_writes_everything_it_measured() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_of_the_environment_is_not_asked_for_what_is_on_this_machine() {
+    let (_fake, _, folder) = Fake::start(|_| Reaction::default()).await;
+    let mut run = command(&folder, &["run", "--rate", "20", "--duration", "1s"]);
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        // Where nobody answers.
+        run.env(name, "http://127.0.0.1:1");
+    }
+    run.env_remove("NO_PROXY").env_remove("no_proxy");
+    let output = output_of(run).await;
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_of_which_nothing_was_accepted_is_invalid_and_exits_4() {
+    let refuse = |_| Reaction { answer: Answer::Refuse, ..Reaction::default() };
+    let (_fake, _, folder) = Fake::start(refuse).await;
+    let args = ["run", "--rate", "20", "--duration", "1s", "--unknown-retries", "0"];
+    let output = loadtest(&folder, &args).await;
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    assert!(told.contains("not one of 20 submissions was accepted"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_threshold_that_is_not_met_exits_1() {
     let (_fake, _, folder) = Fake::start(|_| Reaction::default()).await;
     let args = &["run", "--rate", "50", "--duration", "1s", "--threshold", "p99<0ms for POST"];

@@ -12,6 +12,8 @@ use nix::unistd::Pid;
 use crate::error::StackError;
 use crate::interrupt::Interrupts;
 
+/// Names of this machine.
+const LOOPBACK: [&str; 2] = ["127.0.0.1", "localhost"];
 /// How often a running child is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// What a child gets to end by itself after SIGINT: Terraform finishes its current call and frees its state lock.
@@ -90,9 +92,34 @@ impl Drop for Group {
     }
 }
 
+/// For what would look for this machine through a proxy that the environment names: loopback is added to what is spared.
+pub(crate) fn without_proxy(command: &mut Command) -> &mut Command {
+    for (name, other) in [("NO_PROXY", "no_proxy"), ("no_proxy", "NO_PROXY")] {
+        let spared = std::env::var(name).or_else(|_| std::env::var(other)).unwrap_or_default();
+        command.env(name, with_loopback(&spared));
+    }
+    command
+}
+
+fn with_loopback(spared: &str) -> String {
+    let before = spared.split(',').map(str::trim).filter(|host| !host.is_empty());
+    before.chain(LOOPBACK).collect::<Vec<_>>().join(",")
+}
+
 /// A file that takes a command's output.
 pub(crate) fn logged<'a>(command: &'a mut Command, log: &Path) -> Result<&'a mut Command, StackError> {
     let out = File::options().create(true).append(true).open(log).map_err(StackError::io("open", log))?;
     let err = out.try_clone().map_err(StackError::io("open", log))?;
     Ok(command.stdout(out).stderr(err))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_spared_beside_what_is_spared_already() {
+        assert_eq!(with_loopback(""), "127.0.0.1,localhost");
+        assert_eq!(with_loopback("example.com, .internal"), "example.com,.internal,127.0.0.1,localhost");
+    }
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
@@ -41,10 +42,7 @@ impl Ready {
 
     /// Its resident memory, where the system tells.
     pub(crate) fn memory_mib(&self) -> Option<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-        Some(kib / 1024.0)
+        memory_mib(Pid::from_raw(self.pid))
     }
 
     /// Whether the process that the file names is the one that was started for this directory. After it has ended, and above
@@ -85,13 +83,38 @@ fn command_line(pid: i32) -> Option<Vec<u8>> {
     if cfg!(target_os = "linux") {
         return std::fs::read(format!("/proc/{pid}/cmdline")).ok();
     }
+    told_by_ps(pid, "command=")
+}
+
+/// The resident memory of a process, where the system tells.
+pub(crate) fn memory_mib(pid: Pid) -> Option<f64> {
+    let kib: f64 = if cfg!(target_os = "linux") {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().strip_suffix(" kB")?.parse().ok()?
+    } else {
+        kib_of(&told_by_ps(pid.as_raw(), "rss=")?)?
+    };
+    Some(kib / 1024.0)
+}
+
+/// `ps` counts in KiB, everywhere.
+fn kib_of(told: &[u8]) -> Option<f64> {
+    std::str::from_utf8(told).ok()?.trim().parse().ok()
+}
+
+/// One column without its title.
+fn told_by_ps(pid: i32, column: &str) -> Option<Vec<u8>> {
     // Twice `w`: however long it is.
-    let ps = Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output().ok()?;
+    let ps = Command::new("ps").args(["-ww", "-o", column, "-p", &pid.to_string()]).output().ok()?;
     ps.status.success().then_some(ps.stdout)
 }
 
-/// A zombie child counts as ended: it is reaped when this program ends.
+/// A child that has ended is reaped: by its id alone a zombie looks alive. One of another program counts as ended.
 fn alive(pid: Pid) -> bool {
+    if let Ok(status) = waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+        return status == WaitStatus::StillAlive;
+    }
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .map_or_else(|_| kill(pid, None).is_ok() && !cfg!(target_os = "linux"), |stat| !stat.contains(") Z "))
 }
@@ -128,4 +151,26 @@ fn is_answered(endpoint: &str, path: &str) -> Option<bool> {
     let mut status = [0; 12];
     stream.read_exact(&mut status).ok()?;
     Some(status == *b"HTTP/1.1 200")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_has_ended_is_reaped() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        while alive(pid) {
+            std::thread::yield_now();
+        }
+        assert!(child.wait().is_err(), "nobody is left to wait for");
+    }
+
+    #[test]
+    fn memory_is_read_wherever_it_is_told() {
+        assert!(memory_mib(Pid::this()).is_some_and(|mib| mib > 0.0));
+        assert_eq!(kib_of(b"  15204\n"), Some(15204.0));
+        assert_eq!(kib_of(b"\n"), None);
+    }
 }

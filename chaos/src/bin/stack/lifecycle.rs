@@ -33,6 +33,8 @@ pub(crate) fn up_and_stay(steps: &Steps, workdir: &Workdir) -> Result<ExitCode, 
 /// `make plan`.
 pub(crate) fn plan(steps: &Steps, workdir: &Workdir) -> Result<ExitCode, StackError> {
     live(workdir)?;
+    // What was built since is among what would change.
+    packed(steps)?;
     let terraform = Terraform::prepare(steps, workdir)?;
     let code = terraform.plan()?;
     let log = terraform.log().display();
@@ -46,16 +48,29 @@ pub(crate) fn down(steps: &Steps, workdir: &Workdir) -> Result<ExitCode, StackEr
         println!("no stack is up");
         return Ok(ExitCode::SUCCESS);
     }
-    destroy(steps, workdir)?;
+    destroy(steps, workdir).map_err(|error| or_still_up(error, workdir))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// After Ctrl-C what is left of the stack runs on. Its emulator is not ended with it: who interrupts may want to look.
+fn or_still_up(error: StackError, workdir: &Workdir) -> StackError {
+    match (error, Ready::read(workdir)) {
+        (StackError::Interrupted, Some(ready)) if ready.is_of(workdir) => {
+            StackError::StillUp { dir: workdir.path().to_path_buf(), pid: ready.pid }
+        }
+        (error, _) => error,
+    }
 }
 
 /// Emulator, zips, key pair, `terraform apply`, `stack.json`. After a failure nothing keeps running that was started here; a
 /// stack that was up before does.
 pub(crate) fn up(steps: &Steps, workdir: &Workdir) -> Result<Value, StackError> {
     let ready = start(steps, workdir)?;
-    let zips = steps.of("package the functions", |_| zips());
-    zips.and_then(|zips| apply(steps, workdir, &ready, &zips)).inspect_err(|_| abandon(workdir))
+    packed(steps).and_then(|zips| apply(steps, workdir, &ready, &zips)).inspect_err(|_| abandon(workdir))
+}
+
+fn packed(steps: &Steps) -> Result<PathBuf, StackError> {
+    steps.of("package the functions", |_| zips())
 }
 
 /// The folder of the functions' zips, made anew.
@@ -86,12 +101,12 @@ pub(crate) fn apply(
     terraform.write_variables(ready, zips, &keys.jwks().to_string())?;
     terraform.apply()?;
     let stack = describe(terraform.stack_output()?, ready, workdir);
-    let path = workdir.stack_file();
-    std::fs::write(&path, format!("{stack:#}\n")).map_err(StackError::io("write", &path))?;
+    workdir.write_description(&stack)?;
     Ok(stack)
 }
 
 pub(crate) fn destroy(steps: &Steps, workdir: &Workdir) -> Result<(), StackError> {
+    workdir.must_be_a_stack()?;
     if let Some(ready) = Ready::read(workdir) {
         if ready.is_healthy() {
             // Another stack has resources of the same names.
@@ -177,4 +192,36 @@ fn token(stack: &Value, workdir: &Workdir) -> Result<String, Box<dyn std::error:
     let claim = |key: &str| stack["auth"][key].as_str().unwrap_or_default().to_owned();
     let minter = Minter::new(&pem, claim(TOKEN_ISSUER), claim(TOKEN_AUDIENCE))?;
     Ok(minter.token(PRINTED_OWNER, PRINTED_TOKEN_LIFE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_down_that_is_interrupted_says_what_still_runs() {
+        let root = tempfile::tempdir().unwrap();
+        let workdir = Workdir::at(&root.path().join("stack")).unwrap();
+        workdir.create().unwrap();
+        // Like an emulator it has the name of its file in its command line.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "echo up; read line", "sh"]).arg(workdir.ready_file());
+        let mut emulator = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // Until it runs it has no command line.
+        let up = BufReader::new(emulator.stdout.take().unwrap()).lines().next();
+        assert_eq!(up.unwrap().unwrap(), "up");
+        let ready = json!({"endpoint": "http://127.0.0.1:1", "pid": emulator.id()});
+        std::fs::write(workdir.ready_file(), ready.to_string()).unwrap();
+        let told = or_still_up(StackError::Interrupted, &workdir);
+        emulator.kill().unwrap();
+        emulator.wait().unwrap();
+        assert_eq!(told.code(), 130);
+        let told = told.to_string();
+        assert!(told.contains(&format!("process {}", emulator.id())) && told.contains("make down"), "{told}");
+        let told = or_still_up(StackError::Interrupted, &workdir);
+        assert!(matches!(told, StackError::Interrupted), "{told}");
+    }
 }

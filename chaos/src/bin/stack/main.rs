@@ -53,7 +53,8 @@ fn main() -> ExitCode {
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where the stack keeps its files; its description is written beside it as `<dir>.json`.
+    /// Where the stack keeps its files, a folder that is removed with them; its description is written beside it as `<dir>.json`.
+    /// A folder that no stack made is left alone.
     #[arg(long, global = true, default_value = "target/stack")]
     dir: PathBuf,
     /// Gives the emulator a legal adversary with this seed (see docs/emulator.md).
@@ -80,11 +81,12 @@ enum Verb {
     },
     /// Start the emulator, apply the local environment and leave both running.
     Up,
-    /// Plan against the running stack: exit 0 when nothing would change, 2 when something would.
+    /// Plan against the running stack: exit 0 when nothing would change, 2 when something would, 1 when there is no plan.
     Plan,
     /// Destroy the stack and stop its emulator.
     Down,
-    /// Bring a stack up, run experiments on it, bring it down: all in one.
+    /// Bring a stack up, run experiments on it, bring it down: all in one. Exits as `chaos run` does: 3 also where nothing was
+    /// judged.
     Demo {
         /// The seed of load and faults; a fresh one when absent.
         #[arg(long)]

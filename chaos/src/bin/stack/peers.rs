@@ -85,8 +85,7 @@ fn reach_by_path(workdir: &Workdir, mut stack: Value, ready: &Ready) -> Result<(
         // It names the WebSocket API by an HTTP scheme, which no client takes.
         let sockets = stack["websocket_url"].as_str().unwrap_or_default().replacen("http://", "ws://", 1);
         stack["websocket_url"] = json!(sockets);
-        let path = workdir.stack_file();
-        std::fs::write(&path, stack.to_string()).map_err(StackError::io("write", &path))?;
+        workdir.write_description(&stack)?;
     }
     Ok(())
 }

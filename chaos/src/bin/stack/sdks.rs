@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use crate::child::without_proxy;
 use crate::emulator::Ready;
 use crate::error::StackError;
 use crate::lifecycle;
@@ -54,7 +55,7 @@ fn judge(steps: &Steps, workdir: &Workdir, ready: &Ready, python: &Path) -> Resu
     tests
         .args(["-B", "-m", "unittest", "discover", "-v", "-s", TESTS])
         .env("EMULATOR_ENDPOINT", &ready.endpoint);
-    steps.command("boto3 and the AWS CLI", &mut tests, &log, TEST_LIMIT, &[0]).map(drop)
+    steps.command("boto3 and the AWS CLI", without_proxy(&mut tests), &log, TEST_LIMIT, &[0]).map(drop)
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::emulator::Ready;
+use nix::unistd::Pid;
+
+use crate::emulator::{self, Ready};
 use crate::error::StackError;
 use crate::generator::{self, Open};
 use crate::lifecycle;
@@ -14,6 +16,7 @@ use crate::steps::Steps;
 use crate::workdir::{Retention, Workdir};
 
 const STACKS: &str = "target/soak";
+const MEMORY: &str = "the emulator's memory";
 const OWNERS: u32 = 16;
 /// Reached within the first fifth of a run of some minutes, so that the growth up to it is not in the figure.
 const RETENTION: Retention = Retention { logs_mib: 2, metric_seconds: 20 };
@@ -32,6 +35,11 @@ pub(crate) fn run(
     rate: u32,
     place: Option<&Path>,
 ) -> Result<ExitCode, StackError> {
+    // Before the load, which without it would be for nothing.
+    if emulator::memory_mib(Pid::this()).is_none() {
+        let reason = "neither /proc nor ps tells the memory of a process here".to_owned();
+        return Err(StackError::Unreadable { what: MEMORY, reason });
+    }
     let dir = place.unwrap_or(Path::new(STACKS)).join(std::process::id().to_string());
     let workdir = Workdir::at(&dir)?.keeping_state().keeping_only(RETENTION);
     let load = Open { rate, seconds: minutes * 60, owners: OWNERS };
@@ -46,7 +54,7 @@ pub(crate) fn run(
     let is_met = growth(&samples).map(|growth| report(&growth, minutes, rate));
     soaked?;
     let is_met = is_met.ok_or_else(|| StackError::Unreadable {
-        what: "the emulator's memory",
+        what: MEMORY,
         reason: format!("{} samples, at least {SAMPLES_MIN} are needed", samples.len()),
     })?;
     Ok(if is_met { ExitCode::SUCCESS } else { ExitCode::FAILURE })

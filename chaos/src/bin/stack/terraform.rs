@@ -3,6 +3,7 @@
 //! State, lock file and provider links live in the stack's own directory, so that the repository stays clean and two
 //! stacks never share a lock.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -24,6 +25,8 @@ const DATA_FOLDER: &str = ".terraform";
 const INIT_LIMIT: Duration = Duration::from_secs(600);
 const CHANGE_LIMIT: Duration = Duration::from_secs(600);
 const READ_LIMIT: Duration = Duration::from_secs(120);
+/// How variables begin by which a user's shell would give values and arguments to what Terraform does here.
+const USERS_OWN: [&str; 2] = ["TF_VAR_", "TF_CLI_ARGS"];
 
 /// The configuration of one stack.
 #[derive(Debug)]
@@ -103,7 +106,8 @@ pub(crate) fn command(dir: &Path) -> Command {
     let mut command = Command::new("terraform");
     command.arg(format!("-chdir={}", dir.display()));
     command.env("TF_IN_AUTOMATION", "1").env("CHECKPOINT_DISABLE", "1");
-    command.env_remove("TF_DATA_DIR").env_remove("TF_CLI_ARGS").env_remove("TF_WORKSPACE");
+    command.env_remove("TF_DATA_DIR").env_remove("TF_WORKSPACE");
+    forget(&mut command, std::env::vars_os().map(|(name, _)| name));
     let settings = std::env::var_os("TF_CLI_CONFIG_FILE");
     if settings.is_some_and(|file| !Path::new(&file).exists()) {
         // A name of a file that is not there makes every command print a warning.
@@ -112,12 +116,22 @@ pub(crate) fn command(dir: &Path) -> Command {
     command
 }
 
+/// Ours are set after it.
+fn forget(command: &mut Command, names: impl Iterator<Item = OsString>) {
+    for name in names {
+        let bytes = name.as_encoded_bytes();
+        if USERS_OWN.iter().any(|start| bytes.starts_with(start.as_bytes())) {
+            command.env_remove(&name);
+        }
+    }
+}
+
 /// `terraform init` without a back end, from a local mirror where there is one.
 pub(crate) fn init(dir: &Path) -> Command {
     let mut command = command(dir);
     command.args(["init", "-input=false", "-no-color", "-backend=false"]);
     if let Some(mirror) = mirror::find() {
-        let mut flag = std::ffi::OsString::from("-plugin-dir=");
+        let mut flag = OsString::from("-plugin-dir=");
         flag.push(mirror);
         command.arg(flag);
     }
@@ -145,7 +159,24 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StackError> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
+
+    #[test]
+    fn values_and_arguments_of_the_user_s_shell_do_not_reach_a_stack_and_ours_do() {
+        let mut command = Command::new("terraform");
+        let own = ["TF_VAR_name_prefix", "TF_VAR_endpoint", "TF_CLI_ARGS", "TF_CLI_ARGS_plan"];
+        let names = own.into_iter().chain(["TF_LOG", "MY_TF_VAR_x"]);
+        forget(&mut command, names.map(OsString::from));
+        command.env("TF_VAR_endpoint", "ours");
+        let told: Vec<(&OsStr, Option<&OsStr>)> = command.get_envs().collect();
+        assert_eq!(told.len(), own.len(), "{told:?}");
+        for name in own {
+            let value = (name == "TF_VAR_endpoint").then_some(OsStr::new("ours"));
+            assert!(told.contains(&(OsStr::new(name), value)), "{name}: {told:?}");
+        }
+    }
 
     #[test]
     fn a_copy_takes_the_configuration_and_leaves_state_behind() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use loadtest::loopback::client_for;
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 
@@ -104,7 +105,7 @@ pub(super) fn check_all_seen(seen: &BTreeSet<&'static str>) -> Result<(), StackE
 }
 
 async fn look(endpoint: &str) -> Result<BTreeSet<&'static str>, String> {
-    let client = Client::builder().timeout(LIMIT).build().map_err(|error| error.to_string())?;
+    let client = client_for(endpoint).timeout(LIMIT).build().map_err(|error| error.to_string())?;
     let mut found = BTreeSet::new();
     for kind in &KINDS {
         if kind.is_there(&client, endpoint).await? {
