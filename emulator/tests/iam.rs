@@ -197,8 +197,20 @@ async fn an_object_that_a_bucket_gives_to_everybody_is_read_without_a_signature_
     let presigned = "home/other?AWSAccessKeyId=AKIAADMIN&Signature=a%3D&Expires=4102444800";
     assert_eq!(asked(client.put(url(presigned)).body("by the administrator")).await.0, 200);
     assert_eq!(asked(client.get(url(presigned))).await, (200, "by the administrator".to_owned()));
+    let missing = url("home/open/none");
+    for hidden in [client.get(&missing), client.head(&missing)] {
+        assert_eq!(asked(hidden).await.0, 403, "who may not list the bucket does not learn what is in it");
+    }
+    for shown in [client.get(&missing), client.head(&missing)] {
+        assert_eq!(asked(shown.header("authorization", SIGNED_FOR_S3)).await.0, 404);
+    }
+    let form =
+        client.post(url("home")).header("content-type", "multipart/form-data; boundary=a").body("--a--");
+    let (status, body) = asked(form).await;
+    assert_eq!(status, 400, "{body}");
+    assert!(body.contains("<Code>NotImplemented</Code>"), "{body}");
     let (_, body) = asked(client.get(url("nothing"))).await;
-    assert!(body.contains("is not part of this emulator"), "nothing tells what it is of: {body}");
+    assert!(body.contains("unsigned and nothing tells its service"), "{body}");
     account.running.shutdown().await;
 }
 

@@ -617,18 +617,25 @@ fn describe_recovery(recovery: Option<Recovery>, now_ms: i64) -> Value {
     }
 }
 
-/// The engine takes what is so already for a change; AWS refuses it.
+/// The engine takes what is so already for a change, and another attribute for the one that is in force; AWS refuses both.
 fn update_time_to_live(
     database: &Database,
     request: UpdateTimeToLiveRequest,
 ) -> dynoxide::Result<UpdateTimeToLiveResponse> {
     let wanted = &request.time_to_live_specification;
-    if let Some(table) = database.get_table_metadata(&request.table_name)?
-        && table.ttl_enabled == wanted.enabled
-        && (!wanted.enabled || table.ttl_attribute.as_ref() == Some(&wanted.attribute_name))
-    {
-        let state = if wanted.enabled { "enabled" } else { "disabled" };
-        return Err(DynoxideError::ValidationException(format!("TimeToLive is already {state}")));
+    if let Some(table) = database.get_table_metadata(&request.table_name)? {
+        let current = table.ttl_attribute.filter(|_| table.ttl_enabled);
+        let why = match current {
+            Some(current) if current != wanted.attribute_name => format!(
+                "TimeToLive is active on a different AttributeName: current AttributeName is {current}"
+            ),
+            _ if table.ttl_enabled == wanted.enabled => {
+                let state = if wanted.enabled { "enabled" } else { "disabled" };
+                format!("TimeToLive is already {state}")
+            }
+            _ => return database.update_time_to_live(request),
+        };
+        return Err(DynoxideError::ValidationException(why));
     }
     database.update_time_to_live(request)
 }

@@ -25,6 +25,7 @@ use super::index_caps::IndexCaps;
 use super::index_units::IndexUnits;
 use super::insights::Insights;
 use super::warm::Warm;
+use crate::wire::not_emulated;
 
 /// The billing mode of tables without provisioned throughput.
 pub(super) const ON_DEMAND: &str = "PAY_PER_REQUEST";
@@ -32,6 +33,9 @@ const PROVISIONED: &str = "PROVISIONED";
 
 /// Members of an update that may change throughput or its mode.
 const OF_THROUGHPUT: [&str; 3] = ["BillingMode", "ProvisionedThroughput", "GlobalSecondaryIndexUpdates"];
+
+/// Members of an update that make a global table of a table.
+const OF_GLOBAL_TABLES: [&str; 3] = ["ReplicaUpdates", "GlobalTableWitnessUpdates", "MultiRegionConsistency"];
 
 /// How long a description stands: the engine goes over all items of a table and of its indexes for it, and does nothing else
 /// meanwhile. AWS counts them "approximately every six hours".
@@ -99,6 +103,7 @@ impl Account {
         // Of a name that comes twice the value below has the last, and nobody was judged by that: here it is refused.
         decode::<UpdateTableRequest>(OPERATION, body)?;
         let request: Value = serde_json::from_str(body).unwrap_or_default();
+        refuse_global(&request)?;
         let mut asked = self.asked(OPERATION, &request)?;
         self.check_indexes(&request)?;
         self.check_stream(&request)?;
@@ -341,6 +346,22 @@ fn is_beside_engine(update: &Value) -> bool {
     let Some(update) = update.get("Update") else { return false };
     BESIDE_ENGINE.iter().any(|member| update.get(member).is_some())
         && update.get("ProvisionedThroughput").is_none_or(Value::is_null)
+}
+
+/// The engine would leave it out and say that it is done.
+fn refuse_global(request: &Value) -> Result<(), Failure> {
+    let is_asked = |member: &&str| match &request[*member] {
+        Value::Null => false,
+        Value::Array(updates) => !updates.is_empty(),
+        _ => true,
+    };
+    match OF_GLOBAL_TABLES.into_iter().find(is_asked) {
+        Some(member) => {
+            let message = not_emulated(&format!("{member} of UpdateTable"));
+            Err(DynoxideError::ValidationException(message).into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// An UpdateTable without what the engine does not know; None when nothing else was asked for.

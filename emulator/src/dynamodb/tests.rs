@@ -678,6 +678,46 @@ async fn a_time_to_live_that_changes_nothing_is_refused() {
     assert_eq!(message(false).await, "TimeToLive is already disabled");
 }
 
+#[tokio::test]
+async fn a_time_to_live_stays_with_its_attribute_until_it_is_disabled() {
+    let stand = Stand::start();
+    stand.table_with_time_to_live().await;
+    let set = |attribute: &str, enabled: bool| {
+        let wanted = json!({"AttributeName": attribute, "Enabled": enabled});
+        json!({"TableName": "tasks", "TimeToLiveSpecification": wanted})
+    };
+    for enabled in [true, false] {
+        let (name, refused) = stand.refused("UpdateTimeToLive", set("other", enabled)).await;
+        let words = "TimeToLive is active on a different AttributeName: current AttributeName is until";
+        assert_eq!((name.as_str(), &refused["message"]), ("ValidationException", &json!(words)));
+        let shown = stand.done("DescribeTimeToLive", json!({"TableName": "tasks"})).await;
+        assert_eq!(shown["TimeToLiveDescription"]["AttributeName"], "until");
+        assert_eq!(shown["TimeToLiveDescription"]["TimeToLiveStatus"], "ENABLED");
+    }
+    stand.done("UpdateTimeToLive", set("until", false)).await;
+    stand.done("UpdateTimeToLive", set("other", true)).await;
+}
+
+#[tokio::test]
+async fn what_makes_a_global_table_is_refused_by_name() {
+    let stand = Stand::start();
+    stand.table("tasks", on_demand()).await;
+    let replica = json!([{"Create": {"RegionName": "eu-west-1"}}]);
+    for (member, value) in [
+        ("ReplicaUpdates", replica.clone()),
+        ("GlobalTableWitnessUpdates", replica),
+        ("MultiRegionConsistency", json!("STRONG")),
+    ] {
+        let mut update = json!({"TableName": "tasks", "DeletionProtectionEnabled": true});
+        update[member] = value;
+        let (name, refused) = stand.refused("UpdateTable", update).await;
+        let words = format!("{member} of UpdateTable is not part of this emulator.");
+        assert_eq!((name.as_str(), &refused["message"]), ("ValidationException", &json!(words)));
+    }
+    let update = json!({"TableName": "tasks", "DeletionProtectionEnabled": true, "ReplicaUpdates": []});
+    stand.done("UpdateTable", update).await;
+}
+
 const TEN_YEARS_SECONDS: i64 = 10 * 365 * 86_400;
 
 impl Stand {

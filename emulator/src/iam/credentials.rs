@@ -36,6 +36,8 @@ pub struct Signer {
     pub arn: String,
     pub account_id: String,
     pub validity: Validity,
+    /// The unique id of whom a session was given to, who may be deleted before it ends. None: it follows the name.
+    pub(super) identity_id: Option<String>,
 }
 
 /// For how long a key is worth something.
@@ -57,17 +59,29 @@ impl Signer {
         // The session's ARN has the role's name without its path.
         let role = role_arn.rsplit('/').next().unwrap_or_default();
         let arn = format!("arn:aws:sts::{account_id}:assumed-role/{role}/{name}");
-        Self { identity_arn: role_arn.to_owned(), arn, account_id, validity: Validity::Lasting }
+        Self {
+            identity_arn: role_arn.to_owned(),
+            arn,
+            account_id,
+            validity: Validity::Lasting,
+            identity_id: None,
+        }
     }
 
     pub(super) fn user(arn: &str) -> Self {
         let account_id = account_of(arn).to_owned();
-        Self { identity_arn: arn.to_owned(), arn: arn.to_owned(), account_id, validity: Validity::Lasting }
+        Self {
+            identity_arn: arn.to_owned(),
+            arn: arn.to_owned(),
+            account_id,
+            validity: Validity::Lasting,
+            identity_id: None,
+        }
     }
 
     pub(super) fn nobody() -> Self {
         let (identity_arn, arn, account_id) = Default::default();
-        Self { identity_arn, arn, account_id, validity: Validity::Over }
+        Self { identity_arn, arn, account_id, validity: Validity::Over, identity_id: None }
     }
 
     /// Whether the key is worth something.

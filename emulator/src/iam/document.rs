@@ -61,8 +61,8 @@ pub(super) enum Unfit {
     Quota { quota: &'static str, max: usize },
     #[error("Scope ARN: {0} does not exist or is not attachable.")]
     Boundary(String),
-    #[error("Cannot delete a policy attached to entities.")]
-    BoundsSomebody,
+    #[error("{0}")]
+    InUse(&'static str),
 }
 
 impl Unfit {
@@ -71,7 +71,7 @@ impl Unfit {
         match self {
             Self::Inline { .. } | Self::Quota { .. } => (StatusCode::CONFLICT, "LimitExceeded"),
             Self::Boundary(_) => (StatusCode::NOT_FOUND, "NoSuchEntity"),
-            Self::BoundsSomebody => (StatusCode::CONFLICT, "DeleteConflict"),
+            Self::InUse(_) => (StatusCode::CONFLICT, "DeleteConflict"),
             _ => (StatusCode::BAD_REQUEST, "MalformedPolicyDocument"),
         }
     }
@@ -225,12 +225,46 @@ pub(super) fn check_boundary(view: &IamStateView, arn: &str) -> Result<(), Unfit
     if view.policies.contains_key(arn) { Ok(()) } else { Err(Unfit::Boundary(arn.to_owned())) }
 }
 
-/// A policy that bounds somebody is not deleted; the engine refuses it of one that is attached.
-pub(super) fn check_deleted(view: &IamStateView, arn: &str) -> Result<(), Unfit> {
+/// A user who would leave something to the next one of that name. The rest of what a user may have the engine looks at.
+pub(super) fn check_deleted_user(view: &IamStateView, name: &str) -> Result<(), Unfit> {
+    let is_member = view.groups.values().any(|group| group.members.iter().any(|member| member == name));
+    if !view.users.contains_key(name) {
+        Ok(())
+    } else if is_member {
+        Err(Unfit::InUse("Cannot delete entity, must remove users from group first."))
+    } else if view.login_profiles.contains_key(name) {
+        Err(Unfit::InUse("Cannot delete entity, must delete login profile first."))
+    } else {
+        Ok(())
+    }
+}
+
+/// A group with policies; the engine refuses it of one with members.
+pub(super) fn check_deleted_group(view: &IamStateView, name: &str) -> Result<(), Unfit> {
+    let Some((inline, attached)) = Owner::Group(name).policies(view) else { return Ok(()) };
+    if !attached.is_empty() {
+        Err(Unfit::InUse("Cannot delete entity, must detach all policies first."))
+    } else if !inline.is_empty() {
+        Err(Unfit::InUse("Cannot delete entity, must delete policies first."))
+    } else {
+        Ok(())
+    }
+}
+
+/// A policy that bounds somebody, or has versions besides its default one; the engine refuses it of one that is attached.
+pub(super) fn check_deleted_policy(view: &IamStateView, arn: &str) -> Result<(), Unfit> {
     let roles = view.roles.values().map(|role| &role.permissions_boundary);
     let users = view.users.values().map(|user| &user.permissions_boundary);
-    let bounds = roles.chain(users).any(|boundary| boundary.as_deref() == Some(arn));
-    if bounds { Err(Unfit::BoundsSomebody) } else { Ok(()) }
+    if roles.chain(users).any(|boundary| boundary.as_deref() == Some(arn)) {
+        Err(Unfit::InUse("Cannot delete a policy attached to entities."))
+    } else if view.policies.get(arn).is_some_and(|policy| policy.versions.len() > 1) {
+        Err(Unfit::InUse(
+            "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. \
+             The default version is deleted with the policy.",
+        ))
+    } else {
+        Ok(())
+    }
 }
 
 fn within_quota(quota: &'static str, count: usize, max: usize) -> Result<(), Unfit> {

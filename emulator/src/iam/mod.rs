@@ -31,7 +31,10 @@ pub(crate) use credentials::{KEY_ALPHABET, user_key_id};
 pub use identity::Reason;
 pub(crate) use identity::unique_id;
 pub(crate) use managed::ARN_PREFIX as AWS_POLICIES;
-pub(crate) use needs::{deleted_objects, form_pairs, form_value, is_form, is_known_to_s3, is_read_by_s3};
+pub(crate) use needs::{
+    deleted_objects, form_pairs, form_value, has_encoded_name, is_form, is_form_of_browser, is_known_to_s3,
+    is_read_by_s3,
+};
 pub use pattern::{Case, matches};
 pub use policy::{Ask, Kind, Malformed, Policy, Verdict};
 pub use principal::Caller;
@@ -151,7 +154,16 @@ impl Iam {
     /// Who signs with this key. None: the account's administrator.
     #[must_use]
     pub fn signer(&self, access_key_id: &str) -> Option<Arc<Signer>> {
-        self.inner.sessions.find(access_key_id).or_else(|| self.identities().signer(access_key_id))
+        let identities = self.identities();
+        let Some(session) = self.inner.sessions.find(access_key_id) else {
+            return identities.signer(access_key_id);
+        };
+        let is_theirs = |id: &String| {
+            identities.get(&session.identity_arn).is_some_and(|identity| identity.unique_id == *id)
+        };
+        // Else the next of the name would lend it their rights.
+        let is_over = session.identity_id.as_ref().is_some_and(|id| !is_theirs(id));
+        Some(if is_over { Arc::new(Signer::nobody()) } else { session })
     }
 
     /// `aws:userid`: the unique id, and of a session its name. None when the identity does not exist.
@@ -265,6 +277,19 @@ impl Iam {
         Some(refusal::response(request, &denied))
     }
 
+    /// S3 tells only who may list a bucket that an object is not in it; to others it refuses one that is not there. None: the call
+    /// read no object, or the caller may know.
+    #[must_use]
+    pub fn hide_absence(&self, request: &AwsRequest, now_ms: i64) -> Option<AwsResponse> {
+        let need = needs::to_know_absence(request).filter(|_| self.is_enforced())?;
+        if request.access_key_id.is_empty() {
+            return (!self.may_everybody(&need, now_ms)).then(|| refusal::unsigned(request));
+        }
+        let signer = self.signer(&request.access_key_id)?;
+        let denied = need.put(now_ms, |ask| self.check(&signer, ask)).err()?;
+        Some(refusal::response(request, &denied))
+    }
+
     /// With what no call names: the paths in the ARNs of what IAM has, and where dead letters came from.
     fn needs(&self, request: &AwsRequest, account_id: &str) -> Vec<Need> {
         let mut needs = needs::of(request, account_id);
@@ -299,15 +324,22 @@ impl Iam {
                 let action = needs::form_value(request, "Action");
                 action.is_some_and(|action| WITHOUT_SIGNATURE.contains(&action.as_str()))
             }
-            "s3" | "sqs" => self.needs(request, account_id).iter().all(|need| {
-                need.put(now_ms, |ask| {
-                    let policy = self.resource_policy(ask.resource);
-                    policy.is_some_and(|policy| policy.allows(ask, &Caller::Anonymous))
-                })
-            }),
+            // Its signature is in its body: S3 says that it is not read here.
+            "s3" if needs::is_form_of_browser(request) => true,
+            "s3" | "sqs" => {
+                self.needs(request, account_id).iter().all(|need| self.may_everybody(need, now_ms))
+            }
             _ => false,
         };
         (!is_open).then(|| refusal::unsigned(request))
+    }
+
+    /// Whether the resource's policy allows it to who did not sign.
+    fn may_everybody(&self, need: &Need, now_ms: i64) -> bool {
+        need.put(now_ms, |ask| {
+            let policy = self.resource_policy(ask.resource);
+            policy.is_some_and(|policy| policy.allows(ask, &Caller::Anonymous))
+        })
     }
 
     /// The account's administrator may do everything but what the policy of a table or bucket denies to the account's root.
@@ -318,12 +350,17 @@ impl Iam {
         account_id: &str,
         now_ms: i64,
     ) -> Option<AwsResponse> {
-        let has_policies = ["dynamodb", "s3"].contains(&request.service.as_str())
-            && self.source(&request.service).is_some_and(|source| !source.is_empty());
-        if !has_policies {
+        let asked = match request.service.as_str() {
+            // For the packages of functions.
+            "lambda" => "s3",
+            service @ ("dynamodb" | "s3") => service,
+            _ => return None,
+        };
+        if self.source(asked).is_none_or(|source| source.is_empty()) {
             return None;
         }
-        let denied = needs::of(request, account_id).into_iter().find(|need| {
+        let is_asked = |need: &Need| need.action.split(':').next() == Some(asked);
+        let denied = needs::of(request, account_id).into_iter().filter(is_asked).find(|need| {
             need.put(now_ms, |ask| {
                 let policy = self.resource_policy(ask.resource);
                 policy.is_some_and(|policy| self.is_denied_by(&policy, None, account_id, ask))

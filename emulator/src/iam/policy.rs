@@ -64,14 +64,48 @@ pub(super) struct Statement {
 #[derive(Debug)]
 pub(super) enum Actions {
     These(Vec<Granted>),
-    AllBut(Vec<String>),
+    /// Whatever it is used for is one grant.
+    AllBut(Vec<String>, Granted),
 }
 
-/// One action pattern, and whether a request was ever allowed by it.
+/// One action pattern, or all but some, as it is shown; and whether a request was ever allowed by it.
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) pattern: String,
-    pub(super) used: AtomicBool,
+    used: AtomicBool,
+}
+
+impl Granted {
+    const fn new(pattern: String) -> Self {
+        Self { pattern, used: AtomicBool::new(false) }
+    }
+
+    pub(super) fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_use(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Actions {
+    pub(super) fn granted(&self) -> &[Granted] {
+        match self {
+            Self::These(all) => all,
+            Self::AllBut(_, rest) => std::slice::from_ref(rest),
+        }
+    }
+
+    /// By which of them an action is meant.
+    fn find(&self, action: &str) -> Option<&Granted> {
+        match self {
+            Self::These(all) => all.iter().find(|granted| is_action(&granted.pattern, action)),
+            Self::AllBut(others, rest) => {
+                (!others.iter().any(|pattern| is_action(pattern, action))).then_some(rest)
+            }
+        }
+    }
 }
 
 /// `Resource` or `NotResource`.
@@ -149,13 +183,24 @@ impl Policy {
 
     #[must_use]
     pub fn ask(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> Verdict {
+        self.ask_for_grants(ask, caller, |_| {})
+    }
+
+    /// Tells the grants that allow this: whether it is allowed at all, others may still have to say.
+    pub(super) fn ask_for_grants<'p>(
+        &'p self,
+        ask: &Ask<'_>,
+        caller: &Caller<'_>,
+        mut tell: impl FnMut(&'p Granted),
+    ) -> Verdict {
         let ask = &Ask { context: ask.context.by(caller), ..*ask };
         let mut verdict = Verdict::Silent;
         for statement in &self.statements {
-            let said = statement.says(ask, caller);
+            let Some((said, granted)) = statement.says(ask, caller) else { continue };
             if said == Verdict::Denies {
                 return Verdict::Denies;
             }
+            tell(granted);
             // Of several allowances the most exact one counts.
             verdict = verdict.max(said);
         }
@@ -190,39 +235,23 @@ impl Statement {
         })
     }
 
-    fn says(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> Verdict {
+    /// And by which of its actions. None: nothing.
+    fn says(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> Option<(Verdict, &Granted)> {
         let fit = self.principals.fit(caller, self.effect, ask.context.is_bounded());
         if fit == Fit::No || !self.resources.hold(ask) {
-            return Verdict::Silent;
+            return None;
         }
-        let granted = match &self.actions {
-            Actions::These(patterns) => {
-                let found = patterns.iter().find(|granted| is_action(&granted.pattern, ask.action));
-                let Some(granted) = found else { return Verdict::Silent };
-                Some(granted)
-            }
-            Actions::AllBut(patterns) if patterns.iter().any(|pattern| is_action(pattern, ask.action)) => {
-                return Verdict::Silent;
-            }
-            Actions::AllBut(_) => None,
-        };
+        let granted = self.actions.find(ask.action)?;
         if !self.conditions.iter().all(|condition| condition.holds(&ask.context)) {
-            return Verdict::Silent;
+            return None;
         }
-        match self.effect {
-            Effect::Deny => Verdict::Denies,
-            Effect::Allow => {
-                // Read first: a shared cache line that is only read costs the threads nothing.
-                if let Some(granted) = granted.filter(|granted| !granted.used.load(Ordering::Relaxed)) {
-                    granted.used.store(true, Ordering::Relaxed);
-                }
-                match fit {
-                    Fit::Account => Verdict::AllowsAccount,
-                    Fit::Session => Verdict::AllowsSession,
-                    Fit::No | Fit::Exact => Verdict::Allows,
-                }
-            }
-        }
+        let said = match (self.effect, fit) {
+            (Effect::Deny, _) => Verdict::Denies,
+            (Effect::Allow, Fit::Account) => Verdict::AllowsAccount,
+            (Effect::Allow, Fit::Session) => Verdict::AllowsSession,
+            (Effect::Allow, Fit::No | Fit::Exact) => Verdict::Allows,
+        };
+        Some((said, granted))
     }
 }
 
@@ -289,11 +318,12 @@ fn actions(statement: &Map<String, Value>) -> Result<Actions, Malformed> {
         Ok(all.into_iter().map(str::to_owned).collect::<Vec<_>>())
     };
     match (statement.get("Action"), statement.get("NotAction")) {
-        (Some(these), None) => {
-            let granted = |pattern| Granted { pattern, used: AtomicBool::new(false) };
-            Ok(Actions::These(read(these)?.into_iter().map(granted).collect()))
+        (Some(these), None) => Ok(Actions::These(read(these)?.into_iter().map(Granted::new).collect())),
+        (None, Some(others)) => {
+            let others = read(others)?;
+            let shown: Vec<String> = others.iter().map(|action| format!("not {action}")).collect();
+            Ok(Actions::AllBut(others, Granted::new(shown.join(", "))))
         }
-        (None, Some(others)) => Ok(Actions::AllBut(read(others)?)),
         _ => Err(Malformed::Action),
     }
 }

@@ -10,6 +10,7 @@ use crate::xml::escape;
 
 pub(super) fn response(request: &AwsRequest, denied: &Denied) -> AwsResponse {
     match request.service.as_str() {
+        "lambda" if denied.action.starts_with("s3:") => code_of_function(denied),
         "sqs" => sqs(request, denied),
         "s3" => s3(request, denied),
         "iam" | "sts" => forbidden("AccessDenied", &denied.to_string()),
@@ -117,6 +118,16 @@ fn json_1_1(body: &Value) -> AwsResponse {
 fn rest(code: &str, body: &Value) -> AwsResponse {
     AwsResponse::new(StatusCode::FORBIDDEN, "application/json", body.to_string())
         .with_header("x-amzn-errortype", code)
+}
+
+/// Lambda tells what S3 said.
+fn code_of_function(denied: &Denied) -> AwsResponse {
+    let object = denied.resource.trim_start_matches("arn:aws:s3:::");
+    let message = format!(
+        "Your access has been denied by S3, please make sure your request credentials have permission to GetObject for {object}. \
+         S3 Error Code: AccessDenied. S3 Error Message: Access Denied"
+    );
+    rest("AccessDeniedException", &json!({"Type": "User", "message": message}))
 }
 
 fn forbidden(code: &str, message: &str) -> AwsResponse {

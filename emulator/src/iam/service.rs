@@ -72,12 +72,9 @@ impl IamApi {
     async fn check(&self, form: &Form) -> Result<(), Unfit> {
         let Some(action) = form.value("Action") else { return Ok(()) };
         self.check_document(&action, form).await?;
-        if let Some(arn) = form.value("PolicyArn") {
-            if action.starts_with("Attach") {
-                self.check_of_owner(form, |view, owner| document::check_attached(view, owner, &arn)).await?;
-            } else if action == "DeletePolicy" {
-                document::check_deleted(&self.stored().await, &arn)?;
-            }
+        self.check_deletion(&action, form).await?;
+        if let Some(arn) = form.value("PolicyArn").filter(|_| action.starts_with("Attach")) {
+            self.check_of_owner(form, |view, owner| document::check_attached(view, owner, &arn)).await?;
         }
         match form.value(BOUNDARY) {
             Some(arn) if SET_BOUNDARIES.contains(&action.as_str()) => {
@@ -107,6 +104,22 @@ impl IamApi {
                 .await
             }
             _ => Ok(()),
+        }
+    }
+
+    async fn check_deletion(&self, action: &str, form: &Form) -> Result<(), Unfit> {
+        let member = match action {
+            "DeleteUser" => "UserName",
+            "DeleteGroup" => "GroupName",
+            "DeletePolicy" => "PolicyArn",
+            _ => return Ok(()),
+        };
+        let Some(name) = form.value(member) else { return Ok(()) };
+        let view = self.stored().await;
+        match action {
+            "DeleteUser" => document::check_deleted_user(&view, &name),
+            "DeleteGroup" => document::check_deleted_group(&view, &name),
+            _ => document::check_deleted_policy(&view, &name),
         }
     }
 

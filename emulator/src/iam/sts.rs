@@ -19,6 +19,9 @@ const NAMESPACE: &str = " xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"";
 /// "From 900 seconds (15 minutes) up to the maximum session duration set for the role", which is 12 hours at most.
 const SECONDS: std::ops::RangeInclusive<i64> = 900..=43_200;
 const SECONDS_DEFAULT: i64 = 3_600;
+/// Of GetSessionToken: "from 900 seconds (15 minutes) to 129,600 seconds (36 hours), with 43,200 seconds (12 hours) as the default".
+const TOKEN_SECONDS: std::ops::RangeInclusive<i64> = 900..=129_600;
+const TOKEN_SECONDS_DEFAULT: i64 = 43_200;
 /// "Role chaining limits your role session to a maximum of one hour."
 const CHAINED_SECONDS_MAX: i64 = 3_600;
 const NAME_CHARS: std::ops::RangeInclusive<usize> = 2..=64;
@@ -52,6 +55,10 @@ enum Refused {
     SessionPolicy,
     #[error("session tags and source identities are not emulated: pass neither Tags nor SourceIdentity")]
     SessionTags,
+    #[error("MFA is not emulated: pass neither SerialNumber nor TokenCode")]
+    Mfa,
+    #[error("Cannot call GetSessionToken with session credentials")]
+    OfSession,
     #[error("User: {principal} is not authorized to perform: sts:AssumeRole on resource: {role_arn}")]
     Denied { principal: String, role_arn: String },
 }
@@ -59,7 +66,7 @@ enum Refused {
 impl Refused {
     fn response(&self) -> AwsResponse {
         let (status, code) = match self {
-            Self::Denied { .. } => (StatusCode::FORBIDDEN, "AccessDenied"),
+            Self::Denied { .. } | Self::OfSession => (StatusCode::FORBIDDEN, "AccessDenied"),
             _ => (StatusCode::BAD_REQUEST, "ValidationError"),
         };
         refusal::query(status, NAMESPACE, code, &self.to_string())
@@ -83,13 +90,7 @@ impl Wanted {
         let wanted = Self {
             role_arn: required("roleArn", "RoleArn")?,
             name: required("roleSessionName", "RoleSessionName")?,
-            seconds: form_value(request, "DurationSeconds")
-                .map_or(Ok(SECONDS_DEFAULT), |text| text.parse().map_err(|_| text))
-                .map_err(|value| Refused::Constraint {
-                    member: "durationSeconds",
-                    value: format!("'{value}'"),
-                    rule: "Member must be a number",
-                })?,
+            seconds: seconds(request, SECONDS_DEFAULT)?,
         };
         wanted.check()?;
         let is_given = |name| form_value(request, name).is_some();
@@ -127,6 +128,15 @@ impl Wanted {
     }
 }
 
+fn seconds(request: &AwsRequest, default: i64) -> Result<i64, Refused> {
+    let given = form_value(request, "DurationSeconds");
+    given.map_or(Ok(default), |text| text.parse().map_err(|_| text)).map_err(|value| Refused::Constraint {
+        member: "durationSeconds",
+        value: format!("'{value}'"),
+        rule: "Member must be a number",
+    })
+}
+
 impl StsApi {
     #[must_use]
     pub fn new(settings: &Settings, engine: Arc<dyn Service>) -> Self {
@@ -135,13 +145,20 @@ impl StsApi {
 
     async fn answer(&self, request: AwsRequest) -> AwsResponse {
         let signer = self.settings.iam.signer(&request.access_key_id);
-        match form_value(&request, "Action").as_deref() {
-            Some("AssumeRole") => {
-                self.assume_role(&request, signer.as_deref()).unwrap_or_else(|refused| refused.response())
+        let signer = signer.as_deref();
+        match (form_value(&request, "Action").as_deref(), signer) {
+            (Some("AssumeRole"), _) => {
+                self.assume_role(&request, signer).unwrap_or_else(|refused| refused.response())
+            }
+            // What the engine gives to the administrator is the administrator's, too.
+            (Some("GetSessionToken"), Some(user)) => {
+                self.session_token(&request, user).unwrap_or_else(|refused| refused.response())
             }
             // Of temporary keys that are not ours the engine knows whose they are.
-            Some("GetCallerIdentity") if signer.is_some() || !request.access_key_id.starts_with("ASIA") => {
-                self.identity(signer.as_deref())
+            (Some("GetCallerIdentity"), _)
+                if signer.is_some() || !request.access_key_id.starts_with("ASIA") =>
+            {
+                self.identity(signer)
             }
             _ => self.engine.handle(request).await,
         }
@@ -160,10 +177,32 @@ impl StsApi {
         }
         let ends_ms = self.settings.clock.now_ms() + wanted.seconds * 1_000;
         let validity = Validity::Until { ends_ms };
-        let session = Signer { validity, ..Signer::session(&role.arn, &wanted.name) };
+        let identity_id = Some(role.unique_id.clone());
+        let session = Signer { validity, identity_id, ..Signer::session(&role.arn, &wanted.name) };
         let arn = session.arn.clone();
         let credentials = self.settings.iam.inner.sessions.issue(&self.settings.random, session);
         Ok(assumed(&credentials, ends_ms, &arn, &format!("{}:{}", role.unique_id, wanted.name)))
+    }
+
+    /// With it one may do what the user may.
+    fn session_token(&self, request: &AwsRequest, by: &Signer) -> Result<AwsResponse, Refused> {
+        if by.caller().session_name().is_some() || by.validity != Validity::Lasting {
+            return Err(Refused::OfSession);
+        }
+        if ["SerialNumber", "TokenCode"].into_iter().any(|name| form_value(request, name).is_some()) {
+            return Err(Refused::Mfa);
+        }
+        let seconds = seconds(request, TOKEN_SECONDS_DEFAULT)?;
+        if !TOKEN_SECONDS.contains(&seconds) {
+            let rule = "Member must have value between 900 and 129600";
+            let value = format!("'{seconds}'");
+            return Err(Refused::Constraint { member: "durationSeconds", value, rule });
+        }
+        let ends_ms = self.settings.clock.now_ms() + seconds * 1_000;
+        let identity_id = self.settings.iam.user_id(by);
+        let session = Signer { validity: Validity::Until { ends_ms }, identity_id, ..by.clone() };
+        let credentials = self.settings.iam.inner.sessions.issue(&self.settings.random, session);
+        Ok(succeeded("GetSessionToken", &shown(&credentials, ends_ms)))
     }
 
     /// A role that is not there is refused as one that trusts nobody: nobody can find out which names are taken.
@@ -209,15 +248,17 @@ impl Service for StsApi {
 }
 
 fn assumed(credentials: &Credentials, ends_ms: i64, arn: &str, id: &str) -> AwsResponse {
+    let user =
+        format!("<AssumedRoleUser><AssumedRoleId>{id}</AssumedRoleId><Arn>{arn}</Arn></AssumedRoleUser>");
+    succeeded("AssumeRole", &(user + &shown(credentials, ends_ms)))
+}
+
+fn shown(credentials: &Credentials, ends_ms: i64) -> String {
     let Credentials { access_key_id, secret_access_key, session_token } = credentials;
     let ends = iso8601(ends_ms);
-    succeeded(
-        "AssumeRole",
-        &format!(
-            "<AssumedRoleUser><AssumedRoleId>{id}</AssumedRoleId><Arn>{arn}</Arn></AssumedRoleUser>\
-             <Credentials><AccessKeyId>{access_key_id}</AccessKeyId><SecretAccessKey>{secret_access_key}</SecretAccessKey>\
-             <SessionToken>{session_token}</SessionToken><Expiration>{ends}</Expiration></Credentials>"
-        ),
+    format!(
+        "<Credentials><AccessKeyId>{access_key_id}</AccessKeyId><SecretAccessKey>{secret_access_key}</SecretAccessKey>\
+         <SessionToken>{session_token}</SessionToken><Expiration>{ends}</Expiration></Credentials>"
     )
 }
 

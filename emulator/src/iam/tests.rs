@@ -668,6 +668,57 @@ async fn a_policy_is_not_deleted_while_it_bounds_somebody() {
     assert_eq!(fixture.call("DeletePolicy", &tables).await.status, 200);
 }
 
+#[tokio::test]
+async fn nothing_is_deleted_that_would_leave_its_rights_to_the_next_of_its_name() {
+    let fixture = Fixture::new().await;
+    let key = alice(&fixture).await;
+    let (user, group) = (("UserName", "alice"), ("GroupName", "operators"));
+    put(&fixture, "PutGroupPolicy", group, json!([statement("Allow", "dynamodb:*", "*")])).await;
+    let done = async |action: &str, parameters: &[(&str, &str)]| {
+        let answer = fixture.call(action, parameters).await;
+        assert_eq!(answer.status, 200, "{action}: {answer:?}");
+    };
+    let refused = async |action: &str, parameters: &[(&str, &str)], why: &str| {
+        let answer = fixture.call(action, parameters).await;
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        assert_eq!(answer.status, 409, "{body}");
+        assert!(body.contains("<Code>DeleteConflict</Code>") && body.contains(why), "{body}");
+    };
+    done("DeleteAccessKey", &[user, ("AccessKeyId", key.as_str())]).await;
+    refused("DeleteUser", &[user], "must remove users from group first").await;
+    done("RemoveUserFromGroup", &[user, group]).await;
+    done("CreateLoginProfile", &[user, ("Password", "secret")]).await;
+    refused("DeleteUser", &[user], "must delete login profile first").await;
+    done("DeleteLoginProfile", &[user]).await;
+    done("DeleteUser", &[user]).await;
+    refused("DeleteGroup", &[group], "must delete policies first").await;
+    done("DeleteGroupPolicy", &[group, ("PolicyName", "p")]).await;
+    let document = json!({"Version": "2012-10-17", "Statement": [statement("Allow", "sqs:*", "*")]});
+    let document = document.to_string();
+    let document = ("PolicyDocument", document.as_str());
+    let policy = ("PolicyArn", "arn:aws:iam::123456789012:policy/queues");
+    done("CreatePolicy", &[("PolicyName", "queues"), document]).await;
+    done("AttachGroupPolicy", &[group, policy]).await;
+    refused("DeleteGroup", &[group], "must detach all policies first").await;
+    done("DetachGroupPolicy", &[group, policy]).await;
+    done("DeleteGroup", &[group]).await;
+    done("CreatePolicyVersion", &[policy, document, ("SetAsDefault", "true")]).await;
+    refused("DeletePolicy", &[policy], "more than one version").await;
+    done("DeletePolicyVersion", &[policy, ("VersionId", "v1")]).await;
+    done("DeletePolicy", &[policy]).await;
+}
+
+#[tokio::test]
+async fn a_user_who_was_deleted_out_of_a_group_is_deleted_again() {
+    let fixture = Fixture::new().await;
+    let user = ("UserName", "bob");
+    assert_eq!(fixture.call("CreateUser", &[user]).await.status, 200);
+    assert_eq!(fixture.call("CreateGroup", &[("GroupName", "g")]).await.status, 200);
+    assert_eq!(fixture.call("AddUserToGroup", &[user, ("GroupName", "g")]).await.status, 200);
+    let again = crate::repeatable::scope_again(4, 1, 0, fixture.call("DeleteUser", &[user])).await;
+    assert_eq!(again.status, 200, "an older emulator deleted it: {again:?}");
+}
+
 /// A boundary that has nothing but tables in it.
 async fn limit_to_tables(fixture: &Fixture, action: &str, whom: (&str, &str)) {
     let tables = json!({"Version": "2012-10-17", "Statement": [statement("Allow", "dynamodb:*", "*")]});
@@ -711,6 +762,23 @@ async fn the_report_tells_the_used_from_the_never_used_and_counts_what_was_denie
         text.contains(&format!("denied      dynamodb:DeleteItem on {TABLE}: not granted (2 times)")),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn a_grant_of_what_something_else_denies_is_no_use_and_all_but_some_is_one_grant() {
+    let fixture = Fixture::new().await;
+    let rest = json!({"Effect": "Allow", "NotAction": ["sqs:*", "iam:*"], "Resource": "*"});
+    fixture.allow("grants", json!([statement("Allow", "dynamodb:GetItem", TABLE), rest])).await;
+    fixture.allow("no-reads", json!([statement("Deny", "dynamodb:GetItem", "*")])).await;
+    let body = json!({"TableName": "tasks"});
+    assert!(fixture.dynamodb("GetItem", &body).is_some());
+    let names = |grants: &[Grant]| grants.iter().map(|grant| grant.action.clone()).collect::<Vec<_>>();
+    let report = || fixture.iam.report().identities.remove(0);
+    assert!(report().used.is_empty());
+    assert_eq!(names(&report().never_used), ["dynamodb:GetItem", "not sqs:*, not iam:*"]);
+    assert!(fixture.dynamodb("PutItem", &body).is_none());
+    assert_eq!(names(&report().used), ["not sqs:*, not iam:*"]);
+    assert_eq!(names(&report().never_used), ["dynamodb:GetItem"]);
 }
 
 #[tokio::test]
@@ -810,6 +878,75 @@ async fn a_denial_of_all_but_the_account_does_not_lock_its_administrator_out() {
     };
     assert!(!of_another_account(ACCOUNT));
     assert!(of_another_account("999999999999"));
+}
+
+#[tokio::test]
+async fn that_an_object_is_not_there_is_told_to_who_may_list_its_bucket() {
+    let fixture = Fixture::new().await;
+    let everybody = |action: &str, resource: &str| {
+        let document = json!({"Version": "2012-10-17", "Statement": {
+            "Effect": "Allow", "Principal": "*", "Action": action, "Resource": resource,
+        }});
+        let policy = Policy::from_value(&document, Kind::Resource).unwrap();
+        fixture.iam.set_policy_source("s3", Arc::new(Bucket(Arc::new(policy))));
+    };
+    let hidden = |method: &Method, path: &str, key: &str| {
+        let call = request("s3", HeaderMap::new(), String::new(), key);
+        let call = AwsRequest { method: method.clone(), path: path.to_owned(), ..call };
+        fixture.iam.hide_absence(&call, 0).map(|answer| answer.status.as_u16())
+    };
+    fixture.allow("get", json!([statement("Allow", "s3:GetObject", "*")])).await;
+    everybody("s3:GetObject", "arn:aws:s3:::home/*");
+    for method in [Method::GET, Method::HEAD] {
+        for key in [fixture.key.as_str(), ""] {
+            assert_eq!(hidden(&method, "/home/a", key), Some(403), "{method} {key}");
+        }
+        assert_eq!(hidden(&method, "/home/a", "AKIAADMIN"), None);
+    }
+    for (method, path) in [(Method::GET, "/home"), (Method::PUT, "/home/a"), (Method::GET, "/")] {
+        assert_eq!(hidden(&method, path, &fixture.key), None, "no object is read: {method} {path}");
+    }
+    fixture.allow("list", json!([statement("Allow", "s3:ListBucket", "arn:aws:s3:::home")])).await;
+    assert_eq!(hidden(&Method::GET, "/home/a", &fixture.key), None);
+    assert_eq!(hidden(&Method::GET, "/other/a", &fixture.key), Some(403));
+    everybody("s3:ListBucket", "arn:aws:s3:::home");
+    assert_eq!(hidden(&Method::GET, "/home/a", ""), None);
+    let mut form = request("s3", HeaderMap::new(), String::new(), "");
+    form.path = "/home".to_owned();
+    assert!(fixture.iam.judge(&form, ACCOUNT, 0).is_some());
+    form.headers.insert("content-type", HeaderValue::from_static("multipart/form-data; boundary=a"));
+    assert!(fixture.iam.judge(&form, ACCOUNT, 0).is_none(), "S3 says that it is not emulated");
+}
+
+#[tokio::test]
+async fn a_package_of_a_function_is_read_from_s3_as_whoever_gives_it() {
+    let fixture = Fixture::new().await;
+    fixture.allow("update", json!([statement("Allow", "lambda:*", "*")])).await;
+    let update = |key: &str| {
+        let body = json!({"S3Bucket": "home", "S3Key": "a/code.zip"}).to_string();
+        let call = request("lambda", HeaderMap::new(), body, key);
+        let path = "/2015-03-31/functions/f/code".to_owned();
+        fixture.iam.judge(&AwsRequest { method: Method::PUT, path, ..call }, ACCOUNT, 0)
+    };
+    let denied = update(&fixture.key).unwrap();
+    assert_eq!(denied.status, 403);
+    assert_eq!(denied.headers["x-amzn-errortype"], "AccessDeniedException");
+    assert_eq!(
+        message(&denied),
+        "Your access has been denied by S3, please make sure your request credentials have permission to GetObject for \
+         home/a/code.zip. S3 Error Code: AccessDenied. S3 Error Message: Access Denied"
+    );
+    assert!(update("AKIAADMIN").is_none());
+    fixture.allow("read", json!([statement("Allow", "s3:GetObject", "arn:aws:s3:::home/a/*")])).await;
+    assert!(update(&fixture.key).is_none());
+    let document = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::home/*"},
+    ]});
+    let policy = Policy::from_value(&document, Kind::Resource).unwrap();
+    fixture.iam.set_policy_source("s3", Arc::new(Bucket(Arc::new(policy))));
+    for key in [fixture.key.as_str(), "AKIAADMIN"] {
+        assert!(update(key).is_some(), "the policy of the bucket counts for {key}");
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,11 @@
 //! What roles and users were granted and never used, and what they were refused.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Identities, Identity};
-use super::policy::{Actions, Effect};
+use super::policy::Effect;
 
 /// Refusals told apart per identity: enough to see what is missing, bounded whatever a function does.
 const REFUSALS_MAX: usize = 200;
@@ -30,7 +29,7 @@ pub struct IdentityReport {
     pub denied: Vec<Refusal>,
 }
 
-/// One action as a statement grants it.
+/// One action as a statement grants it, or all but those that it names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Grant {
     pub action: String,
@@ -82,15 +81,13 @@ fn granted(identity: &Identity) -> IdentityReport {
     let mut report = IdentityReport { arn: identity.arn.clone(), exists: true, ..IdentityReport::default() };
     for attached in &identity.policies {
         for statement in attached.policy.statements.iter().filter(|one| one.effect == Effect::Allow) {
-            let Actions::These(actions) = &statement.actions else { continue };
-            for granted in actions {
+            for granted in statement.actions.granted() {
                 let grant = Grant {
                     action: granted.pattern.clone(),
                     resources: statement.resources.shown(),
                     policy: attached.name.clone(),
                 };
-                let used = granted.used.load(Ordering::Relaxed);
-                if used { report.used.push(grant) } else { report.never_used.push(grant) }
+                if granted.is_used() { report.used.push(grant) } else { report.never_used.push(grant) }
             }
         }
     }

@@ -100,14 +100,22 @@ impl Lambda {
         let (Some(bucket), Some(key)) = (&input.s3_bucket, &input.s3_key) else {
             return Err(LambdaError::invalid_parameter("Please provide a source for function code."));
         };
+        if !is_bucket(bucket) && !repeatable::is_repeated() {
+            let rule = r"Member must satisfy regular expression pattern: ^[0-9A-Za-z\.\-_]*(?<!\.)$";
+            return Err(LambdaError::validation(bucket, "s3Bucket", rule));
+        }
         self.object(bucket, key).await
     }
 
+    /// Whoever asks for it may read it: that was judged.
     async fn object(&self, bucket: &str, key: &str) -> Result<Vec<u8>, LambdaError> {
-        let failed = |why: &str| {
-            LambdaError::invalid_parameter(format!("Error occurred while GetObject. S3 Error Code: {why}"))
+        let failed = |code: &str, message: &str| {
+            LambdaError::invalid_parameter(format!(
+                "Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}"
+            ))
         };
-        let s3 = self.inner.peers.s3.get().ok_or_else(|| failed("NoSuchBucket"))?;
+        let no_bucket = || failed("NoSuchBucket", "The specified bucket does not exist");
+        let s3 = self.inner.peers.s3.get().ok_or_else(no_bucket)?;
         let key: Vec<String> =
             key.split('/').map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string()).collect();
         let request = AwsRequest {
@@ -122,7 +130,8 @@ impl Lambda {
         };
         let response = s3.handle(request).await;
         if response.status != StatusCode::OK {
-            return Err(failed("NoSuchKey. S3 Error Message: The specified key does not exist."));
+            let said = String::from_utf8_lossy(&response.body);
+            return Err(failed(element(&said, "Code"), element(&said, "Message")));
         }
         Ok(response.body.to_vec())
     }
@@ -135,6 +144,18 @@ impl Lambda {
             .map_err(|error| LambdaError::service(error.to_string()))?
             .map(Arc::new)
     }
+}
+
+/// As Lambda takes a bucket's name: in a path nothing of it stands for something else.
+fn is_bucket(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    name.bytes().all(is_letter) && !name.ends_with('.')
+}
+
+/// What stands in the first element of that name of an error of S3.
+fn element<'a>(xml: &'a str, name: &str) -> &'a str {
+    let behind = xml.split_once(&format!("<{name}>")).map_or("", |(_, behind)| behind);
+    behind.split('<').next().unwrap_or_default()
 }
 
 /// A package sent in the request.

@@ -83,7 +83,7 @@ impl Port {
         let path = parts.uri.path().to_owned();
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let mut caller = identify(Clues { headers: &parts.headers, path: &path, query: &query, body: &body });
-        if caller == Caller::default() && self.is_in_bucket(&path).await {
+        if caller == Caller::default() && self.is_in_bucket(&path, &self.settings.region).await {
             caller.service = "s3".to_owned();
         }
         let body = if caller.service == "s3" { unframe(&mut parts.headers, body) } else { Ok(body) };
@@ -105,14 +105,27 @@ impl Port {
         if let Some(denied) = self.settings.iam.judge(&request, &self.settings.account_id, now_ms) {
             return denied;
         }
-        match self.assembly.services.get(&request.service) {
-            Some(service) => replay::call(&self.settings, service, request).await,
-            None => unknown_service(&request),
+        let Some(service) = self.assembly.services.get(&request.service) else {
+            return unknown_service(&request);
+        };
+        let read = (request.service == "s3").then(|| AwsRequest { body: Bytes::new(), ..request.clone() });
+        let answer = replay::call(&self.settings, service, request).await;
+        match read {
+            Some(read) if answer.status == StatusCode::NOT_FOUND => self.hide_absence(&read, answer).await,
+            _ => answer,
         }
     }
 
+    /// That a bucket is not there everybody may know.
+    async fn hide_absence(&self, read: &AwsRequest, answer: AwsResponse) -> AwsResponse {
+        if !self.is_in_bucket(&read.path, &read.region).await {
+            return answer;
+        }
+        self.settings.iam.hide_absence(read, self.settings.clock.now_ms()).unwrap_or(answer)
+    }
+
     /// Of S3 nothing else tells a call that nobody signed. Such a call names no Region.
-    async fn is_in_bucket(&self, path: &str) -> bool {
+    async fn is_in_bucket(&self, path: &str, region: &str) -> bool {
         let bucket = path.trim_start_matches('/').split('/').next().unwrap_or_default();
         let Some(s3) = self.assembly.services.get("s3").filter(|_| !bucket.is_empty()) else { return false };
         let head = AwsRequest {
@@ -122,7 +135,7 @@ impl Port {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             service: "s3".to_owned(),
-            region: self.settings.region.to_string(),
+            region: region.to_owned(),
             access_key_id: String::new(),
         };
         s3.handle(head).await.status.is_success()

@@ -38,15 +38,25 @@ const QUERY_VERSIONS: &[(&str, &str)] = &[
     ("Version=2010-08-01", "monitoring"),
 ];
 
-/// Paths of the REST and CBOR protocols, for the same.
+/// What paths of the REST and CBOR protocols begin with, in whole segments, for the same. A bucket by such a name is not reached
+/// without a signature.
 const PATH_PREFIXES: &[(&str, &str)] = &[
-    ("/service/GraniteServiceVersion20100801/", "monitoring"),
-    ("/2015-03-31/", "lambda"),
-    ("/v2/apis", "apigateway"),
+    ("/service/GraniteServiceVersion20100801", "monitoring"),
+    ("/v2", "apigateway"),
+    ("/account", "apigateway"),
     ("/experimentTemplates", "fis"),
+    ("/experiments", "fis"),
+    ("/actions", "fis"),
+    ("/targetResourceTypes", "fis"),
+    ("/safetyLevers", "fis"),
     ("/schedules", "scheduler"),
     ("/schedule-groups", "scheduler"),
+    ("/TraceSegments", "xray"),
+    ("/TelemetryRecords", "xray"),
 ];
+
+/// Services whose tags lie at `/tags/{arn}`, by how the ARN begins.
+const TAGGED_ARNS: &[(&str, &str)] = &[("arn:aws:fis:", "fis"), ("arn:aws:scheduler:", "scheduler")];
 
 /// The service is the one that the signature was made for: `.../<region>/<service>/aws4_request`. An unsigned request
 /// is told apart by its shape; the service is empty when nothing tells.
@@ -111,7 +121,7 @@ fn parse_credential(credential: &str) -> Option<Caller> {
 
 fn unsigned_service(clues: Clues<'_>) -> &'static str {
     by_target(clues.headers)
-        .or_else(|| find(PATH_PREFIXES, |prefix| clues.path.starts_with(prefix)))
+        .or_else(|| by_path(clues.path))
         .or_else(|| find(QUERY_VERSIONS, |version| clues.query.split('&').any(|pair| pair == version)))
         .or_else(|| by_form(clues))
         .or_else(|| is_queue_path(clues.path).then_some("sqs"))
@@ -121,6 +131,26 @@ fn unsigned_service(clues: Clues<'_>) -> &'static str {
 fn by_target(headers: &HeaderMap) -> Option<&'static str> {
     let target = headers.get("x-amz-target")?.to_str().ok()?;
     find(TARGET_PREFIXES, |prefix| target.starts_with(prefix))
+}
+
+fn by_path(path: &str) -> Option<&'static str> {
+    let begins_with =
+        |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if let Some(arn) = path.strip_prefix("/tags/") {
+        let arn = percent_decode_str(arn).decode_utf8_lossy();
+        return find(TAGGED_ARNS, |prefix| arn.starts_with(prefix));
+    }
+    find(PATH_PREFIXES, begins_with).or_else(|| is_dated(path).then_some("lambda"))
+}
+
+/// `/2015-03-31/…`: of the services here only Lambda's paths begin with the version of its API.
+fn is_dated(path: &str) -> bool {
+    let date = path.trim_start_matches('/').split_once('/').map_or("", |(date, _)| date);
+    let is_in_place = |(at, byte): (usize, u8)| match at {
+        4 | 7 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    };
+    date.len() == 10 && date.starts_with("20") && date.bytes().enumerate().all(is_in_place)
 }
 
 fn by_form(clues: Clues<'_>) -> Option<&'static str> {
@@ -197,6 +227,29 @@ mod tests {
         assert_eq!(identify(clues(&headers, "/123456789012/q", "Action=ReceiveMessage", b"")).service, "sqs");
         assert_eq!(identify(clues(&headers, "/v2/apis", "", b"")).service, "apigateway");
         assert_eq!(identify(clues(&headers, "/nothing", "", b"")).service, "");
+        for (path, service) in [
+            ("/2019-09-25/functions/f/event-invoke-config", "lambda"),
+            ("/2014-11-13/functions/f/invoke-async", "lambda"),
+            ("/2017-03-31/tags/arn%3Aaws%3Alambda%3Ar%3A1%3Afunction%3Af", "lambda"),
+            ("/2o15-03-31/functions", ""),
+            ("/2015-03-31", ""),
+            ("/v2/vpclinks", "apigateway"),
+            ("/v2/tags/arn%3Aaws%3Aapigateway%3Ar%3A%3A%2Fapis%2Fa", "apigateway"),
+            ("/account", "apigateway"),
+            ("/experiments/EXP1", "fis"),
+            ("/experiments-of-mine/a", ""),
+            ("/actions", "fis"),
+            ("/targetResourceTypes/a", "fis"),
+            ("/safetyLevers/default/state", "fis"),
+            ("/tags/arn%3Aaws%3Afis%3Ar%3A1%3Aexperiment%2Fa", "fis"),
+            ("/tags/arn:aws:scheduler:r:1:schedule-group/g", "scheduler"),
+            ("/tags/a", ""),
+            ("/schedule-groups/g", "scheduler"),
+            ("/service/GraniteServiceVersion20100801/operation/PutMetricData", "monitoring"),
+            ("/TraceSegments", "xray"),
+        ] {
+            assert_eq!(identify(clues(&headers, path, "", b"")).service, service, "{path}");
+        }
         headers.insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
         assert_eq!(identify(clues(&headers, "/", "", b"Action=X&Version=2011-06-15")).service, "sts");
         headers.insert("x-amz-target", "DynamoDB_20120810.GetItem".parse().unwrap());

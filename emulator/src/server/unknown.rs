@@ -40,6 +40,9 @@ fn unknown_query(service: &str) -> AwsResponse {
 }
 
 fn of_service(name: &str) -> String {
+    if name.is_empty() {
+        return "The call is unsigned and nothing tells its service.".to_owned();
+    }
     not_emulated(&format!("The service {}", printable(name)))
 }
 

@@ -23,7 +23,11 @@ pub(super) fn logs(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let is_of_tags = OF_TAGS.contains(&operation);
     // The members that the service reads, in its order.
     let members = [
-        if is_of_tags { "resourceArn" } else { "logGroupName" },
+        match operation {
+            _ if is_of_tags => "resourceArn",
+            "PutLogGroupDeletionProtection" => "logGroupIdentifier",
+            _ => "logGroupName",
+        },
         if OF_KEYS.contains(&operation) { "resourceIdentifier" } else { "logGroupIdentifier" },
     ];
     let mut given = members.into_iter().filter_map(|member| body[member].as_str());
@@ -44,11 +48,13 @@ pub(super) fn ssm(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let Some(operation) = target(request) else { return Vec::new() };
     let body = body(request);
     let action = format!("ssm:{operation}");
+    // A version or a label behind the name is of the same parameter.
     let of_parameter = |name: &str| {
         let arn = if name.starts_with("arn:") {
-            name.to_owned()
+            name.split(':').take(6).collect::<Vec<_>>().join(":")
         } else {
-            place.arn("ssm", &format!("parameter/{}", name.trim_start_matches('/')))
+            let bare = name.split(':').next().unwrap_or_default();
+            place.arn("ssm", &format!("parameter/{}", bare.trim_start_matches('/')))
         };
         Need::new(action.clone(), arn)
     };

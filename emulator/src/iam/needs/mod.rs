@@ -18,7 +18,8 @@ use serde_json::Value;
 use super::context::Context;
 use super::policy::Ask;
 use crate::wire::AwsRequest;
-pub(crate) use s3::{deleted_objects, is_known_to_s3, is_read_by_s3};
+pub(super) use s3::to_know_absence;
+pub(crate) use s3::{deleted_objects, has_encoded_name, is_form_of_browser, is_known_to_s3, is_read_by_s3};
 pub(super) use sqs::{moved_back, sending_to};
 
 /// The registry's name for the mappings, which answer for Lambda.
@@ -89,9 +90,9 @@ pub(super) fn of(request: &AwsRequest, account_id: &str) -> Vec<Need> {
     if needs.is_empty() && !is_free(request) { vec![unknown(request)] } else { needs }
 }
 
-/// "No permissions are required to perform" GetCallerIdentity.
 fn is_free(request: &AwsRequest) -> bool {
-    request.service == "sts" && form_value(request, "Action").as_deref() == Some("GetCallerIdentity")
+    request.service == "sts"
+        && form_value(request, "Action").is_some_and(|action| query::FREE.contains(&action.as_str()))
 }
 
 fn unknown(request: &AwsRequest) -> Need {

@@ -135,10 +135,13 @@ fn iam_resource(request: &AwsRequest, action: &str, place: Place<'_>) -> Option<
     }
 }
 
-/// "No permissions are required to perform" GetCallerIdentity.
+/// "No permissions are required to perform" GetCallerIdentity, and "No permissions are required for a user to get a session token".
+pub(super) const FREE: [&str; 2] = ["GetCallerIdentity", "GetSessionToken"];
+
 pub(super) fn sts(request: &AwsRequest) -> Vec<Need> {
     match form_value(request, "Action").as_deref() {
-        None | Some("GetCallerIdentity") => Vec::new(),
+        None => Vec::new(),
+        Some(action) if FREE.contains(&action) => Vec::new(),
         Some(action) => {
             let role = form_value(request, "RoleArn").unwrap_or_else(|| "*".to_owned());
             let keys = [("sts:rolesessionname", "RoleSessionName"), ("sts:externalid", "ExternalId")];

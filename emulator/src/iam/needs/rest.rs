@@ -48,6 +48,28 @@ struct Executing {
     role: Option<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct WithCode {
+    code: Option<Object<Packaged>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Packaged {
+    zip_file: Option<IgnoredAny>,
+    s3_bucket: Option<String>,
+    s3_key: Option<String>,
+}
+
+impl Packaged {
+    /// Bucket and key. None: S3 is not asked.
+    fn in_s3(self) -> Option<String> {
+        let (bucket, key) = self.s3_bucket.zip(self.s3_key)?;
+        self.zip_file.is_none().then(|| format!("{bucket}/{key}"))
+    }
+}
+
 pub(super) fn lambda(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     let parts = parts(request);
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
@@ -65,7 +87,23 @@ pub(super) fn lambda(request: &AwsRequest, place: Place<'_>) -> Vec<Need> {
     };
     // What cannot be read must not pass for what needs nothing.
     let need = Need::new(format!("lambda:{action}"), arn.unwrap_or_else(|| "*".to_owned()));
-    std::iter::once(need).chain(passes).collect()
+    std::iter::once(need).chain(passes).chain(reads_code(action, request)).collect()
+}
+
+/// Lambda reads a package from S3 as whoever gives it: else anyone could run, and so read, any object. A body that cannot be read may
+/// name any.
+fn reads_code(action: &str, request: &AwsRequest) -> Option<Need> {
+    let code = match action {
+        "CreateFunction" => read(request).map(|WithCode { code }| code.map(|Object(code)| code)),
+        "UpdateFunctionCode" => read(request).map(Some),
+        _ => return None,
+    };
+    let object = match code {
+        Some(code) => code.and_then(Packaged::in_s3)?,
+        None if request.body.is_empty() => return None,
+        None => "*".to_owned(),
+    };
+    Some(Need::new("s3:GetObject", format!("arn:aws:s3:::{object}")))
 }
 
 /// Of a function, or of a mapping, which a path names by its id. As Lambda reads it: whatever account an ARN names, it is its

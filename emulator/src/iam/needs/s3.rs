@@ -106,8 +106,9 @@ pub(super) fn needs(request: &AwsRequest) -> Vec<Need> {
     if key.is_empty() {
         of_bucket(request, bucket)
     } else {
-        let object = of_object(request, format!("{bucket}/{key}"));
-        std::iter::once(object).chain(of_source(request)).collect()
+        let arn = format!("{bucket}/{key}");
+        let tags = of_tags(request, &arn);
+        std::iter::once(of_object(request, arn)).chain(tags).chain(of_source(request)).collect()
     }
 }
 
@@ -121,6 +122,39 @@ fn of_source(request: &AwsRequest) -> Option<Need> {
     };
     let source = decode(&source.replace('+', " "));
     Some(Need::new(action, format!("arn:aws:s3:::{}", source.trim_start_matches('/'))))
+}
+
+/// Who puts an object with tags must be allowed to tag it: "you must have the s3:PutObjectTagging permission".
+fn of_tags(request: &AwsRequest, arn: &str) -> Option<Need> {
+    let puts = matches!(
+        (subresources(request).as_slice(), request.method.as_str()),
+        ([], "PUT") | (["uploads"], "POST")
+    );
+    let has_tags = request.headers.get("x-amz-tagging").is_some_and(|tags| !tags.is_empty());
+    (puts && has_tags).then(|| Need::new("s3:PutObjectTagging", arn))
+}
+
+/// What lets who reads an object know that it is not there: "If you have the s3:ListBucket permission on the bucket, Amazon S3 returns
+/// an HTTP status code 404 (Not Found) error." None: no object is read.
+pub(in crate::iam) fn to_know_absence(request: &AwsRequest) -> Option<Need> {
+    let (bucket, key) = request.path.trim_start_matches('/').split_once('/')?;
+    let reads = request.service == "s3"
+        && matches!(request.method.as_str(), "GET" | "HEAD")
+        && subresources(request).is_empty();
+    (reads && !key.is_empty()).then(|| Need::new("s3:ListBucket", format!("arn:aws:s3:::{}", decode(bucket))))
+}
+
+/// An upload by a form, whose signature and policy are in its body. Nobody reads them here, so that it is refused.
+pub(crate) fn is_form_of_browser(request: &AwsRequest) -> bool {
+    const KIND: &str = "multipart/form-data";
+    let path = request.path.trim_start_matches('/');
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    let kind = request.header("content-type").and_then(|kind| kind.get(..KIND.len()));
+    request.method == Method::POST
+        && !bucket.is_empty()
+        && key.is_empty()
+        && subresources(request).is_empty()
+        && kind.is_some_and(|kind| kind.eq_ignore_ascii_case(KIND))
 }
 
 fn of_bucket(request: &AwsRequest, arn: String) -> Vec<Need> {
@@ -224,6 +258,11 @@ fn is_plain(name: &str) -> bool {
 pub(crate) fn is_read_by_s3(name: &str) -> bool {
     let mut subresources = OF_BUCKETS.iter().chain(&OF_OBJECTS).map(|(name, _, _)| name).chain(&OTHERS);
     is_plain(name) || subresources.any(|subresource| *subresource == name)
+}
+
+/// Whether the engine would decode a name in the query, so that it is another one than the one that was judged.
+pub(crate) fn has_encoded_name(query: &str) -> bool {
+    query.split('&').filter_map(|pair| pair.split('=').next()).any(|name| name.contains(['%', '+']))
 }
 
 /// Whether a call of S3 can be carried out as what it is judged for.

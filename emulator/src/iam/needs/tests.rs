@@ -805,6 +805,56 @@ fn a_body_that_cannot_be_read_may_give_any_role() {
 }
 
 #[test]
+fn a_package_in_s3_is_read_as_whoever_gives_it() {
+    let object = |name: &str| format!("s3:GetObject arn:aws:s3:::{name}");
+    let (in_s3, sent) = (r#""S3Bucket":"b","S3Key":"a/k""#, r#""ZipFile":"UEs=""#);
+    for (code, need) in [
+        (format!("{{{in_s3}}}"), Some(object("b/a/k"))),
+        (format!("{{{in_s3},\"ZipFile\":null}}"), Some(object("b/a/k"))),
+        (format!("{{{in_s3},{sent}}}"), None),
+        (format!("{{{sent}}}"), None),
+        (r#"{"S3Bucket":"b"}"#.to_owned(), None),
+        (format!("{{{in_s3},\"S3Key\":\"other\"}}"), Some(object("*"))),
+        (r#"{"S3Bucket":"b","S3Key":7}"#.to_owned(), Some(object("*"))),
+    ] {
+        let update = request("lambda", Method::PUT, "/2015-03-31/functions/f/code", &code);
+        assert_eq!(&shown(&update)[1..], need.as_slice(), "{code}");
+        let create = format!(r#"{{"FunctionName":"f","Code":{code}}}"#);
+        let create = request("lambda", Method::POST, "/2015-03-31/functions", &create);
+        assert_eq!(&shown(&create)[1..], need.as_slice(), "{code}");
+    }
+    // Lambda would take the list for the members in their order.
+    let listed = r#"{"FunctionName":"f","Code":[null,"b","k",null,null]}"#;
+    let listed = request("lambda", Method::POST, "/2015-03-31/functions", listed);
+    assert_eq!(&shown(&listed)[1..], [object("*")]);
+    let configuration = format!("{{{in_s3}}}");
+    let configuration =
+        request("lambda", Method::PUT, "/2015-03-31/functions/f/configuration", &configuration);
+    assert_eq!(shown(&configuration).len(), 1, "it reads no code");
+}
+
+#[test]
+fn who_puts_an_object_with_tags_must_be_allowed_to_tag_it() {
+    let object = "arn:aws:s3:::b/k";
+    let needs = |method: Method, path: &str, tags: &'static str| {
+        let mut put = request("s3", method, path, "");
+        put.headers.insert("x-amz-tagging", HeaderValue::from_static(tags));
+        shown(&put)
+    };
+    let both = [format!("s3:PutObject {object}"), format!("s3:PutObjectTagging {object}")];
+    assert_eq!(needs(Method::PUT, "/b/k", "a=b"), both);
+    assert_eq!(needs(Method::POST, "/b/k?uploads", "a=b"), both);
+    assert_eq!(needs(Method::PUT, "/b/k", ""), both[..1]);
+    assert_eq!(needs(Method::PUT, "/b/k?partNumber=1&uploadId=u", "a=b"), both[..1]);
+    assert_eq!(needs(Method::GET, "/b/k", "a=b"), [format!("s3:GetObject {object}")]);
+    let mut copy = request("s3", Method::PUT, "/b/k", "");
+    copy.headers.insert("x-amz-tagging", HeaderValue::from_static("a=b"));
+    copy.headers.insert("x-amz-copy-source", HeaderValue::from_static("from/a"));
+    assert_eq!(shown(&copy)[..2], both);
+    assert_eq!(shown(&copy)[2], "s3:GetObject arn:aws:s3:::from/a");
+}
+
+#[test]
 fn an_experiment_is_started_by_who_may_start_it_and_its_template() {
     let start = request("fis", Method::POST, "/experiments", r#"{"experimentTemplateId":"EXT1"}"#);
     let fis = "fis:StartExperiment arn:aws:fis:us-east-1:123456789012";
@@ -830,6 +880,18 @@ fn every_other_service_names_what_aws_names() {
         ),
         (
             json_request("ssm", "AmazonSSM.GetParameter", r#"{"Name":"/a/b"}"#),
+            "ssm:GetParameter arn:aws:ssm:us-east-1:123456789012:parameter/a/b".to_owned(),
+        ),
+        (
+            json_request("ssm", "AmazonSSM.GetParameter", r#"{"Name":"a:3"}"#),
+            "ssm:GetParameter arn:aws:ssm:us-east-1:123456789012:parameter/a".to_owned(),
+        ),
+        (
+            json_request(
+                "ssm",
+                "AmazonSSM.GetParameter",
+                r#"{"Name":"arn:aws:ssm:us-east-1:123456789012:parameter/a/b:live"}"#,
+            ),
             "ssm:GetParameter arn:aws:ssm:us-east-1:123456789012:parameter/a/b".to_owned(),
         ),
         (
@@ -1006,6 +1068,17 @@ fn the_key_of_a_log_group_is_asked_about_by_the_member_that_the_service_reads() 
         ("Logs_20140328.DisassociateKmsKey", "DisassociateKmsKey"),
     ] {
         let need = format!("logs:{action} {group}:log-stream:");
+        assert_eq!(shown(&json_request("logs", target, &body)), [need]);
+    }
+}
+
+#[test]
+fn the_protection_of_a_log_group_is_asked_about_by_its_identifier() {
+    let group = "arn:aws:logs:us-east-1:123456789012:log-group:g";
+    let target = "Logs_20140328.PutLogGroupDeletionProtection";
+    for identifier in ["g", group] {
+        let body = json!({"logGroupName": "other", "logGroupIdentifier": identifier}).to_string();
+        let need = format!("logs:PutLogGroupDeletionProtection {group}:log-stream:");
         assert_eq!(shown(&json_request("logs", target, &body)), [need]);
     }
 }

@@ -154,6 +154,46 @@ async fn a_user_takes_a_role_that_trusts_its_account_only_where_its_own_policies
 }
 
 #[tokio::test]
+async fn a_user_needs_no_permission_for_a_session_token_and_may_do_with_it_what_the_user_may() {
+    let fixture = Fixture::new().await;
+    let key = alice(&fixture).await;
+    let given = fixture.sts(&key, "GetSessionToken", &[("DurationSeconds", "900")]).await;
+    assert_eq!(given.status, 200, "{given:?}");
+    let session = element(&given, "AccessKeyId");
+    let identity = fixture.sts(&session, "GetCallerIdentity", &[]).await;
+    assert_eq!(element(&identity, "Arn"), format!("arn:aws:iam::{ACCOUNT}:user/alice"));
+    assert_eq!(shape(&fixture.get_item(&session).unwrap()), "AccessDeniedException");
+    let tables = json!([statement("Allow", "dynamodb:*", "*")]);
+    put(&fixture, "PutUserPolicy", ("UserName", "alice"), tables).await;
+    assert!(fixture.get_item(&session).is_none());
+    for of_session in [&session, &fixture.key] {
+        let refused = fixture.sts(of_session, "GetSessionToken", &[]).await;
+        assert_eq!((refused.status.as_u16(), element(&refused, "Code").as_str()), (403, "AccessDenied"));
+    }
+    for unsound in [("DurationSeconds", "129601"), ("TokenCode", "123456")] {
+        let refused = fixture.sts(&key, "GetSessionToken", &[unsound]).await;
+        assert_eq!(element(&refused, "Code"), "ValidationError", "{unsound:?}");
+    }
+    fixture.hand.advance(Duration::from_secs(900));
+    assert_eq!(shape(&fixture.get_item(&session).unwrap()), "ExpiredTokenException");
+}
+
+#[tokio::test]
+async fn a_session_is_not_lent_the_rights_of_the_next_of_its_name() {
+    let fixture = operator(&trust(&account_root(), &json!({}))).await;
+    let key = element(&fixture.sts(ADMINISTRATOR, "AssumeRole", &PLAIN).await, "AccessKeyId");
+    assert_eq!(fixture.call("DeleteRole", &[("RoleName", "operator")]).await.status, 200);
+    assert_eq!(shape(&fixture.get_item(&key).unwrap()), "UnrecognizedClientException");
+    let trust = json!({"Version": "2012-10-17", "Statement": trust(&account_root(), &json!({}))}).to_string();
+    let role = [("RoleName", "operator"), ("AssumeRolePolicyDocument", trust.as_str())];
+    assert_eq!(fixture.call("CreateRole", &role).await.status, 200);
+    fixture.allow_role("operator", "all", json!([statement("Allow", "dynamodb:*", "*")])).await;
+    assert_eq!(shape(&fixture.get_item(&key).unwrap()), "UnrecognizedClientException");
+    let key = element(&fixture.sts(ADMINISTRATOR, "AssumeRole", &PLAIN).await, "AccessKeyId");
+    assert!(fixture.get_item(&key).is_none());
+}
+
+#[tokio::test]
 async fn a_key_that_was_given_before_a_restart_is_nobodys() {
     let before = operator(&trust(&account_root(), &json!({}))).await;
     let key = element(&before.sts(ADMINISTRATOR, "AssumeRole", &PLAIN).await, "AccessKeyId");
