@@ -1,15 +1,24 @@
 //! Services on which we add no behaviour, served by engines of others through one adapter.
 
 mod access_keys;
+mod access_lists;
 mod adapter;
+mod body_digests;
 mod bucket_policies;
+mod bucket_settings;
 mod iam_answers;
 mod identities;
+mod list_pages;
+mod object_calls;
+mod object_headers;
 mod object_keys;
+mod object_lists;
 mod object_tags;
 mod object_versions;
+mod parameters;
+mod part_copies;
 mod public_parameters;
-mod storage_classes;
+mod version_lists;
 
 use std::sync::Arc;
 
@@ -20,13 +29,17 @@ use winterbaume_sts::StsService;
 
 use self::access_keys::AccessKeys;
 use self::adapter::{Engine, Scope};
+use self::body_digests::BodyDigests;
 use self::bucket_policies::BucketPolicies;
+use self::bucket_settings::BucketSettings;
+pub(crate) use self::bucket_settings::is_made_with_locks;
 use self::iam_answers::IamAnswers;
 use self::identities::Identities;
+use self::object_headers::ObjectHeaders;
 use self::object_tags::ObjectTags;
 use self::object_versions::ObjectVersions;
+use self::parameters::Parameters;
 use self::public_parameters::PublicParameters;
-use self::storage_classes::StorageClasses;
 use crate::iam::{IamApi, StsApi};
 use crate::settings::Settings;
 use crate::wire::Service;
@@ -58,14 +71,15 @@ pub fn sts(settings: &Settings) -> Arc<dyn Service> {
 #[must_use]
 pub fn s3(settings: &Settings) -> Arc<dyn Service> {
     let engine = ObjectTags::new(Engine::new("s3", Scope::Regional, Arc::new(S3Service::new())));
-    let s3 = BucketPolicies::new(StorageClasses::new(engine));
+    let s3 = BucketPolicies::new(ObjectHeaders::new(engine));
     settings.iam.set_policy_source("s3", s3.known());
-    Arc::new(ObjectVersions::new(s3, settings.random.clone()))
+    let s3 = BodyDigests::new(ObjectVersions::new(s3, settings.random.clone()));
+    Arc::new(BucketSettings::new(s3))
 }
 
 /// SSM with the public parameters that AWS keeps in every account.
 #[must_use]
 pub fn ssm(settings: &Settings) -> Arc<dyn Service> {
     let engine = Engine::new("ssm", Scope::Regional, Arc::new(SsmService::new()));
-    Arc::new(PublicParameters::new(settings, engine))
+    Arc::new(PublicParameters::new(settings, Parameters::new(settings, engine)))
 }

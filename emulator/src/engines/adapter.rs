@@ -1,8 +1,10 @@
 //! Our request to an engine's, and its answer back.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use winterbaume_core::{MockRequest, MockService};
@@ -54,7 +56,15 @@ impl Service for Engine {
                 headers: request.headers.clone(),
                 body: form_body(&request),
             };
-            let answer = self.service.handle(call).await;
+            // Nothing of ours is changed halfway, and an engine's locks are given back: the next call finds it at work.
+            let Ok(answer) = AssertUnwindSafe(self.service.handle(call)).catch_unwind().await else {
+                tracing::error!(
+                    aws.service = self.name,
+                    aws.operation = what.as_str(),
+                    "an engine broke off"
+                );
+                return broke_off(self.name);
+            };
             report_unknown(self.name, &what, answer.status, &answer.body);
             AwsResponse { status: client_status(answer.status), headers: answer.headers, body: answer.body }
         })
@@ -104,6 +114,26 @@ fn report_unknown(service: &str, operation: &str, status: u16, body: &[u8]) {
     }
 }
 
+/// What a service says to a call whose fault is not the caller's, in its protocol.
+fn broke_off(service: &str) -> AwsResponse {
+    const MESSAGE: &str = "We encountered an internal error. Please try again.";
+    let answer = match service {
+        "s3" => refused_by_s3("InternalError", MESSAGE),
+        "ssm" => {
+            let body = serde_json::json!({ "__type": "InternalServerError", "message": MESSAGE });
+            AwsResponse::new(StatusCode::BAD_REQUEST, "application/x-amz-json-1.1", body.to_string())
+        }
+        _ => {
+            let body = format!(
+                "<ErrorResponse><Error><Type>Receiver</Type><Code>InternalFailure</Code>\
+                 <Message>{MESSAGE}</Message></Error></ErrorResponse>"
+            );
+            AwsResponse::new(StatusCode::BAD_REQUEST, "text/xml", body)
+        }
+    };
+    AwsResponse { status: StatusCode::INTERNAL_SERVER_ERROR, ..answer }
+}
+
 /// What S3 says to a call that it does not take.
 pub(super) fn refused_by_s3(code: &str, message: &str) -> AwsResponse {
     let body = format!(
@@ -116,4 +146,48 @@ pub(super) fn refused_by_s3(code: &str, message: &str) -> AwsResponse {
 
 fn contains(body: &[u8], mark: &[u8]) -> bool {
     body.windows(mark.len()).any(|window| window == mark)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::Pin;
+
+    use http::Method;
+    use winterbaume_core::MockResponse;
+
+    use super::*;
+
+    struct Broken;
+
+    impl MockService for Broken {
+        fn service_name(&self) -> &str {
+            "broken"
+        }
+
+        fn url_patterns(&self) -> Vec<&str> {
+            Vec::new()
+        }
+
+        fn handle(&self, request: MockRequest) -> Pin<Box<dyn Future<Output = MockResponse> + Send + '_>> {
+            Box::pin(async move {
+                assert!(request.method.is_empty(), "broken on purpose");
+                MockResponse::json(200, "")
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_an_engine_ends_the_call_in_its_protocol_and_not_the_connection() {
+        for (service, part) in [
+            ("s3", "<Code>InternalError</Code>"),
+            ("iam", "<Code>InternalFailure</Code>"),
+            ("ssm", r#""__type":"InternalServerError""#),
+        ] {
+            let engine = Engine::new(service, Scope::Global, Arc::new(Broken));
+            let answer = engine.handle(AwsRequest::unsigned(service, Method::POST, "/", "")).await;
+            assert_eq!(answer.status, 500, "{service}");
+            assert!(String::from_utf8_lossy(&answer.body).contains(part), "{answer:?}");
+        }
+    }
 }

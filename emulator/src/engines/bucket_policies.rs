@@ -7,14 +7,14 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::adapter::refused_by_s3;
-use super::storage_classes::StorageClasses;
+use super::object_headers::ObjectHeaders;
 use crate::iam::{Kind, Malformed, Policy, PolicySource};
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
 const BUCKET_ARN: &str = "arn:aws:s3:::";
 
 pub(super) struct BucketPolicies {
-    engine: StorageClasses,
+    engine: ObjectHeaders,
     known: Arc<Known>,
 }
 
@@ -30,7 +30,7 @@ enum Change {
 }
 
 impl BucketPolicies {
-    pub(super) fn new(engine: StorageClasses) -> Self {
+    pub(super) fn new(engine: ObjectHeaders) -> Self {
         Self { engine, known: Arc::default() }
     }
 
@@ -146,7 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_policy_is_known_from_its_put_to_its_delete_or_that_of_its_bucket() {
-        let s3 = BucketPolicies::new(StorageClasses::new(ObjectTags::new(Engine::new(
+        let s3 = BucketPolicies::new(ObjectHeaders::new(ObjectTags::new(Engine::new(
             "s3",
             Scope::Regional,
             Arc::new(S3Service::new()),

@@ -10,15 +10,17 @@ use http::{HeaderMap, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode, utf8_percent_encode};
 
 use super::adapter::{Engine, refused_by_s3};
-use crate::iam::{deleted_objects, is_known_to_s3, is_read_by_s3};
+use crate::iam::{deleted_objects, has_encoded_name, is_form_of_browser, is_known_to_s3, is_read_by_s3};
 use crate::repeatable;
-use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service, decoded_value};
+use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service, decoded_value, not_emulated};
 
 const COPY_SOURCE: &str = "x-amz-copy-source";
 /// Lists of versions and of uploads would say that their keys are encoded, and have them as they are.
 const ENCODING_TYPE: &str = "encoding-type";
 /// Since these rules the engine is left no choice. What an older emulator put has the key that it gave it.
 const RULES_OF_KEYS: u32 = 4;
+/// Since these rules a query that the engine would read in another way is refused, and what S3 does not read of it is left out.
+const RULES_OF_QUERIES: u32 = 5;
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// What answers begin with that hold no texts but keys and names of the engine's.
 const LISTS: [&[u8]; 4] =
@@ -74,11 +76,16 @@ fn refused(request: &AwsRequest) -> Option<AwsResponse> {
     let is_text = |encoded: &str| percent_decode_str(encoded).decode_utf8().is_ok();
     if repeatable::is_older_than(RULES_OF_KEYS) {
         None
-    } else if key_of(&request.path).is_some_and(|(_, key)| !is_text(key)) || has_encoded_name(&request.query)
-    {
-        Some(refused_by_s3("InvalidURI", "Couldn't parse the specified URI."))
+    } else if key_of(&request.path).is_some_and(|(_, key)| !is_text(key)) {
+        Some(not_readable())
     } else if request.header(COPY_SOURCE).is_some_and(|source| !is_text(source)) {
         Some(refused_by_s3("InvalidArgument", "Invalid copy source encoding"))
+    } else if repeatable::is_older_than(RULES_OF_QUERIES) {
+        None
+    } else if has_encoded_name(&request.query) {
+        Some(not_readable())
+    } else if is_form_of_browser(request) {
+        Some(refused_by_s3("NotImplemented", &not_emulated("A form that a browser sends to a bucket")))
     } else if !is_known_to_s3(request) {
         let query = "A query string you provided implies functionality that is not implemented";
         Some(refused_by_s3("NotImplemented", query))
@@ -87,26 +94,31 @@ fn refused(request: &AwsRequest) -> Option<AwsResponse> {
     }
 }
 
-fn has_encoded_name(query: &str) -> bool {
-    query.split('&').filter_map(|pair| pair.split('=').next()).any(|name| name.contains(['%', '+']))
+fn not_readable() -> AwsResponse {
+    refused_by_s3("InvalidURI", "Couldn't parse the specified URI.")
 }
 
 /// The query as it was read when the call was judged: what S3 reads, and of each name the first value. The engine would take the last, leave out what
 /// is encoded badly, and read no further than to a `?`.
 fn read_once(query: &str) -> String {
+    let is_older = repeatable::is_older_than(RULES_OF_QUERIES);
     let mut pairs: BTreeMap<&str, Option<&str>> = BTreeMap::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').map_or((pair, None), |(name, value)| (name, Some(value)));
-        if !is_read_by_s3(name) {
+        if !is_older && !is_read_by_s3(name) {
             continue;
         }
         let first = pairs.entry(name).or_default();
         *first = first.or(value);
     }
     pairs.remove(ENCODING_TYPE);
-    let written = pairs.into_iter().map(|(name, value)| match value {
-        Some(value) => format!("{name}={}", utf8_percent_encode(&decoded_value(value), NON_ALPHANUMERIC)),
-        None => name.to_owned(),
+    let written = pairs.into_iter().map(|(name, value)| {
+        // No name that S3 reads has one.
+        let name = name.replace('?', "%3F");
+        match value {
+            Some(value) => format!("{name}={}", utf8_percent_encode(&decoded_value(value), NON_ALPHANUMERIC)),
+            None => name,
+        }
     });
     written.collect::<Vec<_>>().join("&")
 }
@@ -281,6 +293,42 @@ mod tests {
         }
         let cached = ask(&s3, Method::GET, "/home/a?v=2&x-cache", "").await;
         assert_eq!((cached.status.as_u16(), &cached.body[..]), (200, &b"content"[..]));
+    }
+
+    #[tokio::test]
+    async fn a_form_that_a_browser_sends_is_refused_by_name() {
+        let s3 = s3();
+        ask(&s3, Method::PUT, "/home", "").await;
+        for path in ["/home", "/home/"] {
+            let mut form = AwsRequest::unsigned("s3", Method::POST, path, "--a\r\n");
+            form.headers.insert("content-type", "Multipart/form-data; boundary=a".parse().unwrap());
+            let answer = s3.handle(form).await;
+            assert_eq!(answer.status, 400, "{path}");
+            let body = String::from_utf8_lossy(&answer.body).into_owned();
+            assert!(body.contains("<Code>NotImplemented</Code>") && body.contains("not part of"), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_that_an_older_emulator_took_is_taken_again_as_it_was() {
+        let s3 = s3();
+        ask(&s3, Method::PUT, "/home", "").await;
+        ask(&s3, Method::PUT, "/home/a", "content").await;
+        ask(&s3, Method::PUT, "/home?policy", "{}").await;
+        for (method, path) in [
+            (Method::DELETE, "/home/a?acl"),
+            (Method::PUT, "/home?abac"),
+            (Method::DELETE, "/home?%70olicy"),
+            (Method::PUT, "/home/b?v=2&?"),
+        ] {
+            let again = ask(&s3, method.clone(), path, "");
+            let again = repeatable::scope_again(RULES_OF_QUERIES - 1, 1, 0, again).await;
+            assert!(again.status.is_success(), "{method} {path}: {again:?}");
+        }
+        assert_eq!(listed(&s3, "/home").await, ["b"]);
+        assert_eq!(ask(&s3, Method::GET, "/home?policy", "").await.status, 404);
+        let again = ask(&s3, Method::DELETE, "/home/b?acl", "");
+        assert_eq!(repeatable::scope_again(RULES_OF_QUERIES, 1, 0, again).await.status, 400);
     }
 
     #[tokio::test]

@@ -10,6 +10,8 @@ use http::header::CONTENT_LENGTH;
 
 use super::adapter::refused_by_s3;
 use super::bucket_policies::BucketPolicies;
+use super::list_pages::for_everything;
+use super::version_lists::VersionList;
 use crate::repeatable;
 use crate::settings::Random;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service, not_emulated};
@@ -96,6 +98,20 @@ impl ObjectVersions {
         let names = self.names();
         renamed(&text, "<VersionId>", |known| names.ours.get(known).cloned())
     }
+
+    async fn list(&self, request: AwsRequest) -> AwsResponse {
+        let list = match VersionList::of(&request) {
+            Ok(list) => list,
+            Err(message) => return refused_by_s3("InvalidArgument", message),
+        };
+        let mut answer = self.engine.handle(for_everything(request)).await;
+        if answer.status.is_success() {
+            let everything = self.in_our_names(&String::from_utf8_lossy(&answer.body));
+            answer.body = Bytes::from(list.document(&everything));
+            answer.headers.remove(CONTENT_LENGTH);
+        }
+        answer
+    }
 }
 
 impl Service for ObjectVersions {
@@ -104,12 +120,14 @@ impl Service for ObjectVersions {
             if copies_version(&request) && !repeatable::is_repeated() {
                 return no_copy_of_version();
             }
+            if request.method == Method::GET && request.has_query_name("versions") {
+                return self.list(request).await;
+            }
             let deletes_many = deletes_many(&request);
-            let lists = request.method == Method::GET && request.has_query_name("versions");
             let is_quiet = deletes_many && String::from_utf8_lossy(&request.body).contains(QUIET);
             let answer = self.engine.handle(self.for_engine(request)).await;
             let mut answer = self.with_our_header(answer);
-            if answer.status.is_success() && (deletes_many || lists) {
+            if answer.status.is_success() && deletes_many {
                 let text = self.in_our_names(&String::from_utf8_lossy(&answer.body));
                 answer.body = Bytes::from(if is_quiet { without_deleted(&text) } else { text });
                 answer.headers.remove(CONTENT_LENGTH);
@@ -163,12 +181,13 @@ mod tests {
 
     use super::*;
     use crate::engines::adapter::{Engine, Scope};
+    use crate::engines::object_headers::ObjectHeaders;
     use crate::engines::object_tags::ObjectTags;
-    use crate::engines::storage_classes::StorageClasses;
+    use crate::xml::text_of;
 
     fn s3() -> ObjectVersions {
         let engine = ObjectTags::new(Engine::new("s3", Scope::Regional, Arc::new(S3Service::new())));
-        ObjectVersions::new(BucketPolicies::new(StorageClasses::new(engine)), Random::from_seed(1))
+        ObjectVersions::new(BucketPolicies::new(ObjectHeaders::new(engine)), Random::from_seed(1))
     }
 
     /// A call as one that can be made again, with its own seed.
@@ -217,6 +236,21 @@ mod tests {
         ask(&s3, 9, Method::DELETE, &format!("/bucket/k?versionId={version}"), "").await;
         // Only of an empty bucket.
         ask(&s3, 10, Method::DELETE, "/bucket", "").await;
+    }
+
+    #[tokio::test]
+    async fn pages_of_versions_go_on_by_our_names() {
+        let (s3, [version, marker]) = with_two_versions().await;
+        let first = text(&ask(&s3, 5, Method::GET, "/bucket?versions&max-keys=1", "").await);
+        assert_eq!(text_of(&first, "NextVersionIdMarker").as_ref(), Some(&marker), "{first}");
+        assert!(first.contains(&format!("<VersionId>{marker}</VersionId>")), "{first}");
+        let next = format!("/bucket?versions&max-keys=1&key-marker=k&version-id-marker={marker}");
+        let second = text(&ask(&s3, 6, Method::GET, &next, "").await);
+        assert!(second.contains(&format!("<VersionId>{version}</VersionId>")), "{second}");
+        assert_eq!(text_of(&second, "IsTruncated").as_deref(), Some("false"), "{second}");
+        let refused = AwsRequest::unsigned("s3", Method::GET, "/bucket", "");
+        let refused = AwsRequest { query: "versions&max-keys=a".to_owned(), ..refused };
+        assert_eq!(s3.handle(refused).await.status, 400);
     }
 
     #[tokio::test]

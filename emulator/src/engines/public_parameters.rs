@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::adapter::Engine;
+use super::parameters::Parameters;
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 
@@ -18,14 +18,14 @@ const FIS_EXTENSION: [(&str, &str); 2] = [
 
 /// SSM with the public parameters.
 pub(super) struct PublicParameters {
-    engine: Engine,
+    own: Parameters,
     settings: Settings,
     published_at_ms: i64,
 }
 
 impl PublicParameters {
-    pub(super) fn new(settings: &Settings, engine: Engine) -> Self {
-        Self { engine, settings: settings.clone(), published_at_ms: settings.clock.now_ms() }
+    pub(super) fn new(settings: &Settings, own: Parameters) -> Self {
+        Self { own, settings: settings.clone(), published_at_ms: settings.clock.now_ms() }
     }
 
     fn get(&self, request: &AwsRequest) -> Option<AwsResponse> {
@@ -59,7 +59,7 @@ impl Service for PublicParameters {
         Box::pin(async move {
             match self.get(&request) {
                 Some(answer) => answer,
-                None => self.engine.handle(request).await,
+                None => self.own.handle(request).await,
             }
         })
     }

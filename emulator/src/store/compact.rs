@@ -15,6 +15,7 @@ use super::replay::decode_call;
 use super::touch::{Effect, Thing, touches};
 use super::{Journal, StoreError};
 use crate::cloudwatch;
+use crate::engines::is_made_with_locks;
 use crate::wire::AwsRequest;
 
 /// A smaller journal is made anew only at the start: reading it takes a moment.
@@ -105,7 +106,9 @@ impl Survey {
         let path = percent_decode(request.path.as_bytes()).decode_utf8_lossy();
         let bucket = path.trim_start_matches('/').split('/').next().unwrap_or_default();
         let sets = |word: &str| word.split('=').next() == Some("versioning");
-        if request.method == Method::PUT && request.query.split('&').any(sets) {
+        // A bucket with locks keeps versions from the beginning.
+        let begins = request.query.split('&').any(sets) || is_made_with_locks(request);
+        if request.method == Method::PUT && begins {
             self.versioned.insert(bucket.to_owned());
         }
         self.versioned.contains(bucket)
@@ -382,6 +385,39 @@ mod tests {
         let other = AwsRequest::unsigned("s3", Method::PUT, "/other", "");
         let gone = AwsRequest::unsigned("s3", Method::DELETE, "/other", "");
         assert_eq!(plain(vec![other, gone]), [] as [usize; 0]);
+    }
+
+    #[test]
+    fn a_bucket_with_locks_keeps_versions_from_the_beginning() {
+        let put = || AwsRequest::unsigned("s3", Method::PUT, "/bucket/key", "content");
+        for (locked, stay) in [
+            (None, &[0, 2][..]),
+            (Some("false"), &[0, 2][..]),
+            (Some("true"), &[0, 1, 2][..]),
+            (Some("True"), &[0, 1, 2][..]),
+        ] {
+            let mut bucket = AwsRequest::unsigned("s3", Method::PUT, "/bucket", "");
+            if let Some(locked) = locked {
+                bucket.headers.insert("x-amz-bucket-object-lock-enabled", locked.parse().unwrap());
+            }
+            assert_eq!(plain(vec![bucket, put(), put()]), stay, "{locked:?}");
+        }
+    }
+
+    #[test]
+    fn the_access_list_of_an_object_goes_with_it() {
+        let of = |method, path: &str, query: &str| {
+            let request = AwsRequest::unsigned("s3", method, path, "");
+            AwsRequest { query: query.to_owned(), ..request }
+        };
+        let bucket = || of(Method::PUT, "/bucket", "");
+        let put = || of(Method::PUT, "/bucket/key", "");
+        let list = || of(Method::PUT, "/bucket/key", "acl");
+        let delete = || of(Method::DELETE, "/bucket/key", "");
+        assert_eq!(plain(vec![bucket(), put(), list(), put(), list()]), [0, 3, 4]);
+        assert_eq!(plain(vec![bucket(), put(), list(), delete()]), [0]);
+        let versioning = of(Method::PUT, "/bucket", "versioning");
+        assert_eq!(plain(vec![bucket(), versioning, put(), list(), put()]), [0, 1, 2, 3, 4]);
     }
 
     #[test]

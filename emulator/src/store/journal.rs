@@ -144,6 +144,12 @@ impl Journal {
         self.0.work.notify_one();
     }
 
+    /// # Errors
+    /// When it is known that nothing more is taken.
+    pub fn check(&self) -> Result<(), JournalFailed> {
+        self.0.progress.borrow().failed.clone().map_or(Ok(()), Err)
+    }
+
     /// Returns when everything added so far is on disk.
     ///
     /// # Errors

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE,
-    HeaderName, HeaderValue,
+    EXPIRES, HeaderName, HeaderValue,
 };
 use http::{HeaderMap, Method, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -18,13 +19,23 @@ use crate::repeatable;
 use crate::server::Registry;
 use crate::settings::Settings;
 use crate::wire::{AwsRequest, AwsResponse, Service};
+use crate::xml::{elements, text_of};
 
 /// Records read ahead of the calls.
 const READ_AHEAD: usize = 16;
 
 /// What an object is answered with, besides its own metadata, because it was put with it.
-const OBJECT_HEADERS: [HeaderName; 5] =
-    [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_DISPOSITION, CONTENT_LANGUAGE, CACHE_CONTROL];
+const OBJECT_HEADERS: [HeaderName; 8] = [
+    CACHE_CONTROL,
+    CONTENT_DISPOSITION,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_TYPE,
+    EXPIRES,
+    HeaderName::from_static("x-amz-storage-class"),
+    HeaderName::from_static("x-amz-website-redirect-location"),
+];
+const OBJECT_TAGS: HeaderName = HeaderName::from_static("x-amz-tagging");
 
 /// What stands before the body in a record, as JSON behind its length.
 #[derive(Debug, Serialize, Deserialize)]
@@ -110,6 +121,10 @@ async fn record(
     service: &dyn Service,
     request: AwsRequest,
 ) -> AwsResponse {
+    // What is known to be refused must not take effect.
+    if let Err(failed) = journal.check() {
+        return refused(&failed.to_string());
+    }
     let (seed, at_ms) = (settings.random.seed(), settings.clock.now_ms());
     let answer = repeatable::scope(seed, Some(at_ms), service.handle(request.clone())).await;
     if !answer.status.is_success() {
@@ -140,15 +155,30 @@ async fn whole_object(service: &dyn Service, request: &AwsRequest) -> Result<Aws
         body: Bytes::new(),
         ..request.clone()
     };
-    let object = service.handle(get.clone()).await;
-    if object.status != StatusCode::OK {
-        return Err(format!("{} was uploaded in parts and cannot be read: {}", request.path, object.status));
+    let tags = AwsRequest { query: "tagging".to_owned(), ..get.clone() };
+    let (object, tags) = (service.handle(get.clone()).await, service.handle(tags).await);
+    if let Some(refused) = [object.status, tags.status].into_iter().find(|status| *status != StatusCode::OK) {
+        return Err(format!("{} was uploaded in parts and cannot be read: {refused}", request.path));
     }
     let is_said_again =
         |name: &HeaderName| name.as_str().starts_with("x-amz-meta-") || OBJECT_HEADERS.contains(name);
     let headers = object.headers.into_iter().filter_map(|(name, value)| Some((name?, value)));
-    let headers = headers.filter(|(name, _)| is_said_again(name)).collect();
+    let mut headers: HeaderMap = headers.filter(|(name, _)| is_said_again(name)).collect();
+    headers.extend(tags_of(&tags).map(|tags| (OBJECT_TAGS, tags)));
     Ok(AwsRequest { method: Method::PUT, headers, body: object.body, ..get })
+}
+
+/// As the header of the call that puts an object says them. None: there are none.
+fn tags_of(answer: &AwsResponse) -> Option<HeaderValue> {
+    let text = String::from_utf8_lossy(&answer.body);
+    let encoded = |tag: &str, name: &str| {
+        let text = text_of(tag, name).unwrap_or_default();
+        utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string()
+    };
+    let tags = elements(&text, "Tag").into_iter();
+    let tags: Vec<String> =
+        tags.map(|tag| format!("{}={}", encoded(tag, "Key"), encoded(tag, "Value"))).collect();
+    HeaderValue::from_str(&tags.join("&")).ok().filter(|tags| !tags.is_empty())
 }
 
 fn refused(message: &str) -> AwsResponse {
@@ -399,6 +429,42 @@ mod tests {
         let complete = AwsRequest::unsigned("s3", Method::POST, "/bucket/key", "");
         let refusal = whole_object(&Gone, &complete).await.unwrap_err();
         assert!(refusal.contains("/bucket/key") && refusal.contains("404"), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_was_uploaded_in_parts_is_kept_with_its_headers_and_tags() {
+        struct Uploaded;
+        impl Service for Uploaded {
+            fn handle(&self, request: AwsRequest) -> BoxFuture<'_, AwsResponse> {
+                let tags = "<Tagging><TagSet><Tag><Key>a&amp;</Key><Value>b c</Value></Tag>\
+                            <Tag><Key>d</Key><Value></Value></Tag></TagSet></Tagging>";
+                let answer = |body: &'static str| AwsResponse::new(StatusCode::OK, "text/plain", body);
+                let answer = match request.query.as_str() {
+                    "tagging" => answer(tags),
+                    _ => answer("whole")
+                        .with_header("x-amz-storage-class", "GLACIER")
+                        .with_header("x-amz-meta-e", "f")
+                        .with_header("expires", "0")
+                        .with_header("etag", "g"),
+                };
+                Box::pin(std::future::ready(answer))
+            }
+        }
+        let complete = AwsRequest::unsigned("s3", Method::POST, "/bucket/key", "");
+        let complete = AwsRequest { query: "uploadId=u".to_owned(), ..complete };
+        let put = whole_object(&Uploaded, &complete).await.unwrap();
+        assert_eq!((put.method, put.query.as_str(), &put.body[..]), (Method::PUT, "", &b"whole"[..]));
+        let mut headers: Vec<(&str, &str)> =
+            put.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        headers.sort_unstable();
+        let expected = [
+            ("content-type", "text/plain"),
+            ("expires", "0"),
+            ("x-amz-meta-e", "f"),
+            ("x-amz-storage-class", "GLACIER"),
+            ("x-amz-tagging", "a%26=b%20c&d="),
+        ];
+        assert_eq!(headers, expected);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::kept::operation;
 use crate::cloudwatch;
-use crate::iam::{form_value, is_form};
+use crate::iam::{form_value, has_encoded_name, is_form, is_known_to_s3};
 use crate::lambda::names_whole_function;
 use crate::logs::group_in_arn;
 use crate::wire::AwsRequest;
@@ -130,13 +130,18 @@ fn iam(request: &AwsRequest) -> Option<Vec<Touch>> {
 }
 
 fn logs(request: &AwsRequest) -> Option<Vec<Touch>> {
-    let fields = Fields::of(request);
+    let (fields, operation) = (Fields::of(request), operation(request)?);
+    // It reads no other member.
+    if operation == "PutLogGroupDeletionProtection" {
+        let given = fields.text("logGroupIdentifier")?;
+        return one("log group", group_in_arn(&given).unwrap_or(&given), Effect::Change);
+    }
     let in_arn = || {
         let arn = ["resourceArn", "resourceIdentifier"].into_iter().find_map(|member| fields.text(member))?;
         group_in_arn(&arn).map(str::to_owned)
     };
     let name = fields.text("logGroupName").or_else(in_arn)?;
-    one("log group", name, effect(&operation(request)?, "CreateLogGroup", "DeleteLogGroup"))
+    one("log group", name, effect(&operation, "CreateLogGroup", "DeleteLogGroup"))
 }
 
 fn ssm(request: &AwsRequest) -> Option<Vec<Touch>> {
@@ -164,9 +169,10 @@ fn monitoring(request: &AwsRequest) -> Option<Vec<Touch>> {
     }
 }
 
-/// Parts of uploads, copies and deletions of many are about anything, and so is a path that an older emulator read in another way.
+/// Parts of uploads, copies and deletions of many are about anything, and so is a path or a query that an older emulator read in another
+/// way.
 fn s3(request: &AwsRequest) -> Option<Vec<Touch>> {
-    if has_two_readings(&request.path) {
+    if has_two_readings(&request.path) || has_encoded_name(&request.query) || !is_known_to_s3(request) {
         return None;
     }
     let path = percent_decode_str(request.path.trim_start_matches('/')).decode_utf8().ok()?;
@@ -181,7 +187,8 @@ fn s3(request: &AwsRequest) -> Option<Vec<Touch>> {
         }
         (&Method::PUT, _) if is_plain => one("object", path.as_ref(), Effect::Replace),
         (&Method::DELETE, _) if is_plain => one("object", path.as_ref(), Effect::Delete),
-        (_, key) if !key.is_empty() && subresource == Some("tagging") => {
+        // Whatever is written or deleted under the key takes both along.
+        (_, key) if !key.is_empty() && subresource.is_some_and(|name| ["acl", "tagging"].contains(&name)) => {
             one("object", path.as_ref(), Effect::Change)
         }
         _ => None,
@@ -315,6 +322,11 @@ mod tests {
             ("TagResource", serde_json::json!({"resourceArn": format!("{arn}:*")})),
             ("AssociateKmsKey", serde_json::json!({"logGroupName": "g"})),
             ("DisassociateKmsKey", serde_json::json!({ "resourceIdentifier": arn })),
+            ("PutLogGroupDeletionProtection", serde_json::json!({ "logGroupIdentifier": arn })),
+            (
+                "PutLogGroupDeletionProtection",
+                serde_json::json!({"logGroupIdentifier": "g", "logGroupName": "other"}),
+            ),
         ] {
             let mut request = AwsRequest::unsigned("logs", Method::POST, "/", &body.to_string());
             request.headers.insert("x-amz-target", format!("Logs_20140328.{operation}").parse().unwrap());
@@ -332,6 +344,7 @@ mod tests {
                 (Method::PUT, "/b", "&policy", ("bucket", "b", Effect::Change)),
                 (Method::PUT, "/b/k", "", ("object", "b/k", Effect::Replace)),
                 (Method::PUT, "/b/k", "&tagging", ("object", "b/k", Effect::Change)),
+                (Method::PUT, "/b/k", "&acl", ("object", "b/k", Effect::Change)),
                 (Method::DELETE, "/b/k", "", ("object", "b/k", Effect::Delete)),
             ] {
                 let request = AwsRequest::unsigned("s3", method, path, "");
@@ -349,6 +362,20 @@ mod tests {
             assert!(touches_of(path).is_none(), "{path}");
         }
         assert!(touches_of("/b/a%2Bb%20").is_some());
+    }
+
+    #[test]
+    fn a_query_that_an_older_emulator_read_in_another_way_is_about_anything() {
+        let touches_of = |query: &str| {
+            let request = AwsRequest::unsigned("s3", Method::DELETE, "/b", "");
+            touches(&AwsRequest { query: query.to_owned(), ..request }, None)
+        };
+        for query in ["%70olicy", "pol+icy", "x-id=a&%70olicy=", "acl", "abac"] {
+            assert!(touches_of(query).is_none(), "{query}");
+        }
+        for query in ["policy", "x-id=%70olicy", "v=a+b"] {
+            assert!(touches_of(query).is_some(), "{query}");
+        }
     }
 
     #[test]

@@ -295,6 +295,48 @@ async fn a_condition_that_was_met_is_not_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_settings_of_a_bucket_are_shown_again() {
+    const SETTINGS: [(&str, &str); 5] = [
+        ("accelerate", "<AccelerateConfiguration><Status>Enabled</Status></AccelerateConfiguration>"),
+        ("acl", "<AccessControlPolicy><Owner><ID>o</ID></Owner><AccessControlList/></AccessControlPolicy>"),
+        ("logging", "<BucketLoggingStatus><LoggingEnabled/></BucketLoggingStatus>"),
+        (
+            "requestPayment",
+            "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>",
+        ),
+        (
+            "versioning",
+            "<VersioningConfiguration><MfaDelete>Disabled</MfaDelete><Status>Enabled</Status></VersioningConfiguration>",
+        ),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("data");
+    let process = Process::start(&dir);
+    let caller = Caller::administrator(&process);
+    let locked = Some(("x-amz-bucket-object-lock-enabled", "true"));
+    assert_eq!(caller.ask_with("s3", "PUT", "/locked", "", locked).await.0, 200);
+    caller.call("s3", "PUT", "/bucket", "").await;
+    for (name, document) in SETTINGS {
+        caller.call("s3", "PUT", &format!("/bucket?{name}"), document).await;
+    }
+    caller.call("s3", "DELETE", "/bucket?ownershipControls", "").await;
+    let mut paths: Vec<String> = SETTINGS.iter().map(|(name, _)| format!("/bucket?{name}")).collect();
+    paths.extend(["/locked?object-lock".to_owned(), "/locked?versioning".to_owned()]);
+    let mut before = Vec::new();
+    for path in &paths {
+        before.push(caller.call("s3", "GET", path, "").await);
+    }
+    assert!(before.iter().all(|text| !text.is_empty()), "{before:?}");
+    let process = restarted(process, &dir);
+    let caller = Caller::administrator(&process);
+    for (path, before) in paths.iter().zip(before) {
+        assert_eq!(caller.call("s3", "GET", path, "").await, before, "{path}");
+    }
+    let (status, text) = caller.ask("s3", "GET", "/bucket?ownershipControls", "").await;
+    assert!(status == 404 && text.contains("OwnershipControlsNotFoundError"), "{status} {text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn versions_of_objects_keep_their_names_and_their_deletions_over_every_restart() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("data");

@@ -37,6 +37,35 @@ class S3(EmulatorTest):
         s3.delete_object(Bucket=bucket, Key="a/b c.txt")
         s3.delete_bucket(Bucket=bucket)
 
+    def test_a_bucket_keeps_its_settings(self):
+        s3 = client("s3")
+        bucket = name("bucket")
+        s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True, ACL="public-read")
+        lock = s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
+        self.assertEqual(lock["ObjectLockEnabled"], "Enabled")
+        types = [one["Grantee"]["Type"] for one in s3.get_bucket_acl(Bucket=bucket)["Grants"]]
+        self.assertEqual(types, ["CanonicalUser", "Group"])
+        s3.put_bucket_acl(Bucket=bucket, GrantRead='uri="http://acs.amazonaws.com/groups/global/AllUsers"')
+        grants = s3.get_bucket_acl(Bucket=bucket)["Grants"]
+        self.assertEqual([(one["Grantee"]["Type"], one["Permission"]) for one in grants], [("Group", "READ")])
+        rules = {"Rules": [{"ID": "r", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}}]}
+        size = "varies_by_storage_class"
+        s3.put_bucket_lifecycle_configuration(
+            Bucket=bucket, LifecycleConfiguration=rules, TransitionDefaultMinimumObjectSize=size
+        )
+        found = s3.get_bucket_lifecycle_configuration(Bucket=bucket)
+        self.assertEqual((found["TransitionDefaultMinimumObjectSize"], found["Rules"]), (size, rules["Rules"]))
+        logging = {"LoggingEnabled": {"TargetBucket": bucket, "TargetPrefix": "p"}}
+        s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus=logging)
+        self.assertEqual(s3.get_bucket_logging(Bucket=bucket)["LoggingEnabled"], logging["LoggingEnabled"])
+        s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
+        self.assertNotIn("LoggingEnabled", s3.get_bucket_logging(Bucket=bucket))
+        s3.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "Requester"})
+        self.assertEqual(s3.get_bucket_request_payment(Bucket=bucket)["Payer"], "Requester")
+        s3.delete_bucket_ownership_controls(Bucket=bucket)
+        self.refused("OwnershipControlsNotFoundError", 404, s3.get_bucket_ownership_controls, Bucket=bucket)
+        s3.delete_bucket(Bucket=bucket)
+
     def test_keys_have_letters_of_any_script_and_are_deleted_together(self):
         s3 = client("s3")
         bucket = name("bucket")
@@ -50,6 +79,59 @@ class S3(EmulatorTest):
         self.assertEqual([one["Key"] for one in versions], keys)
         self.assertEqual(s3.list_objects_v2(Bucket=bucket, Prefix="ä/")["KeyCount"], 1)
         s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys]})
+        s3.delete_bucket(Bucket=bucket)
+
+    def test_an_object_has_what_it_was_put_copied_or_uploaded_with(self):
+        s3 = client("s3")
+        bucket = name("bucket")
+        s3.create_bucket(Bucket=bucket)
+        said = {"Metadata": {"a": "b"}, "CacheControl": "no-cache", "ContentEncoding": "gzip"}
+        tags = [{"Key": "c", "Value": "d e"}]
+        s3.put_object(Bucket=bucket, Key="put", Body=b"0123456789", Tagging="c=d+e", **said)
+        source = {"Bucket": bucket, "Key": "put"}
+        s3.copy_object(Bucket=bucket, Key="copied", CopySource=source)
+        upload = {"Bucket": bucket, "Key": "uploaded"}
+        upload["UploadId"] = s3.create_multipart_upload(**upload, Tagging="c=d+e", **said)["UploadId"]
+        parts = []
+        for number, part in enumerate(["bytes=0-4", "bytes=5-9"], 1):
+            copied = s3.upload_part_copy(**upload, PartNumber=number, CopySource=source, CopySourceRange=part)
+            parts.append({"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]})
+        s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+        for key in ["put", "copied", "uploaded"]:
+            found = s3.head_object(Bucket=bucket, Key=key)
+            self.assertEqual({one: found.get(one) for one in said}, said, key)
+            self.assertEqual(s3.get_object(Bucket=bucket, Key=key)["Body"].read(), b"0123456789", key)
+            self.assertEqual(s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"], tags, key)
+            s3.delete_object(Bucket=bucket, Key=key)
+        s3.delete_bucket(Bucket=bucket)
+
+    def test_pages_of_lists_have_every_key_and_prefix_once(self):
+        s3 = client("s3")
+        bucket = name("bucket")
+        s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        for key in ["a/1", "a/2", "b", "b", "c/1"]:
+            s3.put_object(Bucket=bucket, Key=key, Body=b"content")
+        for operation in ["list_objects", "list_objects_v2"]:
+            pages = s3.get_paginator(operation).paginate(
+                Bucket=bucket, Delimiter="/", PaginationConfig={"PageSize": 1}
+            )
+            found = []
+            for page in pages:
+                found += [one["Key"] for one in page.get("Contents", [])]
+                found += [one["Prefix"] for one in page.get("CommonPrefixes", [])]
+            self.assertEqual(found, ["a/", "b", "c/"], operation)
+        s3.delete_object(Bucket=bucket, Key="b")
+        pages = s3.get_paginator("list_object_versions").paginate(
+            Bucket=bucket, PaginationConfig={"PageSize": 1}
+        )
+        found = []
+        for page in pages:
+            found += page.get("Versions", []) + page.get("DeleteMarkers", [])
+        self.assertEqual([one["Key"] for one in found], ["a/1", "a/2", "b", "b", "b", "c/1"])
+        self.assertEqual([one["IsLatest"] for one in found], [True, True, True, False, False, True])
+        for one in found:
+            s3.delete_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
         s3.delete_bucket(Bucket=bucket)
 
     def test_a_presigned_url_is_that_of_its_key_whatever_the_version_of_the_signature(self):

@@ -106,6 +106,141 @@ resource "aws_s3_object" "code" {
   storage_class = var.step == 0 ? "ONEZONE_IA" : "STANDARD"
 }
 
+# What a bucket keeps besides its objects.
+resource "aws_s3_bucket" "settled" {
+  bucket        = "settled-by-another-author"
+  force_destroy = true
+}
+
+resource "aws_s3_bucket" "locked" {
+  bucket              = "locked-by-another-author"
+  object_lock_enabled = true
+  force_destroy       = true
+}
+
+# The provider reads it ten times, 5 s apart: it stays the same in all steps.
+resource "aws_s3_bucket_lifecycle_configuration" "settled" {
+  bucket = aws_s3_bucket.settled.id
+
+  rule {
+    id     = "old"
+    status = "Enabled"
+
+    filter {
+      prefix = "old/"
+    }
+
+    expiration {
+      days = 30
+    }
+  }
+}
+
+resource "aws_s3_bucket_logging" "settled" {
+  bucket        = aws_s3_bucket.settled.id
+  target_bucket = aws_s3_bucket.code.id
+  target_prefix = "calls/${var.step}/"
+}
+
+resource "aws_s3_bucket_versioning" "settled" {
+  bucket = aws_s3_bucket.settled.id
+
+  versioning_configuration {
+    status     = var.step == 1 ? "Suspended" : "Enabled"
+    mfa_delete = "Disabled"
+  }
+}
+
+resource "aws_s3_bucket_request_payment_configuration" "settled" {
+  bucket = aws_s3_bucket.settled.id
+  payer  = var.step == 0 ? "Requester" : "BucketOwner"
+}
+
+resource "aws_s3_bucket_accelerate_configuration" "settled" {
+  bucket = aws_s3_bucket.settled.id
+  status = var.step == 1 ? "Suspended" : "Enabled"
+}
+
+resource "aws_s3_bucket_ownership_controls" "settled" {
+  bucket = aws_s3_bucket.settled.id
+
+  rule {
+    object_ownership = "ObjectWriter"
+  }
+}
+
+resource "aws_s3_bucket_public_access_block" "settled" {
+  bucket                  = aws_s3_bucket.settled.id
+  block_public_acls       = false
+  block_public_policy     = false
+  ignore_public_acls      = false
+  restrict_public_buckets = false
+}
+
+data "aws_canonical_user_id" "current" {}
+
+resource "aws_s3_bucket_acl" "settled" {
+  bucket     = aws_s3_bucket.settled.id
+  depends_on = [aws_s3_bucket_ownership_controls.settled, aws_s3_bucket_public_access_block.settled]
+
+  access_control_policy {
+    owner {
+      id = data.aws_canonical_user_id.current.id
+    }
+
+    grant {
+      permission = "FULL_CONTROL"
+
+      grantee {
+        type = "CanonicalUser"
+        id   = data.aws_canonical_user_id.current.id
+      }
+    }
+
+    grant {
+      permission = var.step == 1 ? "READ" : "READ_ACP"
+
+      grantee {
+        type = "Group"
+        uri  = "http://acs.amazonaws.com/groups/global/AllUsers"
+      }
+    }
+  }
+}
+
+# Documents with what a query and a form would read as something else.
+resource "aws_iam_role" "spelled" {
+  name = "spelled"
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { AWS = data.aws_caller_identity.current.account_id }
+      Condition = { StringEquals = { "sts:ExternalId" = "a+b=100%20 of ${var.step}" } }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "spelled" {
+  name = "spelled"
+  role = aws_iam_role.spelled.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sqs:SendMessage"
+      Resource  = "*"
+      Condition = { StringEquals = { "aws:username" = "a+b 100% of ${var.step}" } }
+    }]
+  })
+}
+
+resource "aws_iam_policy" "spelled" {
+  name   = "spelled"
+  policy = aws_iam_role_policy.spelled.policy
+}
+
 resource "aws_lambda_function" "worker" {
   for_each      = local.queues
   function_name = "worker-${each.key}"
@@ -162,10 +297,13 @@ resource "aws_cloudwatch_log_group" "worker" {
 }
 
 resource "aws_ssm_parameter" "urls" {
-  for_each = local.queues
-  name     = "/other/${each.key}/url"
-  type     = "String"
-  value    = "${aws_sqs_queue.work[each.key].url}#${var.step}"
+  for_each        = local.queues
+  name            = "/other/${each.key}/url"
+  description     = "where ${each.key} wait, step ${var.step}"
+  type            = "String"
+  tier            = "Standard"
+  allowed_pattern = "http.*#[0-9]+"
+  value           = "${aws_sqs_queue.work[each.key].url}#${var.step}"
 }
 
 resource "aws_cloudwatch_dashboard" "all" {
