@@ -16,8 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(path) = variable("ECHO_TOLD") {
         tell_of_sigterm(path)?;
     }
-    if variable("ECHO_EXTENSION").is_some() {
-        register_extension()?;
+    if let Some(events) = variable("ECHO_EXTENSION") {
+        register_extension(&events)?;
     }
     let mut runtime = Runtime::connect()?;
     match variable("ECHO_INIT").as_deref() {
@@ -35,6 +35,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         count += 1;
         let id = header(&headers, "lambda-runtime-aws-request-id");
         let event: Value = serde_json::from_slice(&event)?;
+        if event["do"] == "ignore" {
+            continue;
+        }
         let answer = obey(&event, &headers, count);
         match answer {
             Ok(body) => runtime.post(&format!("invocation/{id}/response"), &body)?,
@@ -73,25 +76,52 @@ fn tell_of_sigterm(path: String) -> std::io::Result<()> {
     Ok(())
 }
 
-/// An internal extension without events: Lambda then tells the runtime before it ends it.
-fn register_extension() -> Result<(), Box<dyn std::error::Error>> {
+/// An internal extension for these events, a JSON list: Lambda then tells the runtime before it ends it. It tells of each event
+/// at the address that `ECHO_HEARD` names, and stays until it is closed from there.
+fn register_extension(events: &str) -> Result<(), Box<dyn std::error::Error>> {
     let address = variable("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
-    let mut stream = TcpStream::connect(&address)?;
-    let body = r#"{"events":[]}"#;
+    let mut stream = BufReader::new(TcpStream::connect(&address)?);
+    let body = format!(r#"{{"events":{events}}}"#);
     write!(
-        stream,
+        stream.get_mut(),
         "POST /2020-01-01/extension/register HTTP/1.1\r\nhost: {address}\r\nlambda-extension-name: echo\r\n\
-         content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )?;
-    stream.read_to_end(&mut Vec::new())?;
+    let (headers, answer) = receive(&mut stream)?;
+    let id = header(&headers, "lambda-extension-identifier");
+    if id.is_empty() {
+        println!("refused: {}", String::from_utf8_lossy(&answer));
+        return Ok(());
+    }
+    if let Some(heard) = variable("ECHO_HEARD") {
+        std::thread::spawn(move || hear(stream, &address, &id, &heard));
+    }
     Ok(())
+}
+
+fn hear(mut stream: BufReader<TcpStream>, address: &str, id: &str, heard: &str) -> std::io::Result<()> {
+    loop {
+        write!(
+            stream.get_mut(),
+            "GET /2020-01-01/extension/event/next HTTP/1.1\r\nhost: {address}\r\n\
+             lambda-extension-identifier: {id}\r\n\r\n"
+        )?;
+        let (_, event) = receive(&mut stream)?;
+        let mut told = TcpStream::connect(heard)?;
+        told.write_all(&event)?;
+        told.write_all(b"\n")?;
+        told.read_to_end(&mut Vec::new())?;
+    }
 }
 
 fn obey(event: &Value, headers: &[String], count: u64) -> Result<Vec<u8>, Value> {
     let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
     let body = match text("do").as_str() {
         "error" => return Err(json!({"errorType": "Asked.For", "errorMessage": "an error"})),
+        "large_error" => {
+            return Err(json!({"errorType": "Asked.For", "errorMessage": "x".repeat(7_000_000)}));
+        }
         "exit" => std::process::exit(i32::try_from(event["code"].as_i64().unwrap_or(0)).unwrap_or(1)),
         "hang" => loop {
             std::thread::park();
@@ -179,20 +209,24 @@ impl Runtime {
     }
 
     fn receive(&mut self) -> std::io::Result<(Vec<String>, Vec<u8>)> {
-        let mut headers = Vec::new();
-        loop {
-            let mut line = String::new();
-            if self.stream.read_line(&mut line)? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            if line == "\r\n" {
-                break;
-            }
-            headers.push(line);
-        }
-        let length = header(&headers, "content-length").parse().unwrap_or(0);
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body)?;
-        Ok((headers, body))
+        receive(&mut self.stream)
     }
+}
+
+fn receive(stream: &mut BufReader<TcpStream>) -> std::io::Result<(Vec<String>, Vec<u8>)> {
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        if line == "\r\n" {
+            break;
+        }
+        headers.push(line);
+    }
+    let length = header(&headers, "content-length").parse().unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    Ok((headers, body))
 }

@@ -7,6 +7,7 @@ mod operations;
 mod runner;
 mod schedule;
 mod targets;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,7 @@ use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service};
 use error::SchedulerError;
 use schedule::{Group, Schedule};
 pub use targets::AccountTargets;
+use tokens::Tokens;
 
 /// What a target said to a delivery that it did not take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,16 +70,20 @@ type Key = (String, String);
 struct State {
     schedules: BTreeMap<Key, Schedule>,
     groups: BTreeMap<String, Group>,
-    /// The client token that made a schedule.
-    tokens: BTreeMap<Key, String>,
+    tokens: Tokens,
     revisions: u64,
 }
 
 impl State {
+    /// The schedule, if it was neither deleted nor changed since this one was taken from here.
+    fn unchanged(&self, taken: &Schedule) -> Option<&Schedule> {
+        let now = self.schedules.get(&(taken.group.clone(), taken.name.clone()))?;
+        (now.revision == taken.revision).then_some(now)
+    }
+
     /// Whether it will not run again, and was not changed since it ran.
     fn is_done(&self, ran: &Schedule) -> bool {
-        let now = self.schedules.get(&(ran.group.clone(), ran.name.clone()));
-        now.is_some_and(|now| now.revision == ran.revision && now.due_ms.is_none())
+        self.unchanged(ran).is_some_and(|now| now.due_ms.is_none())
     }
 
     fn put(&mut self, key: Key, mut schedule: Schedule) {

@@ -11,6 +11,7 @@ use super::error::LambdaError;
 use super::event_config::{self, EventConfig};
 use super::exec::timestamp;
 use super::invocation::{self, Finished, Measure, Request};
+use super::invoke_api::{ASYNC_MAX_BYTES, check_size};
 use super::names::FunctionRef;
 use super::permission::action_on;
 use super::store::Kind;
@@ -283,7 +284,9 @@ async fn deliver_letter(
         }
         Some("lambda") => {
             let function = FunctionRef::parse(letter.to).ok_or(Undelivered::NotEmulated)?;
-            Ok(accept(lambda, Request::by_service(function, Bytes::from(letter.body), lambda.now_ms()))?)
+            let body = Bytes::from(letter.body);
+            check_size(&body, "Event", ASYNC_MAX_BYTES)?;
+            Ok(accept(lambda, Request::by_service(function, body, lambda.now_ms()))?)
         }
         _ => Err(Undelivered::NotEmulated),
     }

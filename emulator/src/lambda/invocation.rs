@@ -12,7 +12,7 @@ use super::exec::{
     EXIT_ERROR, Ending, INVALID_ENTRYPOINT, Idle, InitFailed, InitFailure, Initialised, Job, KILLED, Lines,
     Moment, NotLent, OUT_OF_MEMORY, Pool, Report, posted_error_type,
 };
-use super::model::Phase;
+use super::model::{FunctionConfig, Phase};
 use super::names::FunctionRef;
 use super::store::{Chosen, Kind, LATEST, Running, Store, Taken, Version};
 use crate::clock::Clock;
@@ -242,7 +242,7 @@ async fn serve(pool: &Pool, idle: Idle, request: &Request, asked: Moment) -> Opt
     environment.drain_output();
     let result = outcome(lines, id, ending, spec.config.timeout_seconds);
     let (duration_ms, used_mb) = (begun.elapsed_ms(), environment.memory_peak_mb());
-    lines.report(&report(id, result.as_ref().err(), duration_ms, init_ms, spec.config.memory_mb, used_mb));
+    lines.report(&report(id, result.as_ref().err(), duration_ms, init_ms, &spec.config, used_mb));
     Some(Outcome { result, tail: lines.take_tail(), duration_ms })
 }
 
@@ -316,16 +316,17 @@ fn report<'a>(
     error: Option<&'a FunctionError>,
     duration_ms: f64,
     init_ms: Option<f64>,
-    memory_mb: u32,
+    config: &FunctionConfig,
     memory_used_mb: u64,
 ) -> Report<'a> {
     Report {
         request_id: id,
         duration_ms,
         init_ms,
-        memory_mb,
+        timeout_seconds: config.timeout_seconds,
+        memory_mb: config.memory_mb,
         // On AWS a process ends before it has more.
-        memory_used_mb: memory_used_mb.min(u64::from(memory_mb)),
+        memory_used_mb: memory_used_mb.min(u64::from(config.memory_mb)),
         status: match error {
             None => "success",
             Some(error) if error.timed_out => "timeout",
@@ -354,7 +355,7 @@ fn not_started(pool: &Pool, failed: InitFailed, request: &Request, asked: Moment
         }
     };
     let duration_ms = begun.max(asked).elapsed_ms();
-    lines.report(&report(id, Some(&error), duration_ms, None, spec.config.memory_mb, memory_peak_mb));
+    lines.report(&report(id, Some(&error), duration_ms, None, &spec.config, memory_peak_mb));
     Outcome { result: Err(error), tail: lines.take_tail(), duration_ms }
 }
 

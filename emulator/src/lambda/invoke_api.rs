@@ -19,7 +19,7 @@ use crate::wire::AwsResponse;
 
 /// AWS quotas: the payload of a synchronous and of an asynchronous invocation.
 const SYNC_MAX_BYTES: usize = 6_291_456;
-const ASYNC_MAX_BYTES: usize = 1_048_576;
+pub(super) const ASYNC_MAX_BYTES: usize = 1_048_576;
 /// AWS quota: the client context, base64.
 const CLIENT_CONTEXT_MAX_BYTES: usize = 3_583;
 
@@ -100,7 +100,7 @@ fn payload(body: &Bytes) -> Result<Bytes, LambdaError> {
     Ok(body.clone())
 }
 
-fn check_size(payload: &Bytes, kind: &str, limit: usize) -> Result<(), LambdaError> {
+pub(super) fn check_size(payload: &Bytes, kind: &str, limit: usize) -> Result<(), LambdaError> {
     if payload.len() <= limit {
         return Ok(());
     }

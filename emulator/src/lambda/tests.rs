@@ -12,6 +12,7 @@ use zip::write::SimpleFileOptions;
 
 use super::control::UPLOAD_MAX_BYTES;
 use super::invocation::{Admitted, Request};
+use super::invoke_api::ASYNC_MAX_BYTES;
 use super::names::FunctionRef;
 use super::store::Kind;
 use super::*;
@@ -176,6 +177,22 @@ async fn until(holds: impl Fn() -> bool) {
 }
 
 #[tokio::test]
+async fn a_record_that_is_larger_than_an_event_may_be_is_lost_and_counts() {
+    let (lambda, _hand) = account_by_hand(3).await;
+    let to = "arn:aws:lambda:us-east-1:123456789012:function:g";
+    let failed = json!({"DestinationConfig": {"OnFailure": {"Destination": to}}});
+    let of_latest = "/2019-09-25/functions/f/event-invoke-config?Qualifier=$LATEST";
+    call(&lambda, Method::PUT, of_latest, &failed).await;
+    let reserve = json!({"ReservedConcurrentExecutions": 0});
+    call(&lambda, Method::PUT, "/2017-10-31/functions/f/concurrency", &reserve).await;
+    let event = json!("x".repeat(ASYNC_MAX_BYTES - 2)).to_string();
+    lambda.invoke_event("f", Bytes::from(event)).unwrap();
+    until(|| measured(&lambda, "DestinationDeliveryFailures", Unit::Count).is_some()).await;
+    let received = measured_by(&lambda, "AsyncEventsReceived", &[("FunctionName", "g")], Unit::Count);
+    assert_eq!(received, None);
+}
+
+#[tokio::test]
 async fn an_event_that_is_lost_counts_and_so_does_each_letter_that_nobody_takes() {
     let (lambda, hand) = account_by_hand(3).await;
     // No queues are here to take anything.
@@ -314,6 +331,37 @@ async fn a_permission_is_for_somebody_who_may_be_there() {
         let message = "The provided principal was invalid. Please check the principal and try again.";
         assert_eq!((status, &answer["message"]), (400, &json!(message)), "{nobody}");
         assert_eq!(ask_again(&lambda, Method::POST, path, &input).await.0, 201, "as it was taken: {nobody}");
+    }
+}
+
+/// S3 with nothing in it.
+struct NoBucket;
+
+impl Service for NoBucket {
+    fn handle(&self, _: AwsRequest) -> BoxFuture<'_, AwsResponse> {
+        let error =
+            "<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message></Error>";
+        Box::pin(std::future::ready(AwsResponse::new(http::StatusCode::NOT_FOUND, "application/xml", error)))
+    }
+}
+
+#[tokio::test]
+async fn what_s3_says_of_a_package_is_told_and_no_bucket_has_another_name_than_one_of_s3() {
+    let lambda = account(3).await;
+    lambda.set_s3(Arc::new(NoBucket));
+    let path = "/2015-03-31/functions/f/code";
+    let message = async |bucket: &str| {
+        let code = json!({"S3Bucket": bucket, "S3Key": "k"});
+        let (status, answer) = ask(&lambda, Method::PUT, path, &code).await;
+        assert_eq!(status, 400, "{answer}");
+        answer["message"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        message("b").await,
+        "Error occurred while GetObject. S3 Error Code: NoSuchBucket. S3 Error Message: The specified bucket does not exist"
+    );
+    for bucket in ["b?policy", "b/k", "%62", "b."] {
+        assert!(message(bucket).await.contains("'s3Bucket'"), "{bucket}");
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Scheduler;
 use super::error::SchedulerError;
 use super::schedule::{Group, Input, Schedule, check_name};
+use super::tokens::{Call, RULES_OF_TOKENS};
 use crate::iam::Context;
 use crate::pages;
 use crate::repeatable;
@@ -40,7 +41,7 @@ pub(super) fn route(scheduler: &Scheduler, request: &AwsRequest) -> Answer {
         ("GET", ["schedule-groups"]) => list_groups(scheduler, request),
         ("POST", ["schedule-groups", name]) => create_group(scheduler, request, name),
         ("GET", ["schedule-groups", name]) => get_group(scheduler, name),
-        ("DELETE", ["schedule-groups", name]) => delete_group(scheduler, name),
+        ("DELETE", ["schedule-groups", name]) => delete_group(scheduler, request, name),
         (_, ["tags", arn]) => tags(scheduler, request, arn),
         _ => {
             tracing::warn!(http.method = %request.method, http.path = %request.path, "scheduler: the operation is not emulated");
@@ -60,6 +61,16 @@ fn parse<'a, T: Deserialize<'a>>(request: &'a AwsRequest) -> Result<T, Scheduler
         return Err(refuse("it is no JSON object"));
     }
     serde_json::from_slice(body).map_err(|error| refuse(&error.to_string()))
+}
+
+/// Of a call without a body.
+fn token_of(request: &AwsRequest) -> Option<String> {
+    request.query_value("clientToken")
+}
+
+/// A deletion that was kept twice, of which the first was dropped with all else about what is gone.
+fn is_gone_again() -> bool {
+    repeatable::is_repeated() && !repeatable::is_older_than(RULES_OF_TOKENS)
 }
 
 fn group_of(request: &AwsRequest) -> String {
@@ -110,11 +121,11 @@ fn create(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
     if !state.groups.contains_key(&group) {
         return Err(no_group(&group));
     }
-    if let Some(existing) = state.schedules.get(&key) {
-        // The same call again, as a client that lost the answer makes it.
-        if token.is_some() && state.tokens.get(&key) == token.as_ref() {
-            return ok(&json!({"ScheduleArn": existing.arn}));
-        }
+    let now_ms = scheduler.now_ms();
+    if let Some(answer) = state.tokens.answer(Call::CreateSchedule, &key, token.as_deref(), now_ms) {
+        return ok(&answer);
+    }
+    if state.schedules.contains_key(&key) {
         return Err(SchedulerError::Conflict(format!("Schedule {name} already exists.")));
     }
     // Older emulators kept the calls of those that had deleted themselves.
@@ -123,14 +134,13 @@ fn create(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
             "At most {SCHEDULES_MAX} schedules are kept by the emulator."
         )));
     }
-    let arn = made.arn.clone();
-    if let Some(token) = token {
-        state.tokens.insert(key.clone(), token);
-    }
+    let answer = json!({"ScheduleArn": made.arn});
+    state.tokens.forget(&[Call::DeleteSchedule], &key);
+    state.tokens.keep(Call::CreateSchedule, key.clone(), token, now_ms, &answer);
     state.put(key, made);
     drop(state);
     scheduler.changed();
-    ok(&json!({"ScheduleArn": arn}))
+    ok(&answer)
 }
 
 fn get(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
@@ -146,24 +156,38 @@ fn update(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
     let input: Input = parse(request)?;
     let group = input.group_name.clone().unwrap_or_else(|| DEFAULT_GROUP.to_owned());
     let key = (group.clone(), name.to_owned());
+    let token = input.client_token.clone();
     let arn = scheduler.arn("schedule", &format!("{group}/{name}"));
     let mut made = Schedule::new(name, &group, arn, input, scheduler.now_ms())?;
     check_role(scheduler, &made)?;
+    let now_ms = scheduler.now_ms();
     let mut state = scheduler.state();
     made.created_ms = state.schedules.get(&key).ok_or_else(|| no_schedule(name))?.created_ms;
-    let arn = made.arn.clone();
+    if let Some(answer) = state.tokens.answer(Call::UpdateSchedule, &key, token.as_deref(), now_ms) {
+        return ok(&answer);
+    }
+    let answer = json!({"ScheduleArn": made.arn});
+    state.tokens.keep(Call::UpdateSchedule, key.clone(), token, now_ms, &answer);
     state.put(key, made);
     drop(state);
     scheduler.changed();
-    ok(&json!({"ScheduleArn": arn}))
+    ok(&answer)
 }
 
 fn delete(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
     let key = (group_of(request), name.to_owned());
+    let (token, now_ms) = (token_of(request), scheduler.now_ms());
     let mut state = scheduler.state();
-    state.schedules.remove(&key).ok_or_else(|| no_schedule(name))?;
-    state.tokens.remove(&key);
-    ok(&json!({}))
+    if let Some(answer) = state.tokens.answer(Call::DeleteSchedule, &key, token.as_deref(), now_ms) {
+        return ok(&answer);
+    }
+    if state.schedules.remove(&key).is_none() && !is_gone_again() {
+        return Err(no_schedule(name));
+    }
+    state.tokens.forget(&[Call::CreateSchedule, Call::UpdateSchedule], &key);
+    let answer = json!({});
+    state.tokens.keep(Call::DeleteSchedule, key, token, now_ms, &answer);
+    ok(&answer)
 }
 
 /// Of a schedule that was done and is as it was when it ran.
@@ -174,7 +198,7 @@ pub(super) fn delete_done(scheduler: &Scheduler, done: &Schedule) -> Answer {
         return Err(no_schedule(&done.name));
     }
     state.schedules.remove(&key);
-    state.tokens.remove(&key);
+    state.tokens.forget(&[Call::CreateSchedule, Call::UpdateSchedule], &key);
     ok(&json!({}))
 }
 
@@ -218,6 +242,7 @@ fn page(member: &str, all: Vec<((&str, &str), Value)>, request: &AwsRequest) -> 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct TagsInput {
+    client_token: Option<String>,
     tags: Vec<Tag>,
 }
 
@@ -231,7 +256,12 @@ struct Tag {
 fn create_group(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
     check_name(name, "name")?;
     let input: TagsInput = parse(request)?;
+    let (key, now_ms) = (key_of_group(name), scheduler.now_ms());
     let mut state = scheduler.state();
+    let token = input.client_token;
+    if let Some(answer) = state.tokens.answer(Call::CreateGroup, &key, token.as_deref(), now_ms) {
+        return ok(&answer);
+    }
     if state.groups.contains_key(name) {
         return Err(SchedulerError::Conflict(format!("Schedule group {name} already exists.")));
     }
@@ -240,8 +270,16 @@ fn create_group(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answ
     }
     let arn = scheduler.group_arn(name);
     let tags = input.tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
-    state.groups.insert(name.to_owned(), Group { arn: arn.clone(), created_ms: scheduler.now_ms(), tags });
-    ok(&json!({"ScheduleGroupArn": arn}))
+    let answer = json!({"ScheduleGroupArn": arn});
+    state.groups.insert(name.to_owned(), Group { arn, created_ms: now_ms, tags });
+    state.tokens.forget(&[Call::DeleteGroup], &key);
+    state.tokens.keep(Call::CreateGroup, key, token, now_ms, &answer);
+    ok(&answer)
+}
+
+/// Under which the tokens of its calls are kept.
+fn key_of_group(name: &str) -> (String, String) {
+    (name.to_owned(), String::new())
 }
 
 fn get_group(scheduler: &Scheduler, name: &str) -> Answer {
@@ -250,15 +288,24 @@ fn get_group(scheduler: &Scheduler, name: &str) -> Answer {
 }
 
 /// "Deleting a schedule group also deletes its schedules." The default group stays.
-fn delete_group(scheduler: &Scheduler, name: &str) -> Answer {
+fn delete_group(scheduler: &Scheduler, request: &AwsRequest, name: &str) -> Answer {
     if name == DEFAULT_GROUP {
         return Err(SchedulerError::Validation("The default schedule group cannot be deleted.".to_owned()));
     }
+    let (key, token, now_ms) = (key_of_group(name), token_of(request), scheduler.now_ms());
     let mut state = scheduler.state();
-    state.groups.remove(name).ok_or_else(|| no_group(name))?;
+    if let Some(answer) = state.tokens.answer(Call::DeleteGroup, &key, token.as_deref(), now_ms) {
+        return ok(&answer);
+    }
+    if state.groups.remove(name).is_none() && !is_gone_again() {
+        return Err(no_group(name));
+    }
     state.schedules.retain(|(group, _), _| group != name);
-    state.tokens.retain(|(group, _), _| group != name);
-    ok(&json!({}))
+    state.tokens.forget(&[Call::CreateGroup], &key);
+    state.tokens.forget_schedules(name);
+    let answer = json!({});
+    state.tokens.keep(Call::DeleteGroup, key, token, now_ms, &answer);
+    ok(&answer)
 }
 
 fn list_groups(scheduler: &Scheduler, request: &AwsRequest) -> Answer {

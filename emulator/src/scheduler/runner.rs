@@ -81,12 +81,20 @@ async fn deliver(scheduler: Scheduler, due: Due) {
         let late_ms = scheduler.inner.settings.random.with(|random| random.random_range(0..window_ms));
         clock.sleep_until(due.due_ms + late_ms).await;
     }
+    if !is_wanted(&scheduler, &due) {
+        return;
+    }
     let execution = scheduler.inner.settings.random.with(|random| random.random::<[u8; 16]>());
     let execution = uuid::Builder::from_random_bytes(execution).into_uuid();
     if let Err(exhausted) = attempts(&scheduler, &due, execution).await {
         give_up(&scheduler, &due, execution, &exhausted).await;
     }
     forget_if_done(scheduler, due.schedule).await;
+}
+
+/// What was deleted, disabled or changed since does not run as it was.
+fn is_wanted(scheduler: &Scheduler, due: &Due) -> bool {
+    scheduler.state().unchanged(&due.schedule).is_some()
 }
 
 async fn attempts(scheduler: &Scheduler, due: &Due, execution: Uuid) -> Result<(), Exhausted> {
@@ -108,6 +116,9 @@ async fn attempts(scheduler: &Scheduler, due: &Due, execution: Uuid) -> Result<(
             return Err(exhausted("MaximumEventAgeInSeconds", retries));
         }
         clock.sleep_until(clock.now_ms() + pause_ms).await;
+        if !is_wanted(scheduler, due) {
+            return Ok(());
+        }
         pause_ms = (pause_ms * 2).min(RETRY_MAX_MS);
         retries += 1;
     }
@@ -271,16 +282,18 @@ pub(super) fn start(inner: &Arc<Inner>) {
 }
 
 /// What was due before the service began ran in an earlier process, or was missed, which is never made up for. But what would
-/// be gone after its run has not run, and still does. Returns what will not run again.
+/// be gone after its run has not run, and still does; and what may run later than due, and whose time is not over, may not have:
+/// it runs, perhaps again. Returns what will not run again.
 fn pass_over(scheduler: &Scheduler) -> Vec<Schedule> {
     let now_ms = scheduler.now_ms();
     let mut done = Vec::new();
     for schedule in scheduler.state().schedules.values_mut() {
-        let is_past = schedule.due_ms.is_some_and(|due_ms| due_ms < now_ms);
+        let over_ms = now_ms - schedule.window_ms();
+        let is_past = schedule.due_ms.is_some_and(|due_ms| due_ms < over_ms);
         if !is_past || schedule.ends_with_its_run() {
             continue;
         }
-        schedule.advance(now_ms);
+        schedule.advance(over_ms);
         if schedule.due_ms.is_none() {
             done.push(schedule.clone());
         }

@@ -7,7 +7,7 @@ use super::trail::Trail;
 use crate::store::{Journal, StoreError};
 
 /// A journal below this size is never made anew: reading it takes less than a second.
-const CHECKPOINT_BYTES_MIN: u64 = 64 * 1024 * 1024;
+const CHECKPOINT_BYTES_MIN: u64 = if cfg!(test) { 64 * 1024 } else { 64 * 1024 * 1024 };
 /// How much larger than after the last checkpoint it may become.
 const GROWTH_MAX: u64 = 3;
 const LOOK_EVERY_MS: i64 = 1_000;
@@ -85,9 +85,11 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::settings::Settings;
+    use crate::sqs::Sqs;
     use crate::sqs::message::Content;
     use crate::sqs::queue::{Parcel, ReceiveRules};
     use crate::sqs::queue_model::content;
@@ -115,6 +117,35 @@ mod tests {
             turns.push(last.sequence - first + 1);
         }
         assert_eq!(turns, [4, 8, 10]);
+    }
+
+    #[tokio::test]
+    async fn a_journal_is_not_made_anew_before_its_messages_are_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let (settings, hand) = settings();
+        let open = || Settings { store: Store::open(directory.path()).unwrap(), ..settings.clone() };
+        let account = Account::new(open());
+        let work = account.create("work", &BTreeMap::new(), BTreeMap::new()).unwrap();
+        let now_ms = account.now_ms();
+        let bytes = usize::try_from(CHECKPOINT_BYTES_MIN).unwrap();
+        let large = Arc::new(Content { body: "x".repeat(bytes), ..Content::clone(&content()) });
+        work.put(now_ms, [(Parcel::new(account.new_id(), large, now_ms), 0)]);
+        account.settings.store.messages().unwrap().committed().await.unwrap();
+        let incarnation = work.incarnation;
+        drop((account, work));
+
+        let sqs = Sqs::start(open());
+        for _ in 0..3 {
+            hand.advance(Duration::from_secs(2));
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            // By then the writer has done what it was asked before.
+            sqs.account().settings.store.messages().unwrap().begin_file().await.unwrap();
+        }
+        // It ends while it brings back what was before the messages.
+        drop(sqs);
+        assert_eq!(found(directory.path(), [incarnation, 0]), [1, 0]);
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use super::{admin, consume, send};
 use crate::iam::{Ask, Context, Signer};
 use crate::repeatable;
 use crate::settings::Settings;
-use crate::store::JournalFailed;
+use crate::store::{Journal, JournalFailed};
 use crate::wire::{AwsRequest, AwsResponse, BoxFuture, Service, is_object};
 
 /// The operations whose success tells the caller that messages are or are no longer there.
@@ -79,7 +79,6 @@ impl Sqs {
     pub fn start(settings: Settings) -> Self {
         let account = Arc::new(Account::new(settings));
         tokio::spawn(super::measure::sample_queues(Arc::downgrade(&account)));
-        tokio::spawn(super::restore::keep_small(Arc::downgrade(&account)));
         Self { account }
     }
 
@@ -102,19 +101,29 @@ impl Sqs {
             let unknown = "<UnknownOperationException/>\n";
             return AwsResponse::new(StatusCode::NOT_FOUND, "application/xml", unknown);
         };
-        let mut answer = self.dispatch(&operation, &codec, caller).await;
+        let unwritable =
+            || SqsError::new(ErrorKind::InternalFailure, "The data directory cannot be written.");
+        // What is known to be refused must not take effect.
+        let mut answer = match self.journal_of(&operation).map_or(Ok(()), Journal::check) {
+            Ok(()) => self.dispatch(&operation, &codec, caller).await,
+            Err(_) => Err(unwritable()),
+        };
         if answer.is_ok() && self.committed(&operation).await.is_err() {
-            let message = "The data directory cannot be written.";
-            answer = Err(SqsError::new(ErrorKind::InternalFailure, message));
+            answer = Err(unwritable());
         }
         answer.unwrap_or_else(|error| codec.refuse(&error, self.account.new_id()))
     }
 
+    /// Where the changes of this operation are kept.
+    fn journal_of(&self, operation: &str) -> Option<&Journal> {
+        self.account.settings.store.messages().filter(|_| CHANGES_MESSAGES.contains(&operation))
+    }
+
     /// Nothing is acknowledged before it is safe. A receive promises nothing: a crash may deliver the message again.
     async fn committed(&self, operation: &str) -> Result<(), JournalFailed> {
-        match self.account.settings.store.messages() {
-            Some(journal) if CHANGES_MESSAGES.contains(&operation) => journal.committed().await,
-            _ => Ok(()),
+        match self.journal_of(operation) {
+            Some(journal) => journal.committed().await,
+            None => Ok(()),
         }
     }
 
@@ -169,6 +178,11 @@ impl Service for Sqs {
             let caller = Caller::of(request.access_key_id.clone(), &self.account.settings);
             self.answer(&request, &caller).await
         })
+    }
+
+    /// The journal is made anew from the queues: not before what it tells is in them.
+    fn begin(&self) {
+        tokio::spawn(super::restore::keep_small(Arc::downgrade(&self.account)));
     }
 }
 

@@ -11,7 +11,8 @@ use crate::clock::ManualClock;
 use crate::iam::tests::form;
 use crate::repeatable;
 use crate::settings::Settings;
-use crate::wire::{AwsRequest, AwsResponse, Service as _};
+use crate::store::{Store, replay};
+use crate::wire::{AwsRequest, AwsResponse, Service};
 
 mod batches;
 mod measured;
@@ -613,6 +614,30 @@ async fn retention_drops_old_messages() {
     sqs.advance(60);
     assert_eq!(sqs.attribute(&url, "ApproximateNumberOfMessages").await.unwrap(), "0");
     assert!(sqs.receive(&url).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_does_not_happen() {
+    let directory = tempfile::tempdir().unwrap();
+    let (settings, hand) = settings();
+    let settings = Settings { store: Store::open(directory.path()).unwrap(), ..settings };
+    let sqs = Fixture { sqs: Sqs::start(settings.clone()), hand };
+    let url = sqs.queue("q", json!({})).await;
+    settings.store.messages().unwrap().fail("no space left");
+    for _ in 0..10 {
+        let send = json!({ "QueueUrl": url, "MessageBody": "x" });
+        assert_eq!(sqs.refused("SendMessage", send).await.0, 500);
+    }
+    assert_eq!(sqs.attribute(&url, "ApproximateNumberOfMessages").await.unwrap(), "0");
+
+    settings.store.requests().unwrap().fail("no space left");
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-target", "AmazonSQS.CreateQueue".parse().unwrap());
+    let create = request(headers, "/", json!({ "QueueName": "r" }).to_string());
+    let service: Arc<dyn Service> = Arc::new(sqs.sqs.clone());
+    assert_eq!(replay::call(&settings, &service, create).await.status, 500);
+    let (status, code, _) = sqs.refused("GetQueueUrl", json!({ "QueueName": "r" })).await;
+    assert_eq!((status, code.as_str()), (400, "AWS.SimpleQueueService.NonExistentQueue;Sender"));
 }
 
 #[tokio::test]

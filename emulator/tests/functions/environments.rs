@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_sdk_lambda::types::Environment;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::functions::{Account, body, echo, package_of};
 use crate::{MEETING_WITHIN, by_hand, process_state, tailed};
@@ -246,7 +247,7 @@ async fn a_runtime_with_an_extension_is_told_before_it_is_killed_and_one_without
     let account = Account::start(false).await;
     let directory = tempfile::tempdir().unwrap();
     for (name, is_told, extension) in
-        [("plain", false, None), ("extended", true, Some(("ECHO_EXTENSION", "1")))]
+        [("plain", false, None), ("extended", true, Some(("ECHO_EXTENSION", "[]")))]
     {
         let told = directory.path().join(name);
         let mut variables = vec![("ECHO_TOLD", told.to_str().unwrap())];
@@ -258,6 +259,46 @@ async fn a_runtime_with_an_extension_is_told_before_it_is_killed_and_one_without
         until("the process ends", || !is_alive(&pid)).await;
         assert_eq!(told.exists(), is_told, "{name}");
     }
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_is_told_of_each_event_and_its_environment_is_lent_once_it_waits_again() {
+    let account = by_hand().await;
+    let meeting = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = meeting.local_addr().unwrap().to_string();
+    let variables = [("ECHO_EXTENSION", r#"["INVOKE"]"#), ("ECHO_HEARD", address.as_str())];
+    account.function("f", 60, &variables, &[]).await;
+    let count = json!({"do": "count"});
+    assert_eq!(account.result("f", count.clone()).await, json!(1), "the caller does not wait for it");
+    let (at_work, _) = meeting.accept().await.unwrap();
+    let mut told = String::new();
+    let mut at_work = BufReader::new(at_work);
+    at_work.read_line(&mut told).await.unwrap();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let deadline_ms = account.running.settings().clock.now_ms() + 60_000;
+    assert_eq!((&told["eventType"], &told["deadlineMs"]), (&json!("INVOKE"), &json!(deadline_ms)));
+    assert_eq!(told["invokedFunctionArn"], "arn:aws:lambda:us-east-1:123456789012:function:f");
+    assert_eq!(told["tracing"]["type"], "X-Amzn-Trace-Id");
+    assert!(told["requestId"].is_string(), "{told}");
+    let mut second = Box::pin(account.result("f", count));
+    let waited = tokio::time::timeout(Duration::from_millis(50), &mut second).await;
+    assert!(waited.is_err(), "the clock stands still: whoever asks waits for the extension");
+    drop(at_work);
+    let answer = tokio::time::timeout(MEETING_WITHIN, second).await.expect("the extension waits again");
+    assert_eq!(answer, json!(2));
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_within_the_function_is_not_told_of_its_end() {
+    let account = by_hand().await;
+    let events = [("ECHO_EXTENSION", r#"["INVOKE","SHUTDOWN"]"#)];
+    account.function("f", 60, &events, &[]).await;
+    let (output, tail) = tailed(&account, "f", json!({"do": "count"})).await;
+    assert_eq!(body(&output), json!(1));
+    let refusal = r#"{"errorMessage":"SHUTDOWN: ShutdownEventNotSupportedForInternalExtension","errorType":"Extension.InvalidEventType"}"#;
+    assert!(tail.starts_with(&format!("refused: {refusal}\n")), "{tail}");
     account.running.shutdown().await;
 }
 

@@ -6,8 +6,8 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{InvocationType, ThrottleReason};
 use serde_json::json;
 
-use crate::functions::Account;
-use crate::{by_hand, tailed};
+use crate::functions::{Account, body};
+use crate::{MEETING_WITHIN, by_hand, tailed};
 
 /// AWS quotas.
 const SYNC_MAX_BYTES: usize = 6_291_456;
@@ -38,6 +38,23 @@ async fn an_event_has_6_mb_when_it_is_waited_for_and_1_mb_when_it_is_not() {
     let event = |bytes| invoke(bytes).invocation_type(InvocationType::Event);
     assert_eq!(event(ASYNC_MAX_BYTES).send().await.unwrap().status_code(), 202);
     assert_too_large(event(ASYNC_MAX_BYTES + 1)).await;
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_that_is_too_large_or_no_answer_at_all_fails_the_event_and_the_process_serves_the_next() {
+    let account = by_hand().await;
+    account.function("f", 60, &[], &[]).await;
+    for (event, error_type) in
+        [("large_error", "Function.ResponseSizeTooLarge"), ("ignore", "Runtime.NoResponse")]
+    {
+        // The clock stands still: no timeout ends it.
+        let answered = tokio::time::timeout(MEETING_WITHIN, account.invoke("f", json!({"do": event}))).await;
+        let output = answered.expect("it is answered");
+        assert_eq!((output.status_code(), output.function_error()), (200, Some("Unhandled")), "{event}");
+        assert_eq!(body(&output)["errorType"], error_type);
+    }
+    assert_eq!(account.result("f", json!({"do": "count"})).await, json!(3));
     account.running.shutdown().await;
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use aws_sdk_lambda::types::{Environment, LogFormat, LoggingConfig, SystemLogLevel};
+use aws_sdk_lambda::types::{ApplicationLogLevel, Environment, LogFormat, LoggingConfig, SystemLogLevel};
 use emulator::metrics::MetricId;
 use serde_json::{Value, json};
 
 use crate::environments::{lines_of, scripted, until};
 use crate::events::logged;
 use crate::functions::{body, package};
-use crate::{MEETING_WITHIN, by_hand, tailed};
+use crate::{MEETING_WITHIN, by_hand, logs, tailed};
 
 const EXITED: &str = "Status: error\tError Type: Runtime.ExitError";
 
@@ -176,6 +176,41 @@ async fn the_system_log_level_warn_leaves_what_failed() {
         assert_eq!(record, expected);
     }
     assert_eq!(report["type"], "platform.report");
+    account.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_application_log_level_leaves_out_what_is_below_it_and_the_metrics_in_it() {
+    let account = by_hand().await;
+    let now_ms = account.running.settings().clock.now_ms();
+    let line = |level: &str| json!({"timestamp": "2027-01-15T08:00:00Z", "level": level});
+    for (name, level, levels, is_measured) in [
+        ("f", ApplicationLogLevel::Warn, &["WARN"][..], false),
+        ("g", ApplicationLogLevel::Info, &["INFO", "WARN"], true),
+    ] {
+        let logging = LoggingConfig::builder().log_format(LogFormat::Json).application_log_level(level);
+        account.creation(name, package()).logging_config(logging.build()).send().await.unwrap();
+        account.active(name).await;
+        // It has no level: INFO.
+        let directive = json!({"Namespace": name, "Dimensions": [[]], "Metrics": [{"Name": "done"}]});
+        let metric = json!({"_aws": {"Timestamp": now_ms, "CloudWatchMetrics": [directive]}, "done": 1});
+        let lines = [line("DEBUG"), line("INFO"), line("WARN"), metric].map(|line| line.to_string());
+        account.invoke(name, json!({"do": "print", "text": lines.join("\n")})).await;
+        let group = json!({"logGroupName": format!("/aws/lambda/{name}")});
+        let found = logs::call(&account, "FilterLogEvents", group).await;
+        let said: Vec<Value> = found["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| serde_json::from_str(event["message"].as_str().unwrap()).unwrap())
+            .collect();
+        let told: Vec<&str> = said.iter().filter_map(|event| event["level"].as_str()).collect();
+        assert_eq!(told, levels);
+        assert_eq!(said.iter().filter(|event| event["done"] == 1).count(), usize::from(is_measured));
+        let id = MetricId::new(name, "done", Vec::new());
+        let metrics = &account.running.settings().metrics;
+        assert_eq!(metrics.statistics(&id, "None", 0, now_ms + 60_000).is_some(), is_measured);
+    }
     account.running.shutdown().await;
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use super::extensions::Extensions;
 use super::host::Spec;
 use super::lines::Lines;
 use super::moment::Moment;
@@ -118,6 +119,8 @@ pub(crate) struct Environment {
     pub(crate) ready: AtomicBool,
     /// An extension is registered, so that the runtime is told before it is killed.
     pub(crate) extension: AtomicBool,
+    /// Those that are told of events.
+    pub(super) extensions: Extensions,
     /// What the fault-injection extension knows.
     pub(crate) poll: Poll,
     pid: i32,
@@ -239,6 +242,14 @@ impl Environment {
         Some(answered)
     }
 
+    /// The current invocation, which nobody will answer. It is over, too, when the process asks for the next event.
+    pub(super) fn take_unanswered(&self) -> Option<Current> {
+        let taken = self.current.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let unfinished = Some(taken.request_id.clone());
+        *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = unfinished;
+        Some(taken)
+    }
+
     /// The process asks for the next event, or is no more. The invocation that was answered, if it was not over.
     pub(super) fn finish(&self) -> Option<String> {
         self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -319,7 +330,7 @@ impl Environment {
 
     /// Moves what the function has written so far into its log.
     pub(crate) fn drain_output(&self) -> bool {
-        self.output.drain(|line| self.lines.put(line))
+        self.output.drain(|line| self.lines.said(line))
     }
 
     /// Highest resident size seen, refreshed by the sampler and at the first report.
@@ -410,6 +421,7 @@ async fn run_process(setup: &Setup, init: Init) -> Result<(), Unserved> {
         lines: Arc::clone(lines),
         ready: AtomicBool::new(false),
         extension: AtomicBool::new(false),
+        extensions: Extensions::default(),
         poll: Poll::of(&spec.config, host.options.fis_polling),
         pid,
         output,

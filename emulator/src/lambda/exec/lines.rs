@@ -19,6 +19,13 @@ const TAIL_MAX_BYTES: usize = 4_096;
 /// "INFO, WARN or ERROR", INFO by default.
 const FIS_LOG_LEVEL: &str = "AWS_FIS_LOG_LEVEL";
 
+/// From the most detail to the least.
+const LEVELS: [&str; 6] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
+/// The place of that level.
+const INFO: usize = 2;
+/// "Lambda supports most common naming conventions used by the managed runtimes."
+const TIMESTAMPS: [&str; 3] = ["timestamp", "time", "@timestamp"];
+
 /// The log of one environment: one stream of the function's group.
 #[derive(Debug)]
 pub(crate) struct Lines {
@@ -50,6 +57,7 @@ pub(crate) struct Report<'a> {
     pub(crate) request_id: &'a str,
     pub(crate) duration_ms: f64,
     pub(crate) init_ms: Option<f64>,
+    pub(crate) timeout_seconds: u32,
     pub(crate) memory_mb: u32,
     pub(crate) memory_used_mb: u64,
     /// `success`, `failure`, `timeout` or `error`.
@@ -108,6 +116,14 @@ impl Lines {
             start += 1;
         }
         Some(text[start..].to_owned())
+    }
+
+    /// A line of the function's own, newline included. In the JSON format Lambda leaves out what is below the function's level.
+    pub(crate) fn said(&self, line: &str) {
+        let least = place_of(self.logging.application_level()).unwrap_or_default();
+        if !self.logging.json || level_of(line) >= least {
+            self.put(line);
+        }
     }
 
     /// One line as it is, newline included.
@@ -183,8 +199,7 @@ impl Lines {
 
     /// END and REPORT.
     pub(crate) fn report(&self, report: &Report<'_>) {
-        let total_ms = report.duration_ms + report.init_ms.unwrap_or(0.0);
-        let billed_ms = total_ms.ceil();
+        let billed_ms = billed_ms(report);
         if self.logging.json {
             let level = if report.status == "success" { Level::Info } else { Level::Warn };
             return self.platform(level, "platform.report", json_report(report, billed_ms));
@@ -192,7 +207,7 @@ impl Lines {
         let id = report.request_id;
         self.put(&format!("END RequestId: {id}\n"));
         let mut line = format!(
-            "REPORT RequestId: {id}\tDuration: {:.2} ms\tBilled Duration: {billed_ms:.0} ms\t\
+            "REPORT RequestId: {id}\tDuration: {:.2} ms\tBilled Duration: {billed_ms} ms\t\
              Memory Size: {} MB\tMax Memory Used: {} MB\t",
             report.duration_ms, report.memory_mb, report.memory_used_mb
         );
@@ -270,7 +285,31 @@ fn thousandths(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 
-fn json_report(report: &Report<'_>, billed_ms: f64) -> Value {
+/// AWS bills no more than the timeout, and whole milliseconds.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "no invocation is longer than its timeout and its init phase"
+)]
+fn billed_ms(report: &Report<'_>) -> u64 {
+    let invoked_ms = report.duration_ms.min(f64::from(report.timeout_seconds) * 1e3);
+    (invoked_ms + report.init_ms.unwrap_or(0.0)).ceil() as u64
+}
+
+fn place_of(level: &str) -> Option<usize> {
+    LEVELS.iter().position(|known| known.eq_ignore_ascii_case(level))
+}
+
+/// "If the level value field is invalid or missing, Lambda will assign the log output the level INFO", also "if you don't supply a
+/// valid timestamp".
+fn level_of(line: &str) -> usize {
+    let event: Value = serde_json::from_str(line).unwrap_or_default();
+    let is_time = |text: &str| text.parse::<Timestamp>().is_ok();
+    let is_dated = TIMESTAMPS.iter().any(|name| event[*name].as_str().is_some_and(is_time));
+    let level = event["level"].as_str().filter(|_| is_dated);
+    level.and_then(place_of).unwrap_or(INFO)
+}
+
+fn json_report(report: &Report<'_>, billed_ms: u64) -> Value {
     let mut metrics = json!({
         "durationMs": thousandths(report.duration_ms),
         "billedDurationMs": billed_ms,
@@ -285,4 +324,56 @@ fn json_report(report: &Report<'_>, billed_ms: f64) -> Value {
         record["errorType"] = json!(error_type);
     }
     record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_billed_than_the_timeout_and_only_whole_milliseconds() {
+        let report = |duration_ms, init_ms| Report {
+            request_id: "id",
+            duration_ms,
+            init_ms,
+            timeout_seconds: 3,
+            memory_mb: 128,
+            memory_used_mb: 10,
+            status: "success",
+            error_type: None,
+            crashed: false,
+        };
+        for (duration_ms, init_ms, billed) in [
+            (12.1, None, 13),
+            (12.0, None, 12),
+            (12.1, Some(100.2), 113),
+            (3_000.0, None, 3_000),
+            (3_004.2, None, 3_000),
+            (3_004.2, Some(100.5), 3_101),
+        ] {
+            let report = report(duration_ms, init_ms);
+            assert_eq!(billed_ms(&report), billed, "{report:?}");
+            let shown = json_report(&report, billed_ms(&report));
+            assert_eq!(shown["metrics"]["billedDurationMs"].as_u64(), Some(billed), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_line_has_the_level_that_it_names_beside_its_time_and_else_info() {
+        let at = "2027-01-15T08:00:00.123Z";
+        for (line, level) in [
+            (json!({"timestamp": at, "level": "warn"}), "WARN"),
+            (json!({"time": at, "level": "ERROR", "message": "m"}), "ERROR"),
+            (json!({"timestamp": at, "level": "DEBUG"}), "DEBUG"),
+            (json!({"timestamp": "yesterday", "level": "ERROR"}), "INFO"),
+            (json!({"level": "DEBUG"}), "INFO"),
+            (json!({"timestamp": at, "level": "LOUD"}), "INFO"),
+            (json!({"timestamp": at, "level": 3}), "INFO"),
+            (json!({"_aws": {}}), "INFO"),
+            (json!(["level"]), "INFO"),
+        ] {
+            assert_eq!(LEVELS[level_of(&format!("{line}\n"))], level, "{line}");
+        }
+        assert_eq!(LEVELS[level_of("panicked at src/main.rs\n")], "INFO");
+    }
 }

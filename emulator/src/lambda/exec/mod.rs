@@ -1,6 +1,7 @@
 //! The execution plane: environments, their Runtime API, and the pool that lends them to invocations.
 
 mod environment;
+mod extensions;
 mod guardian;
 mod host;
 mod lines;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -30,6 +30,8 @@ const FINISHING_GRACE_MS: i64 = 100;
 pub(crate) const EXIT_ERROR: &str = "Runtime.ExitError";
 pub(crate) const INVALID_ENTRYPOINT: &str = "Runtime.InvalidEntrypoint";
 pub(crate) const OUT_OF_MEMORY: &str = "Runtime.OutOfMemory";
+/// This emulator's own.
+const NO_RESPONSE: &str = "Runtime.NoResponse";
 
 /// An environment that waits at `/next`.
 #[derive(Debug)]
@@ -252,6 +254,15 @@ impl Pool {
         self.state().finishing.insert(environment.id);
         current.answer(ending);
         true
+    }
+
+    /// An environment that asks for its next event never answers the one that it has.
+    pub(super) fn give_up_unanswered(&self, environment: &Environment) {
+        let Some(unanswered) = environment.take_unanswered() else { return };
+        self.state().finishing.insert(environment.id);
+        let message = "The runtime asked for the next event without a response to the current one.";
+        let body = json!({"errorType": NO_RESPONSE, "errorMessage": message});
+        unanswered.answer(Ending::Error(Bytes::from(body.to_string())));
     }
 
     pub(crate) fn left(self: &Arc<Self>, environment: &Environment) {

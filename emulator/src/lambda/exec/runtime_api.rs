@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -28,6 +28,8 @@ use crate::request_body::{self, Body, discard};
 const RESPONSE_MAX_BYTES: usize = 6_291_556;
 const RUNTIME: &str = "/2018-06-01/runtime/";
 const EXTENSION: &str = "/2020-01-01/extension/";
+/// The only event of which an internal extension may be told.
+const INVOKE: &str = "INVOKE";
 
 /// One way into an environment: the plain Runtime API, or the fault-injection extension's copy of it.
 #[derive(Clone, Debug)]
@@ -76,7 +78,11 @@ async fn answer(door: &Door, request: Request<Incoming>) -> Response<Full<Bytes>
         },
         ["invocation", id, "error"] if post => match read(request.into_body()).await {
             Body::Whole(body) => complete(door, id, Ending::Error(body)),
-            Body::TooLarge | Body::Broken => refuse(StatusCode::BAD_REQUEST, "InvalidRequest"),
+            Body::TooLarge => {
+                complete(door, id, Ending::ResponseTooLarge);
+                refuse(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge")
+            }
+            Body::Broken => refuse(StatusCode::BAD_REQUEST, "InvalidRequest"),
         },
         ["init", "error"] if post => match read(request.into_body()).await {
             Body::Whole(body) if !door.environment.ready.load(Ordering::SeqCst) => {
@@ -91,13 +97,17 @@ async fn answer(door: &Door, request: Request<Incoming>) -> Response<Full<Bytes>
 
 /// Blocks until there is an event. The environment counts as free while it waits here.
 async fn next(door: &Door) -> Response<Full<Bytes>> {
+    door.pool.give_up_unanswered(&door.environment);
     loop {
+        // AWS: the init phase and an invocation are over when the extensions wait as well.
+        door.environment.extensions.all_wait().await;
         let (sender, receiver) = oneshot::channel();
         door.pool.park(&door.environment, sender);
         let Ok(job) = receiver.await else {
             // The pool let go of this environment: its process is about to be killed.
             return std::future::pending().await;
         };
+        door.environment.extensions.tell(|| told(&job));
         if door.faulted
             && let ControlFlow::Break(ending) = proxy::intercept(&door.environment, &job).await
         {
@@ -106,6 +116,15 @@ async fn next(door: &Door) -> Response<Full<Bytes>> {
         }
         return event(job);
     }
+}
+
+/// What an extension is told of an event.
+fn told(job: &Job) -> Bytes {
+    let event = json!({
+        "eventType": INVOKE, "deadlineMs": job.deadline_ms, "requestId": job.request_id,
+        "invokedFunctionArn": job.arn, "tracing": {"type": "X-Amzn-Trace-Id", "value": job.trace_id},
+    });
+    Bytes::from(event.to_string())
 }
 
 fn event(job: Job) -> Response<Full<Bytes>> {
@@ -136,17 +155,22 @@ fn complete(door: &Door, request_id: &str, ending: Ending) -> Response<Full<Byte
     }
 }
 
-/// Enough of the Extensions API for what the Rust runtime's graceful shutdown needs: an internal extension without
-/// events, whose presence makes Lambda send SIGTERM.
+/// The Extensions API for internal extensions, whose presence makes Lambda send SIGTERM: told of events, or of nothing, as the
+/// Rust runtime's graceful shutdown wants it.
 async fn extension(door: &Door, call: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
     match (request.method(), call) {
         (&Method::POST, "register") => {
             let Body::Whole(body) = read(request.into_body()).await else {
                 return refuse(StatusCode::BAD_REQUEST, "InvalidRequest");
             };
-            let events = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
-            if events["events"].as_array().is_some_and(|events| !events.is_empty()) {
-                return refuse(StatusCode::BAD_REQUEST, "Extension.InvalidEventType");
+            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let events = body["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+            if let Some(refused) = events.iter().find(|event| **event != INVOKE) {
+                return refuse_events(refused.as_str().unwrap_or_default());
+            }
+            let id = uuid::Uuid::new_v4().to_string();
+            if !events.is_empty() {
+                door.environment.extensions.register(&id);
             }
             door.environment.extension.store(true, Ordering::SeqCst);
             let spec = &door.environment.spec;
@@ -154,12 +178,38 @@ async fn extension(door: &Door, call: &str, request: Request<Incoming>) -> Respo
                 "functionName": spec.name, "functionVersion": spec.version, "handler": spec.config.handler,
             });
             let mut response = json_response(StatusCode::OK, &body);
-            insert(response.headers_mut(), "lambda-extension-identifier", &uuid::Uuid::new_v4().to_string());
+            insert(response.headers_mut(), "lambda-extension-identifier", &id);
             response
         }
-        (&Method::GET, "event/next") => std::future::pending().await,
+        (&Method::GET, "event/next") => {
+            let id = request.headers().get("lambda-extension-identifier").and_then(|id| id.to_str().ok());
+            let told = id.and_then(|id| door.environment.extensions.wait(id));
+            next_of_extension(told).await
+        }
         _ => refuse(StatusCode::NOT_FOUND, "NotFound"),
     }
+}
+
+/// Blocks until there is an event, or for ever where none is wanted.
+async fn next_of_extension(told: Option<oneshot::Receiver<Bytes>>) -> Response<Full<Bytes>> {
+    let Some(told) = told else { return std::future::pending().await };
+    let Ok(event) = told.await else { return std::future::pending().await };
+    let mut response = Response::new(Full::new(event));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    insert(headers, "lambda-extension-event-identifier", &uuid::Uuid::new_v4().to_string());
+    response
+}
+
+/// "Shutdown" is for external extensions, which are processes of their own.
+fn refuse_events(event: &str) -> Response<Full<Bytes>> {
+    let why = if event == "SHUTDOWN" {
+        "ShutdownEventNotSupportedForInternalExtension"
+    } else {
+        "ErrorInvalidEventType"
+    };
+    let body = json!({"errorMessage": format!("{event}: {why}"), "errorType": "Extension.InvalidEventType"});
+    json_response(StatusCode::FORBIDDEN, &body)
 }
 
 /// An oversized body is read to its end, so that the runtime gets its 413.
@@ -184,7 +234,7 @@ fn refuse(status: StatusCode, error_type: &str) -> Response<Full<Bytes>> {
     json_response(status, &json!({"errorMessage": message, "errorType": error_type}))
 }
 
-fn json_response(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
+fn json_response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
