@@ -1,5 +1,6 @@
 //! Where services drop their measurements; CloudWatch reads them.
 
+mod names;
 mod series;
 mod sketch;
 
@@ -8,6 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub(crate) use self::names::{STANDARD_UNITS, flaw, is_dimension, is_of_services};
 pub use self::series::StatisticSet;
 use self::series::{COARSE_STEP_MS, Series, Value, floor};
 use crate::clock::Clock;

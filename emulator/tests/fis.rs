@@ -452,6 +452,48 @@ async fn an_update_changes_what_it_names_or_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_that_is_updated_without_its_id_keeps_it() {
+    let stand = Stand::start(false).await;
+    let id = stand.template(vec![("wait", wait_a_minute())], false).await.unwrap();
+    let update = |name: &str| {
+        let action =
+            UpdateExperimentTemplateActionInputItem::builder().parameters("duration", "PT2M").build();
+        stand.fis.update_experiment_template().id(&id).actions(name, action).send()
+    };
+    let changed = update("wait").await.unwrap().experiment_template.unwrap().actions.unwrap();
+    assert_eq!(changed["wait"].action_id(), Some("aws:fis:wait"));
+    assert_eq!(changed["wait"].parameters().unwrap()["duration"], "PT2M");
+    let refused = update("other").await.unwrap_err().into_service_error();
+    assert!(refused.is_validation_exception(), "{refused:?}");
+    let why = "The request is missing the required member actionId of the action other.";
+    assert_eq!(refused.message(), Some(why));
+    stand.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_that_is_gone_when_its_fault_begins_is_named_as_such() {
+    let stand = Stand::start(false).await;
+    stand.wired("f", &[]).await;
+    let after = CreateExperimentTemplateActionInput::builder()
+        .action_id("aws:lambda:invocation-error")
+        .parameters("duration", "PT10M")
+        .parameters("preventExecution", "true")
+        .targets("Functions", "functions")
+        .start_after("wait")
+        .build()
+        .unwrap();
+    let actions = vec![("wait", wait_a_minute()), ("fault", after)];
+    let made = stand.targeting(by_arn(&format!("{FUNCTION}:f")), actions).send().await.unwrap();
+    let id = stand.run(&made.experiment_template.unwrap().id.unwrap()).await.unwrap();
+    stand.until_action(&id, "wait", "running").await;
+    stand.account.lambda.delete_function().function_name("f").send().await.unwrap();
+    stand.advance(Duration::from_secs(60));
+    let failed = stand.until(&id, ExperimentStatus::Failed).await;
+    assert_eq!(failed.state().unwrap().reason(), Some("The function f was not found."));
+    stand.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_makes_one_template_and_one_experiment_and_no_other() {
     let stand = Stand::start(false).await;
     let create = |description: &str| {

@@ -15,6 +15,7 @@ use super::router::RouteKey;
 use super::target::lambda_function;
 use super::{RULES_OF_GUARDS, access_log, is_older_call};
 use crate::clock::iso8601;
+use crate::logs::group_in_arn;
 use crate::repeatable;
 
 /// Quotas per API (API Gateway quotas for HTTP and WebSocket APIs).
@@ -29,6 +30,11 @@ const STAGE_VARIABLES_MAX: usize = 100;
 /// "Length, in characters, of the key" and "of the value in a stage variable".
 const VARIABLE_KEY_CHARS_MAX: usize = 64;
 const VARIABLE_VALUE_CHARS_MAX: usize = 512;
+/// "Stage names can contain only alphanumeric characters, hyphens, and underscores, or be $default. Maximum length is 128
+/// characters."
+const STAGE_NAME_CHARS_MAX: usize = 128;
+/// Only an HTTP API has it.
+const DEFAULT_STAGE: &str = "$default";
 /// "Access log template size: 3 KB".
 const LOG_FORMAT_BYTES_MAX: usize = 3 * 1_024;
 /// AWS states no number for these: a bound that no configuration by hand reaches.
@@ -62,6 +68,25 @@ fn stored<'a, D>(all: &'a Collection<D>, id: Option<&str>) -> Option<&'a D> {
 
 fn characters(text: &str) -> usize {
     text.chars().count()
+}
+
+fn is_of(text: &str, symbols: &[u8]) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || symbols.contains(&byte))
+}
+
+fn is_stage_name(name: &str, protocol: Protocol) -> bool {
+    let is_plain = name.len() <= STAGE_NAME_CHARS_MAX && is_of(name, b"-_");
+    is_plain || (protocol == Protocol::Http && name == DEFAULT_STAGE)
+}
+
+/// "The variable names can have alphanumeric and underscore characters".
+fn is_variable_name(name: &str) -> bool {
+    !name.is_empty() && is_of(name, b"_")
+}
+
+/// "The values must match [A-Za-z0-9-._~:/?#&=,]+."
+fn is_variable_value(value: &str) -> bool {
+    !value.is_empty() && is_of(value, b"-._~:/?#&=,")
 }
 
 impl Api {
@@ -522,6 +547,8 @@ impl Document for Stage {
         self.access_log_settings =
             self.access_log_settings.take().filter(|log| log.destination_arn.is_some());
         let before = stored(&api.stages, id);
+        self.check_names(api.protocol(), before)?;
+        self.check_log_destination(before)?;
         self.check_log_format(api.protocol(), before)?;
         if api.protocol() == Protocol::Http {
             self.check_variables(before)?;
@@ -554,6 +581,46 @@ impl Document for Stage {
 }
 
 impl Stage {
+    /// Of the stage and its variables. What an older call left stays, whatever else of the stage is changed.
+    fn check_names(&self, protocol: Protocol, before: Option<&Self>) -> Result<(), ApiError> {
+        if repeatable::is_repeated() {
+            return Ok(());
+        }
+        let is_new = before.is_none_or(|stage| stage.stage_name != self.stage_name);
+        if is_new && !is_stage_name(&self.stage_name, protocol) {
+            return bad(format!(
+                "Invalid stageName: {}. At most {STAGE_NAME_CHARS_MAX} letters, digits, hyphens and underscores, or \
+                 {DEFAULT_STAGE} of an HTTP API",
+                self.stage_name
+            ));
+        }
+        for (key, value) in &self.stage_variables {
+            let value_before = before.and_then(|stage| stage.stage_variables.get(key));
+            if value_before.is_none() && !is_variable_name(key) {
+                return bad(format!("Invalid name of a stage variable: {key}"));
+            }
+            if value_before != Some(value) && !is_variable_value(value) {
+                return bad(format!("Invalid value of the stage variable {key}: {value}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// One that an older call left stays, and nothing is logged there.
+    fn check_log_destination(&self, before: Option<&Self>) -> Result<(), ApiError> {
+        let Some(arn) = self.log_destination() else { return Ok(()) };
+        let is_group = group_in_arn(arn).is_some_and(|group| !group.is_empty());
+        let is_old = before.and_then(Self::log_destination) == Some(arn) || repeatable::is_repeated();
+        if is_group || is_old {
+            return Ok(());
+        }
+        bad(format!("Access logs go to a log group only, not to {arn}"))
+    }
+
+    fn log_destination(&self) -> Option<&str> {
+        self.access_log_settings.as_ref()?.destination_arn.as_deref()
+    }
+
     /// One that an older call left stays, whatever else of the stage is changed.
     fn check_log_format(&self, protocol: Protocol, before: Option<&Self>) -> Result<(), ApiError> {
         let before = before.and_then(Self::log_format);
@@ -747,6 +814,77 @@ mod tests {
             (&stage, log("$context.path"), 400),
         ] {
             assert_eq!(called(&mut state, Method::PATCH, path, &change), expected, "{path} {change}");
+        }
+    }
+
+    /// Settings of a stage that an older call took: a name, a variable and a destination that are none.
+    fn odd_stage() -> Value {
+        json!({"stageName": "not one", "stageVariables": {"a-b": "é", "c": "v"},
+            "accessLogSettings": {"destinationArn": "arn:aws:s3:::logs", "format": "$context.requestId"}})
+    }
+
+    #[tokio::test]
+    async fn a_stage_that_an_older_call_left_may_be_changed_and_made_again() {
+        let (mut state, api) = with_api();
+        let stages = format!("{api}/stages");
+        assert_eq!(called(&mut state, Method::POST, &stages, &odd_stage()), 400);
+        let again = async { called(&mut state, Method::POST, &stages, &odd_stage()) };
+        assert_eq!(scope_again(RULES, 1, 0, again).await, 201);
+        let path = format!("{stages}/not%20one");
+        for (change, expected) in [
+            (json!({"description": "d"}), 200),
+            (json!({"stageVariables": {"a-b": "w"}}), 200),
+            (json!({"stageVariables": {"c": "a b"}}), 400),
+            (json!({"stageVariables": {"d-e": "v"}}), 400),
+            (json!({"accessLogSettings": {"destinationArn": "arn:aws:s3:::other"}}), 400),
+            (log("$context.requestId"), 200),
+        ] {
+            assert_eq!(called(&mut state, Method::PATCH, &path, &change), expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn a_stage_and_its_variables_have_names_of_few_characters() {
+        let http = |name: &str| is_stage_name(name, Protocol::Http);
+        assert!(http("$default") && http("Live_2-b") && http(&"n".repeat(128)));
+        let websocket = |name: &str| is_stage_name(name, Protocol::WebSocket);
+        assert!(websocket("live") && !websocket("$default"));
+        for name in ["a b", "a.b", "a/b", "é", "$other", "", &"n".repeat(129)] {
+            let (mut state, api) = with_api();
+            let stages = format!("{api}/stages");
+            let status = called(&mut state, Method::POST, &stages, &json!({ "stageName": name }));
+            assert_eq!(status, 400, "{name}");
+        }
+        for (key, value, is_taken) in [
+            ("A_1", "aZ0-._~:/?#&=,", true),
+            ("a-b", "v", false),
+            ("é", "v", false),
+            ("a", "a b", false),
+            ("a", "é", false),
+            ("a", "$", false),
+        ] {
+            let (mut state, api) = with_api();
+            let stage = json!({"stageName": "live", "stageVariables": {key: value}});
+            let status = called(&mut state, Method::POST, &format!("{api}/stages"), &stage);
+            assert_eq!(status, if is_taken { 201 } else { 400 }, "{key} {value}");
+        }
+    }
+
+    #[test]
+    fn access_logs_go_to_a_log_group_only() {
+        let group = "arn:aws:logs:us-east-1:123456789012:log-group";
+        for (destination, expected) in [
+            (format!("{group}:/a"), 201),
+            (format!("{group}:/a:*"), 201),
+            (format!("{group}:"), 400),
+            ("arn:aws:firehose:us-east-1:123456789012:deliverystream/amazon-apigateway-a".to_owned(), 400),
+            (String::new(), 400),
+        ] {
+            let (mut state, api) = with_api();
+            let log = json!({"destinationArn": destination, "format": "$context.requestId"});
+            let stage = json!({"stageName": "live", "accessLogSettings": log});
+            let status = called(&mut state, Method::POST, &format!("{api}/stages"), &stage);
+            assert_eq!(status, expected, "{destination}");
         }
     }
 

@@ -8,7 +8,7 @@ use super::statistic::Statistic;
 use super::times::from_ms;
 use super::unit::{STANDARD_UNITS, unit};
 use super::window::{Window, check_period};
-use crate::metrics::{MetricId, Metrics, Resolution, StatisticSet, is_value};
+use crate::metrics::{MetricId, Metrics, Resolution, StatisticSet, flaw, is_of_services, is_value};
 use crate::pages;
 use crate::settings::Settings;
 
@@ -26,7 +26,7 @@ const FUTURE_MAX_MS: i64 = 2 * 3600 * 1000;
 
 pub(super) fn put_metric_data(settings: &Settings, input: &Value) -> Result<Value, Failure> {
     let namespace = required_text(input, "Namespace")?;
-    if namespace.starts_with("AWS/") {
+    if is_of_services(namespace) {
         let message = format!("The value {namespace} for parameter Namespace is invalid.");
         return Err(Failure::invalid(message));
     }
@@ -66,8 +66,12 @@ impl Datum {
                            two hours in the future.";
             return Err(Failure::invalid(message));
         }
-        let id = MetricId::new(namespace, required_text(input, "MetricName")?, dimensions(input)?);
         let place = format!("MetricData.member.{number}");
+        let (name, dimensions) = (required_text(input, "MetricName")?, dimensions(input)?);
+        if let Some(flaw) = flaw(namespace, name, &dimensions) {
+            return Err(Failure::invalid(flaw.message(&format!("{place}."))));
+        }
+        let id = MetricId::new(namespace, name, dimensions);
         let unit = unit(input, |_| Failure::invalid(not_in_set(&format!("{place}.Unit"), &STANDARD_UNITS)))?;
         let unit = unit.unwrap_or("None").to_owned();
         let resolution = resolution_of(input, &place)?;
@@ -175,8 +179,14 @@ pub(super) fn get_metric_statistics(settings: &Settings, input: &Value) -> Resul
         )));
     }
     let (plain, extended) = (plain_statistics(input)?, extended_statistics(input)?);
-    if plain.is_empty() && extended.is_empty() {
-        return Err(Failure::missing("Statistics or ExtendedStatistics"));
+    match (plain.is_empty(), extended.is_empty()) {
+        (true, true) => return Err(Failure::missing("Statistics or ExtendedStatistics")),
+        (false, false) => {
+            return Err(Failure::combination(
+                "The parameters Statistics and ExtendedStatistics are mutually exclusive and you have specified both.",
+            ));
+        }
+        _ => {}
     }
     let grid = window.grid(period_s);
     let all_units = || settings.metrics.units(&id, grid.start_ms, grid.last_end_ms());

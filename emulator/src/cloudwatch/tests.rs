@@ -126,7 +126,7 @@ async fn a_put_of_more_than_a_megabyte_is_too_large() {
     let (settings, _) = Settings::by_hand(START_MS);
     let cloudwatch = CloudWatch::new(&settings);
     for (length, status) in [(1_000_000, StatusCode::OK), (1024 * 1024, StatusCode::PAYLOAD_TOO_LARGE)] {
-        let datum = json!({"MetricName": "x".repeat(length), "Value": 1});
+        let datum = json!({"MetricName": "m", "Value": 1, "Unread": "x".repeat(length)});
         let put = cbor_call("PutMetricData", &json!({"Namespace": "N", "MetricData": [datum]}));
         assert_eq!(cloudwatch.handle(put).await.status, status, "{length}");
     }

@@ -4,38 +4,8 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::request::text;
+pub(super) use crate::metrics::STANDARD_UNITS;
 use crate::repeatable;
-
-/// `StandardUnit` of the API's model.
-pub(super) const STANDARD_UNITS: [&str; 27] = [
-    "Seconds",
-    "Microseconds",
-    "Milliseconds",
-    "Bytes",
-    "Kilobytes",
-    "Megabytes",
-    "Gigabytes",
-    "Terabytes",
-    "Bits",
-    "Kilobits",
-    "Megabits",
-    "Gigabits",
-    "Terabits",
-    "Percent",
-    "Count",
-    "Bytes/Second",
-    "Kilobytes/Second",
-    "Megabytes/Second",
-    "Gigabytes/Second",
-    "Terabytes/Second",
-    "Bits/Second",
-    "Kilobits/Second",
-    "Megabits/Second",
-    "Gigabits/Second",
-    "Terabits/Second",
-    "Count/Second",
-    "None",
-];
 
 /// The `Unit` of an input, if it has one. `refuse` is how the operation refuses what is none.
 pub(super) fn unit(input: &Value, refuse: impl FnOnce(&str) -> Failure) -> Result<Option<&str>, Failure> {

@@ -210,7 +210,14 @@ fn start(
         _ => {
             for resolved in targets_of(experiment, action) {
                 let found = fis.inner.lambda.fault_target(&resolved.name, resolved.qualifier.as_deref());
-                let location = found.and_then(|found| found.configuration_location);
+                // It was there when the targets were resolved.
+                let Some(found) = found else {
+                    let qualifier = resolved.qualifier.as_ref().map(|qualifier| format!(":{qualifier}"));
+                    let qualifier = qualifier.unwrap_or_default();
+                    let reason = format!("The function {}{qualifier} was not found.", resolved.name);
+                    return Err(failure("ConfigurationFailure", reason));
+                };
+                let location = found.configuration_location;
                 let Some(location) = location.filter(|location| location.starts_with("arn:aws:s3:::")) else {
                     let reason = format!(
                         "The function {} has no S3 ARN in AWS_FIS_CONFIGURATION_LOCATION.",

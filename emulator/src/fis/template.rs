@@ -35,6 +35,8 @@ pub(crate) struct Target {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Action {
+    /// Only an update may leave it out.
+    #[serde(default)]
     pub(crate) action_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) description: Option<String>,
@@ -134,7 +136,9 @@ impl Template {
         next.role_arn = input.role_arn.unwrap_or(next.role_arn);
         next.stop_conditions = input.stop_conditions.unwrap_or(next.stop_conditions);
         next.targets = input.targets.unwrap_or(next.targets);
-        next.actions = input.actions.unwrap_or(next.actions);
+        if let Some(actions) = input.actions {
+            next.actions = self.with_ids(actions)?;
+        }
         let log_configuration = input.log_configuration.or(next.log_configuration);
         next.log_configuration = log_configuration.filter(|configuration| !configuration.is_off());
         next.report_configuration = input.experiment_report_configuration.or(next.report_configuration);
@@ -145,6 +149,19 @@ impl Template {
         next.updated_ms = now_ms;
         *self = next;
         Ok(())
+    }
+
+    /// An action without an id has that of the action of its name.
+    fn with_ids(&self, mut actions: BTreeMap<String, Action>) -> Result<BTreeMap<String, Action>, FisError> {
+        for (name, action) in actions.iter_mut().filter(|(_, action)| action.action_id.is_empty()) {
+            let before = self.actions.get(name).filter(|before| !before.action_id.is_empty());
+            let before = before.ok_or_else(|| {
+                let member = format!("actionId of the action {name}");
+                FisError::validation(format!("The request is missing the required member {member}."))
+            })?;
+            action.action_id.clone_from(&before.action_id);
+        }
+        Ok(actions)
     }
 
     fn take_options(&mut self, options: &Options) -> Result<(), FisError> {

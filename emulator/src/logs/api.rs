@@ -93,6 +93,7 @@ impl LogsApi {
             "DescribeLogGroups" => self.describe_groups(input),
             "PutRetentionPolicy" => self.put_retention(input),
             "DeleteRetentionPolicy" => self.delete_retention(input),
+            "PutLogGroupDeletionProtection" => self.put_protection(input),
             "AssociateKmsKey" => self.associate_key(input),
             "DisassociateKmsKey" => self.disassociate_key(input),
             "ListTagsForResource" => self.list_tags(input, "resourceArn"),

@@ -5,12 +5,13 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::{FUTURE_MAX_MS, PAST_MAX_MS};
-use crate::metrics::{MetricId, Metrics, Resolution, is_value};
+use crate::metrics::{
+    MetricId, Metrics, Resolution, STANDARD_UNITS, flaw, is_dimension, is_of_services, is_value,
+};
 
 const METRICS_MAX: usize = 100;
 const DIMENSIONS_MAX: usize = 30;
 const VALUES_MAX: usize = 100;
-pub(super) const DIMENSION_VALUE_CHARS_MAX: usize = 1024;
 /// "An event that is more than 256 KB is not turned into metrics."
 pub(super) const LINE_BYTES_MAX: usize = 256 * 1024;
 
@@ -38,6 +39,17 @@ struct Definition {
     unit: Option<String>,
     #[serde(default, deserialize_with = "resolution")]
     storage_resolution: Resolution,
+}
+
+impl Definition {
+    fn unit(&self) -> &str {
+        self.unit.as_deref().unwrap_or("None")
+    }
+
+    /// Whether PutMetricData takes such a metric.
+    fn is_taken(&self, namespace: &str) -> bool {
+        flaw(namespace, &self.name, &[]).is_none() && STANDARD_UNITS.contains(&self.unit())
+    }
 }
 
 /// A line with one that CloudWatch does not have is malformed.
@@ -69,28 +81,32 @@ pub(super) fn record(metrics: &Metrics, now_ms: i64, message: &str) {
 }
 
 fn record_directive(metrics: &Metrics, at_ms: i64, directive: &Directive, members: &Map<String, Value>) {
+    let namespace = directive.namespace.as_str();
+    if is_of_services(namespace) {
+        return;
+    }
+    let given = directive.metrics.iter().take(METRICS_MAX);
+    let definitions: Vec<&Definition> = given.filter(|definition| definition.is_taken(namespace)).collect();
     // No dimension set at all means the metric without dimensions.
     let none = [Vec::new()];
     let sets = if directive.dimensions.is_empty() { &none[..] } else { &directive.dimensions };
     for set in sets.iter().filter(|set| set.len() <= DIMENSIONS_MAX) {
         let Some(dimensions) = resolve(set, members) else { continue };
-        for definition in directive.metrics.iter().take(METRICS_MAX) {
-            let id = MetricId::new(&*directive.namespace, &*definition.name, dimensions.clone());
-            let unit = definition.unit.as_deref().unwrap_or("None");
+        for definition in &definitions {
+            let id = MetricId::new(namespace, definition.name.as_str(), dimensions.clone());
             for value in values(members.get(&definition.name)) {
+                let unit = definition.unit();
                 metrics.record_weighted(at_ms, definition.storage_resolution, &id, value, 1.0, unit);
             }
         }
     }
 }
 
-/// None when a dimension has no text of 1 to 1024 characters.
+/// None when a dimension has no text, or one that no metric may have.
 fn resolve(names: &[String], members: &Map<String, Value>) -> Option<Vec<(String, String)>> {
     let value = |name: &String| {
         let text = members.get(name)?.as_str()?;
-        (1..=DIMENSION_VALUE_CHARS_MAX)
-            .contains(&text.chars().count())
-            .then(|| (name.clone(), text.to_owned()))
+        is_dimension(name, text).then(|| (name.clone(), text.to_owned()))
     };
     names.iter().map(value).collect()
 }
@@ -149,6 +165,47 @@ mod tests {
             metrics.statistics(&id, "None", 0, 60_000).map(|set| (set.count, set.sum))
         };
         assert_eq!((count("some"), count("none")), (Some((2.0, 3.0)), None));
+    }
+
+    /// The metrics of a line with one directive.
+    fn recorded(namespace: &str, dimension: (&str, &str), name: &str, unit: Option<&str>) -> Vec<MetricId> {
+        let metrics = Metrics::default();
+        let directive = serde_json::json!({"Namespace": namespace, "Dimensions": [[dimension.0]],
+            "Metrics": [{"Name": name, "Unit": unit}]});
+        let mut line = serde_json::json!({"_aws": {"Timestamp": 1000, "CloudWatchMetrics": [directive]}});
+        line[dimension.0] = Value::from(dimension.1);
+        line[name] = Value::from(1);
+        record(&metrics, 1_000, &line.to_string());
+        metrics.list(i64::MIN)
+    }
+
+    #[test]
+    fn what_put_metric_data_refuses_is_no_metric_of_a_line() {
+        let (longest, longest_value) = ("n".repeat(255), "v".repeat(1_024));
+        let kept = recorded(&longest, (&longest, &longest_value), "m", Some("Count"));
+        assert_eq!(kept, [MetricId::new(longest.as_str(), "m", vec![(longest.clone(), longest_value)])]);
+        let namespace = "aws-fis-extension";
+        assert_eq!(recorded(namespace, ("d", "v"), &longest, None).len(), 1);
+        let (long, long_value) = ("n".repeat(256), "v".repeat(1_025));
+        for (namespace, dimension, name, unit) in [
+            ("", ("d", "v"), "m", None),
+            (":x", ("d", "v"), "m", None),
+            (&long, ("d", "v"), "m", None),
+            ("AWS/Lambda", ("d", "v"), "m", None),
+            (namespace, (":x", "v"), "m", None),
+            (namespace, ("é", "v"), "m", None),
+            (namespace, (&long, "v"), "m", None),
+            (namespace, ("d", "é"), "m", None),
+            (namespace, ("d", ""), "m", None),
+            (namespace, ("d", &long_value), "m", None),
+            (namespace, ("d", "v"), "", None),
+            (namespace, ("d", "v"), &long, None),
+            (namespace, ("d", "v"), "m", Some("seconds")),
+            (namespace, ("d", "v"), "m", Some("")),
+        ] {
+            let kept = recorded(namespace, dimension, name, unit);
+            assert!(kept.is_empty(), "{namespace} {dimension:?} {name} {unit:?}");
+        }
     }
 
     #[test]

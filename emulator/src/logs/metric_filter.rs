@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::emf::{DIMENSION_VALUE_CHARS_MAX, LINE_BYTES_MAX};
+use super::emf::LINE_BYTES_MAX;
 use super::pattern::{Extractor, Message, Pattern, number};
-use crate::metrics::{MetricId, Metrics, Resolution, is_value};
+use crate::metrics::{MetricId, Metrics, Resolution, is_dimension, is_value};
 
 /// Those of a group, by name.
 pub(super) type MetricFilters = BTreeMap<String, Arc<MetricFilter>>;
@@ -85,12 +85,11 @@ impl MetricFilter {
         }
     }
 
-    /// None: the line does not have all of them.
+    /// None: the line does not have all of them, or has one that no metric may have.
     fn dimensions(&self, message: &Message<'_>) -> Option<Vec<(String, String)>> {
         let extract = |dimension: &Dimension| {
             let value = self.pattern.extract(&dimension.extractor, message)?;
-            let is_value = (1..=DIMENSION_VALUE_CHARS_MAX).contains(&value.chars().count());
-            is_value.then(|| (dimension.name.clone(), value.into_owned()))
+            is_dimension(&dimension.name, &value).then(|| (dimension.name.clone(), value.into_owned()))
         };
         self.transformation.dimensions.iter().map(extract).collect()
     }

@@ -113,6 +113,8 @@ pub(super) struct Group {
     pub(super) class: Option<String>,
     /// The ARN of a key, with which nothing is encrypted.
     pub(super) kms_key_id: Option<String>,
+    /// Then it cannot be deleted.
+    pub(super) is_protected: bool,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) streams: BTreeMap<String, Stream>,
     /// None where there are none, so that a line of such a group costs nothing more.

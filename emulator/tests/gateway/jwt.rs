@@ -18,7 +18,7 @@ use crate::stand::{START_MS, Stand, answered};
 
 const EXPIRES: i64 = START_MS / 1_000 + 60;
 
-/// Publishes one RSA key and signs with it.
+/// Publishes one RSA key, beside one of a kind that nobody knows, and signs with it.
 struct Issuer {
     url: String,
     key: KeyPair,
@@ -33,6 +33,7 @@ impl Issuer {
         let public = key.public_key().as_ref().to_vec();
         let modulus = URL_SAFE_NO_PAD.encode(&public[9..265]);
         let keys = json!({"keys": [
+            {"kty": "unheard-of", "kid": "k0"},
             {"kty": "RSA", "kid": "k1", "use": "sig", "alg": "RS256", "n": modulus, "e": "AQAB"},
         ]});
         let discovery = json!({"issuer": url, "jwks_uri": format!("{url}/keys")});

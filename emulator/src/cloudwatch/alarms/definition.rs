@@ -9,6 +9,7 @@ use crate::cloudwatch::evaluate::{Comparison, MissingData, Rule, State};
 use crate::cloudwatch::failure::Failure;
 use crate::cloudwatch::request::{flag, integer, number, required_text, text, texts};
 use crate::cloudwatch::statistic::MetricStat;
+use crate::metrics::MetricId;
 use crate::repeatable;
 
 /// "The evaluation periods times the period cannot be more than one day", or seven for periods of an hour or more.
@@ -41,6 +42,7 @@ impl Definition {
     pub(super) fn read(input: &Value, region: &str) -> Result<Self, Failure> {
         let name = required_text(input, "AlarmName")?.to_owned();
         let (watched, period_s) = Watched::read(input)?;
+        check_names(&watched)?;
         let periods =
             integer(input, "EvaluationPeriods")?.ok_or_else(|| Failure::missing("EvaluationPeriods"))?;
         check_window(period_s, periods)?;
@@ -119,6 +121,14 @@ pub(super) fn actions_on(state: State, described: &Value) -> Vec<String> {
 pub(super) fn has_action(described: &Value, prefix: &str) -> bool {
     let states = [State::Ok, State::Alarm, State::InsufficientData].into_iter();
     states.flat_map(|state| actions_on(state, described)).any(|action| action.starts_with(prefix))
+}
+
+/// Earlier versions took any, and an alarm that one of them took is made again.
+fn check_names(watched: &Watched) -> Result<(), Failure> {
+    match watched.metrics().find_map(MetricId::flaw) {
+        Some(flaw) if !repeatable::is_repeated() => Err(Failure::validation(flaw.message(""))),
+        _ => Ok(()),
+    }
 }
 
 fn rule(input: &Value, periods: i64, datapoints: i64, watched: &Watched) -> Result<Rule, Failure> {

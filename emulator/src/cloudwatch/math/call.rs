@@ -178,14 +178,21 @@ impl Call<'_> {
         };
         let sortable = ["AVG", "MIN", "MAX", "SUM"].contains(&function.as_str());
         let reduction = Reduction::named(function).filter(|_| sortable).ok_or(Problem::Syntax)?;
-        let mut all = self.array_of(array)?;
-        match order.as_str() {
-            "ASC" => all.sort_by(|a, b| reduction.of_series(a).total_cmp(&reduction.of_series(b))),
-            "DESC" => all.sort_by(|a, b| reduction.of_series(b).total_cmp(&reduction.of_series(a))),
+        let all = self.array_of(array)?;
+        let is_ascending = match order.as_str() {
+            "ASC" => true,
+            "DESC" => false,
             _ => return Err(Problem::Syntax),
-        }
-        all.truncate(limit.unwrap_or(usize::MAX));
-        Ok(Value::Array(all))
+        };
+        let mut ranked: Vec<(Option<f64>, Series)> =
+            all.into_iter().map(|series| (rank(reduction, &series), series)).collect();
+        ranked.sort_by(|(a, _), (b, _)| match (a, b) {
+            (Some(a), Some(b)) if is_ascending => a.total_cmp(b),
+            (Some(a), Some(b)) => b.total_cmp(a),
+            _ => b.is_some().cmp(&a.is_some()),
+        });
+        let all = ranked.into_iter().map(|(_, series)| series);
+        Ok(Value::Array(all.take(limit.unwrap_or(usize::MAX)).collect()))
     }
 
     /// "Valid input is metrics, not the results of other expressions."
@@ -245,6 +252,12 @@ impl Call<'_> {
     fn refuse(&self, values: &[&Value]) -> Problem {
         operands(self.name, values)
     }
+}
+
+/// None for a series without a value: it is behind all others in either order.
+fn rank(reduction: Reduction, series: &Series) -> Option<f64> {
+    let has_value = !series.points().is_empty();
+    has_value.then(|| reduction.of_series(series)).filter(|value| !value.is_nan())
 }
 
 /// True is "any other value" than 0. A true moment without a value in `then` is 0; a false one without a value is dropped.

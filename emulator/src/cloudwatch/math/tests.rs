@@ -143,6 +143,21 @@ fn functions_of_an_array() {
 }
 
 #[test]
+fn a_series_without_a_value_is_behind_all_others_in_either_order() {
+    let metrics = [("empty", "- - - - -"), ("high", "4 8 - - -"), ("low", "-2 1 - - -")];
+    for function in ["AVG", "MIN", "MAX", "SUM"] {
+        for (order, first) in [("ASC", "-2 1 - - -"), ("DESC", "4 8 - - -")] {
+            let sorted = format!("SORT(METRICS(), {function}, {order}");
+            assert_eq!(one(&format!("FIRST({sorted}))"), &metrics), first, "{function} {order}");
+            assert_eq!(one(&format!("LAST({sorted}))"), &metrics), "- - - - -", "{function} {order}");
+            let only = many(&format!("{sorted}, 1)"), &metrics);
+            assert_eq!(only.len(), 1, "{function} {order}");
+            assert_eq!(only[0].1, first, "{function} {order}");
+        }
+    }
+}
+
+#[test]
 fn what_has_no_result_says_why() {
     let metrics = [("m1", "1 2 3 4 5"), ("m2", "1 2 3 4 5")];
     for (text, problem) in [

@@ -95,6 +95,22 @@ fn an_alarm_of_less_than_a_minute_meets_the_values_of_its_own_seconds_only() {
     }
 }
 
+#[tokio::test]
+async fn an_alarm_looks_at_metrics_that_there_can_be() {
+    let account = account();
+    let of = |dimension: &str| json!({"Dimensions": [{"Name": dimension, "Value": "v"}]});
+    let colon = |member: &str| format!("The value for parameter {member} must not start with a colon.");
+    assert_eq!(message(account.put_alarm("a", json!({"Namespace": ":x"}))), colon("Namespace"));
+    assert_eq!(message(account.put_alarm("a", of(":x"))), colon("Dimensions.Name"));
+    let long = "The parameter MetricName must be shorter than 256 characters.";
+    let name = "m".repeat(256);
+    assert_eq!(message(account.put_alarm("a", json!({ "MetricName": name }))), long);
+    assert_eq!(message(account.alarm(json!([shown(stat("m", &name))]))), long);
+    account.put_alarm("a", json!({"MetricName": "m".repeat(255)})).unwrap();
+    let again = async { account.put_alarm("b", of(":x")) };
+    repeatable::scope_again(repeatable::RULES, 1, START_MS, again).await.unwrap();
+}
+
 #[test]
 fn an_alarm_has_a_statistic_and_a_unit_of_aws() {
     let account = account();

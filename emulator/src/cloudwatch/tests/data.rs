@@ -135,11 +135,51 @@ fn a_datum_that_cannot_be_is_refused_and_none_is_kept() {
             ),
         ),
         (json!({"Value": 1, "Unit": "seconds"}), invalid(&no_unit("MetricData.member.2.Unit"))),
+        (
+            json!({"Value": 1, "MetricName": "m".repeat(256)}),
+            invalid("The parameter MetricData.member.2.MetricName must be shorter than 256 characters."),
+        ),
+        (
+            json!({"Value": 1, "Dimensions": [{"Name": "d", "Value": "v".repeat(1_025)}]}),
+            invalid(
+                "The parameter MetricData.member.2.Dimensions.Value must be shorter than 1025 characters.",
+            ),
+        ),
+        (
+            json!({"Value": 1, "Dimensions": [{"Name": "d", "Value": "é"}]}),
+            invalid(
+                "The value for parameter MetricData.member.2.Dimensions.Value contains non-ASCII characters.",
+            ),
+        ),
+        (
+            json!({"Value": 1, "Dimensions": [{"Name": ":x", "Value": "v"}]}),
+            invalid(
+                "The value for parameter MetricData.member.2.Dimensions.Name must not start with a colon.",
+            ),
+        ),
     ] {
         let data = json!([{"MetricName": "m", "Value": 1}, with(json!({"MetricName": "m"}), datum)]);
         assert_eq!(refusal(account.put(data)), refused);
     }
     assert_eq!(account.call("ListMetrics", &json!({})).unwrap()["Metrics"], json!([]));
+}
+
+#[test]
+fn the_names_of_a_metric_are_taken_up_to_their_bounds() {
+    let account = account();
+    let dimensions = json!([{"Name": "d".repeat(255), "Value": "v".repeat(1_024)}]);
+    account.put(json!([{"MetricName": "m".repeat(255), "Value": 1, "Dimensions": dimensions}])).unwrap();
+    let put = |namespace: &str| {
+        let input = json!({"Namespace": namespace, "MetricData": [{"MetricName": "m", "Value": 1}]});
+        account.call("PutMetricData", &input)
+    };
+    put(&"n".repeat(255)).unwrap();
+    let why = "The parameter Namespace must be shorter than 256 characters.";
+    assert_eq!(refusal(put(&"n".repeat(256))), ("InvalidParameterValue", why.to_owned()));
+    let why = "The value for parameter Namespace must not start with a colon.";
+    assert_eq!(refusal(put(":x")), ("InvalidParameterValue", why.to_owned()));
+    let listed = account.call("ListMetrics", &json!({})).unwrap();
+    assert_eq!(listed["Metrics"].as_array().unwrap().len(), 2);
 }
 
 /// What AWS says where a member of that name is none of its units.
@@ -173,6 +213,14 @@ fn statistics_and_units_are_those_of_their_members() {
         (json!({"ExtendedStatistics": ["p101"]}), extended("p101")),
         (json!({"ExtendedStatistics": ["tm90"]}), not_emulated.clone()),
         (json!({"Unit": "seconds"}), invalid(&no_unit("Unit"))),
+        (
+            json!({"ExtendedStatistics": ["p50"]}),
+            (
+                "InvalidParameterCombination",
+                "The parameters Statistics and ExtendedStatistics are mutually exclusive and you have specified both."
+                    .to_owned(),
+            ),
+        ),
     ] {
         assert_eq!(refusal(account.statistics(members.clone())), refused, "{members}");
     }

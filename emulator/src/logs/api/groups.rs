@@ -13,6 +13,7 @@ use crate::{pages, repeatable};
 const NAME_CHARS_MAX: usize = 512;
 const PAGE_MAX: usize = 50;
 const DEFAULT_CLASS: &str = "STANDARD";
+const CLASSES: [&str; 3] = [DEFAULT_CLASS, "INFREQUENT_ACCESS", "DELIVERY"];
 /// The values that AWS accepts.
 const RETENTION_DAYS: [u64; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
@@ -28,8 +29,9 @@ impl LogsApi {
         }
         let group = Group {
             created_ms: self.settings.clock.now_ms(),
-            class: text(input, "logGroupClass").map(str::to_owned),
+            class: class_in(input)?,
             kms_key_id: key_of(input)?,
+            is_protected: protection_in(input).unwrap_or_default(),
             tags: tags_of(input),
             ..Group::default()
         };
@@ -46,7 +48,15 @@ impl LogsApi {
 
     pub(super) fn delete_group(&self, input: &Value) -> Outcome {
         let name = Self::group_name(input, "logGroupName")?;
-        self.logs.store().remove_group(name).map(|_| json!({})).ok_or_else(Failure::no_group)
+        let mut store = self.logs.store();
+        // An older emulator protected none, and what it deleted is deleted again.
+        if store.groups.get(name).is_some_and(|group| group.is_protected) && !repeatable::is_repeated() {
+            return Err(Failure::new(
+                "ValidationException",
+                "Cannot delete log group with deletion protection enabled. Disable deletion protection first.",
+            ));
+        }
+        store.remove_group(name).map(|_| json!({})).ok_or_else(Failure::no_group)
     }
 
     pub(super) fn describe_groups(&self, input: &Value) -> Outcome {
@@ -67,6 +77,7 @@ impl LogsApi {
             "logGroupName": name, "creationTime": group.created_ms, "retentionInDays": group.retention_days,
             "metricFilterCount": group.metric_filters.as_ref().map_or(0, |filters| filters.len()), "arn": format!("{arn}:*"), "logGroupArn": arn, "storedBytes": group.bytes(),
             "logGroupClass": class_of(group), "kmsKeyId": group.kms_key_id,
+            "deletionProtectionEnabled": group.is_protected,
         }))
     }
 
@@ -87,6 +98,13 @@ impl LogsApi {
 
     pub(super) fn delete_retention(&self, input: &Value) -> Outcome {
         self.change_group(input, "logGroupName", |group| group.retention_days = None)
+    }
+
+    pub(super) fn put_protection(&self, input: &Value) -> Outcome {
+        let is_protected = protection_in(input);
+        let is_protected =
+            is_protected.ok_or_else(|| Failure::invalid("deletionProtectionEnabled is required"))?;
+        self.change_group(input, "logGroupIdentifier", |group| group.is_protected = is_protected)
     }
 
     pub(super) fn associate_key(&self, input: &Value) -> Outcome {
@@ -173,6 +191,20 @@ fn with_key(input: &Value) -> Result<&'static str, Failure> {
         (None, Some(other)) => Err(Failure::invalid(not_emulated(other))),
         _ => Err(Failure::invalid("Either logGroupName or resourceIdentifier is required.")),
     }
+}
+
+/// An older emulator took any.
+fn class_in(input: &Value) -> Result<Option<String>, Failure> {
+    let Some(class) = text(input, "logGroupClass") else { return Ok(None) };
+    if !CLASSES.contains(&class) && !repeatable::is_repeated() {
+        let constraint = format!("satisfy enum value set: [{}]", CLASSES.join(", "));
+        return Err(Failure::bad_value(class, "logGroupClass", &constraint));
+    }
+    Ok(Some(class.to_owned()))
+}
+
+fn protection_in(input: &Value) -> Option<bool> {
+    input.get("deletionProtectionEnabled").and_then(Value::as_bool)
 }
 
 fn class_of(group: &Group) -> &str {

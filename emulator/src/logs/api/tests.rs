@@ -437,6 +437,48 @@ fn groups_are_found_by_name_by_class_and_by_identifier() {
     assert_eq!(refusal(account.call("DescribeLogGroups", &both)), why);
 }
 
+#[tokio::test]
+async fn a_protected_group_is_not_deleted() {
+    let account = account();
+    let protected = json!({"logGroupName": "p", "deletionProtectionEnabled": true});
+    account.call("CreateLogGroup", &protected).unwrap();
+    let shown = |name: &str| {
+        let found = account.call("DescribeLogGroups", &json!({ "logGroupNamePrefix": name })).unwrap();
+        found["logGroups"][0]["deletionProtectionEnabled"].clone()
+    };
+    let delete = |name: &str| account.call("DeleteLogGroup", &json!({ "logGroupName": name }));
+    let protect = |group: &str, is_protected: Value| {
+        let input = json!({"logGroupIdentifier": group, "deletionProtectionEnabled": is_protected});
+        account.call("PutLogGroupDeletionProtection", &input)
+    };
+    let why = "Cannot delete log group with deletion protection enabled. Disable deletion protection first.";
+    let refused = Failure::new("ValidationException", why);
+    assert_eq!((shown("p"), shown("g")), (json!(true), json!(false)));
+    assert_eq!(delete("p"), Err(refused.clone()));
+    protect(&account.group_arn("p"), json!(false)).unwrap();
+    delete("p").unwrap();
+    protect("g", json!(true)).unwrap();
+    assert_eq!((shown("g"), delete("g")), (json!(true), Err(refused)));
+    assert_eq!(refusal(protect("g", Value::Null)), "deletionProtectionEnabled is required");
+    assert_eq!(protect("gone", json!(true)), Err(Failure::no_group()));
+    repeatable::scope_again(0, 1, START_MS, async { delete("g") }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_group_is_of_a_class_that_there_is() {
+    let account = account();
+    let create = |class: &str| {
+        let input = json!({"logGroupName": class, "logGroupClass": class});
+        account.call("CreateLogGroup", &input)
+    };
+    for class in ["STANDARD", "INFREQUENT_ACCESS", "DELIVERY"] {
+        create(class).unwrap();
+    }
+    let refused = refusal(create("standard"));
+    assert!(refused.contains("'standard' at 'logGroupClass'"), "{refused}");
+    repeatable::scope_again(0, 1, START_MS, async { create("standard") }).await.unwrap();
+}
+
 #[test]
 fn an_event_that_is_rejected_is_no_metric() {
     let account = account();

@@ -274,6 +274,7 @@ fn dimensions_are_of_the_line_and_a_line_without_them_is_no_value() {
         r#"{"v":31,"kind":"b","code":404}"#,
         r#"{"v":37,"kind":"a"}"#,
         r#"{"v":41,"kind":"","code":404}"#,
+        r#"{"v":43,"kind":"é","code":404}"#,
     ];
     account.put("a", &lines.map(|line| (0, line))).unwrap();
     for (kind, sum) in [("a", 29.0), ("b", 31.0)] {
@@ -281,6 +282,17 @@ fn dimensions_are_of_the_line_and_a_line_without_them_is_no_value() {
         assert_eq!(measured.unwrap().sum, sum, "{kind}");
     }
     assert_eq!(account.logs.metrics.list(0).len(), 2);
+}
+
+#[test]
+fn a_dimension_that_no_metric_may_have_is_no_value() {
+    let account = account();
+    for (name, count) in [(":x", 0), ("é", 0), ("Kind", 1)] {
+        let dimensions = json!({"metricValue": "$.v", "dimensions": {name: "$.kind"}});
+        account.put_filter("f", "{ $.v = * }", dimensions).unwrap();
+        account.put("a", &[(0, r#"{"v":1,"kind":"a"}"#)]).unwrap();
+        assert_eq!(account.logs.metrics.list(0).len(), count, "{name}");
+    }
 }
 
 #[test]
