@@ -3,8 +3,22 @@
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_mocks::{MockResponseInterceptor, Rule, RuleMode, create_mock_http_client};
+use loadtest::stack::Stack;
+use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
+
+/// What Terraform says of a stack that has these functions and queues.
+pub(crate) fn stack(functions: &Value, queues: &Value) -> Stack {
+    let api = json!({"id": "id", "stage": "stage"});
+    let stack = json!({
+        "endpoint": null, "region": "us-east-1", "account_id": "1",
+        "http_url": "http://h", "websocket_url": "ws://w", "http_api": api, "websocket_api": api,
+        "functions": functions, "queues": queues, "tables": {}, "event_source_mapping_id": "uuid",
+        "fault_injection": null, "auth": {"issuer": "i", "audience": "a"},
+    });
+    serde_json::from_value(stack).unwrap()
+}
 
 /// Port 9 is the discard service: a call of a client that is not mocked fails at once.
 pub(crate) async fn cloud() -> Cloud {

@@ -159,16 +159,8 @@ mod tests {
 
     fn stack() -> Stack {
         let queue = json!({"url": "url", "arn": "arn"});
-        let api = json!({"id": "id", "stage": "stage"});
         let auditor = json!({"name": "a", "arn": "arn", "role_arn": "arn", "timeout_seconds": 60});
-        let stack = json!({
-            "endpoint": null, "region": "us-east-1", "account_id": "1",
-            "http_url": "http://h", "websocket_url": "ws://w", "http_api": api, "websocket_api": api,
-            "functions": {"audit-dead-letters": auditor}, "queues": {"tasks": queue, "tasks-dlq": queue},
-            "tables": {}, "event_source_mapping_id": "uuid", "fault_injection": null,
-            "auth": {"issuer": "i", "audience": "a"},
-        });
-        serde_json::from_value(stack).unwrap()
+        mocked::stack(&json!({"audit-dead-letters": auditor}), &json!({"tasks": queue, "tasks-dlq": queue}))
     }
 
     #[tokio::test]

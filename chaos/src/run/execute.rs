@@ -465,17 +465,6 @@ mod tests {
         Cloud { lambda: mocked::lambda(&rules), ..mocked::cloud().await }
     }
 
-    fn stack() -> Stack {
-        let api = json!({"id": "id", "stage": "stage"});
-        let stack = json!({
-            "endpoint": null, "region": "us-east-1", "account_id": "1",
-            "http_url": "http://h", "websocket_url": "ws://w", "http_api": api, "websocket_api": api,
-            "functions": {}, "queues": {}, "tables": {}, "event_source_mapping_id": "uuid",
-            "fault_injection": null, "auth": {"issuer": "i", "audience": "a"},
-        });
-        serde_json::from_value(stack).unwrap()
-    }
-
     fn planned() -> Planned {
         let spec = json!({
             "kind": "lambda-reserved-concurrency", "target": "list-tasks", "start": "0s", "duration": "1s",
@@ -498,7 +487,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_put_back_when_the_load_has_ended_is_shown_as_put_back() {
-        let (cloud, stack, folder) = (cloud().await, stack(), tempfile::tempdir().unwrap());
+        let stack = mocked::stack(&json!({}), &json!({}));
+        let (cloud, folder) = (cloud().await, tempfile::tempdir().unwrap());
         let guards = Guards::new(cloud.clone(), Journal::open(folder.path()).unwrap());
         let (live, planned) = (Arc::new(Live::default()), [planned()]);
         let progress = Progress::new(Arc::clone(&live), "run", 1);

@@ -191,16 +191,9 @@ mod tests {
 
     /// Of no experiments.
     async fn suite(folder: PathBuf) -> Suite {
-        let api = json!({"id": "id", "stage": "stage"});
-        let stack = json!({
-            "endpoint": null, "region": "us-east-1", "account_id": "1",
-            "http_url": "http://h", "websocket_url": "ws://w", "http_api": api, "websocket_api": api,
-            "functions": {}, "queues": {}, "tables": {}, "event_source_mapping_id": "uuid",
-            "fault_injection": null, "auth": {"issuer": "i", "audience": "a"},
-        });
         Suite {
             experiments: Vec::new(),
-            stack: serde_json::from_value(stack).unwrap(),
+            stack: mocked::stack(&json!({}), &json!({})),
             cloud: mocked::cloud().await,
             seed: 1,
             run_id: "run-1".into(),
