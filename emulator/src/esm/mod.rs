@@ -1,12 +1,14 @@
 //! Event source mappings from SQS queues to functions: the control operations of Lambda's API, and the pollers.
 //!
-//! [`control`] answers the API, [`poller`] receives and invokes, [`event`] writes the event, [`report`] reads the
-//! function's answer, [`filter`] decides what a function gets to see, [`scaling`] how many batches run at once.
+//! [`control`] answers the API, [`poller`] receives and invokes, [`gather`] makes fuller batches, [`event`] writes the event,
+//! [`report`] reads the function's answer, [`filter`] decides what a function gets to see, [`scaling`] how many batches run at
+//! once.
 
 pub mod control;
 pub mod error;
 pub mod event;
 pub mod filter;
+pub mod gather;
 pub mod mapping;
 pub mod permission;
 pub mod poller;

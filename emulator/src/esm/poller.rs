@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::Inner;
 use super::event::{self, Invocation, PAYLOAD_BYTES_MAX};
 use super::filter::with_parsed_body;
+use super::gather::{Gathering, WAIT_MS};
 use super::mapping::Config;
 use super::permission;
 use super::report::{self, Report};
@@ -52,7 +53,8 @@ impl Runner {
         let (stop, stopped) = watch::channel(false);
         let invocations = Semaphore::new(config.concurrency_max.unwrap_or(INVOCATIONS_MAX));
         let parking = Arc::new(Semaphore::new(PARKED_MAX));
-        let poller = Poller { inner, config, stopped, pool: Pool::default(), invocations, parking };
+        let (pool, gathering) = (Pool::default(), Gathering::default());
+        let poller = Poller { inner, config, stopped, pool, invocations, gathering, parking };
         Self { stop, supervisor: tokio::spawn(supervise(Arc::new(poller), start_ms)) }
     }
 
@@ -87,6 +89,7 @@ struct Poller {
     pool: Pool,
     /// The mapping's own limit. Pollers alone would hold it; parked batches come on top of them.
     invocations: Semaphore,
+    gathering: Gathering,
     parking: Arc<Semaphore>,
 }
 
@@ -224,8 +227,11 @@ impl Poller {
     async fn collect(&self) -> Result<Vec<Received>, ()> {
         let queue = self.queue().ok_or(())?;
         let mut batch = self.receive(&queue, self.config.batch_size, POLL_WAIT_MS).await?;
-        if self.config.window_seconds == 0 || batch.is_empty() {
+        if batch.is_empty() {
             return Ok(batch);
+        }
+        if self.config.window_seconds == 0 {
+            return Ok(self.gather(batch).await);
         }
         let deadline_ms = self.now_ms() + self.config.window_seconds * 1_000;
         let mut payload_bytes: usize = batch.iter().map(|one| one.content.size_bytes()).sum();
@@ -242,6 +248,16 @@ impl Poller {
             batch.extend(more);
         }
         Ok(batch)
+    }
+
+    /// What was received, or more, or nothing where another worker invokes with it.
+    async fn gather(&self, batch: Vec<Received>) -> Vec<Received> {
+        let until_ms = self.now_ms() + WAIT_MS;
+        // Of a queue that hides nothing others may have received it by then.
+        if batch.iter().any(|one| one.visible_at_ms <= until_ms) {
+            return batch;
+        }
+        self.gathering.gather(batch, self.config.batch_size, self.pause(until_ms)).await
     }
 
     async fn receive(&self, queue: &QueueHandle, wanted: usize, wait_ms: i64) -> Result<Vec<Received>, ()> {
@@ -436,6 +452,7 @@ impl Poller {
             request_id: None,
             source: None,
         };
+        let _under_way = self.gathering.begin();
         match self.inner.functions.invoke(request).await {
             done @ (InvokeOutcome::Success(_) | InvokeOutcome::FunctionError { .. }) => Attempt::Ran(done),
             refused => {

@@ -19,6 +19,7 @@ use crate::sqs::queue::Counts;
 use crate::sqs::tests::settings;
 use crate::wire::{AwsRequest, BoxFuture, Service as _};
 
+mod gathering;
 mod places;
 mod policies;
 mod updates;

@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// More than one: an invocation leaves its processor to others while it waits for an answer.
-const PER_PROCESSOR: usize = 2;
+const PER_PROCESSOR: usize = 3;
 /// Then it begins all the same.
-const WAIT_MAX: Duration = Duration::from_millis(10);
+const WAIT_MAX: Duration = Duration::from_millis(100);
 /// An invocation that takes longer most likely waits for something: it is counted no more.
 const HELD_MAX: Duration = Duration::from_millis(10);
 
