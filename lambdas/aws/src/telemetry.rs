@@ -164,7 +164,9 @@ impl WideEvent {
 
 impl Drop for WideEvent {
     fn drop(&mut self) {
-        println!("{}", self.line());
+        // As one piece: standard output looks through each that it gets for an end of line.
+        let line = self.line().to_string();
+        println!("{line}");
     }
 }
 
