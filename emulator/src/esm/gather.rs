@@ -41,7 +41,7 @@ impl Drop for UnderWay<'_> {
 }
 
 /// What became of newly received messages.
-enum Turn {
+enum Join {
     /// They are a batch.
     Ready(Vec<Received>),
     /// They are part of the batch of whoever opened it.
@@ -64,10 +64,10 @@ impl Gathering {
         size: usize,
         wait: impl Future<Output = ()>,
     ) -> Vec<Received> {
-        let full = match self.turn(messages, size) {
-            Turn::Ready(messages) => return messages,
-            Turn::Joined => return Vec::new(),
-            Turn::Opened(full) => full,
+        let full = match self.join(messages, size) {
+            Join::Ready(messages) => return messages,
+            Join::Joined => return Vec::new(),
+            Join::Opened(full) => full,
         };
         let mut under_way = self.under_way.subscribe();
         tokio::select! {
@@ -82,26 +82,26 @@ impl Gathering {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn turn(&self, messages: Vec<Received>, size: usize) -> Turn {
+    fn join(&self, messages: Vec<Received>, size: usize) -> Join {
         if messages.len() >= size {
-            return Turn::Ready(messages);
+            return Join::Ready(messages);
         }
         let mut place = self.open();
         match &mut *place {
-            None if *self.under_way.borrow() == 0 => Turn::Ready(messages),
+            None if *self.under_way.borrow() == 0 => Join::Ready(messages),
             None => {
                 let (full, filled) = oneshot::channel();
                 *place = Some(Open { messages, full: Some(full) });
-                Turn::Opened(filled)
+                Join::Opened(filled)
             }
             Some(open) if open.takes(&messages, size) => {
                 open.messages.extend(messages);
                 if open.messages.len() >= size {
                     open.full = None;
                 }
-                Turn::Joined
+                Join::Joined
             }
-            Some(_) => Turn::Ready(messages),
+            Some(_) => Join::Ready(messages),
         }
     }
 }

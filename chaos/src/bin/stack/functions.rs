@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use crate::calls;
 use crate::emulator::Ready;
 use crate::error::StackError;
+use crate::soak::median;
 use crate::steps::LOOK_INTERVAL;
 
 const UPDATE_LIMIT: Duration = Duration::from_secs(30);
@@ -76,8 +77,7 @@ impl Functions {
             let started = self.runtime.block_on(self.one_cold_start(round));
             measured.push(started.map_err(StackError::unreadable("a cold start"))?);
         }
-        measured.sort_by(f64::total_cmp);
-        Ok(measured[measured.len() / 2])
+        Ok(median(&measured))
     }
 
     /// A change of configuration retires every warm environment, on AWS as here.

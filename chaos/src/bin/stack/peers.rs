@@ -40,13 +40,7 @@ pub(crate) fn run(steps: &Steps) -> Result<ExitCode, StackError> {
     theirs.remove()?;
     theirs.create()?;
     let python = python::environment(steps, VENV, Path::new(PINS), &theirs.log("install"))?;
-    let ours = workdir("emulator")?;
-    let compared = compare(steps, &ours, &theirs, &python);
-    // Their account lives in their memory: ending them leaves nothing to destroy.
-    for workdir in [&ours, &theirs] {
-        lifecycle::abandon(workdir);
-    }
-    let [ours, theirs] = compared?;
+    let [ours, theirs] = compare(steps, &workdir("emulator")?, &theirs, &python)?;
     Ok(tell(&ours, &theirs))
 }
 
@@ -56,16 +50,16 @@ fn compare(
     theirs: &Workdir,
     python: &Path,
 ) -> Result<[Measured; 2], StackError> {
-    let ours = Peer::up(steps, ours, |workdir| lifecycle::start(steps, workdir))?;
-    let theirs = Peer::up(steps, theirs, |workdir| start(steps, workdir, python))?;
-    let mut rounds = [Vec::new(), Vec::new()];
+    let ours = Peer { workdir: ours, ready: lifecycle::start(steps, ours)? };
+    let our_seconds = ours.apply(steps)?;
+    let theirs = Peer { workdir: theirs, ready: start(steps, theirs, python)? };
+    let their_seconds = theirs.apply(steps)?;
+    let (mut of_ours, mut of_theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        for (peer, rounds) in [&ours, &theirs].into_iter().zip(&mut rounds) {
-            rounds.push(generator::closed(steps, peer.workdir, &Closed::of(CLIENTS))?);
-        }
+        of_ours.push(ours.load(steps)?);
+        of_theirs.push(theirs.load(steps)?);
     }
-    let [of_ours, of_theirs] = rounds;
-    Ok([ours.measured(of_ours), theirs.measured(of_theirs)])
+    Ok([ours.measured(our_seconds, of_ours), theirs.measured(their_seconds, of_theirs)])
 }
 
 /// Without faults: the peer has no FIS extension.
@@ -73,10 +67,10 @@ fn workdir(name: &str) -> Result<Workdir, StackError> {
     Workdir::at(&Path::new(STACKS).join(name)).map(Workdir::without_fault_injection)
 }
 
+/// One that this run has started, and that ends with this.
 struct Peer<'a> {
     workdir: &'a Workdir,
     ready: Ready,
-    apply_seconds: f64,
 }
 
 struct Measured {
@@ -85,30 +79,35 @@ struct Measured {
     memory_mib: f64,
 }
 
-impl<'a> Peer<'a> {
-    fn up(
-        steps: &Steps,
-        workdir: &'a Workdir,
-        start: impl FnOnce(&Workdir) -> Result<Ready, StackError>,
-    ) -> Result<Self, StackError> {
-        let ready = start(workdir)?;
+impl Drop for Peer<'_> {
+    fn drop(&mut self) {
+        // Its account lives in its memory: ending it leaves nothing to destroy.
+        lifecycle::abandon(self.workdir);
+    }
+}
+
+impl Peer<'_> {
+    /// How many seconds it took.
+    fn apply(&self, steps: &Steps) -> Result<f64, StackError> {
         let zips = lifecycle::zips()?;
         let began = Instant::now();
-        let stack = lifecycle::apply(steps, workdir, &ready, &zips)?;
+        let stack = lifecycle::apply(steps, self.workdir, &self.ready, &zips)?;
         let apply_seconds = began.elapsed().as_secs_f64();
-        reach_by_path(workdir, stack, &ready)?;
-        Ok(Self { workdir, ready, apply_seconds })
+        reach_by_path(self.workdir, stack, &self.ready)?;
+        Ok(apply_seconds)
     }
 
-    fn measured(&self, rounds: Vec<Posts>) -> Measured {
-        let memory_mib = self.ready.memory_mib().unwrap_or(f64::NAN);
-        Measured { apply_seconds: self.apply_seconds, rounds, memory_mib }
+    fn load(&self, steps: &Steps) -> Result<Posts, StackError> {
+        generator::closed(steps, self.workdir, &Closed::of(CLIENTS))
+    }
+
+    fn measured(&self, apply_seconds: f64, rounds: Vec<Posts>) -> Measured {
+        Measured { apply_seconds, rounds, memory_mib: self.ready.memory_mib().unwrap_or(f64::NAN) }
     }
 }
 
 impl Measured {
-    /// The median over the rounds.
-    fn of(&self, figure: impl Fn(&Posts) -> f64) -> f64 {
+    fn median_of(&self, figure: impl Fn(&Posts) -> f64) -> f64 {
         median(&self.rounds.iter().map(figure).collect::<Vec<_>>())
     }
 }
@@ -162,14 +161,13 @@ fn tell(ours: &Measured, theirs: &Measured) -> ExitCode {
     let rounds = ours.rounds.iter().zip(&theirs.rounds);
     let ratios: Vec<_> = rounds.map(|(mine, peer)| mine.per_second / peer.per_second).collect();
     let ratio = median(&ratios);
-    let accepted = |of: &Measured| of.of(|posts| posts.per_second);
-    row("accepted POST /tasks, 32 clients, worker running", "/s", accepted(ours), accepted(theirs), ratio);
-    let both = |figure: fn(&Posts) -> f64| [ours, theirs].map(|of| of.of(figure));
-    for (what, [mine, peer]) in
-        [("POST /tasks p50", both(|posts| posts.p50_ms)), ("POST /tasks p99", both(|posts| posts.p99_ms))]
-    {
-        at_most(what, "ms", mine, peer);
-    }
+    let [mine, peer] = [ours, theirs].map(|of| of.median_of(|posts| posts.per_second));
+    row("accepted POST /tasks, 32 clients, worker running", "/s", mine, peer, ratio);
+    let latency = |what, figure: fn(&Posts) -> f64| {
+        at_most(what, "ms", ours.median_of(figure), theirs.median_of(figure));
+    };
+    latency("POST /tasks p50", |posts| posts.p50_ms);
+    latency("POST /tasks p99", |posts| posts.p99_ms);
     at_most("terraform apply, init included", "s", ours.apply_seconds, theirs.apply_seconds);
     at_most("memory after the load", "MiB", ours.memory_mib, theirs.memory_mib);
     let is_met = ratio >= RATIO_MIN;

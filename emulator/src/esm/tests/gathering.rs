@@ -36,7 +36,7 @@ fn batches(fixture: &Fixture) -> Vec<Vec<String>> {
     events.iter().map(bodies).collect()
 }
 
-fn advance_to(fixture: &Fixture, ms: i64) {
+fn advance_by(fixture: &Fixture, ms: i64) {
     fixture.advance_ms(u64::try_from(ms).unwrap());
 }
 
@@ -44,10 +44,10 @@ fn advance_to(fixture: &Fixture, ms: i64) {
 async fn what_comes_while_the_function_works_waits_for_more_but_not_for_long() {
     let fixture = at_work(json!({})).await;
     send_one_by_one(&fixture, &["a", "b", "c"]).await;
-    advance_to(&fixture, WAIT_MS - 1);
+    advance_by(&fixture, WAIT_MS - 1);
     fixture.rest().await;
     assert_eq!(batches(&fixture), [["first"]]);
-    advance_to(&fixture, 1);
+    advance_by(&fixture, 1);
     fixture.until("the second call", |fixture| fixture.function.calls() == 2).await;
     assert_eq!(batches(&fixture)[1], ["a", "b", "c"]);
     fixture.function.gate.add_permits(2);
