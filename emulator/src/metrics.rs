@@ -279,7 +279,7 @@ impl Store {
             id.namespace == namespace
                 && id.name == name
                 && series.unit() == unit
-                && borrow(&id.dimensions) == dimensions
+                && borrowed(&id.dimensions).eq(dimensions.iter().copied())
         };
         if let Some(at) = self.series.get(&key).and_then(|bucket| bucket.iter().position(is_it)) {
             return self.series.get_mut(&key)?.get_mut(at).map(|(_, series)| series);
@@ -332,7 +332,11 @@ impl Store {
 }
 
 fn borrow(dimensions: &[(String, String)]) -> Vec<(&str, &str)> {
-    dimensions.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    borrowed(dimensions).collect()
+}
+
+fn borrowed(dimensions: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    dimensions.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
 fn hash(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> u64 {

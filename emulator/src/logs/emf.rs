@@ -92,8 +92,9 @@ fn record_directive(metrics: &Metrics, at_ms: i64, directive: &Directive, member
     let sets = if directive.dimensions.is_empty() { &none[..] } else { &directive.dimensions };
     for set in sets.iter().filter(|set| set.len() <= DIMENSIONS_MAX) {
         let Some(dimensions) = resolve(set, members) else { continue };
+        let mut id = MetricId::new(namespace, "", dimensions);
         for definition in &definitions {
-            let id = MetricId::new(namespace, definition.name.as_str(), dimensions.clone());
+            id.name.clone_from(&definition.name);
             for value in values(members.get(&definition.name)) {
                 let unit = definition.unit();
                 metrics.record_weighted(at_ms, definition.storage_resolution, &id, value, 1.0, unit);

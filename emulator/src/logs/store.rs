@@ -87,6 +87,10 @@ impl Stream {
     fn push(&mut self, event: Event) {
         self.bytes += event.bytes();
         self.ingested_ms = Some(event.ingested_ms);
+        // Nearly all come in order: no search through what is in no cache.
+        if self.events.back().is_none_or(|last| last.at_ms <= event.at_ms) {
+            return self.events.push_back(event);
+        }
         let at = self.events.partition_point(|known| known.at_ms <= event.at_ms);
         self.events.insert(at, event);
     }

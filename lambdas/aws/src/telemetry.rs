@@ -4,12 +4,15 @@
 //! and size what these lines do.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
-use serde_json::{Value, json};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use task_core::notify::PushReport;
 use task_core::ports::Clock as _;
@@ -135,43 +138,80 @@ impl WideEvent {
 
     /// The event as it is written, with what the invocation has cost so far.
     pub fn line(&mut self) -> Value {
+        // Nothing in it is a map with other keys than text, or a number that JSON has not.
+        serde_json::to_value(self.ended()).unwrap_or_default()
+    }
+
+    fn ended(&mut self) -> Line<'_> {
         let now = SystemClock.now();
         self.milliseconds("duration_ms", now.since(self.started_at).0);
         // An environment has one invocation at a time, so the difference is this one's.
         self.set("dependency_calls", "Count", sdk::calls().saturating_sub(self.calls_before));
         self.usage();
-        self.to_line(now)
-    }
-
-    fn to_line(&self, now: EpochMs) -> Value {
-        let definitions: Vec<Value> =
-            self.metrics.iter().map(|(name, (unit, _))| json!({"Name": name, "Unit": unit})).collect();
-        let mut line = json!({
-            "_aws": {"Timestamp": now.0, "CloudWatchMetrics": [
-                {"Namespace": NAMESPACE, "Dimensions": [["function"]], "Metrics": definitions}
-            ]},
-            "function": self.function,
-        });
-        for (name, (_, value)) in &self.metrics {
-            line[name] = (*value).into();
-        }
-        for (name, value) in &self.fields {
-            line[name] = value.clone();
-        }
-        line
+        Line { event: self, now }
     }
 }
 
 impl Drop for WideEvent {
     fn drop(&mut self) {
-        // As one piece: standard output looks through each that it gets for an end of line.
-        let line = self.line().to_string();
-        println!("{line}");
+        let Ok(mut line) = serde_json::to_vec(&self.ended()) else { return };
+        line.push(b'\n');
+        // As one piece: standard output looks through each that it gets for an end of line. Where it is closed, nobody reads.
+        std::io::stdout().write_all(&line).ok();
     }
+}
+
+/// An event as it is written, without a tree of values in between: every invocation pays for it.
+struct Line<'a> {
+    event: &'a WideEvent,
+    now: EpochMs,
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let WideEvent { function, metrics, fields, .. } = self.event;
+        let metrics_defined = metrics.iter().map(|(name, (unit, _))| Definition { name, unit }).collect();
+        let directive =
+            Directive { namespace: NAMESPACE, dimensions: [["function"]], metrics: metrics_defined };
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("_aws", &Metadata { timestamp: self.now.0, cloud_watch_metrics: [directive] })?;
+        line.serialize_entry("function", function)?;
+        for (name, (_, value)) in metrics {
+            line.serialize_entry(name, value)?;
+        }
+        for (name, value) in fields {
+            line.serialize_entry(name, value)?;
+        }
+        line.end()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata<'a> {
+    timestamp: u64,
+    cloud_watch_metrics: [Directive<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'a> {
+    namespace: &'static str,
+    dimensions: [[&'static str; 1]; 1],
+    metrics: Vec<Definition<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Definition<'a> {
+    name: &'a str,
+    unit: &'a str,
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::testing;
 
@@ -242,7 +282,7 @@ mod tests {
         event.count("accepted", 1);
         event.milliseconds("queue_age_ms", 7);
         event.owner(&Owner::parse("alice@example.com").unwrap());
-        let line = event.to_line(EpochMs(5));
+        let line = event.line();
         let defined = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().clone();
         assert!(defined.contains(&json!({"Name": "accepted", "Unit": "Count"})));
         assert!(defined.iter().all(|metric| line[metric["Name"].as_str().unwrap()].is_u64()));
