@@ -4,7 +4,6 @@
 //! and size what these lines do.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -138,7 +137,7 @@ impl WideEvent {
 
     /// The event as it is written, with what the invocation has cost so far.
     pub fn line(&mut self) -> Value {
-        // Nothing in it is a map with other keys than text, or a number that JSON has not.
+        // Cannot fail: every key in it is text.
         serde_json::to_value(self.ended()).unwrap_or_default()
     }
 
@@ -154,10 +153,10 @@ impl WideEvent {
 
 impl Drop for WideEvent {
     fn drop(&mut self) {
-        let Ok(mut line) = serde_json::to_vec(&self.ended()) else { return };
-        line.push(b'\n');
-        // As one piece: standard output looks through each that it gets for an end of line. Where it is closed, nobody reads.
-        std::io::stdout().write_all(&line).ok();
+        // As one piece: standard output looks through each that it gets for an end of line.
+        if let Ok(line) = serde_json::to_string(&self.ended()) {
+            println!("{line}");
+        }
     }
 }
 
