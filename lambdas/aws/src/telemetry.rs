@@ -136,6 +136,7 @@ impl WideEvent {
     }
 
     /// The event as it is written, with what the invocation has cost so far.
+    #[cfg(any(test, feature = "testing"))]
     pub fn line(&mut self) -> Value {
         // Cannot fail: every key in it is text.
         serde_json::to_value(self.ended()).unwrap_or_default()
@@ -169,9 +170,8 @@ struct Line<'a> {
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let WideEvent { function, metrics, fields, .. } = self.event;
-        let metrics_defined = metrics.iter().map(|(name, (unit, _))| Definition { name, unit }).collect();
-        let directive =
-            Directive { namespace: NAMESPACE, dimensions: [["function"]], metrics: metrics_defined };
+        let defined = metrics.iter().map(|(name, (unit, _))| Definition { name, unit }).collect();
+        let directive = Directive { namespace: NAMESPACE, dimensions: [["function"]], metrics: defined };
         let mut line = serializer.serialize_map(None)?;
         line.serialize_entry("_aws", &Metadata { timestamp: self.now.0, cloud_watch_metrics: [directive] })?;
         line.serialize_entry("function", function)?;
